@@ -76,7 +76,8 @@ _HINT_PATTERNS = tuple(
     (tuple(keys.split("|")), re.compile(pattern, re.IGNORECASE | re.DOTALL))
     for keys, pattern in _HINTS.items()
 )
-_KEYS = tuple(dict.fromkeys(chain(_SURE_WORDS, *(keys for keys, _ in _HINT_PATTERNS))))
+_KEYS_OF_HINTS = chain.from_iterable(keys for keys, _ in _HINT_PATTERNS)
+_KEYS = tuple(dict.fromkeys((*_SURE_WORDS, *_KEYS_OF_HINTS)))
 _LONGEST_CHARACTERS = 2_500
 _NEIGHBORS = 3
 _FEWEST_OF_PROSE = 40
@@ -115,7 +116,8 @@ def notices_in_paragraph(pieces: Sequence[str]) -> list[bool]:
     notices = find_notices(pieces)
     counts = [len(piece.split()) for piece in pieces]
     notice_words = sum(compress(counts, notices))
-    if 0 < sum(notices) <= _MOST_WITHIN and 2 * notice_words < sum(counts):
+    are_few = 0 < sum(notices) <= _MOST_WITHIN
+    if are_few and 2 * notice_words < sum(counts):
         return notices
     return [True] * len(pieces)
 
@@ -133,10 +135,11 @@ def _score(text: str, keys: Sequence[str]) -> int:
     is_sure = _contains_any(folded, _SURE_WORDS) and _SURE.search(text) is not None
     if is_sure and count <= _LONGEST_WITH_ONE:
         return _ENOUGH
-    return is_sure + sum(
-        _contains_any(folded, keys) and pattern.search(text) is not None
-        for keys, pattern in _HINT_PATTERNS
-    )
+    score = int(is_sure)
+    for keys_of_hint, pattern in _HINT_PATTERNS:
+        if _contains_any(folded, keys_of_hint) and pattern.search(text):
+            score += 1
+    return score
 
 
 def _contains_any(text: str, keys: Iterable[str]) -> bool:
@@ -305,7 +308,8 @@ def _with_text_behind(kept: list[str], paragraphs: Sequence[str]) -> list[str]:
     named = [index for index, text in enumerate(paragraphs) if _names_license(text)]
     start = named[-1] + 1
     behind = paragraphs[start:]
-    if sum(len(text.split()) for text in behind) > _MOST_BEHIND:
+    words_behind = sum(len(text.split()) for text in behind)
+    if words_behind > _MOST_BEHIND:
         kept[start:] = behind
     return kept
 
@@ -321,8 +325,9 @@ def _end_of_start(text: str) -> int | None:
             rest = _REST_OF_START.match(text, match.end())
             return rest.end() if rest else match.end()
     for match in _OLD_START.finditer(text):
-        before = "".join(_before(text, match.start()).split()).upper()
-        if before.endswith(("*END*", "*END")):
+        text_before = _before(text, match.start())
+        letters_before = "".join(text_before.split()).upper()
+        if letters_before.endswith(("*END*", "*END")):
             return match.end()
     return None
 

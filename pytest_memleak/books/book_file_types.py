@@ -131,14 +131,19 @@ def _read_pdf(
 
 def _read_zip(path: Path, *, encoding: str | None = None) -> Manuscript:
     """Read the only page, or else text, in a zip such as Project Gutenberg's."""
+    readers = (
+        (_PAGES, page_manuscript),
+        ((".txt",), text_manuscript),
+    )
     with open_archive(path) as archive:
-        for suffixes, read in ((_PAGES, page_manuscript), ((".txt",), text_manuscript)):
+        for suffixes, read in readers:
             names = [name for name in archive.names if name.lower().endswith(suffixes)]
             if len(names) == 1:
-                data = archive.read(names[0])
+                name = names[0]
+                data = archive.read(name)
                 if encoding:
                     data = as_utf8(data, encoding, place=str(path))
-                return read(data, name=names[0], place=str(path))
+                return read(data, name=name, place=str(path))
             if names:
                 shown = ", ".join(map(repr, names[:_LISTED]))
                 raise BookError(

@@ -26,13 +26,17 @@ def read_folder(path: Path, read: Callable[[Path], Manuscript | None]) -> Manusc
     with file_errors(BookError, path):
         files = [file for file in path.iterdir() if not file.name.startswith(".")]
         files.sort(key=_reading_order)
-    return _join(path, ((file.stem, _chapter(file, read)) for file in files))
+    chapters = ((file.stem, _chapter(file, read)) for file in files)
+    return _join(path, chapters)
 
 
 def _reading_order(file: Path) -> list[int | str]:
     pieces = _DIGITS.split(file.name.casefold())
-    # Every second piece is a number.
-    return [int(piece) if number % 2 else piece for number, piece in enumerate(pieces)]
+    order: list[int | str] = []
+    for nth, piece in enumerate(pieces):
+        is_number = nth % 2 == 1
+        order.append(int(piece) if is_number else piece)
+    return order
 
 
 def _chapter(file: Path, read: Callable[[Path], Manuscript | None]) -> Manuscript:

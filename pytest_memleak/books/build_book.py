@@ -106,7 +106,8 @@ def with_icu(book: Book, *, mode: WordMode) -> Book:
         f"ICU {icu} splits it into words; {PASSAGE_LIMIT} words are about {length} "
         "characters"
     )
-    return dataclasses.replace(book, icu=icu, warnings=(*book.warnings, notice))
+    warnings = (*book.warnings, notice)
+    return dataclasses.replace(book, icu=icu, warnings=warnings)
 
 
 def with_summaries(
@@ -178,9 +179,11 @@ def paper_records(
     before = None
     for work in book.works:
         named_work = work
-        if before and (before.title, before.author) == (work.title, work.author):
-            named_work = dataclasses.replace(work, title=f"{work.title} ({work.id})")
-        of_works[work.first : work.end] = [named_work] * (work.end - work.first)
+        if before and before.title == work.title and before.author == work.author:
+            title = f"{work.title} ({work.id})"
+            named_work = dataclasses.replace(work, title=title)
+        excerpts = work.end - work.first
+        of_works[work.first : work.end] = [named_work] * excerpts
         before = work
     return [
         {

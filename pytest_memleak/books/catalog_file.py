@@ -85,10 +85,9 @@ def write_catalog(
     prepared: list[PreparedBook] = []
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(
-            os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
-            "wb",
-        ) as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        descriptor = os.open(beside, flags, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
             file.write(_SIGN)
             written = 0
             icu = None
@@ -105,9 +104,9 @@ def write_catalog(
                     digest.update(data)
                     places.append((written, len(keys)))
                     written += len(keys)
-                relative = Path(os.path.relpath(source, path.parent)).as_posix()
+                relative = os.path.relpath(source, path.parent)
                 fields = (
-                    relative,
+                    Path(relative).as_posix(),
                     sha256,
                     book.words,
                     book.digest,
@@ -200,9 +199,12 @@ class CatalogFile:
         if table["words"] not in ("paper", "unicode"):
             raise ValueError("its table doesn't match")
         for book in books:
-            if max(sum(book.exact), sum(book.folded)) > keys:
+            end_of_book = max(sum(book.exact), sum(book.folded))
+            if end_of_book > keys:
                 raise ValueError("its table doesn't match")
-        return table["words"], books, table.get("numbering", ""), table.get("icu")
+        mode = table["words"]
+        book_numbering = table.get("numbering", "")
+        return mode, books, book_numbering, table.get("icu")
 
 
 @functools.lru_cache(maxsize=8)
@@ -224,7 +226,9 @@ def _keys(
 
 
 def _book(row: dict[str, Any]) -> PreparedBook:
-    places = {
-        name: (int(row[name][0]), int(row[name][1])) for name in ("exact", "folded")
-    }
+    places = {}
+    for name in ("exact", "folded"):
+        first = int(row[name][0])
+        length = int(row[name][1])
+        places[name] = (first, length)
     return PreparedBook(**{**row, **places})

@@ -94,16 +94,21 @@ def compose_manuscript(
     blocks = _marked_blocks(selection)
     text_blocks = {name: _without_matter(document) for name, document in blocks.items()}
     chapters = tuple(build_chapters(text_blocks, title=title))
-    warnings = (*warnings, *selection.warnings, *drawing_warnings(selection.leaves))
-    require_words(chapters, place=place, hint="; ".join(warnings) or hint)
+    warnings = (
+        *warnings,
+        *selection.warnings,
+        *drawing_warnings(selection.leaves),
+    )
+    all_warnings = "; ".join(warnings)
+    require_words(chapters, place=place, hint=all_warnings or hint)
     return Manuscript(
-        title,
-        author,
-        chapters,
-        warnings,
-        _book_parts(selection, blocks),
-        _excluded_documents(selection, blocks),
-        tuple(_cuts(selection, blocks)),
+        title=title,
+        author=author,
+        chapters=chapters,
+        warnings=warnings,
+        parts=_book_parts(selection, blocks),
+        excluded=_excluded_documents(selection, blocks),
+        cuts=tuple(_cuts(selection, blocks)),
     )
 
 
@@ -209,16 +214,18 @@ def _text_part(
     reason: Exclusion,
 ) -> BookPart:
     text = _without_matter(blocks)
+    headings = [block for block in text if block.level]
+    paragraphs = [block for block in text if not block.level]
     return BookPart(
         name=leaf.name,
         label=label,
         kept=True,
         rule=reason.rule,
         by_title=reason.by_title,
-        words=_count([block for block in text if not block.level]),
+        words=_count(paragraphs),
         matter=_count(_only_matter(blocks)),
         notes=_note_words(leaf),
-        headings=_count([block for block in text if block.level]),
+        headings=_count(headings),
     )
 
 
@@ -242,7 +249,8 @@ def _excluded_part(
 
 def _count(blocks: Iterable[TextBlock]) -> int:
     """Return the number of words of any script."""
-    return len(words("\n\n".join(block.text for block in blocks), "unicode"))
+    text = "\n\n".join(block.text for block in blocks)
+    return len(words(text, "unicode"))
 
 
 def _note_words(leaf: Leaf) -> int:
@@ -340,9 +348,9 @@ def _titles(blocks: Mapping[str, _Blocks]) -> set[str]:
     """Return the letters of the book's headings, which lists of contents repeat."""
     titles: set[str] = set()
     for document in blocks.values():
-        titles.update(
-            letters_and_digits(block.text) for block in document if block.level
-        )
+        for block in document:
+            if block.level:
+                titles.add(letters_and_digits(block.text))
     return titles
 
 
@@ -361,7 +369,10 @@ def _authors_paragraphs(
 
 
 def _notes(leaf: Leaf) -> list[str]:
-    # A note of a single word is its reference.
-    return [
-        text for text in leaf.markup.note_texts if " " in text or has_unspaced(text)
-    ]
+    notes: list[str] = []
+    for text in leaf.markup.note_texts:
+        # A note of a single word is its reference.
+        has_words = " " in text or has_unspaced(text)
+        if has_words:
+            notes.append(text)
+    return notes

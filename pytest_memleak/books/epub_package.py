@@ -295,7 +295,9 @@ def _write_package(
     manifest = etree.SubElement(package, f"{{{_OPF}}}manifest")
     new_spine = etree.SubElement(package, f"{{{_OPF}}}spine")
     needed = {item.id: item for item, _ in spine}
-    needed |= {item.id: item for item in items.values() if _is_navigation(item)}
+    for item in items.values():
+        if _is_navigation(item):
+            needed[item.id] = item
     for item in needed.values():
         attributes = {
             "id": item.id,
@@ -361,7 +363,8 @@ def _filled(root: _Element, name: str) -> list[_Element]:
 
 
 def _is_main(title: _Element, refined: _Refinements) -> bool:
-    types = refined.get((title.get("id"), "title-type"), {"main"})
+    key = (title.get("id"), "title-type")
+    types = refined.get(key, {"main"})
     return types == {"main"}
 
 
@@ -380,12 +383,16 @@ def _refinements(root: _Element) -> _Refinements:
         target = meta.get("refines")
         name = meta.get("property")
         if target and name:
-            refined.setdefault((target.lstrip("#"), name), set()).add(_text(meta))
+            key = (target.lstrip("#"), name)
+            values = refined.setdefault(key, set())
+            values.add(_text(meta))
     return refined
 
 
 def _text(element: _Element) -> str:
-    text = "".join(map(str, islice(element.itertext(), _MOST_TEXT)))[:_MOST_TEXT]
+    pieces = islice(element.itertext(), _MOST_TEXT)
+    joined = "".join(map(str, pieces))
+    text = joined[:_MOST_TEXT]
     return " ".join(legible(text).split())
 
 

@@ -426,4 +426,8 @@ def _main_chapter(fragments: Iterable[_Fragment]) -> int:
     sizes: Counter[int] = Counter()
     for fragment in fragments:
         sizes[fragment.chapter] += fragment.words
-    return max(sizes, key=lambda chapter: (sizes[chapter], -chapter))
+
+    def size_and_place(chapter: int) -> tuple[int, int]:
+        return sizes[chapter], -chapter
+
+    return max(sizes, key=size_and_place)

@@ -49,7 +49,8 @@ def class_styles(
         kind = name.rpartition(".")[2]
         hidden.setdefault(kind, set()).add(name)
     for sheet in sheets:
-        rules = _AT_RULE.sub("", _COMMENT.sub("", sheet[:_MOST_CHARACTERS]))
+        without_comments = _COMMENT.sub("", sheet[:_MOST_CHARACTERS])
+        rules = _AT_RULE.sub("", without_comments)
         for selectors, declarations in _RULE.findall(rules):
             if not _DISPLAYED.search(declarations):
                 continue
@@ -68,7 +69,8 @@ def class_styles(
                     hidden.setdefault(kind, set()).add(name.lower())
                 else:
                     hidden.pop(kind, None)
-    return ClassStyles(frozenset(blocks), frozenset().union(*hidden.values()))
+    every_hidden = frozenset().union(*hidden.values())
+    return ClassStyles(frozenset(blocks), every_hidden)
 
 
 # --- page numbers and note references
@@ -115,16 +117,22 @@ def note_reference(attributes: Mapping[str, str]) -> Callable[[str, bool], bool]
 
     The test takes the link's text, without spaces, and whether it is raised.
     """
-    _, hash_mark, place = (attributes.get("href") or "").rpartition("#")
+    address = attributes.get("href") or ""
+    _, hash_mark, place = address.rpartition("#")
     if not hash_mark:
         return None
-    has_class = not _NOTE_REFERENCE_CLASSES.isdisjoint(_class_names(attributes))
+    class_names = _class_names(attributes)
+    has_class = not _NOTE_REFERENCE_CLASSES.isdisjoint(class_names)
     has_id = len(place) <= LONGEST_MARK and _NOTE_ID.fullmatch(place) is not None
-    named = has_class or has_id
+    is_named = has_class or has_id
 
     def is_reference(text: str, raised: bool) -> bool:
-        bracketed = text[:1] in {"[", "(", "{"} and text[-1:] in {"]", ")", "}"}
-        return bool(_NOTE_MARK.fullmatch(text) and (raised or bracketed or named))
+        is_opened = text[:1] in {"[", "(", "{"}
+        is_closed = text[-1:] in {"]", ")", "}"}
+        is_bracketed = is_opened and is_closed
+        if not raised and not is_bracketed and not is_named:
+            return False
+        return _NOTE_MARK.fullmatch(text) is not None
 
     return is_reference
 
@@ -160,7 +168,8 @@ def _is_page_number(text: str) -> bool:
 
 
 def _class_names(attributes: Mapping[str, str]) -> list[str]:
-    return (attributes.get("class") or "").lower().split()
+    names = attributes.get("class") or ""
+    return names.lower().split()
 
 
 # --- epub:type and role
@@ -204,7 +213,8 @@ _AROUND_UNLESS_IN_BODY = word_set(
 
 def terms(*values: str | None) -> frozenset[str]:
     """Return the terms of `epub:type` and `role`, in lower case, without `doc-`."""
-    listed = " ".join(filter(None, values)).lower().split()
+    joined = " ".join(filter(None, values))
+    listed = joined.lower().split()
     return frozenset(term.removeprefix("doc-") for term in listed)
 
 

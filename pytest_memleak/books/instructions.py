@@ -61,7 +61,11 @@ def check_template(
             continue
         if name not in placeholders or form or cast:
             allowed = ", ".join(f"{{{placeholder}}}" for placeholder in placeholders)
-            written = name + (f"!{cast}" if cast else "") + (f":{form}" if form else "")
+            written = name
+            if cast:
+                written += f"!{cast}"
+            if form:
+                written += f":{form}"
             raise BookError(
                 f"the instruction template has the unknown placeholder {{{written}}}",
                 location=place,
@@ -204,9 +208,11 @@ def _with_prefix(
     mode: WordMode,
 ) -> Excerpt:
     split = partial(words, mode=mode)
-    count = min(prefix_words, len(split(excerpt.text)) // 2)
+    half = len(split(excerpt.text)) // 2
+    count = min(prefix_words, half)
     end = end_of_words(count, excerpt.text, split, reach=None)
-    prefix, rest = excerpt.text[:end], excerpt.text[end:]
+    prefix = excerpt.text[:end]
+    rest = excerpt.text[end:]
     if not count or not split(rest):
         return dataclasses.replace(excerpt, instruction=None)
     remaining = requested_words(rest, mode)
@@ -232,7 +238,8 @@ _REWRITE = "rewrite the summary of this excerpt"
 
 def excerpt_sha256(excerpt: Excerpt) -> str:
     """Return the SHA-256 of the excerpt's text in UTF-8, hexadecimal."""
-    return hashlib.sha256(excerpt.text.encode("utf-8", "surrogatepass")).hexdigest()
+    data = excerpt.text.encode("utf-8", "surrogatepass")
+    return hashlib.sha256(data).hexdigest()
 
 
 def load_summaries(path: Path, excerpts: Iterable[Excerpt]) -> dict[str, str]:

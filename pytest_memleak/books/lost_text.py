@@ -85,9 +85,12 @@ def _enter(part: bytes) -> tuple[bytes, list[tuple[int, str]]]:
         if fallback.find(f".//{_WORD}t") is not None:
             etree.strip_elements(fallback.getparent(), "{*}Choice")
     etree.strip_tags(root, *_ENTERED)
-    return etree.tostring(root, encoding="utf-8", xml_declaration=True), list(
-        _texts(root),
+    entered = etree.tostring(
+        root,
+        encoding="utf-8",
+        xml_declaration=True,
     )
+    return entered, list(_texts(root))
 
 
 def _texts(root: _Element) -> Iterator[tuple[int, str]]:
@@ -109,7 +112,9 @@ def reject_lost_text(
     parser: str,
 ) -> None:
     """Raise BookError if the HTML lacks a letter of the texts."""
-    output = _letters(unescape(_TAG.sub("", html.partition("<body>")[2] or html)))
+    _, _, body = html.partition("<body>")
+    text_of_html = unescape(_TAG.sub("", body or html))
+    output = _letters(text_of_html)
     letters: Counter[str] = Counter()
     for _, text in texts:
         letters.update(text)

@@ -63,9 +63,14 @@ def with_notices_at_ends_marked(documents: Sequence[_Blocks]) -> list[_Blocks]:
 
 
 def _is_mostly_notice(blocks: Sequence[TextBlock]) -> bool:
-    notices = [block.text for block in blocks if block.matter == NOTICE]
-    total = sum(len(block.text.split()) for block in blocks)
-    return 2 * sum(len(text.split()) for text in notices) >= total
+    total = 0
+    in_notices = 0
+    for block in blocks:
+        words_of_block = len(block.text.split())
+        total += words_of_block
+        if block.matter == NOTICE:
+            in_notices += words_of_block
+    return 2 * in_notices >= total
 
 
 def _is_at_end(position: int, count: int) -> bool:
@@ -99,14 +104,17 @@ def with_notices_split(blocks: Sequence[TextBlock]) -> _Blocks:
 
 def _split_notice(text: str, *, prose: bool = True) -> list[TextBlock]:
     """Split a stanza into lines or, in prose, a paragraph into sentences."""
-    pieces, joint = text.split("\n"), "\n"
+    pieces = text.split("\n")
+    joint = "\n"
     if prose and len(pieces) == 1:
-        pieces, joint = sentences(text), " "
+        pieces = sentences(text)
+        joint = " "
     marked = zip(pieces, notices_in_paragraph(pieces), strict=True)
     blocks: list[TextBlock] = []
     for is_notice, group in groupby(marked, key=itemgetter(1)):
         joined = joint.join(piece for piece, _ in group)
-        blocks.append(TextBlock(joined, matter=NOTICE if is_notice else ""))
+        matter = NOTICE if is_notice else ""
+        blocks.append(TextBlock(joined, matter=matter))
     return blocks
 
 

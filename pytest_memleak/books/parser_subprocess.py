@@ -243,7 +243,8 @@ def _docx(data: bytes) -> Iterator[str]:
 
     try:
         data, texts = enter_elements(data)
-        html = mammoth.convert_to_html(io.BytesIO(data), convert_image=no_image).value
+        document = io.BytesIO(data)
+        result = mammoth.convert_to_html(document, convert_image=no_image)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - mammoth raises errors of any kind
@@ -251,8 +252,8 @@ def _docx(data: bytes) -> Iterator[str]:
             f"mammoth can't read this Word document ({type(error).__name__})",
             hint="save it again as .docx, or as .txt",
         ) from None
-    reject_lost_text(texts, html, parser="mammoth")
-    yield html
+    reject_lost_text(texts, result.value, parser="mammoth")
+    yield result.value
 
 
 _HEAP_EXHAUSTED = 251
@@ -269,7 +270,8 @@ def _pandoc(data: bytes, *, name: str) -> Iterator[str]:
     import pypandoc
 
     if name == "rtf":
-        data = _RTF_DRAWING.sub(b"", _RTF_CHARACTER.sub(rb"\1 ", data))
+        data = _RTF_CHARACTER.sub(rb"\1 ", data)
+        data = _RTF_DRAWING.sub(b"", data)
         reject_skipped_groups(data)
     texts: list[tuple[int, str]] = []
     if name in {"fb2", "odt"}:
@@ -296,10 +298,11 @@ def _pandoc(data: bytes, *, name: str) -> Iterator[str]:
     reject_lost_text(texts, html, parser="pandoc")
     head, _, rest = html.partition('<header id="title-block-header">')
     header, _, body = rest.partition("</header>")
-    abstract = header.partition('<div class="abstract">')[2]
+    _, _, abstract = header.partition('<div class="abstract">')
     # The abstract of other formats is a publisher's annotation.
     if abstract and name == "latex":
-        yield f"{head}<div>{abstract.partition('</div>')[2]}{body}"
+        _, _, text = abstract.partition("</div>")
+        yield f"{head}<div>{text}{body}"
     else:
         yield f"{head}{body}"
 
@@ -379,7 +382,9 @@ _PARSERS: dict[str, Callable[[bytes], Iterator[str]]] = {
 def _main(name: str, most: int) -> None:
     _set_limits()
     try:
-        for text in _PARSERS[name](sys.stdin.buffer.read()):
+        data = sys.stdin.buffer.read()
+        parse = _PARSERS[name]
+        for text in parse(data):
             most -= len(text)
             if most < 0:
                 _write({"long": True})

@@ -123,8 +123,10 @@ def lines_manuscript(
     budget.spend(len(text), "characters of text")
     text = _with_line_feeds(text)
     budget.spend(text.count("\n"), "lines")
-    paragraphs = _paragraphs(legible(without_controls(text)).strip("\n"), lines=lines)
-    kept = [paragraph for paragraph in without_license(paragraphs) if paragraph.strip()]
+    legible_text = legible(without_controls(text))
+    paragraphs = _paragraphs(legible_text.strip("\n"), lines=lines)
+    remaining = without_license(paragraphs)
+    kept = [paragraph for paragraph in remaining if paragraph.strip()]
     budget.spend(len(kept), "paragraphs")
     markup = Markup(tuple(_blocks(kept, lines=lines)))
     return manuscript_from_document(
@@ -152,20 +154,25 @@ def read_lyrics(path: Path, *, encoding: str | None = None) -> Manuscript:
     place = str(path)
     text, note = decode(read_declared(path, encoding))
     reject_misread(text, note, place=place)
-    fields = {
-        key.lower(): one_line(value) for key, value in _LYRICS_FIELD.findall(text)
-    }
+    fields: dict[str, str] = {}
+    for key, value in _LYRICS_FIELD.findall(text):
+        fields[key.lower()] = one_line(value)
     sung: list[tuple[_Moment, str]] = []
     latest = (0, 0, "")
     for line in _with_line_feeds(text).strip().split("\n"):
         if _TAG.fullmatch(line.strip()):
             continue
+        moments: list[_Moment] = []
+        words = line
         match = _TIMED_LINE.fullmatch(line.strip())
-        moments = _moments(match[1]) if match else []
+        if match:
+            moments = _moments(match[1])
+            words = match[2]
         moments = moments or [latest]
         latest = moments[-1]
-        words = _TIME_OF_WORD.sub("", match[2] if match else line).strip()
-        sung += ((moment, words) for moment in moments)
+        words = _TIME_OF_WORD.sub("", words).strip()
+        for moment in moments:
+            sung.append((moment, words))
     sung.sort(key=itemgetter(0))
     lyrics = "\n".join(words for _, words in sung)
     notes = (note,) if note else ()
@@ -176,7 +183,11 @@ def read_lyrics(path: Path, *, encoding: str | None = None) -> Manuscript:
         place=place,
         lines=True,
     )
-    return replace(manuscript, title=fields.get("ti"), author=fields.get("ar"))
+    return replace(
+        manuscript,
+        title=fields.get("ti"),
+        author=fields.get("ar"),
+    )
 
 
 # Minute, second, digits of its fraction.
@@ -196,7 +207,8 @@ def _moments(times: str) -> list[_Moment]:
 
 def plain_paragraphs(text: str, *, lines: bool = False) -> tuple[str, ...]:
     """Split a text without headings or license into paragraphs; `lines`: keep lines."""
-    text = legible(without_controls(_with_line_feeds(text)))
+    text = _with_line_feeds(text)
+    text = legible(without_controls(text))
     join = _in_lines if lines else _unwrapped
     paragraphs = _paragraphs(text.strip("\n"), lines=lines)
     return tuple(join(paragraph) for paragraph in paragraphs if paragraph.strip())
@@ -234,8 +246,12 @@ def _unwrapped(paragraph: str) -> str:
 
 
 def _in_lines(paragraph: str) -> str:
-    lines = (" ".join(line.split()) for line in paragraph.split("\n"))
-    return "\n".join(line for line in lines if line)
+    lines: list[str] = []
+    for line in paragraph.split("\n"):
+        words = line.split()
+        if words:
+            lines.append(" ".join(words))
+    return "\n".join(lines)
 
 
 # --- headings
@@ -246,11 +262,15 @@ def _blocks(paragraphs: Sequence[str], *, lines: bool) -> Iterator[TextBlock]:
     levels = heading_levels(paragraphs)
     for index, paragraph in enumerate(paragraphs):
         level = levels[index]
-        following = levels[index + 1] if index + 1 < len(levels) else 0
+        following = 0
+        if index + 1 < len(levels):
+            following = levels[index + 1]
         if not level:
-            yield TextBlock(_in_lines(paragraph) if lines else _unwrapped(paragraph))
+            text = _in_lines(paragraph) if lines else _unwrapped(paragraph)
+            yield TextBlock(text)
         elif not following or following > level:
-            yield TextBlock(_in_lines(paragraph).replace("\n", ": "), level)
+            title = _in_lines(paragraph).replace("\n", ": ")
+            yield TextBlock(title, level)
         # Else a table of contents: this heading has no text.
 
 

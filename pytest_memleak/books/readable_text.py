@@ -53,12 +53,14 @@ def reject_unreadable(
     """
     _reject_fused(leaves, place)
     leaves = [leaf for leaf in leaves if leaf.name not in excused]
-    own = _COMMONEST.get((language or "").lower()[:2])
+    language_code = (language or "").lower()[:2]
+    own = _COMMONEST.get(language_code)
     foreign: list[Leaf] = []
     for leaf in leaves:
         blocks = leaf.markup.blocks
-        sample = blocks[:: 1 + len(blocks) // _SAMPLE]
-        words = _WORD.findall(" ".join(block.text for block in sample).lower())
+        step = 1 + len(blocks) // _SAMPLE
+        sample = " ".join(block.text for block in blocks[::step])
+        words = _WORD.findall(sample.lower())
         _reject_fragments(leaf.name, words, place)
         # Declared languages are often wrong, so a common word of any language counts.
         if own and len(words) >= _FEWEST_WORDS and _is_foreign_to_all(words):
@@ -72,7 +74,8 @@ def reject_unreadable(
         )
     hidden = [leaf for leaf in leaves if leaf.markup.unseen_words]
     unseen = sum(leaf.markup.unseen_words for leaf in hidden)
-    if unseen > max(_FEWEST_WORDS, sum(leaf.small_words for leaf in leaves)):
+    seen = sum(leaf.small_words for leaf in leaves)
+    if unseen > max(_FEWEST_WORDS, seen):
         raise BookError(
             "most of its text is hidden or in drawings (SVG), as in "
             f"{hidden[0].name!r}",
@@ -104,7 +107,8 @@ def _longest_word(leaf: Leaf) -> int:
 
 
 def _is_foreign(words: Sequence[str], common: frozenset[str]) -> bool:
-    return sum(map(common.__contains__, words)) < _FEWEST_COMMON * len(words)
+    count = sum(word in common for word in words)
+    return count < _FEWEST_COMMON * len(words)
 
 
 def _is_foreign_to_all(words: Sequence[str]) -> bool:
@@ -121,11 +125,10 @@ def _reject_fragments(
     place: str,
 ) -> None:
     letters = sum(map(len, words))
-    if (
-        letters >= _FEWEST_LETTERS
-        and letters < _SHORTEST * len(words)
-        and sum(map(str.isascii, words)) >= _MOST_ASCII * len(words)
-    ):
+    ascii_words = sum(map(str.isascii, words))
+    are_short = letters < _SHORTEST * len(words)
+    are_ascii = ascii_words >= _MOST_ASCII * len(words)
+    if letters >= _FEWEST_LETTERS and are_short and are_ascii:
         raise BookError(
             f"{name!r} has words of {letters / len(words):.1f} letters on average: "
             "it has spaces between letters",

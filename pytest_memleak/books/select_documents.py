@@ -138,8 +138,9 @@ def _warnings_except(warnings: Mapping[str, str], names: Collection[str]) -> lis
 
 def _exclude_most(rules: Collection[str], leaves: Sequence[Leaf]) -> bool:
     """Whether these rules exclude more than half of the documents' letters."""
+    total = sum(leaf.letters for leaf in leaves)
     excluded = sum(leaf.letters for leaf in leaves if leaf.name in rules)
-    return 2 * excluded > sum(leaf.letters for leaf in leaves)
+    return 2 * excluded > total
 
 
 def _ignored(source: str) -> str:
@@ -155,7 +156,10 @@ def _labels(leaves: Sequence[Leaf], entries: Sequence[Entry]) -> _Labels:
     listed: dict[str, str] = {}
     for entry in entries:
         listed.setdefault(entry.document, entry.title)
-    return {leaf.name: listed.get(leaf.name) or _first_heading(leaf) for leaf in leaves}
+    labels: _Labels = {}
+    for leaf in leaves:
+        labels[leaf.name] = listed.get(leaf.name) or _first_heading(leaf)
+    return labels
 
 
 def _first_heading(leaf: Leaf) -> str | None:
@@ -235,7 +239,8 @@ def _authors_prefaces(
     prefaces: set[str] = set()
     for leaf in leaves:
         label = labels[leaf.name]
-        is_preface = _is_preface(leaf, terms.get(leaf.name, set()), label)
+        own_terms = terms.get(leaf.name, set())
+        is_preface = _is_preface(leaf, own_terms, label)
         if is_preface and is_authors_preface(author, leaf, label):
             prefaces.add(leaf.name)
     return prefaces
@@ -250,7 +255,9 @@ def _is_preface(
     if len(kinds) > 1:
         # A document with several kinds of front matter is not a preface.
         return False
-    return not _PREFACES.isdisjoint({*kinds, *terms, (label or "").lower()})
+    title = (label or "").lower()
+    names = {*kinds, *terms, title}
+    return not _PREFACES.isdisjoint(names)
 
 
 def _by_landmarks(
@@ -282,7 +289,8 @@ def _marked_as_matter(landmarks: Sequence[Entry]) -> set[str]:
     for mark in landmarks:
         if mark.place:
             continue
-        if is_matter(mark.terms, within=None) or not mark.terms.isdisjoint(APPARATUS):
+        is_apparatus = not mark.terms.isdisjoint(APPARATUS)
+        if is_apparatus or is_matter(mark.terms, within=None):
             marked.add(mark.document)
     return marked
 

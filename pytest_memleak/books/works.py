@@ -159,9 +159,10 @@ def _works_under_headings(
         )
     for number, chapter in enumerate(manuscript.chapters, start=1):
         is_first = number == 1
+        work_id = f"{name}:{number}"
         yield ReadWork(
-            id=f"{name}:{number}",
-            title=chapter.title or f"{name}:{number}",
+            id=work_id,
+            title=chapter.title or work_id,
             author=manuscript.author,
             chapters=(chapter,),
             warnings=manuscript.warnings if is_first else (),
@@ -194,9 +195,11 @@ def _works_from_records(
             plain_paragraphs(text, lines=lines),
             lines=lines,
         )
+        work_id = f"{name}:{number}"
+        one_line = " ".join((title or work_id).split())
         yield ReadWork(
-            id=f"{name}:{number}",
-            title=" ".join((title or f"{name}:{number}").split())[:_LONGEST_TITLE],
+            id=work_id,
+            title=one_line[:_LONGEST_TITLE],
             author=author,
             chapters=(Chapter(None, paragraphs),),
             matter=matter,
@@ -282,7 +285,11 @@ def make_collection(
         author=author or _VARIOUS,
         excerpts=tuple(collected.excerpts),
         digest="",
-        warnings=(*collected.warnings, *_warnings_of_short(collected, k), *unsearched),
+        warnings=(
+            *collected.warnings,
+            *_warnings_of_short(collected, k),
+            *unsearched,
+        ),
         parts=tuple(collected.parts),
         works=tuple(collected.works),
         excluded=excluded,

@@ -236,7 +236,9 @@ class GuardedAnswer:
         if key in USUAL_KEYS or is_id(key):
             return len(key) <= LONGEST_NAME
         text = f"{key} "
-        return self._keys.feed(text) + self._keys.end() == text
+        released = self._keys.feed(text)
+        rest = self._keys.end()
+        return released + rest == text
 
     def _guarded_list(self, values: list[Any], place: Path) -> list[Any]:
         guarded: list[Any] = []
@@ -340,8 +342,9 @@ class _Texts:
         if text and not self.passage:
             if place not in self._streams:
                 self._start(place)
-            if whole and _ALL in self._streams:
-                self._add(_ALL, self._streams[_ALL].end())
+            stream_of_all = self._streams.get(_ALL)
+            if whole and stream_of_all:
+                self._add(_ALL, stream_of_all.end())
             self._waiting.append((place, text))
             for stream_place in self._streams_of(place):
                 released = self._streams[stream_place].feed(text)
@@ -371,9 +374,10 @@ class _Texts:
         """Start a place's stream, and wider ones once they have a second place."""
         for wider in _streams_with(place)[1:]:
             first = self._first.setdefault(wider, place)
-            if first != place and wider not in self._streams:
-                self._streams[wider] = copy(self._streams[first])
-                self._may_leave[wider] = self._may_leave[first]
+            if first == place or wider in self._streams:
+                continue
+            self._streams[wider] = copy(self._streams[first])
+            self._may_leave[wider] = self._may_leave[first]
         self._streams[place] = self._make()
 
     def _streams_of(self, place: Path) -> list[Path]:

@@ -61,12 +61,18 @@ class PlacesOfPassages:
 
     def _counted(self, passages: Iterable[Passage]) -> Iterator[Place]:
         for passage in passages:
-            start, end = passage.start, passage.end
+            if passage.words < COUNTED:
+                continue
+            start = passage.start
+            end = passage.end
             if passage.near:
                 number = self._numbers[passage.book]
                 start, end = self._measured.interval(number, start, end)
-            if passage.words >= COUNTED:
-                yield Place(passage.book, start, end)
+            yield Place(
+                book=passage.book,
+                start=start,
+                end=end,
+            )
 
 
 class Budget:
@@ -164,10 +170,14 @@ class Budget:
     def _match(self, senders: Iterable[Hashable]) -> None:
         """Match what these sent unread, and count it."""
         unread = [self._unread.pop(sender) for sender in senders]
-        if unread:
-            texts, prompts, _ = zip(*unread, strict=True)
-            passages = self._places.library.find(texts, prompts, least=COUNTED)
-            self.add(self._places.of(passages))
+        if not unread:
+            return
+        passages = self._places.library.find(
+            texts=[each.text for each in unread],
+            prompts=[each.prompt for each in unread],
+            least=COUNTED,
+        )
+        self.add(self._places.of(passages))
 
     def _least_left(self) -> int:
         """Return the words left of the book of which most have left; below 0: none."""

@@ -17,9 +17,11 @@ IS_SURPLUS = generations.c.ordinal < 0
 
 def is_requested(samples: int) -> sa.ColumnElement[bool]:
     """Select the generations that a suite with so many samples requests."""
-    return sa.and_(IS_PLACED, generations.c.ordinal < samples)
+    is_below = generations.c.ordinal < samples
+    return sa.and_(IS_PLACED, is_below)
 
 
 def is_beyond(samples: int) -> sa.ColumnElement[bool]:
     """Select the generations that such a suite doesn't request."""
-    return sa.or_(IS_SURPLUS, generations.c.ordinal >= samples)
+    is_further = generations.c.ordinal >= samples
+    return sa.or_(IS_SURPLUS, is_further)

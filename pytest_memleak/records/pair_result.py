@@ -263,7 +263,8 @@ class PairResult:
         """Raise ValueError for an unknown verdict, or a value that is no number."""
         Verdict(self.verdict.partition(", ")[0])
         for name, row in self._estimates.items():
-            numbers = [row.get("high"), *(row[key] for key in _NUMBERS if key in row)]
+            numbers = [row.get("high")]
+            numbers += [row[key] for key in _NUMBERS if key in row]
             if not all(isinstance(number, int | float) for number in numbers):
                 raise ValueError(f"measures.{name}: not a number")
 

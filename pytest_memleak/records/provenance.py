@@ -144,7 +144,10 @@ def distribution(options: Mapping[str, Any], refused: Iterable[str]) -> str:
     refused = set(refused)
     but = ", ".join(name for name in _SHAPES if name in refused)
     changes = [f"{but}, which the server rejects"] if but else []
-    further = {**options.get("extra_body", {}), **options.get("generation_config", {})}
+    further = {
+        **options.get("extra_body", {}),
+        **options.get("generation_config", {}),
+    }
     changes += [f"{name} = {further[name]}" for name in _SHAPES if name in further]
     if not changes:
         return "the model's own"

@@ -131,8 +131,10 @@ def _without_empty_place(issue: Issue, write: Callable[[Issue], Any]) -> Any:
 
 
 def _one_line(text: str) -> str:
-    *lines, last = [line.strip() for line in text.splitlines()] or [""]
-    return "; ".join((*(line.rstrip(".") for line in lines), last))
+    stripped = [line.strip() for line in text.splitlines()]
+    *lines, last = stripped or [""]
+    clauses = [line.rstrip(".") for line in lines]
+    return "; ".join([*clauses, last])
 
 
 RECITED = "negative control"

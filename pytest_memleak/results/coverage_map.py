@@ -45,18 +45,19 @@ def coverage_map(analysis: Analysis, excerpts: Sequence[str]) -> CoverageMap:
     """Build a pair's map of covered words; excerpts: IDs, in order."""
     measured = analysis.measurement
     times = analysis.counts.times
-    borders = [*measured.excerpt_starts, measured.words]
-    words = np.diff(borders)
-    covered_until = np.concatenate(([0], np.cumsum(times > 0)))
-    covered = np.diff(covered_until[borders])
-    rows = zip(
+    bounds = [*measured.excerpt_starts, measured.words]
+    words = np.diff(bounds)
+    covered_words = np.cumsum(times > 0)
+    covered_until = np.concatenate(([0], covered_words))
+    covered = np.diff(covered_until[bounds])
+    columns = (
         excerpts,
         measured.excerpt_starts,
         words.tolist(),
         covered.tolist(),
         analysis.own_spans.by_excerpt,
-        strict=True,
     )
+    rows = zip(*columns, strict=True)
     runs = [f"{count}x{length}" for count, length in run_lengths(times)]
     return CoverageMap(
         rounds=analysis.counts.rounds,
@@ -253,12 +254,11 @@ def _links(crossing: Sequence[ExcerptSpan], book: Book) -> tuple[Link, ...]:
         others = [source for source in span.sources if source != span.target]
         sources = [order[source] for source in others[:_SOURCES]]
         target = order[span.target]
-        links.append(
-            Link(
-                start=span.start,
-                end=span.end,
-                target=target,
-                sources=tuple(sources),
-            )
+        link = Link(
+            start=span.start,
+            end=span.end,
+            target=target,
+            sources=tuple(sources),
         )
+        links.append(link)
     return tuple(links)

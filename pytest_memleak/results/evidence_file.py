@@ -183,7 +183,8 @@ def read_evidence(path: Path) -> EvidenceFile:
         content=_content(content, path),
         data=data,
     )
-    if data != (json.dumps(content, indent=1) + "\n").encode():
+    rewritten = json.dumps(content, indent=1) + "\n"
+    if data != rewritten.encode():
         raise EvidenceError(
             "its formatting was changed",
             location=str(path),
@@ -298,7 +299,8 @@ def _is_statement(value: dict[str, Any]) -> bool:
 
 def _decode_base64(text: str) -> bytes:
     """Decode base64, in the standard or the URL-safe alphabet: DSSE allows both."""
-    return base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+    standard = text.replace("-", "+").replace("_", "/")
+    return base64.b64decode(standard, validate=True)
 
 
 def _is_canonical(data: bytes, value: object) -> bool:

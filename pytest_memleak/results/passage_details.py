@@ -44,8 +44,14 @@ def listed_passages(evaluation: Evaluation, quoted: int | None) -> tuple[Passage
     for kind, passage in _passages_to_list(passages):
         if passage.start is None:
             continue
-        excused = passage in every_excused
-        listed.append(_passage(kind, passage, evaluation, quoted, excused=excused))
+        record = _passage(
+            kind,
+            passage,
+            evaluation,
+            quoted,
+            excused=passage in every_excused,
+        )
+        listed.append(record)
     return tuple(listed)
 
 
@@ -186,7 +192,8 @@ def _readings(text: str, mode: WordMode) -> list[str]:
     from pytest_memleak.scoring.further_readings import further_readings  # with numpy
     from pytest_memleak.scoring.keyed_texts import keyed
 
-    _, further = further_readings([text], keyed([text], mode), {0})
+    keyed_words = keyed([text], mode)
+    _, further = further_readings([text], keyed_words, {0})
     text_words = words(text, mode)
     return [text, *further, " ".join(text_words)]
 
@@ -221,8 +228,8 @@ def _rate(passage: ProtectedPassage, evaluation: Evaluation) -> PassageRate | No
     in_prompts = book.words_in_prompts(at)
     start = passage.start - in_prompts
     end = passage.end - in_prompts
-    borders = (*measured.excerpt_starts, measured.words)
-    if start < borders[at] or end > borders[at + 1]:
+    bounds = (*measured.excerpt_starts, measured.words)
+    if start < bounds[at] or end > bounds[at + 1]:
         return None
     return passage_rate(analysis, start, end)
 

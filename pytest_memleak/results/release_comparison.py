@@ -51,7 +51,9 @@ class Baseline:
         bundle = read_unchanged(path).content
         self.sha256 = bundle.sha256
         pairs = label_pairs(bundle.pairs).values()
-        names = {pair.model.id for pair in pairs} | {pair.suite.name for pair in pairs}
+        models = {pair.model.id for pair in pairs}
+        suites = {pair.suite.name for pair in pairs}
+        names = models | suites
         for old in new_names or ():
             if old not in names:
                 raise EvidenceError(
@@ -302,7 +304,8 @@ class Baseline:
 
     def _matching_pair(self, now: PairResult) -> PairResult | None:
         """Return the pair of that name and suite; of several, by path and endpoint."""
-        alike = [pair for pair in self._pairs if _full_name(pair) == _full_name(now)]
+        name = _full_name(now)
+        alike = [pair for pair in self._pairs if _full_name(pair) == name]
         for key in _TELLS_APART:
             if len(alike) > 1:
                 alike = [pair for pair in alike if key(pair) == key(now)]

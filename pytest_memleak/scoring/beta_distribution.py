@@ -66,7 +66,8 @@ def _share_below_mean(
     b: float,
 ) -> float:
     log_height = _log_powers(x, a, b) - _log_beta(a, b)
-    return math.exp(log_height) * _fraction(x, a, b) / a
+    height = math.exp(log_height)
+    return height * _fraction(x, a, b) / a
 
 
 def _fraction(
@@ -100,7 +101,8 @@ def _density(
     a: float,
     b: float,
 ) -> float:
-    log_density = _log_powers(x, a - 1, b - 1) - _log_beta(a, b)
+    log_powers = _log_powers(x, a - 1, b - 1)
+    log_density = log_powers - _log_beta(a, b)
     return math.exp(log_density)
 
 

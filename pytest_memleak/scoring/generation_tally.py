@@ -385,9 +385,9 @@ class Tally:
         if run is None:
             return Span(0)
         return Span(
-            run.words,
-            run.start,
-            run.end,
+            words=run.words,
+            start=run.start,
+            end=run.end,
             excerpt_id=self.layout.excerpt_at(run.start),
             generation=run.ordinal,
         )
@@ -464,7 +464,11 @@ class Tally:
         trim = self.scoring.trim
         place = matches.place
         place_end = place + matches.words
-        packed = self._packing.pack(matches.text, matches.start, matches.end)
+        packed = self._packing.pack(
+            high=matches.text,
+            middle=matches.start,
+            low=matches.end,
+        )
         is_cut = in_prompt(place, place_end, prompt_ranges, trim=trim)
         remaining = outside_prompt(
             place[is_cut],
@@ -520,7 +524,11 @@ class Tally:
     def _by_excerpt(self, packed: Numbers, excerpt: Positions) -> Numbers:
         """Replace the number of the text by that of the excerpt that prompted it."""
         text, start, end = self._packing.unpack(packed)
-        return self._packing.pack(excerpt[text], start, end)
+        return self._packing.pack(
+            high=excerpt[text],
+            middle=start,
+            low=end,
+        )
 
     def _own_runs(self, pieces: _Pieces, excerpt: Positions) -> _OwnRuns:
         """Return the parts of matches in the prompted excerpt, from k words."""
@@ -562,7 +570,11 @@ class Tally:
         """Count own runs, at least one, each with its round."""
         counted = self.counted
         counted.own_lengths.update(own.words.tolist())
-        packed = self._packing_by_end.pack(own.end, own.start, rounds)
+        packed = self._packing_by_end.pack(
+            high=own.end,
+            middle=own.start,
+            low=rounds,
+        )
         counted.own.add(packed)
         most = int(own.words.max())
         if counted.longest and counted.longest.words > most:

@@ -96,7 +96,8 @@ class Distinct:
     def ascending(self) -> Numbers:
         """Return all numbers so far, each once."""
         if self._waiting:
-            self._numbers = distinct(np.concatenate([self._numbers, *self._waiting]))
+            every_number = np.concatenate([self._numbers, *self._waiting])
+            self._numbers = distinct(every_number)
             self._waiting = []
             self._count = 0
         return self._numbers
@@ -188,7 +189,8 @@ def cut(
     pieces = borders_inside + 1
     numbers = np.arange(len(start))
     of = numbers.repeat(pieces)
-    nth = count_up(np.zeros_like(pieces), pieces)
+    from_zero = np.zeros_like(pieces)
+    nth = count_up(from_zero, pieces)
     is_first = nth == 0
     is_last = nth == borders_inside[of]
     number_of_border = first_border[of] + nth

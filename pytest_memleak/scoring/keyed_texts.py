@@ -72,8 +72,9 @@ def changed_by_folding(
 
     plain: all the texts' words as measured, which serve for the others.
     """
-    dropped = plain.start[plain.ends].searchsorted(plain.dropped) - 1
-    with_dropped = {*dropped.tolist()}
+    start_of_end = plain.start[plain.ends]
+    text_of_dropped = start_of_end.searchsorted(plain.dropped) - 1
+    with_dropped = {*text_of_dropped.tolist()}
     suspects = set(with_dropped)
     odd_marks = marks_beside(_LEFT_ALONE, texts, and_beside=COMMON_MARKS)
     for number, marks in enumerate(odd_marks):
@@ -82,7 +83,8 @@ def changed_by_folding(
     if not suspects:
         return _NO_TEXTS, [], suspects
     numbers = sorted(suspects)
-    folded_texts = _parts(_joined([texts[n] for n in numbers], _AS_FOLDED))
+    texts_to_fold = [texts[number] for number in numbers]
+    folded_texts = _parts(_joined(texts_to_fold, _AS_FOLDED))
     plain_texts = _parts(plain.joined)
     changed: list[int] = []
     parts: list[bytes] = []
@@ -144,7 +146,8 @@ def _joined(texts: Sequence[str], reading: _Reading) -> bytes:
         parts = read.split(b"\x00")
         for number, text in enumerate(in_bytes.split(b"\x00")):
             if beyond in text:
-                parts[number] = b" %b " % spelled(reading.slowly(texts[number]))
+                words_of_text = reading.slowly(texts[number])
+                parts[number] = b" %b " % spelled(words_of_text)
         read = b"\x00".join(parts)
     return BEFORE + read + BEHIND
 

@@ -36,7 +36,9 @@ def hypergeometric_tail(
     all_ways = _log_choose(total, draws)
     terms = []
     for count in range(hits, most + 1):
-        ways = _log_choose(marked, count) + _log_choose(total - marked, draws - count)
+        ways_of_marked = _log_choose(marked, count)
+        ways_of_others = _log_choose(total - marked, draws - count)
+        ways = ways_of_marked + ways_of_others
         terms.append(math.exp(ways - all_ways))
     return min(1.0, math.fsum(terms))
 
@@ -118,4 +120,8 @@ def most_controls(requested: int) -> int:
     """Return the most control completions that any number of losses calls for."""
     fewest = math.floor(LEVEL * requested) + 1
     counts = range(fewest, requested + 1)
-    return next(filter(None, (due_controls(requested, lost) for lost in counts)), 0)
+    for lost in counts:
+        due = due_controls(requested, lost)
+        if due:
+            return due
+    return 0

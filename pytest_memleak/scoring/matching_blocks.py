@@ -79,10 +79,13 @@ def matching_blocks(a: Sequence[str], b: Sequence[str]) -> list[EqualRun]:
     """
     if len(a) * len(b) <= _SMALL:
         return _by_difflib(a, b)
-    numbers: dict[str, int] = {}
-    a_numbers = [numbers.setdefault(word, len(numbers)) for word in a]
-    b_numbers = [numbers.setdefault(word, len(numbers)) for word in b]
-    aligner = _Aligner(a_numbers, b_numbers, len(numbers))
+    vocabulary = dict.fromkeys((*a, *b))
+    numbers = {word: number for number, word in enumerate(vocabulary)}
+    aligner = _Aligner(
+        a=[numbers[word] for word in a],
+        b=[numbers[word] for word in b],
+        words=len(numbers),
+    )
     return _adjacent_joined(sorted(aligner.runs()))
 
 
@@ -127,7 +130,8 @@ class _Aligner:
         self._b_offset = len(a) + 1
         end_of_a = words
         end_of_b = words + 1
-        self._text = np.array([*a, end_of_a, *b, end_of_b], dtype=np.int64)
+        joined = [*a, end_of_a, *b, end_of_b]
+        self._text = np.array(joined, dtype=np.int64)
         self._ranks = self._all_ranks()
         self._reach = self._all_reaches()
 
@@ -182,7 +186,13 @@ class _Aligner:
             a_next = i + length
             b_next = j + length
         if a_next < interval.a_end and b_next < interval.b_end:
-            last = _Interval(a_next, interval.a_end, b_next, interval.b_end, most)
+            last = _Interval(
+                a_start=a_next,
+                a_end=interval.a_end,
+                b_start=b_next,
+                b_end=interval.b_end,
+                most=most,
+            )
             remaining.append(last)
         return runs, remaining
 
@@ -227,8 +237,9 @@ class _Aligner:
         in_a = np.empty(0, dtype=np.intp)
         in_b = in_a
         low = 0
-        most_room = min(int(a_room.max()), int(b_room.max()))
-        high = min(interval.most, most_room)
+        most_of_a = int(a_room.max())
+        most_of_b = int(b_room.max())
+        high = min(interval.most, most_of_a, most_of_b)
         length = high
         while low < high:
             a_places = np.flatnonzero(a_room >= length) + a_start

@@ -119,9 +119,11 @@ def _longest_blocks(
     parts = []
     n = sets.shape[1]
     for first in range(0, n, _BITS):
-        covering = _covering_rounds(rounds, first, words)[marks]
+        behind = first + _BITS
+        covering_word = _covering_rounds(rounds, first, words)
+        covering = covering_word[marks]
         covering[at_border] = 0
-        in_sets = _as_bits(sets[:, first : first + _BITS])
+        in_sets = _as_bits(sets[:, first:behind])
         parts.append(_SixtyFourRounds(covering, in_sets))
     return [_longest_block(marks, parts, number) for number in range(len(sets))]
 
@@ -139,7 +141,8 @@ def _marks(
     is_mark[rounds.start] = True
     is_mark[rounds.end] = True
     is_mark[borders] = True
-    marks = np.concatenate((np.flatnonzero(is_mark), borders))
+    distinct_marks = np.flatnonzero(is_mark)
+    marks = np.concatenate((distinct_marks, borders))
     marks.sort()
     return marks
 
@@ -153,7 +156,8 @@ def _covering_rounds(
 
     No round covers a word twice, so the sum of bits is the set. Shape (N + 1,).
     """
-    first_run, behind = rounds.round.searchsorted([first, first + _BITS])
+    bounds = [first, first + _BITS]
+    first_run, behind = rounds.round.searchsorted(bounds)
     runs = slice(first_run, behind)
     place_of_run = rounds.round[runs] - first
     bit_of_run = _BIT << place_of_run.astype(np.uint64)

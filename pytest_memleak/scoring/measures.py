@@ -113,10 +113,17 @@ def _distinct_spans(tally: Tally) -> tuple[Span, ...]:
     """
     runs = tally.longest_runs_by_end()
     threshold = tally.scoring.effective_threshold
-    start, end, run = without_overlaps(runs.start, runs.end, over=threshold)
+    start, end, run = without_overlaps(
+        runs.start,
+        runs.end,
+        over=threshold,
+    )
     ordinal = runs.round[run]
     rows = np.stack((start, end, ordinal), axis=1)
-    spans = [tally.span(OwnRun(*row)) for row in rows.tolist()]
+    spans = []
+    for row in rows.tolist():
+        own_run = OwnRun(*row)
+        spans.append(tally.span(own_run))
     return tuple(spans)
 
 

@@ -249,7 +249,8 @@ def _excess_bounds(
     if own is None or within is None:
         return -1.0, 1.0
     t = student_quantile(confidence, b - 1)
-    between = float(nulls.var(ddof=1)) * (1 + 1 / b)
+    variance = float(nulls.var(ddof=1))
+    between = variance * (1 + 1 / b)
     width = t * math.sqrt(own + within / b + between)
     low = max(excess - width, -1.0)
     high = min(excess + width, 1.0)

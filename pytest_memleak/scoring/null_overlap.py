@@ -165,7 +165,11 @@ class OverlapCounter:
                 batch_texts,
                 prompt_words,
             )
-            packed = packing.pack(of_batch.group, of_batch.start, of_batch.end)
+            packed = packing.pack(
+                high=of_batch.group,
+                middle=of_batch.start,
+                low=of_batch.end,
+            )
             pieces.add(packed)
             longest = max(longest, of_batch.longest)
         group, start, end = packing.unpack(pieces.ascending())

@@ -247,9 +247,12 @@ def _units(
         return _Units(old, new)
     block_of = blocks_of(len(old))
     rounds_of_block = np.bincount(block_of)
-    old_means = np.bincount(block_of, old) / rounds_of_block
-    new_means = np.bincount(block_of, new) / rounds_of_block
-    return _Units(old_means, new_means)
+    old_sums = np.bincount(block_of, old)
+    new_sums = np.bincount(block_of, new)
+    return _Units(
+        old=old_sums / rounds_of_block,
+        new=new_sums / rounds_of_block,
+    )
 
 
 def _p_values(

@@ -299,7 +299,8 @@ def normalized(text: str, form: Literal["NFC", "NFKC"]) -> str:
     """Return `text` in a normal form of Unicode, in time that grows as it does."""
     if text.isascii():
         return text
-    combining = "".join(sorted(c for c in set(text) if unicodedata.combining(c)))
+    combining_marks = filter(unicodedata.combining, set(text))
+    combining = "".join(sorted(combining_marks))
     if len(text) > _MANY_MARKS and combining:
         text = re.sub(f"[{combining}]{{{_MANY_MARKS},}}", _in_order, text)
     return unicodedata.normalize(form, text)

@@ -124,8 +124,9 @@ class RuleContext:
         upper = order[len(own) // 2]
         ratios = []
         for place in {lower, upper}:
-            ratio = Fraction(int(own[place]), int(expected[place]))
-            ratios.append(ratio)
+            own_words = int(own[place])
+            expected_words = int(expected[place])
+            ratios.append(Fraction(own_words, expected_words))
         return median(ratios)
 
 

@@ -426,7 +426,8 @@ def _keys_between_breaks(
 
 def _runs_of(keyed_texts: Keyed) -> _Runs:
     starts = keyed_texts.ends[:-1] + 1
-    counts = np.maximum(keyed_texts.lengths() - RUN + 1, 0)
+    words_of_texts = keyed_texts.lengths()
+    counts = np.maximum(words_of_texts - RUN + 1, 0)
     place = count_up(starts, counts)
     hashes = run_hashes(keyed_texts.keys, RUN)
     numbers = np.arange(keyed_texts.texts)

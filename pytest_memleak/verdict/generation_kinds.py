@@ -187,10 +187,13 @@ def _mostly(hits: Flags, runs: Counts) -> Flags:
 
     runs: number of each generation's runs
     """
-    hits_until = np.concatenate(([0], hits.cumsum()))
+    hits_so_far = hits.cumsum()
+    hits_until = np.concatenate(([0], hits_so_far))
     ends = runs.cumsum()
     starts = ends - runs
-    own_hits = hits_until[ends] - hits_until[starts]
+    hits_until_start = hits_until[starts]
+    hits_until_end = hits_until[ends]
+    own_hits = hits_until_end - hits_until_start
     mostly: Flags = 2 * own_hits > runs
     return mostly
 
@@ -237,7 +240,8 @@ class _Part(NamedTuple):
         kept = self.runs < np.uint64(below)
         numbers = np.arange(len(self.readings))
         generation = numbers.repeat(self.readings.runs)
-        counts = np.bincount(generation[kept], minlength=len(numbers))
+        kept_generation = generation[kept]
+        counts = np.bincount(kept_generation, minlength=len(numbers))
         readings = replace(self.readings, runs=counts.astype(np.int64))
         return _Part(readings, self.runs[kept])
 

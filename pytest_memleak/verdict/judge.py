@@ -107,7 +107,14 @@ def _failure(
     own_causes = [_over_its_limit(check, works) for check in own]
     causes = [*unexcused, *own_causes]
     issues = tuple(Issue("limit exceeded", cause) for cause in causes)
-    return VerdictResult(Verdict.FAIL, checks, issues, unexcused, bool(own), works)
+    return VerdictResult(
+        verdict=Verdict.FAIL,
+        checks=checks,
+        issues=issues,
+        unexcused=unexcused,
+        leaked=bool(own),
+        works=works,
+    )
 
 
 def _exceeded(
@@ -297,7 +304,8 @@ def undecided_works(works: Sequence[WorkVerdict], limit: float) -> Iterator[Issu
     """Yield why more works might leak than the limit allows; nothing if they can't."""
     undecided = [work for work in works if work.reason]
     leaking = sum(work.verdict is Verdict.FAIL for work in works)
-    if not undecided or (leaking + len(undecided)) / len(works) <= limit:
+    most_leaking = leaking + len(undecided)
+    if not undecided or most_leaking / len(works) <= limit:
         return
     for reason, fix in _FIXES.items():
         titles = [work.title for work in undecided if work.reason == reason]

@@ -318,7 +318,8 @@ class _WordWeights:
         self._rarity = np.log(len(texts) / texts_with_word)
         frequency = 1 + np.log(occurrences)
         self._weight = frequency * self._rarity[number]
-        squares = np.bincount(self._place, self._weight**2, minlength=len(texts))
+        squared_weight = self._weight**2
+        squares = np.bincount(self._place, squared_weight, minlength=len(texts))
         above_zero = np.maximum(squares, np.finfo(float).tiny)
         self._lengths = np.sqrt(above_zero)
 
@@ -346,5 +347,6 @@ def count_aimed(summaries: Iterable[Counter[str]], texts: Sequence[str]) -> int:
     hits = 0
     for own, summary in enumerate(summaries):
         cosines = weights.cosines(summary)
-        hits += int((cosines >= cosines[own]).sum()) == 1
+        is_as_near = cosines >= cosines[own]
+        hits += np.count_nonzero(is_as_near) == 1
     return hits

@@ -163,7 +163,7 @@ class NgramModel:
 
 @dataclass(frozen=True, slots=True)
 class _Corpus:
-    """All documents as one sequence of token numbers, a BOUNDARY (0) at both ends of each.
+    """All documents as one sequence of token numbers, a BOUNDARY (0) around each.
 
     times: how often each position is read, shape (len(sequence),).
     """
