@@ -62,7 +62,12 @@ def analyze_pair(
     greedy = [part for part in parts if part.required.purpose is Purpose.GREEDY]
     if analysis is None or not greedy:
         return analysis
-    likeliest = measure(greedy[0].book, greedy[0].generations(), pair.scoring)
+    likeliest = measure(
+        greedy[0].book,
+        greedy[0].generations(),
+        pair.scoring,
+        protected=protected.for_pair(pair, greedy[0].book),
+    )
     return dataclasses.replace(analysis, greedy=likeliest)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_memleak.scoring.excused_words import RemainingWords
     from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.prompt_trimming import Ranges
 
@@ -75,7 +76,8 @@ class _Match(NamedTuple):
 class ChainMatches(NamedTuple):
     """Matches by text, part, and start in the book.
 
-    own: the words outside the prompt; cut: whether the prompt contains any
+    own: the words that count; cut: whether some don't, since the prompt contains them
+    or a text excuses them
     """
 
     place: Positions
@@ -98,6 +100,28 @@ class ChainMatches(NamedTuple):
         """Yield the matches of these numbers."""
         columns = [column[numbers].tolist() for column in self]
         return map(_Match._make, zip(*columns, strict=True))
+
+
+class Uncounted(NamedTuple):
+    """Words that count for no chain: those of the prompt, and the book's excused ones.
+
+    prompt_ranges: where texts contain `trim`-grams of their own instructions
+    remaining: the words that aren't excused of the one book that all match, if any is
+    """
+
+    prompt_ranges: Ranges
+    trim: int
+    remaining: RemainingWords | None = None
+
+    def places(self, match: _Match) -> frozenset[int]:
+        """Return where in the text these words of a match are."""
+        places = _prompt_places(match, self.prompt_ranges, self.trim)
+        if self.remaining is None:
+            return places
+        before = self.remaining.before[match.start : match.start + match.words + 1]
+        is_excused = before[1:] == before[:-1]
+        excused = match.place + np.flatnonzero(is_excused)
+        return places.union(excused.tolist())
 
 
 class Edges(NamedTuple):
@@ -240,8 +264,7 @@ def without_shortcuts(matches: ChainMatches, edges: Edges) -> Edges:
 def best_chains(
     matches: ChainMatches,
     edges: Edges,
-    prompt_ranges: Ranges,
-    trim: int,
+    uncounted: Uncounted,
 ) -> Positions:
     """Return, per match, the best chain that ends with it; shape (n, 5) as `_State`."""
     place_end = matches.place + matches.words
@@ -259,7 +282,7 @@ def best_chains(
     their_head = head[behind_tangled]
     # Without the head itself, which has yet to be computed.
     best[behind_tangled, MINUS_WORDS] += matches.own[their_head]
-    states = _states(best, matches, head, edges.where(to_tangled), prompt_ranges, trim)
+    states = _states(best, matches, head, edges.where(to_tangled), uncounted)
     for row, state in states.items():
         best[row] = state
     best[behind_tangled, MINUS_WORDS] += best[their_head, MINUS_WORDS]
@@ -358,8 +381,7 @@ def _states(
     matches: ChainMatches,
     head: Positions,
     edges: Edges,
-    prompt_ranges: Ranges,
-    trim: int,
+    uncounted: Uncounted,
 ) -> dict[int, _State]:
     """Return, per tangled match, the best of all chains to it.
 
@@ -391,14 +413,11 @@ def _states(
 
     rows = sorted(before)  # each after those before it
     for match, last in zip(rows, matches.rows(rows), strict=True):
-        prompt_places: frozenset[int] = frozenset()
-        if last.cut:
-            prompt_places = _prompt_places(last.place, last.words, prompt_ranges, trim)
+        gone: frozenset[int] = uncounted.places(last) if last.cut else frozenset()
         states = [_alone(last)]
         for previous_match in before[match]:
             states += [
-                _continued(state, last, prompt_places)
-                for state in states_of(previous_match)
+                _continued(state, last, gone) for state in states_of(previous_match)
             ]
         ends[match] = _worth_keeping(states)
     return {match: states[0] for match, states in ends.items()}
@@ -426,14 +445,17 @@ def _alone(match: _Match) -> _State:
 def _continued(
     state: _State,
     match: _Match,
-    prompt_places: frozenset[int],
+    gone: frozenset[int],
 ) -> _State:
-    """Return the chain with one more match; what overlaps counts once."""
+    """Return the chain with one more match; what overlaps counts once.
+
+    gone: places of its words that count for no chain
+    """
     overlap = max(0, state.place_end - match.place, state.end - match.start)
     new_words = max(0, match.words - overlap)
     new_place = match.place + overlap
-    if prompt_places:
-        new_words -= sum(place >= new_place for place in prompt_places)
+    if gone:
+        new_words -= sum(place >= new_place for place in gone)
     return _State(
         minus_words=state.minus_words - new_words,
         place=state.place,
@@ -454,12 +476,12 @@ def _worth_keeping(states: list[_State]) -> list[_State]:
 
 
 def _prompt_places(
-    place: int,
-    words: int,
+    match: _Match,
     prompt_ranges: Ranges,
     trim: int,
 ) -> frozenset[int]:
     """Return the places of a match's words that its instruction contains."""
+    place, words = match.place, match.words
     last_gram = place + words - trim
     places: set[int] = set()
     at = int(prompt_ranges.last.searchsorted(place, side="right"))
