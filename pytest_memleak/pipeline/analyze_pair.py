@@ -71,7 +71,12 @@ def analyze_pair(
         return None
     for part in parts:
         if part.required.purpose is Purpose.GREEDY:
-            likeliest = measure(part.book, part.generations(), pair.scoring)
+            likeliest = measure(
+                part.book,
+                part.generations(),
+                pair.scoring,
+                protected=protected.for_pair(pair, part.book),
+            )
             return dataclasses.replace(analysis, greedy=likeliest)
     return analysis
 

@@ -168,6 +168,7 @@ def detection_summary(
     answers = min(answers_by_excerpt.counts.values(), default=0)
     if _are_copies(pair):
         answers = min(answers, 1)
+    analysis = analysis.under_limits
     error = analysis.error.with_answers(answers)
     confidence = detection_confidence(pair.confidence)
     needed = None

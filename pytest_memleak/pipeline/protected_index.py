@@ -6,11 +6,12 @@ import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
-from pytest_memleak.errors import MemleakError
+from pytest_memleak.errors import BookError, MemleakError
 from pytest_memleak.records import Book, Issue, Pair, Scoring, Suite
 from pytest_memleak.records.book import book_digest
 from pytest_memleak.records.pair_result import ScanScope
 from pytest_memleak.scoring.book_layout import measurable_words
+from pytest_memleak.scoring.excused_words import excused_words
 from pytest_memleak.scoring.measure_table import PASSAGES, with_needs
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.protected_passages import Protected
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.pipeline.prepared_books import PreparedBooks
     from pytest_memleak.scoring.analysis import Analysis
+    from pytest_memleak.scoring.excused_words import ExcusedBook
 
 
 class ProtectedBooks:
@@ -32,6 +34,7 @@ class ProtectedBooks:
         self._suite = suite
         self._books = books
         self._index: dict[tuple[Scoring, str, str], SharedIndex] = {}
+        self._excused: dict[tuple[object, ...], dict[str, ExcusedBook]] = {}
         self._readable: dict[str, Book] | None = None
         self.unread: dict[str, Issue] = {}
 
@@ -74,7 +77,52 @@ class ProtectedBooks:
             tuple(book.id for book in beyond),
             least,
             whole=whole if own == whole else None,
+            remaining=self._remaining(pair, measured, index, beyond),
         )
+
+    def _remaining(
+        self,
+        pair: Pair,
+        measured: Book,
+        index: SharedIndex,
+        beyond: Sequence[Book],
+    ) -> dict[str, ExcusedBook]:
+        """Return what remains of the indexed books that texts excuse words of.
+
+        Common texts and the model's training books do, but no book does so of itself.
+        Raises BookError where fewer than k words of the pair's book remain.
+        """
+        readable = self._all_readable() | {book.id: book for book in beyond}
+        names = set(self._suite.excusing(pair)) - {measured.id}
+        texts = [
+            book
+            for book in readable.values()
+            if book.id.removesuffix(_EXCLUDED) in names
+        ]
+        if not texts:
+            return {}
+        ids = tuple(book.id for book in index.books)
+        key = (pair.scoring, measured.digest, ids, tuple(text.id for text in texts))
+        if key not in self._excused:
+            tested = {measured.id: measured}
+            for name in ids:
+                if name.removesuffix(_EXCLUDED) not in names:
+                    of_index = dataclasses.replace(
+                        readable.get(name.removesuffix(_WHOLE), measured),
+                        id=name,
+                    )
+                    tested.setdefault(name, of_index)
+            remaining = excused_words(list(tested.values()), texts, pair.scoring)
+            self._excused = {key: remaining}
+        of_own = self._excused[key].get(measured.id)
+        if of_own and of_own.exact.total < pair.scoring.k:
+            raise BookError(
+                f"texts that may be quoted excuse all but {of_own.exact.total} of its "
+                f"words, fewer than k = {pair.scoring.k}",
+                location=f"book {measured.id!r}",
+                hint="list in [[common]] only passages that anyone may quote",
+            )
+        return self._excused[key]
 
     def scan_scope(self, pair: Pair) -> ScanScope:
         """Return the books that passages may come from, and excused ones."""

@@ -24,6 +24,7 @@ from pytest_memleak.records.provenance import distribution
 from pytest_memleak.scoring.analysis import Analysis, analyze
 from pytest_memleak.scoring.measure_table import BASELINE, GREEDY, with_needs
 from pytest_memleak.scoring.null_books import excess_over_null
+from pytest_memleak.scoring.protected_passages import Protected
 from pytest_memleak.scoring.uplift import uplift
 from pytest_memleak.verdict.model_identity import greedy_sampling_issues
 
@@ -138,9 +139,10 @@ def _with_null(
         _asked_and_answered(own.book, own.sampled.generations()),
         by_book,
         pair.scoring,
-        error=analysis.error,
+        error=analysis.under_limits.error,
         seed=pair.sampling.seed or 0,
         confidence=pair.confidence,
+        remaining=analysis.remaining.words if analysis.remaining else None,
     )
     return dataclasses.replace(analysis, null=null)
 
@@ -153,17 +155,29 @@ def _with_uplift(
 ) -> Analysis:
     """Add the uplift, if the baseline has as many rounds, of the same distribution."""
     pair = own.required.pair
-    theirs = analyze(baseline.book, baseline.batches(), pair.scoring, count=count)
+    protected = None
+    if analysis.remaining:
+        book, remaining = baseline.book, analysis.remaining.words
+        protected = Protected.only(book, pair.scoring, remaining)
+    theirs = analyze(
+        baseline.book,
+        baseline.batches(),
+        pair.scoring,
+        protected=protected,
+        count=count,
+    )
     if theirs is None or theirs.counts.rounds != analysis.counts.rounds:
         return analysis
     if sampling_distribution(baseline.sampled) != sampling_distribution(own.sampled):
         return analysis
+    ours = analysis.under_limits
+    theirs = theirs.under_limits
     gain = uplift(
-        analysis.counts,
+        ours.counts,
         theirs.counts,
         scoring=pair.scoring,
         confidence=pair.confidence,
-        alike=analysis.error.likeness.alike and theirs.error.likeness.alike,
+        alike=ours.error.likeness.alike and theirs.error.likeness.alike,
     )
     return dataclasses.replace(analysis, uplift=gain)
 

@@ -127,7 +127,7 @@ class Memorization:
             return getattr(evaluation.measurement, name)
         value = None
         if name in MEASURES:
-            value = MEASURES[name].value(analysis)
+            value = MEASURES[name].value(analysis and analysis.under_limits)
         if value is None:
             with recording_failure(self._item):
                 raise PairInconclusive(

@@ -253,11 +253,12 @@ class Suite:
             for other in self.pairs
             if other.model.id == pair.model.id and other.expected == "leak"
         ]
+        return tuple(dict.fromkeys((*own, *leaks, *self.excusing(pair))))
+
+    def excusing(self, pair: Pair) -> tuple[str, ...]:
+        """Return the IDs of books whose words are excused in any other book.
+
+        These are the model's training books and common texts (docs/method.md).
+        """
         common = [book.id for book in self.books if book.role == "common"]
-        excused = (
-            *own,
-            *leaks,
-            *pair.model.finetune_books,
-            *common,
-        )
-        return tuple(dict.fromkeys(excused))
+        return tuple(dict.fromkeys((*pair.model.finetune_books, *common)))

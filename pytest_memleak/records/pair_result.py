@@ -74,6 +74,21 @@ class ScanScope:
     excused: dict[str, str | None] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class ExcusedWords:
+    """Words that limits don't apply to, since texts that may be quoted hold them.
+
+    words:    of the pair's own book
+    by_text:  how many of them each text holds, by ID; several may hold a word
+    measures: by name, values with excused words: the paper's, which excuse nothing, and
+        those of whole passages of any protected book
+    """
+
+    words: int
+    by_text: dict[str, int] = field(default_factory=dict)
+    measures: dict[str, int | float] = field(default_factory=dict)
+
+
 LIKELIEST_SPAN = "span in the most likely answer"
 _NUMBERS = ("value", "low", "p", "of_own", "of_others")
 
@@ -205,6 +220,7 @@ class PairResult:
     rounds:    the values of each round
     coverage:  the map of covered words
     scan_scope: the suite's books scanned for passages; None if nothing was measured
+    excused:   words that limits don't apply to; None if there are none
     catalog:   the catalog's books, words and digest, and the words from which a passage
         counts
     control:   whether its book is a negative control, which gates only what is
@@ -240,6 +256,7 @@ class PairResult:
     rounds: RoundStats | None
     coverage: CoverageMap | None = field(repr=False)
     scan_scope: ScanScope | None
+    excused: ExcusedWords | None
     catalog: CatalogSummary | None
     limits: dict[str, SetLimit]
     control: bool

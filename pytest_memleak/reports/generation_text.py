@@ -15,6 +15,7 @@ from pytest_memleak.reports.detection_and_chance import (
     range_lines,
     round_lines,
 )
+from pytest_memleak.reports.excused_text import excused_word_lines
 from pytest_memleak.verdict.model_identity import REUSE_RULES
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def generation_lines(result: PairResult) -> Iterator[str]:
     yield from reuse_lines(result)
     yield from detection_lines(result)
     yield from round_lines(result)
+    yield from excused_word_lines(result)
     yield from range_lines(result)
     yield from chance_lines(result)
     if any(evidence.kinds.values()):
@@ -78,6 +80,7 @@ def reuse_lines(result: PairResult) -> Iterator[str]:
 def notice_lines(result: PairResult) -> Iterator[str]:
     """Describe what readers must know even of a pass: rounds, losses, attempts."""
     yield from round_lines(result)
+    yield from excused_word_lines(result)
     yield from _loss_lines(result)
     yield from _attempt_lines(result)
     yield from excluded_lines(result.book.parts, by_title_alone=True)

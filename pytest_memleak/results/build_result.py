@@ -19,6 +19,7 @@ from pytest_memleak.records.measurement import RoundStats
 from pytest_memleak.records.pair_result import (
     LIKELIEST_SPAN,
     BookFacts,
+    ExcusedWords,
     ModelFacts,
     PairResult,
     SetLimit,
@@ -147,6 +148,7 @@ def build_plain_result(evaluation: Evaluation) -> PairResult:
         rounds=_rounds(evaluation.analysis),
         coverage=_coverage(evaluation),
         scan_scope=evaluation.scan_scope,
+        excused=_excused(evaluation.analysis),
         catalog=evaluation.catalog,
         limits=limits,
         control=pair.control,
@@ -245,8 +247,9 @@ def _measures(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
     # Collecting needs no numpy.
     from pytest_memleak.scoring.analysis import estimates
 
-    measures = _details(evaluation, evaluation.analysis)
-    for name, estimate in estimates(evaluation.analysis).items():
+    analysis = evaluation.analysis.under_limits
+    measures = _details(evaluation, analysis)
+    for name, estimate in estimates(analysis).items():
         row = {
             "value": estimate.value,
             "low": estimate.low,
@@ -308,7 +311,7 @@ def _rounds(analysis: Analysis | None) -> RoundStats | None:
     # Collecting needs no numpy.
     from pytest_memleak.scoring.analysis import by_round
 
-    error = analysis.error
+    error = analysis.under_limits.error
     return RoundStats(
         alike=error.likeness.alike,
         units=error.blocks or error.rounds,
@@ -316,6 +319,22 @@ def _rounds(analysis: Analysis | None) -> RoundStats | None:
         typical=error.typical,
         measures=by_round(analysis),
     )
+
+
+def _excused(analysis: Analysis | None) -> ExcusedWords | None:
+    if analysis is None:
+        return None
+    # Collecting needs no numpy.
+    from pytest_memleak.scoring.analysis import estimates, whole_measures
+
+    whole = whole_measures(analysis)
+    judged = estimates(analysis.under_limits)
+    is_any = any(judged[name].value != value for name, value in whole.items())
+    if analysis.remaining is None:
+        return ExcusedWords(0, {}, whole) if is_any else None
+    remaining = analysis.remaining
+    by_text = dict(sorted(remaining.excused_by.items()))
+    return ExcusedWords(remaining.words.excused, by_text, whole)
 
 
 def _coverage(evaluation: Evaluation) -> CoverageMap | None:
@@ -354,7 +373,7 @@ def _worst_runs(
     analysis: Analysis,
 ) -> Iterator[tuple[str, Block]]:
     """Yield a failed pair's worst runs of its own book, with their kinds."""
-    measured = analysis.measurement
+    measured = analysis.under_limits.measurement
     checks = evaluation.verdict_result.checks
     failed = [check.measure for check in checks if check.over]
     if analysis.greedy is not None and with_needs(failed, GREEDY):

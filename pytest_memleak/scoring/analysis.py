@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.records import Estimate, Measurement, Origin
 from pytest_memleak.scoring.coverage_similarity import round_agreement
+from pytest_memleak.scoring.excused_words import placed_in_book
 from pytest_memleak.scoring.generation_tally import tally_generations
 from pytest_memleak.scoring.maximum_ranges import Range, block_range, maximum_range
 from pytest_memleak.scoring.measure_table import (
+    GENERATIONS,
     LONGEST_BLOCK,
     LONGEST_PASSAGE,
     LONGEST_SPAN,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from pytest_memleak.records import Book, Generation, Scoring
+    from pytest_memleak.scoring.excused_words import RemainingWords
     from pytest_memleak.scoring.generation_tally import Count, Tally
     from pytest_memleak.scoring.protected_passages import Protected
     from pytest_memleak.scoring.text_batches import Batch
@@ -52,9 +55,30 @@ class SpansByRound(NamedTuple):
     by_excerpt: tuple[int, ...]
 
 
+class UnderLimits(NamedTuple):
+    """What limits apply to where texts excuse words of the book: the other words.
+
+    Fields as in `Analysis`; blocks and spans have their places in the whole book, and
+    as many words as remain of them.
+
+    words: which of the book's they are
+    excused_by: how many of its other words each text holds
+    """
+
+    measurement: Measurement
+    error: SamplingError
+    counts: RoundCounts
+    own_spans: SpansByRound
+    ranges: Mapping[str, Range]
+    words: RemainingWords
+    excused_by: Mapping[str, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Analysis:
     """The results of one pass over a pair's generations.
+
+    Passages, null, uplift, works, and greedy measures are without excused words.
 
     error:     sampling error of BMC (docs/method.md)
     counts:    its basis: rounds per word of the book
@@ -71,6 +95,7 @@ class Analysis:
     further:   measures of extensions, if a limit needs them
     beside:    passages of generations with other instructions, each set alone
     works:     measures of a collection's works
+    remaining: the measures without excused words; None where no text excuses any
     """
 
     measurement: Measurement
@@ -90,6 +115,22 @@ class Analysis:
     further: Mapping[str, float] = field(default_factory=dict)
     beside: tuple[ProtectedPassages, ...] = ()
     works: WorkMeasures | None = None
+    remaining: UnderLimits | None = field(default=None, repr=False)
+
+    @property
+    def under_limits(self) -> Analysis:
+        """Return the analysis of the words that limits apply to."""
+        remaining = self.remaining
+        if remaining is None:
+            return self
+        return replace(
+            self,
+            measurement=remaining.measurement,
+            error=remaining.error,
+            counts=remaining.counts,
+            own_spans=remaining.own_spans,
+            ranges={**self.ranges, **remaining.ranges},
+        )
 
 
 def analyze(
@@ -131,13 +172,9 @@ def analyze(
     analysis = analysis_of(tally, confidence=confidence)
     analysis = replace(analysis, beside=tuple(passages))
     if book.works and analysis.passages:
-        works = measure_works(
-            book,
-            tally,
-            analysis.measurement,
-            analysis.passages,
-            limits,
-        )
+        counted = tally.without_excused_words() or tally
+        measured = measurement(counted)
+        works = measure_works(book, counted, measured, analysis.passages, limits)
         analysis = replace(analysis, works=works)
     if near_tally:
         analysis = replace(analysis, near=near_tally.recall())
@@ -167,20 +204,18 @@ def analysis_of(tally: Tally, *, confidence: float = 0.95) -> Analysis:
     words = tally.layout.total
     n = tally.counted.rounds
     rounds = tally.rounds()
-    counts = rounds.counts(
-        words=words,
-        n=n,
-        excerpt_starts=tally.layout.starts,
-        by_excerpt=tally.covered_by_excerpt(),
-    )
+    counts = _round_counts(tally, rounds)
     error = sampling_error(counts, scoring=tally.scoring, confidence=confidence)
     passages = tally.passages()
     own_lengths = sorted(tally.counted.own_lengths.items())
+    remaining = _under_limits(tally, confidence)
     typical_words = error.typical * words
+    if remaining:
+        typical_words = remaining.error.typical * remaining.counts.words
     ranges: dict[str, Range] = {}
     if passages:
         ranges |= _passage_ranges(tally, passages, typical_words)
-    ranges |= _block_and_span_ranges(tally, rounds, typical_words)
+    ranges |= _block_and_span_ranges(tally, rounds, error.typical * words)
     return Analysis(
         measurement=measurement(tally, rounds),
         error=error,
@@ -192,6 +227,40 @@ def analysis_of(tally: Tally, *, confidence: float = 0.95) -> Analysis:
         own_runs=tally.own_rounds(),
         passages=passages,
         ranges=ranges,
+        remaining=remaining,
+    )
+
+
+def _round_counts(tally: Tally, rounds: Rounds) -> RoundCounts:
+    return rounds.counts(
+        words=tally.layout.total,
+        n=tally.counted.rounds,
+        excerpt_starts=tally.layout.starts,
+        by_excerpt=tally.covered_by_excerpt(),
+    )
+
+
+def _under_limits(tally: Tally, confidence: float) -> UnderLimits | None:
+    """Measure the words that no text excuses; None where none is excused."""
+    counted = tally.without_excused_words()
+    if counted is None or tally.remaining is None:
+        return None
+    rounds = counted.rounds()
+    counts = _round_counts(counted, rounds)
+    error = sampling_error(counts, scoring=counted.scoring, confidence=confidence)
+    ranges = _block_and_span_ranges(counted, rounds, error.typical * counts.words)
+    return UnderLimits(
+        measurement=placed_in_book(
+            measurement(counted, rounds),
+            tally.remaining,
+            tally.layout,
+        ),
+        error=error,
+        counts=counts,
+        own_spans=_spans_by_round(counted),
+        ranges=dict(ranges),
+        words=tally.remaining,
+        excused_by=tally.excused_by,
     )
 
 
@@ -274,7 +343,7 @@ def judged_measures(analysis: Analysis) -> dict[str, Estimate]:
 
     Of a collection, most limits apply to each work instead.
     """
-    values = estimates(analysis)
+    values = estimates(analysis.under_limits)
     if not analysis.works:
         return values
     return analysis.works.pair_measures(values)
@@ -304,12 +373,28 @@ def _exact_estimates(values: Mapping[str, float]) -> dict[str, Estimate]:
     return {name: Estimate.exact(value) for name, value in values.items()}
 
 
+def whole_measures(analysis: Analysis) -> dict[str, float]:
+    """Return measures with excused words, by name; none where none is excused.
+
+    Those of the paper, which excuses nothing, and those of passages.
+    """
+    values: dict[str, float] = {}
+    if analysis.remaining is not None:
+        of_paper = [row for row in MEASURES.values() if row.needs is GENERATIONS]
+        whole = {row.name: row.estimate(analysis) for row in of_paper}
+        values = {name: row.value for name, row in whole.items() if row is not None}
+    if analysis.passages:
+        values |= analysis.passages.whole
+    return {name: values[name] for name in MEASURES if name in values}
+
+
 def by_round(analysis: Analysis) -> dict[str, tuple[int, ...]]:
     """Return each round's values of the measures that releases are compared in.
 
     By name, each round as if alone; shares in whole words (docs/method.md).
     """
     values = {}
+    analysis = analysis.under_limits
     for name, row in MEASURES.items():
         if row.by_round is None:
             continue

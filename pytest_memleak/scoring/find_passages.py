@@ -15,6 +15,7 @@ from pytest_memleak.scoring.near_verbatim_chains import (
     START_BITS,
     ChainMatches,
     Edges,
+    Uncounted,
     best_chains,
     edges_between,
     without_shortcuts,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.scoring.book_words import BookMatches
+    from pytest_memleak.scoring.excused_words import RemainingWords
     from pytest_memleak.scoring.intervals import Positions
 
 NEAR_PASSAGE = 20
@@ -99,15 +101,20 @@ def find_chains(
     prompt_ranges: Ranges,
     *,
     trim: int,
+    remaining: RemainingWords | None = None,
 ) -> TextPassages:
     """Return the longest chain, from 20 words, that ends with each match.
 
     Of equals the first. A chain joins a text's matches with one part of a book.
 
     prompt_ranges: where texts contain `trim`-grams of their own instructions.
+    remaining: of a single book that all match, the words that count
     """
     matched = matched.where(_may_chain(matched))
+    uncounted = Uncounted(prompt_ranges, trim, remaining)
     matches = _without_prompt(matched, prompt_ranges, trim)
+    if remaining is not None:
+        matches = _without_excused(matches, uncounted, remaining)
     edges = edges_between(matches, group=_group_of(matched.text, matched.part))
     # Few matches are left: most are alone, and too short.
     is_kept = matches.own >= NEAR_PASSAGE
@@ -118,7 +125,7 @@ def find_chains(
     matches = matches.where(is_kept)
     edges = Edges(new_number[edges.first], new_number[edges.then])
     edges = without_shortcuts(matches, edges)
-    best = best_chains(matches, edges, prompt_ranges, trim)
+    best = best_chains(matches, edges, uncounted)
     enough = np.flatnonzero(best[:, MINUS_WORDS] <= -NEAR_PASSAGE)
     minus_words, place, start, place_end, end = best[enough].T
     return TextPassages(
@@ -167,6 +174,23 @@ def _without_prompt(
         own=own,
         cut=cut,
     )
+
+
+def _without_excused(
+    matches: ChainMatches,
+    uncounted: Uncounted,
+    remaining: RemainingWords,
+) -> ChainMatches:
+    """Count only words that remain of the book, too."""
+    remaining_words = remaining.words(matches.start, matches.start + matches.words)
+    is_cut = remaining_words < matches.words
+    own = matches.own.copy()
+    own[is_cut] = remaining_words[is_cut]
+    # Where the prompt contains some as well, each word is uncounted once.
+    cut_twice = np.flatnonzero(is_cut & matches.cut).tolist()
+    for row, match in zip(cut_twice, matches.rows(cut_twice), strict=True):
+        own[row] = match.words - len(uncounted.places(match))
+    return matches._replace(own=own, cut=matches.cut | is_cut)
 
 
 def _may_chain(matched: BookMatches) -> Positions:
@@ -238,8 +262,27 @@ def _longest_within(
         cut=np.zeros(len(inside), dtype=np.bool_),
     )
     edges = edges_between(matches, group=matched.part[inside])
-    best = best_chains(matches, edges, NO_RANGES, trim=1)
+    best = best_chains(matches, edges, Uncounted(NO_RANGES, trim=1))
     return int(-best[:, MINUS_WORDS].min(initial=0))
+
+
+def longest_within_each(matches: BookMatches, chains: TextPassages) -> Positions:
+    """Return, per chain, the words of the longest of these matches in its text there.
+
+    Words that don't count for the chain are among them.
+    """
+    order = np.argsort(matches.text, kind="stable")
+    matches = matches.where(order)
+    longest = np.zeros(len(chains.words), dtype=np.intp)
+    for row, text in enumerate(chains.text.tolist()):
+        first = matches.text.searchsorted(text, side="left")
+        last = matches.text.searchsorted(text, side="right")
+        longest[row] = _longest_within(
+            matches.where(np.arange(first, last)),
+            place=int(chains.place[row]),
+            place_end=int(chains.place_end[row]),
+        )
+    return longest
 
 
 def contained_in(

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from pytest_memleak.errors import BookError, RecordsError, SettingsError, UnknownExcerpt
 from pytest_memleak.records import Generation, Origin, Span
+from pytest_memleak.scoring.excused_words import layout_of_remaining
 from pytest_memleak.scoring.intervals import (
     Distinct,
     Packing,
@@ -135,12 +137,14 @@ class TallyResult:
     seen:        per excerpt id, the ordinals of its generations
     generation_rows: excerpt (by number), round, covered words and longest own run of
                  each generation that has either; shape (m, 4) each
+    remaining_rows: the same without excused words, where a text excuses any
     covered:     round, start, end of what the pieces of one generation cover together
     matches:     excerpt, start, end of matches, untrimmed
     cut:         those of them with words in the instruction
     rest:        0, start, end of the pieces of these
     own:         end, start, round of own runs
     passages:    of all protected books
+    whole_passages: the same with excused words, where a text excuses any
     """
 
     generations: int = 0
@@ -149,12 +153,14 @@ class TallyResult:
     longest: OwnRun | None = None
     seen: dict[str, set[int]] = field(default_factory=dict)
     generation_rows: list[Positions] = field(default_factory=list)
+    remaining_rows: list[Positions] = field(default_factory=list)
     covered: Distinct = field(default_factory=Distinct)
     matches: Distinct = field(default_factory=Distinct)
     cut: Distinct = field(default_factory=Distinct)
     rest: Distinct = field(default_factory=Distinct)
     own: Distinct = field(default_factory=Distinct)
     passages: PassageCounts = field(default_factory=PassageCounts)
+    whole_passages: PassageCounts = field(default_factory=PassageCounts)
 
 
 class Tally:
@@ -163,6 +169,8 @@ class Tally:
     layout:  the excerpts of the book among its words
     counted: the counts so far
     scoring: its settings
+    remaining: the book's words that no text excuses; None if none is excused
+    excused_by: how many of the others each text holds
     """
 
     def __init__(
@@ -203,9 +211,15 @@ class Tally:
             index.instructions(instructions, folded=False),
             trim=scoring.trim,
         )
-        self._passages = None
+        excused = protected.remaining.get(protected.measured)
+        self.remaining = excused.exact if excused and excused.exact.excused else None
+        self.excused_by = dict(excused.by_text) if excused else {}
+        self._passages = self._whole_passages = None
         if passages:
             self._passages = PassageTally(book, protected, scoring)
+        if passages and protected.remaining:
+            excusing_nothing = replace(protected, remaining={})
+            self._whole_passages = PassageTally(book, excusing_nothing, scoring)
         self._excerpt_start = self.layout.starts
         self._excerpt_end = self.layout.ends
         position_bits = self.layout.total.bit_length()
@@ -249,14 +263,49 @@ class Tally:
         counted.rounds = max(counted.rounds, other.rounds)
         counted.own_lengths.update(other.own_lengths)
         counted.generation_rows += other.generation_rows
+        counted.remaining_rows += other.remaining_rows
         counted.covered.update(other.covered)
         counted.matches.update(other.matches)
         counted.cut.update(other.cut)
         counted.rest.update(other.rest)
         counted.own.update(other.own)
         counted.passages.add(other.passages)
+        counted.whole_passages.add(other.whole_passages)
         if other.longest:
             self._note_longest([other.longest])
+
+    def without_excused_words(self) -> Tally | None:
+        """Return the counts among the words that remain; None if none is excused.
+
+        They have no matches, only pieces and own runs.
+        """
+        remaining = self.remaining
+        if remaining is None:
+            return None
+        tally = copy(self)
+        tally.remaining = None
+        tally.layout = layout_of_remaining(self.layout, remaining)
+        tally.counted = counted = TallyResult(
+            generations=self.counted.generations,
+            rounds=self.counted.rounds,
+            seen=self.counted.seen,
+            generation_rows=self.counted.remaining_rows,
+        )
+        covered = self.rounds()
+        columns = remaining.intervals(covered.start, covered.end, covered.round)
+        start, end, round_ = columns
+        counted.covered.add(self._packing.pack(round_, start, end))
+        start, end = remaining.intervals(*self.pieces())
+        counted.rest.add(self._packing.pack(np.zeros_like(start), start, end))
+        end, start, round_ = self._own_runs_over(0)
+        start, end, round_ = remaining.intervals(start, end, round_)
+        counted.own.add(self._packing_by_end.pack(end, start, round_))
+        words = end - start
+        is_longest = words == words.max(initial=0)
+        rows = np.stack((start, end, round_), axis=1)[is_longest]
+        runs = [OwnRun(*row) for row in rows.tolist()]
+        counted.longest = min(runs, key=tally._rank, default=None)  # noqa: SLF001 - its own
+        return tally
 
     def rounds(self) -> Rounds:
         """Return the words that the pieces of each round cover."""
@@ -365,6 +414,11 @@ class Tally:
             round=ordinal[is_first_of_end],
         )
 
+    def own_runs(self) -> tuple[Positions, Positions]:
+        """Return start and words of the own runs of all rounds."""
+        end, start, _ = self._own_runs_over(0)
+        return start, end - start
+
     def own_rounds(self) -> Rounds:
         """Return the words that own runs of each round cover, untrimmed."""
         end, start, ordinal = self._own_runs_over(0)
@@ -396,9 +450,19 @@ class Tally:
         """Return the passages of all protected books; None if they weren't sought."""
         if self._passages is None:
             return None
-        return self._passages.passages(
-            self.counted.passages,
-            rounds=self.counted.rounds,
+        rounds = self.counted.rounds
+        passages = self._passages.passages(self.counted.passages, rounds=rounds)
+        if self._whole_passages is None:
+            return passages
+        whole = self._whole_passages.passages(
+            self.counted.whole_passages,
+            rounds=rounds,
+        )
+        # Of a chain that a text holds, too few words may remain for a passage.
+        return replace(
+            passages,
+            nv_excused=whole.nv_excused,
+            whole=whole.measures(),
         )
 
     def most_passage_words(self, *, near: bool) -> int:
@@ -440,13 +504,13 @@ class Tally:
             near=self._passages is not None,
         )
         prompt_ranges = self._prompt_words.ranges(shared.exact, excerpt)
+        prompted = Prompted(excerpt, ordinal, origin)
         if self._passages:
-            self._passages.count(
-                self.counted.passages,
-                shared,
-                prompt_ranges,
-                Prompted(excerpt, ordinal, origin),
-            )
+            counts = self.counted.passages
+            self._passages.count(counts, shared, prompt_ranges, prompted)
+        if self._whole_passages:
+            counts = self.counted.whole_passages
+            self._whole_passages.count(counts, shared, prompt_ranges, prompted)
         if origin is not Origin.SAMPLED:
             return
         matches = shared.matches
@@ -551,20 +615,16 @@ class Tally:
         own: _OwnRuns,
     ) -> None:
         """Note covered words and longest own run of each text that has either."""
-        texts = len(excerpt)
-        covered_words = np.zeros(texts, dtype=np.intp)
-        np.add.at(covered_words, covered.round, covered.words)
-        longest_own = np.zeros(texts, dtype=np.intp)
-        np.maximum.at(longest_own, own.text, own.words)
-        columns = _Rows(
-            excerpt=excerpt,
-            round=ordinal,
-            covered=covered_words,
-            longest=longest_own,
-        )
-        rows = np.stack(columns, axis=1)
-        has_either = (covered_words > 0) | (longest_own > 0)
-        self.counted.generation_rows.append(rows[has_either])
+        counted = self.counted
+        prompted = (excerpt, ordinal)
+        rows = _rows_of(prompted, covered, covered.words, own, own.words)
+        counted.generation_rows.append(rows)
+        if self.remaining is None:
+            return
+        covered_words = self.remaining.words(covered.start, covered.end)
+        own_words = self.remaining.words(own.start, own.end)
+        rows = _rows_of(prompted, covered, covered_words, own, own_words)
+        counted.remaining_rows.append(rows)
 
     def _count_own(self, own: _OwnRuns, rounds: Positions) -> None:
         """Count own runs, at least one, each with its round."""
@@ -615,6 +675,28 @@ class Tally:
             location=location,
             hint="number the generations of every excerpt from 0",
         )
+
+
+def _rows_of(
+    prompted: tuple[Positions, Positions],
+    covered: Rounds,
+    covered_words: Positions,
+    own: _OwnRuns,
+    own_words: Positions,
+) -> Positions:
+    """Return `TallyResult.generation_rows` of a batch.
+
+    prompted: excerpt and round of each text
+    covered_words, own_words: of each run that texts cover, and of each own run
+    """
+    excerpt, ordinal = prompted
+    covered_by_text = np.zeros(len(excerpt), dtype=np.intp)
+    np.add.at(covered_by_text, covered.round, covered_words)
+    longest_own = np.zeros(len(excerpt), dtype=np.intp)
+    np.maximum.at(longest_own, own.text, own_words)
+    columns = _Rows(excerpt, ordinal, covered_by_text, longest_own)
+    has_either = (covered_by_text > 0) | (longest_own > 0)
+    return np.stack(columns, axis=1)[has_either]
 
 
 def tally_generations(

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.records import Block, Coverage, Measurement, Span
+from pytest_memleak.scoring.excused_words import placed_in_book
 from pytest_memleak.scoring.generation_tally import OwnRun, tally_generations
 from pytest_memleak.scoring.intervals import cut, longest_over_each, without_overlaps
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.array_types import Flags, PerWord
     from pytest_memleak.scoring.generation_tally import Tally
     from pytest_memleak.scoring.intervals import Positions
+    from pytest_memleak.scoring.protected_passages import Protected
     from pytest_memleak.scoring.rounds import Rounds
 
 
@@ -37,15 +39,28 @@ def measure(
     book: Book,
     generations: Iterable[Generation],
     scoring: Scoring,
+    *,
+    protected: Protected | None = None,
 ) -> Measurement:
     """Measure how much of `book` its `generations` reproduce.
+
+    protected: the run's books and their index, by which texts may excuse words
 
     Raises SettingsError for settings out of range, BookError for a book that cannot be
     measured, RecordsError for a generation that belongs to none of its excerpts or is a
     duplicate.
     """
-    tally = tally_generations(book, scoring, generations, passages=False)
-    return measurement(tally)
+    tally = tally_generations(
+        book,
+        scoring,
+        generations,
+        protected=protected,
+        passages=False,
+    )
+    counted = tally.without_excused_words()
+    if counted is None or tally.remaining is None:
+        return measurement(tally)
+    return placed_in_book(measurement(counted), tally.remaining, tally.layout)
 
 
 def measurement(tally: Tally, rounds: Rounds | None = None) -> Measurement:

@@ -203,6 +203,11 @@ class SharedIndex:
             )
         return tuple(near_matches)
 
+    def folded_matches(self, texts: Sequence[str]) -> BookMatches:
+        """Match the texts' folded words, from five on, without further readings."""
+        every_text = range(len(texts))
+        return self._near(every_text, keyed_folded(texts)).matches
+
     def instructions(self, texts: Sequence[str], *, folded: bool) -> Keyed:
         """Return words of texts that are compared with those of `matches`."""
         words = keyed_folded(texts) if folded else keyed(texts, self.mode)

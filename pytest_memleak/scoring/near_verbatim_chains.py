@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_memleak.scoring.excused_words import RemainingWords
     from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.prompt_trimming import Ranges
 
@@ -75,7 +76,8 @@ class _Match(NamedTuple):
 class ChainMatches(NamedTuple):
     """Matches by text, part, and start in the book.
 
-    own: the words outside the prompt; cut: whether the prompt contains any
+    own: the words that count; cut: whether some don't, since the prompt contains them
+    or a text excuses them
     """
 
     place: Positions
@@ -98,6 +100,28 @@ class ChainMatches(NamedTuple):
         """Yield the matches of these numbers."""
         columns = [column[numbers].tolist() for column in self]
         return map(_Match._make, zip(*columns, strict=True))
+
+
+class Uncounted(NamedTuple):
+    """Words that count for no chain: those of the prompt, and the book's excused ones.
+
+    prompt_ranges: where texts contain `trim`-grams of their own instructions
+    remaining: the words that aren't excused of the one book that all match, if any is
+    """
+
+    prompt_ranges: Ranges
+    trim: int
+    remaining: RemainingWords | None = None
+
+    def places(self, match: _Match) -> frozenset[int]:
+        """Return where in the text these words of a match are."""
+        places = _prompt_places(match, self.prompt_ranges, self.trim)
+        if self.remaining is None:
+            return places
+        before = self.remaining.before[match.start : match.start + match.words + 1]
+        is_excused = before[1:] == before[:-1]
+        excused = match.place + np.flatnonzero(is_excused)
+        return places.union(excused.tolist())
 
 
 class Edges(NamedTuple):
@@ -271,8 +295,7 @@ def without_shortcuts(matches: ChainMatches, edges: Edges) -> Edges:
 def best_chains(
     matches: ChainMatches,
     edges: Edges,
-    prompt_ranges: Ranges,
-    trim: int,
+    uncounted: Uncounted,
 ) -> Positions:
     """Return, per match, the best chain that ends with it; shape (n, 5) as `_State`."""
     place_end = matches.place + matches.words
@@ -295,8 +318,7 @@ def best_chains(
         matches=matches,
         head=head,
         edges=edges.where(to_tangled),
-        prompt_ranges=prompt_ranges,
-        trim=trim,
+        uncounted=uncounted,
     )
     for row, state in states.items():
         best[row] = state
@@ -407,8 +429,7 @@ def _states(
     matches: ChainMatches,
     head: Positions,
     edges: Edges,
-    prompt_ranges: Ranges,
-    trim: int,
+    uncounted: Uncounted,
 ) -> dict[int, _State]:
     """Return, per tangled match, the best of all chains to it.
 
@@ -441,18 +462,13 @@ def _states(
 
     rows = sorted(before)  # each after those before it
     for match, last in zip(rows, matches.rows(rows), strict=True):
-        prompt_places: frozenset[int] = frozenset()
+        gone: frozenset[int] = frozenset()
         if last.cut:
-            prompt_places = _prompt_places(
-                place=last.place,
-                words=last.words,
-                prompt_ranges=prompt_ranges,
-                trim=trim,
-            )
+            gone = uncounted.places(last)
         states = [_alone(last)]
         for previous_match in before[match]:
             for state in states_of(previous_match):
-                states.append(_continued(state, last, prompt_places))
+                states.append(_continued(state, last, gone))
         ends[match] = _worth_keeping(states)
     return {match: states[0] for match, states in ends.items()}
 
@@ -479,16 +495,19 @@ def _alone(match: _Match) -> _State:
 def _continued(
     state: _State,
     match: _Match,
-    prompt_places: frozenset[int],
+    gone: frozenset[int],
 ) -> _State:
-    """Return the chain with one more match; what overlaps counts once."""
+    """Return the chain with one more match; what overlaps counts once.
+
+    gone: places of its words that count for no chain
+    """
     overlap_in_text = state.place_end - match.place
     overlap_in_book = state.end - match.start
     overlap = max(0, overlap_in_text, overlap_in_book)
     new_words = max(0, match.words - overlap)
     new_place = match.place + overlap
-    if prompt_places:
-        new_words -= sum(place >= new_place for place in prompt_places)
+    if gone:
+        new_words -= sum(place >= new_place for place in gone)
     place_end = match.place + match.words
     end = match.start + match.words
     return _State(
@@ -511,12 +530,12 @@ def _worth_keeping(states: list[_State]) -> list[_State]:
 
 
 def _prompt_places(
-    place: int,
-    words: int,
+    match: _Match,
     prompt_ranges: Ranges,
     trim: int,
 ) -> frozenset[int]:
     """Return the places of a match's words that its instruction contains."""
+    place, words = match.place, match.words
     last_gram = place + words - trim
     places: set[int] = set()
     at = int(prompt_ranges.last.searchsorted(place, side="right"))

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, Scoring
     from pytest_memleak.scoring.array_types import Floats
+    from pytest_memleak.scoring.excused_words import RemainingWords
     from pytest_memleak.scoring.multi_book_index import SharedIndex
     from pytest_memleak.scoring.null_overlap import Answer, Overlap, ShuffledAnswer
     from pytest_memleak.scoring.sampling_error import SamplingError
@@ -94,6 +95,7 @@ def excess_over_null(
     seed: int = 0,
     confidence: float = 0.95,
     index: SharedIndex | None = None,
+    remaining: RemainingWords | None = None,
 ) -> Null | None:
     """Compare what a pair's generations reproduce of `book` with those for other books.
 
@@ -104,13 +106,14 @@ def excess_over_null(
     interval rests on the variance between null books, of the pair's generations, and of
     the null's instructions. error: of the pair's BMC over all its rounds; its variance
     is taken if larger, and its upper end. index: of this book with this `scoring`
-    alone, if already built.
+    alone, if already built. remaining: the book's words that no text excuses; only
+    they count.
 
     Returns None if the pair, or every null book, has no words. Raises BookError for a
     book that cannot be measured, SettingsError for a confidence outside [0, 1). Memory:
     the texts of `own`, and no more for each null book.
     """
-    counter = OverlapCounter(book, scoring, index)
+    counter = OverlapCounter(book, scoring, index, remaining)
     order = random.Random(seed)  # noqa: S311 - a seeded choice, no secret
     own_answers, words = counter.shuffled(own, order, at_most=math.inf)
     null_answers: dict[str, list[ShuffledAnswer]] = {}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from pytest_memleak.scoring.excused_words import layout_of_remaining
 from pytest_memleak.scoring.intervals import Distinct, Packing, cut
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.prompt_trimming import PromptWords, outside_prompt
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
 
     from pytest_memleak.records import Book, Scoring
+    from pytest_memleak.scoring.excused_words import RemainingWords
     from pytest_memleak.scoring.intervals import Positions
 
     # Instruction or None, and generation.
@@ -96,13 +98,18 @@ class OverlapCounter:
         book: Book,
         scoring: Scoring,
         index: SharedIndex | None,
+        remaining: RemainingWords | None = None,
     ) -> None:
-        """Count by the `index` of the book alone; build it if None."""
+        """Count by the `index` of the book alone; build it if None.
+
+        remaining: the words that no text excuses, if any is; others don't count
+        """
         if index is None:
             index = SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
         self._scoring = scoring
         self._index = index
         self._layout = index.books[0].layout
+        self._remaining = remaining
 
     def shuffled(
         self,
@@ -173,14 +180,18 @@ class OverlapCounter:
             pieces.add(packed)
             longest = max(longest, of_batch.longest)
         group, start, end = packing.unpack(pieces.ascending())
+        layout = self._layout
+        if self._remaining is not None:
+            layout = layout_of_remaining(layout, self._remaining)
+            start, end, group = self._remaining.intervals(start, end, group)
         rounds = Rounds.joined(group, start, end)
         last_group = int(texts.group.max())
         counts = rounds.counts(
-            words=self._layout.total,
+            words=layout.total,
             n=last_group + 1,
-            excerpt_starts=self._layout.starts,
+            excerpt_starts=layout.starts,
         )
-        if longest < self._scoring.k:
+        if self._remaining is None and longest < self._scoring.k:
             longest = 0
         return Overlap(counts, longest)
 
@@ -224,6 +235,9 @@ class OverlapCounter:
         """Return the words of the longest part of these matches in one excerpt."""
         _, part_start, part_end = cut(start, end, self._layout.ends)
         words_of_part = part_end - part_start
+        if self._remaining is not None:
+            long_enough = words_of_part >= self._scoring.k
+            words_of_part = self._remaining.words(part_start, part_end)[long_enough]
         return int(words_of_part.max(initial=0))
 
 

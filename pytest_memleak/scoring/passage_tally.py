@@ -9,9 +9,11 @@ import numpy as np
 
 from pytest_memleak.records import Origin
 from pytest_memleak.scoring.find_passages import (
+    TextPassages,
     contained_in,
     find_chains,
     inside,
+    longest_within_each,
     nearly_contained_in,
     verbatim_passages,
 )
@@ -37,7 +39,8 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, Scoring
     from pytest_memleak.scoring.book_layout import Layout
-    from pytest_memleak.scoring.find_passages import TextPassages
+    from pytest_memleak.scoring.book_words import BookMatches
+    from pytest_memleak.scoring.excused_words import RemainingWords
     from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.multi_book_index import (
         IndexedBook,
@@ -242,6 +245,8 @@ class PassageTally:
         if not len(passages.words):
             return
         kind = self._kinds(passages, partial(contained_in, matches, passages))
+        if self._protected.remaining:
+            passages, kind = self._without_excused(passages, kind)
         text_start = shared.exact.ends[passages.text] + 1
         rows = self._note(
             counts.exact,
@@ -258,6 +263,50 @@ class PassageTally:
             is_limited = kind[over] != EXCUSED
             over = over[counts_first & is_limited]
             counts.add_over(rows.where(over).by_end())
+
+    def _without_excused(
+        self,
+        passages: TextPassages,
+        kind: Positions,
+    ) -> tuple[TextPassages, Positions]:
+        """Return the passages without their books' excused words, and their kinds.
+
+        Excused words at either end are cut off, those between aren't counted. What an
+        excused book contains stays as it is, as do those of which nothing is left.
+        """
+        kind = kind.copy()
+        passages = TextPassages(*(column.copy() for column in passages))
+        for number in np.unique(passages.book).tolist():
+            remaining = self._remaining(number, near=False)
+            of_book = np.flatnonzero(
+                (passages.book == number) & (kind != EXCUSED),
+            )
+            if remaining is None or not len(of_book):
+                continue
+            start, end = passages.start[of_book], passages.end[of_book]
+            words = remaining.words(start, end)
+            kind[of_book[words == 0]] = EXCUSED
+            is_left = words > 0
+            left = of_book[is_left]
+            first = remaining.kept[remaining.before[start[is_left]]]
+            behind = remaining.kept[remaining.before[end[is_left]] - 1] + 1
+            passages.place[left] += first - start[is_left]
+            passages.place_end[left] -= end[is_left] - behind
+            passages.start[left] = first
+            passages.end[left] = behind
+            passages.words[left] = words[is_left]
+        return passages, kind
+
+    def _remaining(self, number: int, *, near: bool) -> RemainingWords | None:
+        """Return a book's words that no text excuses; None if none is excused.
+
+        number: in the index
+        """
+        book_id = self._protected.index.books[number].id
+        excused = self._protected.remaining.get(book_id)
+        if excused is None:
+            return None
+        return excused.folded if near else excused.exact
 
     def _kinds(
         self,
@@ -293,10 +342,13 @@ class PassageTally:
     ) -> None:
         near = matched.matches
         protected = near.where(self._rank[near.book] >= 0)
-        chains = find_chains(protected, prompt_ranges, trim=self._scoring.trim)
+        chains = self._chains(protected, prompt_ranges)
         if not len(chains.words):
             return
-        kind = self._kinds(chains, partial(nearly_contained_in, near, chains))
+        whole = chains
+        if self._protected.remaining:
+            whole = self._with_excused(chains, protected)
+        kind = self._kinds(chains, partial(nearly_contained_in, near, whole))
         text_start = matched.words.ends[chains.text] + 1
         place_in_reading = chains.place - text_start
         self._note(
@@ -307,6 +359,46 @@ class PassageTally:
             prompted=prompted,
             layouts=self._layouts(near=True),
         )
+
+    def _chains(self, matches: BookMatches, prompt_ranges: Ranges) -> TextPassages:
+        """Return the chains of matches; the books' excused words count for none."""
+        trim = self._scoring.trim
+        partly_excused = {
+            number: remaining
+            for number in np.unique(matches.book).tolist()
+            if self._protected.remaining
+            and (remaining := self._remaining(number, near=True))
+        }
+        if not partly_excused:
+            return find_chains(matches, prompt_ranges, trim=trim)
+        others = ~np.isin(matches.book, list(partly_excused))
+        parts = [find_chains(matches.where(others), prompt_ranges, trim=trim)]
+        for number, remaining in partly_excused.items():
+            of_book = matches.where(matches.book == number)
+            parts.append(
+                find_chains(of_book, prompt_ranges, trim=trim, remaining=remaining),
+            )
+        columns = zip(*parts, strict=True)
+        return TextPassages(*(np.concatenate(column) for column in columns))
+
+    def _with_excused(
+        self,
+        chains: TextPassages,
+        matches: BookMatches,
+    ) -> TextPassages:
+        """Return the chains with the number of words that their books match there.
+
+        Only those of books with excused words.
+        """
+        words = chains.words.copy()
+        for number in np.unique(chains.book).tolist():
+            if self._remaining(number, near=True) is None:
+                continue
+            of_book = matches.where(matches.book == number)
+            rows = np.flatnonzero(chains.book == number)
+            longest = longest_within_each(of_book, chains.where(rows))
+            words[rows] = np.maximum(words[rows], longest)
+        return chains._replace(words=words)
 
     def _note(
         self,
@@ -367,16 +459,20 @@ class PassageTally:
         for rank in np.unique(rows[:, 0]).tolist():
             is_of_book = rows[:, 0] == rank
             pieces = rows[is_of_book]
-            start, end, nth = without_overlaps(
-                start=pieces[:, 7],
-                end=pieces[:, 1],
-                over=over,
-            )
+            end = pieces[:, 1]
+            first = pieces[:, 7]
+            remaining = self._remaining(self._order[rank], near=False)
+            if remaining is not None:
+                first, end = remaining.before[first], remaining.before[end]
+            start, end, nth = without_overlaps(start=first, end=end, over=over)
+            words = end - start
+            if remaining is not None:
+                start, end = remaining.kept[start], remaining.kept[end - 1] + 1
             chosen = pieces[nth]
             _, origin, excerpt, ordinal, place, piece_start = chosen[:, 2:].T
             words_cut = start - piece_start
             columns = RankedColumns(
-                minus_words=start - end,
+                minus_words=-words,
                 origin=origin,
                 excerpt=excerpt,
                 ordinal=ordinal,

@@ -12,19 +12,21 @@ import numpy as np
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Block, Origin
+from pytest_memleak.scoring.excused_words import ExcusedBook, RemainingWords
 from pytest_memleak.scoring.measure_table import (
     LONGEST_PASSAGE,
     NV_LONGEST_PASSAGE,
     PASSAGES_OVER,
 )
+from pytest_memleak.scoring.multi_book_index import SharedIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
+    from pytest_memleak.records import Book, Scoring
     from pytest_memleak.scoring.intervals import Positions
-    from pytest_memleak.scoring.multi_book_index import SharedIndex
 
 LONGEST_MEASURES = (LONGEST_PASSAGE.name, NV_LONGEST_PASSAGE.name)
 
@@ -89,6 +91,8 @@ class ProtectedPassages:
     own:         the name of the pair's book among all these
     of_own, of_others: if the pair's own book is excused, the longest passages of it and
                  of all other books, by the names of the measures; else empty
+    whole:       the measures of passages with their excused words, by name; empty where
+                 no words are excused
     """
 
     longest_passage: ProtectedPassage
@@ -106,6 +110,7 @@ class ProtectedPassages:
     own: str = ""
     of_own: Mapping[str, ProtectedPassage] = field(default_factory=dict)
     of_others: Mapping[str, ProtectedPassage] = field(default_factory=dict)
+    whole: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def longest(self) -> dict[str, ProtectedPassage]:
@@ -116,6 +121,11 @@ class ProtectedPassages:
     def passages_over(self) -> int:
         """Return the number of distinct passages over T words."""
         return len(self.passages)
+
+    def measures(self) -> dict[str, int]:
+        """Return the measures of passages, by name."""
+        longest = {name: passage.words for name, passage in self.longest.items()}
+        return {**longest, PASSAGES_OVER.name: self.passages_over}
 
     def apart(self) -> tuple[dict[str, float], dict[str, float]]:
         """Return measures of the pair's own book and of others, if it is excused."""
@@ -151,6 +161,8 @@ class Protected:
               nothing under `least` words: the index has all that share so many words
               with a generation
     whole:    if only parts of the pair's book are measured, the name of the whole
+    remaining: what remains of those books of which texts that may be quoted excuse
+              words, by id
     """
 
     index: SharedIndex
@@ -160,6 +172,16 @@ class Protected:
     catalog: tuple[str, ...] = ()
     least: int = 0
     whole: str | None = None
+    remaining: Mapping[str, ExcusedBook] = field(default_factory=dict)
+
+    @classmethod
+    def only(cls, book: Book, scoring: Scoring, remaining: RemainingWords) -> Protected:
+        """Build from one book, of which only some words count, whatever the folding."""
+        index = SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
+        every_word = np.zeros(index.books[0].folded.total, dtype=np.bool_)
+        folded = RemainingWords.without(every_word)
+        excused = ExcusedBook(remaining, folded, {})
+        return cls(index, book.id, (book.id,), remaining={book.id: excused})
 
     def __post_init__(self) -> None:
         """Raise SettingsError for a book that is not in the index."""

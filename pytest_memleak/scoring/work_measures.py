@@ -150,11 +150,11 @@ def _bmc_and_block_columns(
     """Return BMC and longest block per work; work_end, words: of each work."""
     rounds_of_word = np.frombuffer(measurement.coverage.rounds, dtype=np.intc)
     is_covered = rounds_of_word > 0
-    covered_up_to_work_end = is_covered.cumsum()[work_end - 1]
-    covered_words = np.diff(covered_up_to_work_end, prepend=0)
+    covered_before = np.concatenate(([0], is_covered.cumsum()))
+    covered_words = np.diff(covered_before[work_end], prepend=0)
     start, end = covered_runs(is_covered, tally.layout.borders)
     return {
-        BMC.name: covered_words / words,
+        BMC.name: covered_words / np.maximum(words, 1),
         LONGEST_BLOCK.name: _longest_by_work(start, end - start, work_end),
     }
 
@@ -165,7 +165,7 @@ def _span_columns(
     work_end: Positions,
 ) -> dict[str, NDArray[np.generic]]:
     """Return longest span and number of spans over T per work."""
-    run_start, run_words = _own_runs(tally)
+    run_start, run_words = tally.own_runs()
     starts = [span.start for span in measurement.spans]
     span_start = np.array(starts, dtype=np.intp)
     work_of_span = work_end.searchsorted(span_start, side="right")
@@ -186,22 +186,6 @@ def _longest_by_work(
     work_of_run = work_end.searchsorted(start, side="right")
     np.maximum.at(longest, work_of_run, words)
     return longest
-
-
-def _own_runs(tally: Tally) -> tuple[Positions, Positions]:
-    """Return start and words of the runs with prompted excerpts, from k words.
-
-    Shorter ones are the rest of a match at an excerpt's border, and don't count.
-    """
-    layout = tally.layout
-    excerpt, match_start, match_end = tally.matches()
-    excerpt_start = layout.starts[excerpt]
-    excerpt_end = layout.ends[excerpt]
-    start = np.maximum(match_start, excerpt_start)
-    end = np.minimum(match_end, excerpt_end)
-    words = end - start
-    is_counted = words >= tally.scoring.k
-    return start[is_counted], words[is_counted]
 
 
 def _passage_measures(

@@ -330,7 +330,7 @@ class CatalogTable(_Table):
 
 
 class CommonTable(_Table):
-    """`[[common]]`: texts that anyone may quote; their passages don't count."""
+    """`[[common]]`: texts that anyone may quote; limits don't apply to their words."""
 
     source: Text = Field(
         description="pattern of texts, relative to this file, such as "

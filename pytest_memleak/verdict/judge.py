@@ -180,7 +180,7 @@ def _unmeasured(
 
 def _doubt(check: LimitCheck, analysis: Analysis) -> Issue:
     """Return why a limit is in doubt, and what would settle it."""
-    error = analysis.error
+    error = analysis.under_limits.error
     null = analysis.null if with_needs([check.measure], CHANCE) else None
     units = amount(error.rounds, "sample")
     if null:
@@ -212,7 +212,7 @@ def _settling(
     by_null: whether null books decide
     """
     if check.measure == BMC.name:
-        settling = samples_to_settle(analysis.error, check.limit)
+        settling = samples_to_settle(analysis.under_limits.error, check.limit)
         if settling is not None:
             direction = "over" if settling.over else "within"
             more = amount(settling.samples, "more sample")

@@ -28,7 +28,10 @@ def protected():
         ]
         pair = SimpleNamespace(scoring=SCORING, book=sources[0])
         suite = SimpleNamespace(
-            books=sources, pairs=[pair], excused=lambda _: excused or training
+            books=sources,
+            pairs=[pair],
+            excused=lambda _: excused or training,
+            excusing=lambda _: training,
         )
         by_id = {book.id: book for book in books}
         return ProtectedBooks(

@@ -31,7 +31,7 @@ NOTHING = PairResult(
     **dict.fromkeys(
         ("provenance", "as_of", "detection", "second_opinion", "rounds", "coverage")
     ),
-    **dict.fromkeys(("scan_scope", "catalog")),
+    **dict.fromkeys(("scan_scope", "excused", "catalog")),
     **dict.fromkeys(("sampled", "works", "reasons", "unexcused"), ()),
     measures={},
     limits={},
