@@ -132,6 +132,11 @@ class SuiteFacts:
     sha256: str
 
 
+Approval = Literal["approved by the suite's author", "not approved"]
+APPROVED: Approval = "approved by the suite's author"
+NOT_APPROVED: Approval = "not approved"
+
+
 @dataclass(frozen=True, slots=True)
 class BookFacts:
     """The book of a pair; None for what isn't known.
@@ -140,6 +145,7 @@ class BookFacts:
     words, excerpts: if it was measured or read
     parts: the documents of its file: which are text, and by which rule
     metadata: the suite's further facts, such as its year
+    approval: whether the suite's author approved the words that were read
     """
 
     id: str
@@ -151,6 +157,7 @@ class BookFacts:
     excerpts: int | None
     parts: tuple[BookPart, ...]
     metadata: dict[str, str | int | float] = field(default_factory=dict, hash=False)
+    approval: Approval = NOT_APPROVED
 
 
 @dataclass(frozen=True, slots=True)

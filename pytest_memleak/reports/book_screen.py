@@ -119,7 +119,7 @@ def _cut_lines(outline: BookOutline) -> list[str]:
     if not outline.left_out:
         return []
     large, shown = large_cuts(outline), shown_cuts(outline)
-    lines = [_row("", "left out", "words", "why / begins")]
+    lines = [_row("", "left out", "words", "why / begins")] if large else []
     for place, cut in enumerate(shown):
         label = cut.label or cut.document
         lines.append(_row(cut_letter(place), label, f"{cut.words:,}", cut.rule))
@@ -133,7 +133,8 @@ def _cut_lines(outline: BookOutline) -> list[str]:
     small = outline.left_out - sum(cut.words for cut in large)
     if small > 0:
         names = _small_names(outline)
-        lines.append(_clipped(f"smaller: {amount(small, 'word')}{names}", WIDTH))
+        head = "smaller" if large else "left out"
+        lines.append(_clipped(f"{head}: {amount(small, 'word')}{names}", WIDTH))
     return lines
 
 

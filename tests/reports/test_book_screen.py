@@ -19,7 +19,10 @@ def cut(name, words, rule="its title marks it as 'preface'"):
     return Cut(f"{name}.xhtml", name, rule, words, f"{name} {SENTENCE}")
 
 
-def outline(chapters=(chapter("One"),), cuts=(), alarms=(), title="T", notes=0):
+ONE = (chapter("One"),)
+
+
+def outline(chapters=ONE, cuts=(), alarms=(), title="T", notes=0):
     left_out = sum(one.words for one in cuts)
     return BookOutline(
         title, "A", tuple(chapters), tuple(cuts), left_out, notes, tuple(alarms)
