@@ -48,18 +48,19 @@ def build_chapters(
     """Yield the chapters of a book called `title` from its documents' blocks."""
     headings: list[TextBlock] = []
     paragraphs: list[str] = []
-    first_document = ""
+    names: dict[str, None] = {}
     for name, document in documents.items():
         of_this_document = False
         for block in _without_heading_runs(document):
             if not block.level:
-                first_document = first_document if paragraphs else name
+                names[name] = None
                 paragraphs.append(block.text)
                 continue
             if paragraphs:
                 chapter_title = _title(headings, title)
-                yield Chapter(chapter_title, tuple(paragraphs), first_document)
+                yield Chapter(chapter_title, tuple(paragraphs), tuple(names))
                 paragraphs = []
+                names = {}
                 headings = [
                     heading
                     for heading in headings
@@ -68,7 +69,7 @@ def build_chapters(
             headings.append(block)
             of_this_document = True
     if paragraphs:
-        yield Chapter(_title(headings, title), tuple(paragraphs), first_document)
+        yield Chapter(_title(headings, title), tuple(paragraphs), tuple(names))
 
 
 def _without_heading_runs(document: Sequence[TextBlock]) -> Iterator[TextBlock]:

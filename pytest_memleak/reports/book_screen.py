@@ -190,7 +190,7 @@ def _row(
 
     name = set_cell_size(_clipped(label, _LABEL), _LABEL)
     line = f"{number:>3} {name} {words:>{_WORDS}}  {_one_line(text)}"
-    return _narrowed(line.rstrip(), WIDTH)
+    return narrowed(line.rstrip(), WIDTH)
 
 
 def _one_line(text: str) -> str:
@@ -199,10 +199,10 @@ def _one_line(text: str) -> str:
 
 def _clipped(text: str, width: int) -> str:
     """Return a text as one line of at most as many columns."""
-    return _narrowed(_one_line(text), width)
+    return narrowed(_one_line(text), width)
 
 
-def _narrowed(line: str, width: int) -> str:
+def narrowed(line: str, width: int) -> str:
     """Shorten a line to as many columns, of which ideographs take two."""
     from rich.cells import cell_len, set_cell_size
 
