@@ -19,14 +19,14 @@ _END_WORDS = 12
 class OutlinedChapter:
     """A chapter's title, words, and first and last words.
 
-    document: the name of the one that it begins in, "" if it has no name
+    documents: the names of those that it stands in, if they have names
     """
 
     title: str | None
     words: int
     begins: str = field(repr=False)
     ends: str = field(repr=False)
-    document: str = ""
+    documents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def outline_of(
     """
     if isinstance(read, Manuscript) and not book.works:
         chapters = tuple(
-            _outlined(chapter.title, chapter.paragraphs, chapter.document, mode)
+            _outlined(chapter.title, chapter.paragraphs, chapter.documents, mode)
             for chapter in read.chapters
         )
         cuts = read.cuts
@@ -85,17 +85,17 @@ def _chapters_of_excerpts(book: Book, mode: WordMode) -> Iterator[OutlinedChapte
     """Yield a collection's works, or the chapters that excerpts name."""
     for work in book.works:
         texts = [excerpt.text for excerpt in book.excerpts[work.first : work.end]]
-        yield _outlined(work.title, texts, "", mode)
+        yield _outlined(work.title, texts, (), mode)
     if book.works:
         return
     for title, excerpts in groupby(book.excerpts, key=lambda excerpt: excerpt.chapter):
-        yield _outlined(title, [excerpt.text for excerpt in excerpts], "", mode)
+        yield _outlined(title, [excerpt.text for excerpt in excerpts], (), mode)
 
 
 def _outlined(
     title: str | None,
     paragraphs: Sequence[str],
-    document: str,
+    documents: tuple[str, ...],
     mode: WordMode,
 ) -> OutlinedChapter:
     text = "\n\n".join(paragraphs)
@@ -105,7 +105,7 @@ def _outlined(
         words=len(words(text, mode)),
         begins=" ".join(tokens[:_END_WORDS]),
         ends=" ".join(tokens[-_END_WORDS:]),
-        document=document,
+        documents=documents,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -108,6 +109,16 @@ def with_icu(book: Book, *, mode: WordMode) -> Book:
     )
     warnings = (*book.warnings, notice)
     return dataclasses.replace(book, icu=icu, warnings=warnings)
+
+
+def words_digest(book: Book) -> str:
+    """Return the SHA-256 of all words, however they are cut (hexadecimal)."""
+    digest = hashlib.sha256()
+    separator = "" if book.icu else " "  # the same for each version of ICU
+    for excerpt in book.excerpts:
+        text = "".join(f"{word}{separator}" for word in words(excerpt.text, "unicode"))
+        digest.update(text.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def with_summaries(

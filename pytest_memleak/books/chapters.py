@@ -48,17 +48,18 @@ def build_chapters(
     """Yield the chapters of a book called `title` from its documents' blocks."""
     headings: list[TextBlock] = []
     paragraphs: list[str] = []
-    first_document = ""
+    names: dict[str, None] = {}
     for name, document in documents.items():
         of_this_document = False
         for block in _without_heading_runs(document):
             if not block.level:
-                first_document = first_document if paragraphs else name
+                names[name] = None
                 paragraphs.append(block.text)
                 continue
             if paragraphs:
-                yield _chapter(headings, paragraphs, title, first_document)
+                yield _chapter(headings, paragraphs, title, names)
                 paragraphs = []
+                names = {}
                 above = []
                 if of_this_document:
                     above = _headings_above(headings, block.level)
@@ -66,17 +67,17 @@ def build_chapters(
             headings.append(block)
             of_this_document = True
     if paragraphs:
-        yield _chapter(headings, paragraphs, title, first_document)
+        yield _chapter(headings, paragraphs, title, names)
 
 
 def _chapter(
     headings: Sequence[TextBlock],
     paragraphs: Sequence[str],
     book: str | None,
-    first_document: str,
+    names: Iterable[str],
 ) -> Chapter:
     title = _title(headings, book)
-    return Chapter(title, tuple(paragraphs), first_document)
+    return Chapter(title, tuple(paragraphs), tuple(names))
 
 
 def _headings_above(headings: Iterable[TextBlock], level: int) -> list[TextBlock]:

@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from pytest_memleak.cli.book_question import NO_SUITE, show_book
 from pytest_memleak.cli.columns import command_line, next_step
 from pytest_memleak.cli.endpoint_trial import BASE_MODEL
 from pytest_memleak.cli.shared_options import REPEATED, add_arguments
 from pytest_memleak.cli.suite_template import (
     RELEASE_SAMPLES,
+    BookChoice,
     Draft,
     add_model_options,
     model_named,
@@ -136,6 +138,11 @@ def _init(parsed: argparse.Namespace) -> int:
     )
     if job:
         _validate_new(job[0], "omit the job with --ci none")
+    approved = _with_choices(draft)
+    if approved is None:
+        print(NO_SUITE)
+        return 0
+    draft = approved
     _write(suite, draft.text(suite), "the suite; check its limits")
     if not _has_chats(suite, draft):
         write_whole(suite, replace(draft, text_only=True).text(suite))
@@ -178,6 +185,20 @@ def _draft(parsed: argparse.Namespace) -> Draft:
         address,
         parsed.price,
     )
+
+
+def _with_choices(draft: Draft) -> Draft | None:
+    """Show each book, and ask at a terminal; None if one is not the right book."""
+    choices: dict[Path, BookChoice] = {}
+    words = draft.words
+    for book in draft.books:
+        shown = show_book(book, asked=sys.stdin.isatty())
+        if shown is None:
+            return None
+        choices[book] = shown.choice
+        if shown.mode == "unicode":
+            words = shown.mode
+    return replace(draft, words=words, choices=choices)
 
 
 def _own_server(url: str) -> str | None:

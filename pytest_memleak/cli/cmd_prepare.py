@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_memleak.cli.book_question import approved_line, print_book
 from pytest_memleak.cli.columns import print_table
 from pytest_memleak.cli.shared_options import (
     ENCODING,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_memleak.cli.shared_options import Commands
+    from pytest_memleak.interfaces.protocols import Manuscript
     from pytest_memleak.records import Book, BookPart
 
 
@@ -35,9 +37,10 @@ def add_prepare(commands: Commands) -> None:
         commands,
         "prepare",
         _prepare,
-        "cut a book into excerpts",
-        "Cut a book or the works of a collection into excerpts of at most 500 words, "
-        "and write them in the paper's format.",
+        "show what is read of a book; cut it into excerpts",
+        "Show on one screen what is read as a book's chapters, what is left out, and "
+        "why; cut a book or the works of a collection into excerpts of at most 500 "
+        "words, and write them in the paper's format.",
         arguments={
             "book BOOK.epub": "the book (.epub, .txt, ...), or a collection's file or "
             "quoted pattern",
@@ -45,9 +48,9 @@ def add_prepare(commands: Commands) -> None:
             "'songs/**', the sections of a file, or the rows of a .jsonl",
             "--unit": "for collections: where excerpts may end; line keeps lines whole "
             "(default: sentence)",
-            "-o/--output BOOK.json": "the file of excerpts; optional with --explain",
+            "-o/--output BOOK.json": "the file of excerpts (default: none is written)",
             "--explain": "list each document of the book, its words, and the rule that "
-            "includes or excludes it",
+            "includes or excludes it, instead of the screen",
             "--include "
             "NAME": "read this document in full; * and ? are wildcards; repeatable",
             "--exclude NAME": "skip this document; * and ? are wildcards; repeatable",
@@ -68,25 +71,26 @@ def _prepare(parsed: argparse.Namespace) -> int:
     from pytest_memleak.books.build_book import with_icu
     from pytest_memleak.scoring.book_layout import measurable_words
 
-    if parsed.output is None and not parsed.explain:
-        raise SettingsError(
-            "no output file",
-            hint="add -o BOOK.json, or --explain to list the book's documents",
-        )
     if parsed.output is not None:
         validate_output(parsed.output, (parsed.book, parsed.summaries))
-    book = _works(parsed) if parsed.collection else _book(parsed)
+    manuscript = None if parsed.collection else _manuscript(parsed)
+    book = _works(parsed) if manuscript is None else _book(parsed, manuscript)
+    if parsed.explain:
+        _print_documents(book.parts)
     # Raises BookError for a book that no gate could measure.
     measurable_words(book, Scoring(word_mode=parsed.word_mode))
-    for warning in with_icu(book, mode=parsed.word_mode).warnings:
+    book = with_icu(book, mode=parsed.word_mode)
+    for warning in book.warnings:
         print(f"memleak prepare: warning: {inert(warning)}", file=sys.stderr)
     if parsed.output is not None:
         _write(book, parsed)
+    if not parsed.explain:
+        print_book(manuscript or book, book, parsed.word_mode)
+        print(approved_line(book))
     return 0
 
 
-def _book(parsed: argparse.Namespace) -> Book:
-    from pytest_memleak.books.build_book import make_book
+def _manuscript(parsed: argparse.Namespace) -> Manuscript:
     from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.interfaces.protocols import Manuscript
 
@@ -108,9 +112,13 @@ def _book(parsed: argparse.Namespace) -> Book:
             hint="use it as is: set source = ... in a suite. For works in rows, add "
             "--collection",
         )
-    if parsed.explain:
-        _print_documents(read.parts)
-    return make_book(str(parsed.book), read, **_named(parsed))
+    return read
+
+
+def _book(parsed: argparse.Namespace, manuscript: Manuscript) -> Book:
+    from pytest_memleak.books.build_book import make_book
+
+    return make_book(str(parsed.book), manuscript, **_named(parsed))
 
 
 def _works(parsed: argparse.Namespace) -> Book:
@@ -133,16 +141,13 @@ def _works(parsed: argparse.Namespace) -> Book:
         files == [parsed.book],
         parsed.unit or "sentence",
     )
-    book = make_collection(
+    return make_collection(
         pattern,
         read_works(source, Extensions().read_book, encoding=parsed.encoding),
         k=Scoring().k,
         in_lines=source.unit == "line",
         **_named(parsed),
     )
-    if parsed.explain:
-        _print_documents(book.parts)
-    return book
 
 
 def _named(parsed: argparse.Namespace) -> dict[str, Any]:

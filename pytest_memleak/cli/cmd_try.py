@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pytest_memleak.cli.book_question import NO_SUITE, show_book
 from pytest_memleak.cli.columns import command_line, next_step, print_sentence
 from pytest_memleak.cli.endpoint_trial import BASE_MODEL, Trial, sample_neutral
 from pytest_memleak.cli.run_pytest import INTERRUPTED, run_gate
@@ -28,8 +29,7 @@ from pytest_memleak.cli.suite_template import (
     model_named,
     suite_path,
 )
-from pytest_memleak.errors import BookError, SettingsError
-from pytest_memleak.records import Scoring, WordMode
+from pytest_memleak.errors import SettingsError
 from pytest_memleak.records.number_format import amount, percent_at_most
 from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.redaction.text import inert
@@ -100,7 +100,13 @@ def _try(parsed: argparse.Namespace) -> int:
             hint="for another model or server, name a different file with -o; to run "
             f"this suite: {_gate(path, *draft.options)}",
         )
-    draft = replace(draft, words=_word_mode_for(parsed.book, parsed.encoding))
+    asked = not parsed.yes and sys.stdin.isatty()
+    shown = show_book(parsed.book, encoding=parsed.encoding, asked=asked)
+    if shown is None:
+        print(NO_SUITE)
+        return 0
+    choices = {parsed.book: shown.choice}
+    draft = replace(draft, words=shown.mode, choices=choices)
     write_whole(path, draft.text(path))
     try:
         print_sentence(f"Testing {base_model} with a neutral prompt ...")
@@ -208,40 +214,7 @@ def _is_confirmed() -> bool:
     return input("Run the probe? [y/N] ").strip().lower() in {"y", "yes"}
 
 
-# --- the book
-
-
-def _word_mode_for(path: Path, encoding: str | None) -> str:
-    """Print the book's title and size; return the word mode that can measure it."""
-    from pytest_memleak.books.build_book import make_book
-    from pytest_memleak.interfaces.extensions import Extensions
-    from pytest_memleak.interfaces.protocols import Manuscript
-    from pytest_memleak.scoring.book_layout import measurable_words
-
-    if path.is_dir():  # which a suite takes for a folder of books
-        raise SettingsError(
-            "is a folder",
-            location=str(path),
-            hint="name the file of one book",
-        )
-    read = Extensions().read_book(path, encoding=encoding)
-
-    def print_size(mode: WordMode) -> str:
-        book = read
-        if isinstance(book, Manuscript):
-            book = make_book(str(path), book, mode=mode)
-        words = measurable_words(book, Scoring(word_mode=mode))
-        excerpts = amount(len(book.excerpts), "excerpt")
-        title = inert(book.title or path.name)
-        if book.author:
-            title += f" by {inert(book.author)}"
-        print_sentence(f"{title}: {excerpts}, {words:,} words")
-        return mode
-
-    try:
-        return print_size("paper")
-    except BookError:
-        return print_size("unicode")
+# --- the endpoint
 
 
 def _try_endpoint(path: Path, draft: Draft) -> Trial:

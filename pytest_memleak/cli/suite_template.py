@@ -6,7 +6,8 @@ import argparse
 import json
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_memleak.cli.columns import command_line
@@ -55,6 +56,19 @@ def add_model_options(
 
 
 @dataclass(frozen=True, slots=True)
+class BookChoice:
+    """What a person said of a book that was shown.
+
+    include, exclude: documents to read in full, or not at all
+    approved: the digest of the words, None if nobody approved them
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    approved: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """The values of a suite file.
 
@@ -65,6 +79,7 @@ class Draft:
     encoding:  of the books, if they are plain text in an encoding other than UTF-8
     text_only: whether the server offers no chat for the model
     deadline:  seconds per call of a slow server; None for the default
+    choices:   what was said of each book that was shown
     """
 
     books: tuple[Path, ...]
@@ -78,6 +93,7 @@ class Draft:
     encoding: str | None = None
     text_only: bool = False
     deadline: int | None = None
+    choices: Mapping[Path, BookChoice] = field(default_factory=dict)
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -104,6 +120,7 @@ class Draft:
             lines = ["[[book]]", f"id = {_quoted(name)}", f"source = {_quoted(source)}"]
             if self.encoding:
                 lines.append(f"encoding = {_quoted(self.encoding)}")
+            lines += _choice_lines(self.choices.get(book, BookChoice()))
             blocks.append("\n".join(lines) + "\n")
         return "\n".join([*blocks, self._model()])
 
@@ -140,6 +157,15 @@ class Draft:
         if options:
             lines += ["[model.options]", *options]
         return "\n".join(lines) + "\n"
+
+
+def _choice_lines(choice: BookChoice) -> Iterator[str]:
+    for key in ("include", "exclude"):
+        names = getattr(choice, key)
+        if names:
+            yield f"{key} = [{', '.join(map(_quoted, names))}]"
+    if choice.approved:
+        yield f"approved = {_quoted(choice.approved)}"
 
 
 def _named(books: tuple[Path, ...]) -> dict[str, Path]:

@@ -25,12 +25,12 @@ from pytest_memleak.records import Book, BookPart, FinishReason, Generation, Mod
 class Chapter:
     """A chapter's paragraphs, in order; `title` is its heading, if it has one.
 
-    document: the name of the one that it begins in, if its reader reports them
+    documents: the names of those that it stands in, if its reader reports them
     """
 
     title: str | None
     paragraphs: tuple[str, ...] = field(repr=False)
-    document: str = field(default="", compare=False)
+    documents: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

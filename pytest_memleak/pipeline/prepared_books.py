@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_memleak.books.archive import sha256_of
-from pytest_memleak.books.build_book import make_book, with_icu, with_summaries
+from pytest_memleak.books.build_book import (
+    make_book,
+    with_icu,
+    with_summaries,
+    words_digest,
+)
 from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, check_template
 from pytest_memleak.errors import BookError, Inconclusive, MemleakError
 from pytest_memleak.interfaces.protocols import Manuscript
-from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -199,7 +202,7 @@ class PreparedBooks:
             book = with_icu(self._read(source), mode=self._mode)
             self._cut[source.id] = dataclasses.replace(
                 book,
-                words_digest=_words_digest(book),
+                words_digest=words_digest(book),
             )
         return self._cut[source.id]
 
@@ -293,15 +296,6 @@ def template_of(source: BookSource) -> str:
     template = DEFAULT_INSTRUCTION if own is None else own
     check_template(template, place=f"book {source.id!r}")
     return template
-
-
-def _words_digest(book: Book) -> str:
-    digest = hashlib.sha256()
-    separator = "" if book.icu else " "  # the same for each version of ICU
-    for excerpt in book.excerpts:
-        text = "".join(f"{word}{separator}" for word in words(excerpt.text, "unicode"))
-        digest.update(text.encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
 
 
 def _most_shared(

@@ -107,7 +107,8 @@ class BookSource:
 
     `instruction_template` is the suite's template, None for the paper's own; `include`
     and `exclude` name documents in it to read whole, or not at all; `encoding` is that
-    of plain text, if the suite states it; `collection` is None for a book. A negative
+    of plain text, if the suite states it; `approved` is the digest of the words that
+    the suite's author approved; `collection` is None for a book. A negative
     control is in no training set; a common text may be quoted freely. `metadata`:
     further facts for readers.
     """
@@ -123,6 +124,7 @@ class BookSource:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     encoding: str | None = None
+    approved: str | None = None
     collection: CollectionSource | None = None
     metadata: Mapping[str, str | int | float] = field(default_factory=dict, hash=False)
 

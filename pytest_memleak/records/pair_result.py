@@ -147,6 +147,11 @@ class SuiteFacts:
     sha256: str
 
 
+Approval = Literal["approved by the suite's author", "not approved"]
+APPROVED: Approval = "approved by the suite's author"
+NOT_APPROVED: Approval = "not approved"
+
+
 @dataclass(frozen=True, slots=True)
 class BookFacts:
     """The book of a pair; None for what isn't known.
@@ -155,6 +160,7 @@ class BookFacts:
     words, excerpts: if it was measured or read
     parts: the documents of its file: which are text, and by which rule
     metadata: the suite's further facts, such as its year
+    approval: whether the suite's author approved the words that were read
     """
 
     id: str
@@ -166,6 +172,7 @@ class BookFacts:
     excerpts: int | None
     parts: tuple[BookPart, ...]
     metadata: dict[str, str | int | float] = field(default_factory=dict, hash=False)
+    approval: Approval = NOT_APPROVED
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ def _cut_lines(outline: BookOutline) -> list[str]:
     if not outline.left_out:
         return []
     large, shown = large_cuts(outline), shown_cuts(outline)
-    lines = [_row("", "left out", "words", "why / begins")]
+    lines = [_row("", "left out", "words", "why / begins")] if large else []
     for place, cut in enumerate(shown):
         label = cut.label or cut.document
         lines.append(_row(cut_letter(place), label, f"{cut.words:,}", cut.rule))
@@ -133,7 +133,8 @@ def _cut_lines(outline: BookOutline) -> list[str]:
     small = outline.left_out - sum(cut.words for cut in large)
     if small > 0:
         names = _small_names(outline)
-        lines.append(_clipped(f"smaller: {amount(small, 'word')}{names}", WIDTH))
+        head = "smaller" if large else "left out"
+        lines.append(_clipped(f"{head}: {amount(small, 'word')}{names}", WIDTH))
     return lines
 
 
@@ -189,7 +190,7 @@ def _row(
 
     name = set_cell_size(_clipped(label, _LABEL), _LABEL)
     line = f"{number:>3} {name} {words:>{_WORDS}}  {_one_line(text)}"
-    return _narrowed(line.rstrip(), WIDTH)
+    return narrowed(line.rstrip(), WIDTH)
 
 
 def _one_line(text: str) -> str:
@@ -198,10 +199,10 @@ def _one_line(text: str) -> str:
 
 def _clipped(text: str, width: int) -> str:
     """Return a text as one line of at most as many columns."""
-    return _narrowed(_one_line(text), width)
+    return narrowed(_one_line(text), width)
 
 
-def _narrowed(line: str, width: int) -> str:
+def narrowed(line: str, width: int) -> str:
     """Shorten a line to as many columns, of which ideographs take two."""
     from rich.cells import cell_len, set_cell_size
 

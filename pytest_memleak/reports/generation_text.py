@@ -58,6 +58,7 @@ def generation_lines(result: PairResult) -> Iterator[str]:
     yield from _loss_lines(result)
     yield from _attempt_lines(result)
     yield from excluded_lines(result.book.parts)
+    yield f"Book text: {result.book.approval}"
     for note in evidence.notes:
         yield f"Note: {note}"
 

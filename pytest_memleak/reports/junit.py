@@ -62,6 +62,7 @@ def _properties(result: PairResult, *, own: bool) -> Iterator[tuple[str, object]
     yield "words", result.book.words or 0
     for line in excluded_lines(result.book.parts):
         yield "excluded", line
+    yield "book_approval", result.book.approval
     yield "generations_requested", result.requested
     yield "generations_received", result.received
     yield from _works(result)

@@ -65,11 +65,10 @@ def summary(run: RunReport) -> str:
         lines += ["", _plain(caption)]
     for line in control_lines(run.results):
         lines += ["", _plain(line)]
-    for book, parts in {
-        result.book.id: result.book.parts for result in run.results
-    }.items():
-        for line in excluded_lines(parts):
-            lines += ["", f"{_plain(book, _LONGEST_NAME)}: {line}"]
+    books = {result.book.id: result.book for result in run.results}
+    for name, book in books.items():
+        for line in (*excluded_lines(book.parts), f"text {book.approval}"):
+            lines += ["", f"{_plain(name, _LONGEST_NAME)}: {line}"]
     if run.compared:
         lines += ["", f"**{_plain(comparison_sentence(run.compared))}**", ""]
         lines += [f"- {_plain(line)}" for line in comparison_lines(run.compared)]

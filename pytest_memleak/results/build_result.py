@@ -17,7 +17,9 @@ from pytest_memleak.records import (
 )
 from pytest_memleak.records.measurement import RoundStats
 from pytest_memleak.records.pair_result import (
+    APPROVED,
     LIKELIEST_SPAN,
+    NOT_APPROVED,
     BookFacts,
     ExcusedWords,
     ModelFacts,
@@ -42,12 +44,18 @@ from pytest_memleak.verdict.evaluation import Evaluation
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pytest_memleak.records import Pair, Suite
+    from pytest_memleak.records import Book, BookSource, Pair, Suite
     from pytest_memleak.records.measurement import Passage
     from pytest_memleak.records.plot_records import CoverageMap
     from pytest_memleak.scoring.analysis import Analysis
 
 _PASSAGES = 5
+
+CHANGED = (
+    "the text that was read isn't the approved one: look at it with memleak prepare, "
+    "and set approved to the digest printed there"
+)
+"""A warning of a book whose words differ from those that the suite's author saw."""
 
 
 def results_from_json(rows: Iterable[dict[str, Any]]) -> tuple[PairResult, ...]:
@@ -195,7 +203,13 @@ def _book_facts(evaluation: Evaluation) -> BookFacts:
         excerpts=len(book.excerpts) or None,
         parts=tuple(parts),
         metadata=dict(source.metadata),
+        approval=APPROVED if is_approved(source, book) else NOT_APPROVED,
     )
+
+
+def is_approved(source: BookSource, book: Book) -> bool:
+    """Whether the suite has the digest of the words that were read."""
+    return bool(source.approved) and source.approved == book.words_digest
 
 
 def _model_facts(evaluation: Evaluation) -> ModelFacts:
@@ -348,8 +362,12 @@ def _coverage(evaluation: Evaluation) -> CoverageMap | None:
 
 
 def _warnings(evaluation: Evaluation) -> tuple[str, ...]:
-    of_book = evaluation.book.warnings if evaluation.book else ()
-    of_others = [f"not scanned for passages: {book}" for book in evaluation.unread]
+    book = evaluation.book
+    source = evaluation.pair.book
+    of_book = list(book.warnings) if book else []
+    if book and source.approved and not is_approved(source, book):
+        of_book.append(CHANGED)
+    of_others = [f"not scanned for passages: {name}" for name in evaluation.unread]
     return (*of_book, *of_others)
 
 

@@ -20,6 +20,7 @@ Count = Annotated[int, Field(ge=0, strict=True)]
 Positive = Annotated[int, Field(ge=1, strict=True)]
 Price = Annotated[float, Field(ge=0, le=1_000_000)]
 Text = Annotated[str, Field(min_length=1)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Expected = Literal["pass", "leak"]
 
 
@@ -268,6 +269,11 @@ class BookTable(_Table):
         description="encoding of plain text that isn't UTF-8, such as windows-1251 or "
         "shift_jis",
     )
+    approved: Digest | None = Field(
+        None,
+        description="digest of the text that you saw and approved, as `memleak "
+        "prepare` prints it",
+    )
     bring_your_own: bool = Field(
         False,
         description="you supply the file; while it is missing, its pairs are "
@@ -312,6 +318,11 @@ class CollectionTable(_Table):
         None,
         description="encoding of plain text that isn't UTF-8, such as windows-1251 or "
         "shift_jis",
+    )
+    approved: Digest | None = Field(
+        None,
+        description="digest of the text that you saw and approved, as `memleak "
+        "prepare` prints it",
     )
     bring_your_own: bool = Field(
         False,

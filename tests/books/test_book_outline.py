@@ -40,11 +40,20 @@ def test_a_chapter_has_its_words_its_ends_and_its_document(outline):
     assert (first.title, first.words) == ("Chapter 1", 15 * 52)
     assert first.begins.startswith("The ship1 went on by the sea road,")
     assert first.ends.endswith("by the sea road, mile 59, and said so.")
-    assert [one.document for one in shown.chapters] == [
-        f"OEBPS/c{number}.xhtml" for number in (1, 2, 3)
+    assert [one.documents for one in shown.chapters] == [
+        (f"OEBPS/c{number}.xhtml",) for number in (1, 2, 3)
     ]
     assert (shown.words, shown.left_out) == (3 * 15 * 52, 0)
     assert (shown.cuts, shown.alarms) == ((), ())
+
+
+def test_a_chapter_without_a_heading_belongs_to_the_one_before(outline):
+    documents = {"a.xhtml": chapter(1), "b.xhtml": page(prose("sea")), **novel(2, 3)}
+    assert [one.documents for one in outline(documents).chapters] == [
+        ("OEBPS/a.xhtml", "OEBPS/b.xhtml"),
+        ("OEBPS/c2.xhtml",),
+        ("OEBPS/c3.xhtml",),
+    ]
 
 
 def test_a_document_that_is_left_out_is_a_cut_with_its_rule(outline):

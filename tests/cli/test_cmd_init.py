@@ -81,9 +81,9 @@ def test_a_base_model_gets_plain_text(memleak, tmp_path, lamplighter):
 
 
 @pytest.mark.parametrize(("answers", "message", "options"), [
-    (["BOOK", "openai/gpt-4o", "", "", ""], (), {}),
+    (["BOOK", "openai/gpt-4o", "", "", "y"], (), {}),
     (["gone.epub", "BOOK", "gpt-4o", "opnai/gpt-4o", "openai/gpt-4o",
-      "localhost:8000", "http://localhost:8000/v1", "githab", "none"],
+      "localhost:8000", "http://localhost:8000/v1", "githab", "none", "y"],
      ("no such file", "expected PROVIDER/NAME", "unknown provider 'opnai'",
       "expected a URL with http://", "'githab'"), {"base_url": "http://localhost:8000/v1"}),
 ])  # fmt: skip

@@ -1,10 +1,12 @@
 """`memleak prepare`: a book becomes the paper's records; which files are rejected."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from pytest_memleak.books.build_book import make_book
+from pytest_memleak.books.build_book import make_book, words_digest
+from pytest_memleak.books.epub import read_epub
 from pytest_memleak.books.instructions import write_summaries
 from pytest_memleak.books.plain_text import read_text
 from pytest_memleak.cli.main import main
@@ -128,8 +130,28 @@ def test_a_text_without_spaces_is_prepared_in_unicode_words(file, prepare):
     assert "splits it into words; 38 words are about" in errors
 
 
-def test_a_missing_output_is_an_error(refused):
-    assert "-o BOOK.json" in refused("prepare", LAMPLIGHTER)
+def test_a_book_is_shown_on_one_screen_with_the_digest_that_approves_it(capsys):
+    assert main(["prepare", LAMPLIGHTER]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("The Lamplighter of Saltmarsh Row by ")
+    assert lines[1].startswith("12,345 words in 7 chapters; left out: 108 words (1%)")
+    assert lines[3].split()[:6] == ["1", "Five", "Pints", "in", "the", "Week"]
+    assert lines[-2].startswith("left out: 108 words (Colophon, ")
+    digest = words_digest(make_book("b", read_epub(Path(LAMPLIGHTER))))
+    assert lines[-1] == f'approved = "{digest}"'
+    assert len(lines) <= 20
+    assert max(map(len, lines)) <= 80
+
+
+def test_what_is_excluded_is_a_cut_on_the_screen(capsys):
+    selection = ["--exclude", "chapter-7*", "--exclude", "chapter-2*"]
+    assert main(["prepare", LAMPLIGHTER, *selection]) == 0
+    out = capsys.readouterr().out
+    assert "5 chapters" in out
+    assert "  a The Register Amended      1,9" in out
+    assert "  b Forty-One Lamps           1,7" in out
+    assert "it matches exclude\n" in out
+    assert "“The Register Amended An extraordinary" in out
 
 
 def test_a_text_too_short_for_an_excerpt_is_explained_and_rejected(file, refused):

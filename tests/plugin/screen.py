@@ -48,11 +48,12 @@ def run_in_terminal(
     program=("-m", "pytest"),
     typed="",
     answer="",
+    asks="[y/N]",
 ):
     """Run pytest with these arguments; `at_bottom` where the screen was full before.
 
     program: what Python runs in its place; typed: on the keyboard, before it asks;
-    answer: then.
+    answer: then; asks: what it is an answer to.
     """
     screen = pyte.Screen(columns, ROWS)
     stream = pyte.ByteStream(screen)
@@ -79,7 +80,7 @@ def run_in_terminal(
         while written := _read(ours):
             stream.feed(written)
             screens.append([line.rstrip() for line in screen.display])
-            if answer and any("[y/N]" in line for line in screens[-1]):
+            if answer and any(asks in line for line in screens[-1]):
                 os.write(ours, answer.encode())
                 answer = ""
     finally:

@@ -12,7 +12,7 @@ SENTENCE = "The keeper went down to the sea in the morning and came back by nigh
 
 
 def chapter(title, words=1_000):
-    return OutlinedChapter(title, words, SENTENCE, SENTENCE, f"{title}.xhtml")
+    return OutlinedChapter(title, words, SENTENCE, SENTENCE, (f"{title}.xhtml",))
 
 
 def cut(name, words, rule="its title marks it as 'preface'"):

@@ -134,7 +134,7 @@ def test_a_failing_pair_states_its_detection_limit_and_ranges():
     seen = dataclasses.replace(
         SEEN, answers=59, detection=0.0495, ranges={"longest_span": (9, 41)}
     )
-    assert lines(result_with(verdict="FAIL", detection=seen), verbosity=1)[-2:] == [
+    assert lines(result_with(verdict="FAIL", detection=seen), verbosity=1)[-3:-1] == [
         "  Detection limit: 5.0% (100 samples, only 59 answers for one excerpt, 95% "
         "confidence)",
         "  Expected range in a second run of 100 samples: longest_span 9–41 words",
@@ -358,6 +358,7 @@ DETAILS = {
             f"  {'word ' * 60}".rstrip(),
             f"  {MARKUP}",
             "  stopped after 5 of 10 rounds",
+            "  Book text: not approved",
         ],
     ),
     "intervals of what the limits are on": (
@@ -368,7 +369,11 @@ DETAILS = {
             "intervals": {"bmc": (0.46, 0.55), "longest_span": (1, 2)},
             "settings": SETTINGS | {"confidence": 0.95},
         },
-        ["FAIL m/book", "  95% confidence intervals: bmc 0.460–0.550"],
+        [
+            "FAIL m/book",
+            "  95% confidence intervals: bmc 0.460–0.550",
+            "  Book text: not approved",
+        ],
     ),
     "who answered and when": (
         {"verdict": "INCONCLUSIVE", "completeness": KINDS, "provenance": WHO},
@@ -379,6 +384,7 @@ DETAILS = {
             "  Served by gpt-2024-08-06 (fp1), 5 calls; an unnamed server, 1 call; "
             "requested gpt; weights: release R",
             "  Sampling distribution: the model's own",
+            "  Book text: not approved",
         ],
     ),
 }
@@ -644,7 +650,7 @@ def test_hostile_text_prints_without_control_characters(reason, chapter, name, w
     )
     text = summary([result], width=100, color=False, verbosity=1)
     assert not set(text) & CONTROLS
-    assert len(text.splitlines()) == 9
+    assert len(text.splitlines()) == 10
 
 
 MEASURED = BookPart(

@@ -11,8 +11,8 @@ from marks import full
 from scored_books import book_of, generations_of
 
 from pytest_memleak import score
+from pytest_memleak.books.build_book import words_digest
 from pytest_memleak.errors import BookError
-from pytest_memleak.pipeline.prepared_books import _words_digest
 from pytest_memleak.records import Scoring
 from pytest_memleak.scoring import words as words_module
 from pytest_memleak.scoring.folding import passage_words
@@ -125,6 +125,6 @@ def test_a_book_that_needs_icu_is_refused_without_it(mode, place):
 
 def test_a_book_is_the_same_to_the_ledger_with_every_version_of_icu(monkeypatch):
     book = dataclasses.replace(book_of("人人生而自由，平等"), icu="78.3")
-    digest = _words_digest(book)
+    digest = words_digest(book)
     monkeypatch.setattr(words_module, "_word_breaker", lambda: None)
-    assert _words_digest(book) == digest
+    assert words_digest(book) == digest

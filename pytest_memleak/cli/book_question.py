@@ -1,0 +1,206 @@
+"""Is this your book? The screen that shows it, and the answers at a terminal."""
+
+from __future__ import annotations
+
+import glob
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_memleak.cli.columns import output_width
+from pytest_memleak.cli.suite_template import BookChoice
+from pytest_memleak.errors import BookError, SettingsError
+from pytest_memleak.records import Scoring
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from pytest_memleak.books.book_outline import BookOutline
+    from pytest_memleak.interfaces.protocols import Manuscript
+    from pytest_memleak.records import Book, WordMode
+
+NO_SUITE = "No suite was written. Use a different file of the book."
+_QUESTION = "Is this your book? [y/N; +a reads cut a, -1 leaves out chapter 1] "
+_READ = re.compile(r"\+\s*([a-z])")
+_LEAVE_OUT = re.compile(r"-\s*(\d{1,6})")
+
+
+class ShownBook(NamedTuple):
+    """What a person said of a book, and the word mode that can measure it."""
+
+    choice: BookChoice
+    mode: WordMode
+
+
+class _ReadBook(NamedTuple):
+    """A book as it is read under a choice."""
+
+    outline: BookOutline
+    book: Book
+    mode: WordMode
+
+
+def show_book(
+    path: Path,
+    *,
+    encoding: str | None = None,
+    asked: bool,
+) -> ShownBook | None:
+    """Print what is read of a book, and ask; None if it is the wrong one.
+
+    asked: whether somebody can answer; else nothing is approved
+    Raises BookError for a book that can't be read or measured, SettingsError for a
+    folder.
+    """
+    if path.is_dir():  # which a suite takes for a folder of books
+        raise SettingsError(
+            "is a folder",
+            location=str(path),
+            hint="name the file of one book",
+        )
+    choice = BookChoice()
+    shown = _read_book(path, choice, encoding)
+    _print_screen(shown.outline)
+    while asked:
+        answer = input(_QUESTION).strip().lower()
+        if answer in {"y", "yes"}:
+            approved = _digest_of(shown.book)
+            return ShownBook(replace(choice, approved=approved), shown.mode)
+        if answer in {"", "n", "no"}:
+            return None
+        try:
+            changed = changed_choice(choice, answer, shown.outline)
+            shown = _read_book(path, changed, encoding)
+        except (BookError, SettingsError) as error:
+            print(error)
+            continue
+        choice = changed
+        _print_screen(shown.outline)
+    return ShownBook(choice, shown.mode)
+
+
+def _read_book(
+    path: Path,
+    choice: BookChoice,
+    encoding: str | None,
+) -> _ReadBook:
+    """Read a book in the word mode that can measure it."""
+    from pytest_memleak.interfaces.extensions import Extensions
+
+    read = Extensions().read_book(
+        path,
+        include=choice.include,
+        exclude=choice.exclude,
+        encoding=encoding,
+    )
+    try:
+        return _measurable(path, read, "paper")
+    except BookError:
+        return _measurable(path, read, "unicode")
+
+
+def _measurable(
+    path: Path,
+    read: Manuscript | Book,
+    mode: WordMode,
+) -> _ReadBook:
+    from pytest_memleak.books.book_outline import outline_of
+    from pytest_memleak.books.build_book import make_book, with_icu
+    from pytest_memleak.interfaces.protocols import Manuscript
+    from pytest_memleak.scoring.book_layout import measurable_words
+
+    book = read
+    if isinstance(book, Manuscript):
+        book = make_book(str(path), book, mode=mode)
+    measurable_words(book, Scoring(word_mode=mode))
+    book = with_icu(book, mode=mode)
+    return _ReadBook(outline_of(read, book, mode=mode), book, mode)
+
+
+# --- answers
+
+
+def changed_choice(
+    choice: BookChoice,
+    answer: str,
+    outline: BookOutline,
+) -> BookChoice:
+    """Return the choice with an answer such as `+a` or `-3`.
+
+    Raises SettingsError for any other answer, and for what has no document.
+    """
+    from pytest_memleak.reports.book_screen import cut_letter, shown_cuts
+
+    if match := _READ.fullmatch(answer):
+        for place, cut in enumerate(shown_cuts(outline)):
+            if cut_letter(place) == match[1]:
+                pattern = glob.escape(cut.document)
+                return replace(
+                    choice,
+                    include=_with(choice.include, [pattern]),
+                    exclude=_without(choice.exclude, [pattern]),
+                )
+        raise SettingsError(f"no cut {match[1]!r} is on the screen")
+    if match := _LEAVE_OUT.fullmatch(answer):
+        number = int(match[1])
+        if not 0 < number <= len(outline.chapters):
+            raise SettingsError(f"no chapter {number:,}")
+        patterns = [*map(glob.escape, outline.chapters[number - 1].documents)]
+        if not patterns:
+            raise SettingsError(f"chapter {number:,} isn't a document of its own")
+        return replace(
+            choice,
+            include=_without(choice.include, patterns),
+            exclude=_with(choice.exclude, patterns),
+        )
+    raise SettingsError(
+        f"unknown answer {answer[:20]!r}",
+        hint="y: approve; n: stop; +a: read the document of cut a in full; -1: leave "
+        "out the document of chapter 1",
+    )
+
+
+def _with(names: tuple[str, ...], new: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*names, *new]))
+
+
+def _without(names: tuple[str, ...], gone: Iterable[str]) -> tuple[str, ...]:
+    left = set(gone)
+    return tuple(name for name in names if name not in left)
+
+
+# --- the screen
+
+
+def approved_line(book: Book) -> str:
+    """Return the key of a suite that approves the words of a book."""
+    return f'approved = "{_digest_of(book)}"'
+
+
+def _digest_of(book: Book) -> str:
+    from pytest_memleak.books.build_book import words_digest
+
+    return words_digest(book)
+
+
+def print_book(
+    read: Manuscript | Book,
+    book: Book,
+    mode: WordMode,
+) -> None:
+    """Print what was read as a book, and what was left out.
+
+    read: what its reader returned; book: what was made of it
+    """
+    from pytest_memleak.books.book_outline import outline_of
+
+    _print_screen(outline_of(read, book, mode=mode))
+
+
+def _print_screen(outline: BookOutline) -> None:
+    from pytest_memleak.reports.book_screen import WIDTH, narrowed, screen_lines
+
+    width = min(WIDTH, output_width())
+    for line in screen_lines(outline):
+        print(narrowed(line, width))

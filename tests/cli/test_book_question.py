@@ -1,0 +1,108 @@
+"""Is this your book? The dialog at a terminal, and what it leaves in a suite."""
+
+import pytest
+from screen import run_in_terminal
+
+from pytest_memleak.books.build_book import make_book, words_digest
+from pytest_memleak.books.epub import read_epub
+from pytest_memleak.cli.suite_template import Draft
+from pytest_memleak.suite.load import load_suite
+
+SUITE = "release.memleak.toml"
+QUESTION = "Is this your book? [y/N; +a reads cut a, -1 leaves out chapter 1]"
+SECOND, COLOPHON = "EPUB/text/chapter-2.xhtml", "EPUB/text/colophon.xhtml"
+
+
+@pytest.fixture
+def init(program, tmp_path, lamplighter):
+    """Runs `memleak init` on a book at a terminal, where this is typed."""
+
+    def run(*answers, book=lamplighter):
+        arguments = ["init", "--book", str(book), "--model", "openai/gpt-4o"]
+        seen = run_in_terminal(
+            [*arguments, "--ci", "none"],
+            folder=tmp_path,
+            program=program,
+            columns=160,
+            typed="".join(f"{answer}\n" for answer in answers),
+        )
+        assert seen.code == 0, seen.lines
+        return seen
+
+    return run
+
+
+def digest(book, **choice):
+    return words_digest(make_book("b", read_epub(book, **choice)))
+
+
+def test_a_yes_leaves_the_digest_of_the_words_in_the_suite(init, tmp_path, lamplighter):
+    seen = init("y")
+    assert seen.line("  7 The Register Amended")
+    assert "\n".join(seen.lines).count(QUESTION) == 1
+    [book] = load_suite(tmp_path / SUITE).books
+    assert book.approved == digest(lamplighter)
+    assert (book.include, book.exclude) == ((), ())
+
+
+@pytest.mark.parametrize("answer", ["n", ""])
+def test_any_other_book_leaves_no_suite(init, tmp_path, answer):
+    seen = init(answer)
+    text = "No suite was written. Use a different file of the book."
+    assert any(text in line for line in seen.lines)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_chapter_is_left_out_and_read_again(init, tmp_path, lamplighter):
+    seen = init("-2", "y")
+    assert seen.line("  a Forty-One Lamps")
+    [book] = load_suite(tmp_path / SUITE).books
+    assert book.exclude == (SECOND,)
+    assert book.approved == digest(lamplighter, exclude=[SECOND])
+    (tmp_path / SUITE).unlink()
+    init("-2", "+a", "y")
+    [book] = load_suite(tmp_path / SUITE).books
+    assert (book.include, book.exclude) == ((SECOND,), ())
+    assert book.approved == digest(lamplighter)
+
+
+def test_answers_without_a_meaning_are_explained_and_asked_again(init, tmp_path):
+    seen = init("-9", "+b", "what", "y")
+    for message in ("no chapter 9", "no cut 'b' is on the screen", "unknown answer"):
+        assert any(message in line for line in seen.lines)
+    assert load_suite(tmp_path / SUITE).books[0].approved
+
+
+def test_a_choice_that_leaves_no_book_is_taken_back(init, tmp_path):
+    text = tmp_path / "story.txt"
+    text.write_text("Every word of it was true, and they all knew it well. " * 90)
+    seen = init("-1", "y", book=text)
+    assert any("include and exclude apply only to" in line for line in seen.lines)
+    [book] = load_suite(tmp_path / SUITE).books
+    assert (book.exclude, bool(book.approved)) == ((), True)
+
+
+def test_without_a_terminal_nobody_approves(memleak, tmp_path, lamplighter):
+    arguments = ("--book", lamplighter, "--model", "openai/gpt-4o", "--ci", "none")
+    done = memleak("init", *arguments)
+    assert done.returncode == 0
+    assert done.stdout.startswith("The Lamplighter of Saltmarsh Row by")
+    assert "Is this your book?" not in done.stdout
+    assert load_suite(tmp_path / SUITE).books[0].approved is None
+
+
+def test_names_of_documents_are_no_patterns_and_stay_valid_toml(tmp_path):
+    from pytest_memleak.books.book_outline import BookOutline, OutlinedChapter
+    from pytest_memleak.cli.book_question import changed_choice
+    from pytest_memleak.cli.suite_template import BookChoice
+
+    path = tmp_path / "book.epub"
+    path.touch()
+    chapter = OutlinedChapter("One", 9, "a", "b", ('c[1]*"?.xhtml',))
+    outline = BookOutline("T", "A", (chapter,), (), 0, 0, ())
+    choice = changed_choice(BookChoice(), "-1", outline)
+    draft = Draft((path,), "openai", "gpt-4o", 1, 1.0, choices={path: choice})
+    suite = tmp_path / SUITE
+    suite.write_text(draft.text(suite), encoding="utf-8")
+    [book] = load_suite(suite).books
+    assert book.exclude == ('c[[]1][*]"[?].xhtml',)
