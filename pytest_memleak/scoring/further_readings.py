@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.scoring.encoded_words import decoded_words, rotated
+from pytest_memleak.formats.encoded_words import decoded_words, rotated
 from pytest_memleak.scoring.folding import ANSI, with_gaps
 from pytest_memleak.scoring.word_hashes import keys_of
 from pytest_memleak.scoring.words import marks_beside, without_references

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from pytest_memleak.scoring.encoded_words import decoded_words, rotated
+from pytest_memleak.formats.encoded_words import decoded_words, hides_words, rotated
+from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
 
-SENTENCE = "The harbour wall was built before anyone in the town could read a map"
+SENTENCE = "The harbour wall was built before anyone in the town could read a map of it"
 
 
 def read(text):
@@ -48,15 +49,31 @@ def test_random_bytes_and_numbers_are_no_text():
     for size in (30, 300, 3_000):
         data = rng.randbytes(size)
         texts = {base64.b64encode(data).decode(), data.hex()}
-        # They may look like camelCase.
-        assert {part.replace(" ", "") for text in texts for part in read(text)} <= texts
-    digits = "1234567890" * 8
-    assert set(read(digits)) <= {digits}
+        assert not any(map(hides_words, texts))
+    assert not hides_words("1234567890" * 8)
+    assert not hides_words("chatcmpl-123e4567-e89b-12d3-a456-426614174000")
 
 
 def test_eight_humps_are_words_and_seven_are_one():
     assert read("theOldManSatByTheGreySea") == ["the Old Man Sat By The Grey Sea"]
     assert read("theOldManSatByTheGreysea") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        base64.b64encode(SENTENCE.encode()).decode(),
+        SENTENCE.encode().hex(),
+        SENTENCE.title().replace(" ", ""),
+    ],
+)
+def test_encoded_reasoning_is_text(text):
+    assert texts_in({"reasoning_content": text, "id": "msg_1"}) == [text]
+
+
+def test_escapes_in_camel_case_are_no_digits():
+    text = r"So\u2019I\u2019Said:TheOldManSat\u2014ByTheGreySea\u2014AndSlept"
+    assert read(text) != []
 
 
 def test_prose_is_read_once():

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 _LONG = 16  # characters: prose has few units so long, and needs no further search
 _UNIT = re.compile(rf"\S{{{_LONG},}}")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Za-z])(?=[A-Z][a-z])")
+_ESCAPE = re.compile(r"\\u[0-9A-Fa-f]{4}")
 _LEAST_HUMPS = 8
+_MOST_DIGITS = 0.05  # random base64 has more
 _BLOB = re.compile(r"[A-Za-z0-9+/_-]{40,}(?:\r?\n[A-Za-z0-9+/_-]+)*={0,2}")
 _HEX_BLOB = re.compile(r"[0-9A-Fa-f]{40,}(?:\r?\n[0-9A-Fa-f]+)*")
 _LEAST_LETTERS = 0.7
+_PASSAGE = 60  # characters; the shortest near-verbatim one has 20 words
 # Base64 writes three bytes in four characters, hexadecimal one in two.
 _BASE64_UNIT = 4
 _HEX_UNIT = 2
@@ -29,7 +32,7 @@ def decoded_words(text: str) -> Iterator[str]:
     """Yield the text with its blobs decoded, and with the words of camelCase apart.
 
     A blob has 40 characters or more, and decodes to UTF-8 of which 70% are letters.
-    camelCase has eight humps or more.
+    camelCase has eight humps or more, and few digits.
     """
     units = [unit for unit in text.split() if len(unit) >= _LONG]
     if not units:
@@ -40,6 +43,13 @@ def decoded_words(text: str) -> Iterator[str]:
         yield _BLOB.sub(_from_base64, text)
     if _with_humps_apart(long) != long:
         yield _with_humps_apart(text)
+
+
+def hides_words(text: str) -> bool:
+    """Tell whether a text may be a passage in blobs or camelCase; ids are shorter."""
+    return len(text) >= _PASSAGE and any(
+        decoded != text for decoded in decoded_words(text)
+    )
 
 
 def rotated(text: str) -> str:
@@ -53,7 +63,10 @@ def _with_humps_apart(text: str) -> str:
 
 def _apart(unit: re.Match[str]) -> str:
     humps = _HUMP.split(unit[0])
-    return " ".join(humps) if len(humps) >= _LEAST_HUMPS else unit[0]
+    digits = sum(map(str.isdigit, _ESCAPE.sub("", unit[0])))
+    if len(humps) < _LEAST_HUMPS or digits > _MOST_DIGITS * len(unit[0]):
+        return unit[0]
+    return " ".join(humps)
 
 
 def _from_hex(blob: re.Match[str]) -> str:
