@@ -13,6 +13,10 @@ from guarded_texts import deltas, library, longest
 pytest.importorskip("aiohttp", reason="the extra guard is not installed")
 from chat_streams import guarded
 
+from pytest_memleak.formats.event_texts import streamed_text
+from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
+from pytest_memleak.guard import GuardedItems
+
 HONEST = " ".join(prose("the-seed-vault")[:60])
 LEAK = " ".join(prose("the-lamplighter")[:120])
 ASKED = [{"role": "user", "content": "Tell me of the town."}]
@@ -467,6 +471,52 @@ def test_a_message_ends_within_the_limit(served, both, blocks, stream):
     assert ended.usage.output_tokens == 160
     assert longest(sent) == LIMIT
     assert len(ended.content) == len(blocks) - (len(blocks) > 1)
+
+
+WORDS = LEAK.split()
+SPLIT = [" ".join(WORDS[:30]), " ".join(WORDS[30:60]), HONEST]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_passage_over_items_ends_within_the_limit(stream):
+    thought_of, *others = SPLIT
+    items = [thought(thought_of), *map(message, others)]
+    blocks = [thinking(thought_of), *map(said, others)]
+    answers = (
+        (stream_of(*blocks), reply(*blocks)),
+        (events(*items), response(*items)),
+    )
+    for streamed, whole in answers:
+        answer = GuardedItems(library(), {"input": ASKED})
+        bodies = [*streamed] if stream else [whole]
+        sent = [part for body in bodies for part in answer.read(body, whole=not stream)]
+        texts = texts_of_deltas(sent) if stream else texts_in(sent)
+        assert longest(" ".join(texts)) == LIMIT
+        assert len(answer.stops) == 1
+        assert answer.ended
+
+
+def texts_of_deltas(sent):
+    """Return each text of a stream, in the order in which they began."""
+    texts = {}
+    for event in sent:
+        if streamed := streamed_text(event):
+            texts[streamed.place] = texts.get(streamed.place, "") + streamed.text
+    return texts.values()
+
+
+def test_text_leaves_before_the_event_after_it():
+    answer = GuardedItems(library(), {"messages": ASKED})
+    left = {}
+    for event in stream_of(thinking(HONEST), said(HONEST), used()):
+        for part in answer.read(event):
+            if streamed := streamed_text(part):
+                place = streamed.place
+                left[place] = left.get(place, "") + streamed.text
+            elif part["type"] == "content_block_stop":
+                assert part["index"] in [index for _, index, _ in left]
+    assert left["content", 0, "thinking"] == left["content", 1, "text"] == HONEST
+    assert json.loads(left["content", 2, "partial_json"]) == json.loads(ARGUMENTS)
 
 
 @pytest.mark.parametrize("api", [openai.OpenAI, anthropic.Anthropic])
