@@ -8,7 +8,10 @@ import openai
 import pydantic
 import pytest
 from disguised_texts import prose
+from examples import examples
 from guarded_texts import deltas, library, longest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 pytest.importorskip("aiohttp", reason="the extra guard is not installed")
 from chat_streams import guarded
@@ -573,3 +576,36 @@ def test_a_stream_that_is_cut_is_an_error(served, both, api, error):
             return str(failure)
 
     assert "ended the stream early" in both(whole, api)[1]
+
+
+TYPES = st.sampled_from(
+    ["content_block_delta", "response.output_text.delta", "message_delta", "text_delta",
+     "response.completed", "content_block_stop", "message_start"]
+)  # fmt: skip
+KEYS = st.sampled_from(
+    ["delta", "text", "index", "output", "output_index", "content", "response", "item",
+     "part", "message", "content_block", "summary_index"]
+)  # fmt: skip
+
+
+def objects(values):
+    made = st.dictionaries(KEYS, values, max_size=3)
+    return st.builds(lambda each, kind: {**each, "type": kind}, made, TYPES)
+
+
+VALUES = st.recursive(
+    st.sampled_from([None, -1, 2.5, True, "", LEAK, "Yes."]),
+    lambda inner: st.lists(inner, max_size=2) | objects(inner),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=examples(300, fast=40), deadline=None)
+@given(st.lists(objects(VALUES), max_size=4), st.booleans())
+def test_no_events_break_the_guard_or_take_more_than_the_limit(bodies, whole):
+    answer = GuardedItems(library(), {"input": ASKED})
+    for body in bodies[:1] if whole else bodies:
+        sent = answer.read(body, whole=whole)
+        assert all(longest(text) <= LIMIT for text in texts_in(sent))
+    answer.end()
+    answer.close()
