@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from itertools import pairwise
 
+from pytest_memleak.formats.encoded_words import hides_words
+
 REASONING_KEYS = (
     "reasoning_content",
     "reasoning",
@@ -41,7 +43,7 @@ def _all_kept(_place: Place, pieces: list[str]) -> list[str]:
 
 
 def texts_in(value: object, *, kept: Kept = _all_kept) -> list[str]:
-    """Return every text of more than a word in a nested value.
+    """Return every text of more than a word in a nested value, also if it is encoded.
 
     Strings at one place in lists are joined: a stream splits reasoning anywhere. So are
     single words at different places, if there are many.
@@ -51,7 +53,7 @@ def texts_in(value: object, *, kept: Kept = _all_kept) -> list[str]:
     every: list[str] = []
     for place, pieces in _strings_by_place(value).items():
         every += joined(kept(place, pieces))
-    texts = [text for text in every if is_text(text)]
+    texts = [text for text in every if is_text(text) or hides_words(text)]
     if len(every) < FEW_RUNS:
         return texts
     words = [text for text in every if count_runs(text) == 1]

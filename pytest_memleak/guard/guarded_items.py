@@ -241,9 +241,7 @@ class GuardedItems(GuardedAnswer):
             event["type"] = "response.incomplete"
             self._mark_stopped(event["response"])
         elif event.get("type") == "message_delta":
-            delta = event.setdefault("delta", {})
-            delta["stop_reason"] = REFUSED
-            delta["stop_sequence"] = None
+            event["delta"] = {"stop_reason": REFUSED, "stop_sequence": None}
 
     def _mark_stopped(self, answer: dict[str, Any]) -> None:
         """Let an answer say that a filter ended it, without what came after."""
@@ -256,7 +254,8 @@ class GuardedItems(GuardedAnswer):
             answer["stop_reason"] = REFUSED
             answer["stop_sequence"] = None
         stopped_at = self._stopped_at[len(_ANSWER) :]
-        if stopped_at[:1] == (key,):
+        is_in_items = len(stopped_at) > 1 and stopped_at[0] == key
+        if is_in_items and isinstance(answer.get(key), list):
             answer[key] = answer[key][: int(stopped_at[1]) + 1]
 
     def _numbered(self, event: dict[str, Any]) -> dict[str, Any]:

@@ -36,10 +36,11 @@ _UNMATCHED_BACKWARD = 12
 _USUAL = frozenset(USUAL.split())
 _WORD = re.compile(r"[^\W_]+")
 # A letter may be a word in scripts without spaces, and a space in byte-level tokens;
-# folding makes words of symbols, and decoding makes many of a long word.
+# folding makes words of symbols, and decoding makes many of a long word, or of one with
+# capitals inside.
 _WORD_START = re.compile(
     r"(?<![^\W_])[^\W_]|[\u0100-\u0143\u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u20a0-\U0010ffff]"
-    r"|(?<=[^\W_]{24})[^\W_]",
+    r"|(?<=[^\W_]{24})[^\W_]|(?<=[a-z])[A-Z]|(?<=[a-z][A-Z])[A-Z]",
 )
 
 

@@ -2,8 +2,8 @@
 
 Near-verbatim matching folds and matches each further reading like the text itself
 (docs/method.md). Prose has none: a text gets them only for words that folding joins or
-moves, marks beyond prose, words that repeat at once, and a stretch without usual words
-or of them in reverse order.
+moves, marks beyond prose, long words that decode, words that repeat at once, and a
+stretch without usual words or of them in reverse order.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pytest_memleak.formats.encoded_words import decoded_words, rotated
 from pytest_memleak.scoring.folding import ANSI, with_gaps
 from pytest_memleak.scoring.word_hashes import keys_of
 from pytest_memleak.scoring.words import marks_beside, without_references
@@ -123,7 +124,7 @@ def further_readings(
     numbers: list[int] = []
     readings: list[str] = []
     for number, text in enumerate(texts):
-        kinds: list[Iterable[str]] = []
+        kinds: list[Iterable[str]] = [decoded_words(text)]
         if number in suspects:
             kinds.append([with_gaps(text)])
         is_odd = len(odd_of_texts[number]) >= ODD
@@ -132,14 +133,13 @@ def further_readings(
         if number in doubled:
             kinds.append(_thinned(text))
         if number in strange:
-            kinds.append(_letters_reversed(text))
+            kinds += _letters_reversed(text), [rotated(text)]
         if number in backward:
             kinds.append(_words_reversed(text))
-        if kinds:
-            distinct_readings = dict.fromkeys(chain(*kinds))
-            distinct_readings.pop(text, None)
-            numbers += [number] * len(distinct_readings)
-            readings += distinct_readings
+        distinct_readings = dict.fromkeys(chain(*kinds))
+        distinct_readings.pop(text, None)
+        numbers += [number] * len(distinct_readings)
+        readings += distinct_readings
     return numbers, readings
 
 

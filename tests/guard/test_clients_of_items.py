@@ -8,10 +8,17 @@ import openai
 import pydantic
 import pytest
 from disguised_texts import prose
+from examples import examples
 from guarded_texts import deltas, library, longest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 pytest.importorskip("aiohttp", reason="the extra guard is not installed")
 from chat_streams import guarded
+
+from pytest_memleak.formats.event_texts import streamed_text
+from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
+from pytest_memleak.guard import GuardedItems
 
 HONEST = " ".join(prose("the-seed-vault")[:60])
 LEAK = " ".join(prose("the-lamplighter")[:120])
@@ -469,6 +476,52 @@ def test_a_message_ends_within_the_limit(served, both, blocks, stream):
     assert len(ended.content) == len(blocks) - (len(blocks) > 1)
 
 
+WORDS = LEAK.split()
+SPLIT = [" ".join(WORDS[:30]), " ".join(WORDS[30:60]), HONEST]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_passage_over_items_ends_within_the_limit(stream):
+    thought_of, *others = SPLIT
+    items = [thought(thought_of), *map(message, others)]
+    blocks = [thinking(thought_of), *map(said, others)]
+    answers = (
+        (stream_of(*blocks), reply(*blocks)),
+        (events(*items), response(*items)),
+    )
+    for streamed, whole in answers:
+        answer = GuardedItems(library(), {"input": ASKED})
+        bodies = [*streamed] if stream else [whole]
+        sent = [part for body in bodies for part in answer.read(body, whole=not stream)]
+        texts = texts_of_deltas(sent) if stream else texts_in(sent)
+        assert longest(" ".join(texts)) == LIMIT
+        assert len(answer.stops) == 1
+        assert answer.ended
+
+
+def texts_of_deltas(sent):
+    """Return each text of a stream, in the order in which they began."""
+    texts = {}
+    for event in sent:
+        if streamed := streamed_text(event):
+            texts[streamed.place] = texts.get(streamed.place, "") + streamed.text
+    return texts.values()
+
+
+def test_text_leaves_before_the_event_after_it():
+    answer = GuardedItems(library(), {"messages": ASKED})
+    left = {}
+    for event in stream_of(thinking(HONEST), said(HONEST), used()):
+        for part in answer.read(event):
+            if streamed := streamed_text(part):
+                place = streamed.place
+                left[place] = left.get(place, "") + streamed.text
+            elif part["type"] == "content_block_stop":
+                assert part["index"] in [index for _, index, _ in left]
+    assert left["content", 0, "thinking"] == left["content", 1, "text"] == HONEST
+    assert json.loads(left["content", 2, "partial_json"]) == json.loads(ARGUMENTS)
+
+
 @pytest.mark.parametrize("api", [openai.OpenAI, anthropic.Anthropic])
 def test_earlier_turns_count_and_excuse_nothing(served, both, api):
     said_before = [*ASKED, {"role": "assistant", "content": LEAK}, *ASKED]
@@ -523,3 +576,36 @@ def test_a_stream_that_is_cut_is_an_error(served, both, api, error):
             return str(failure)
 
     assert "ended the stream early" in both(whole, api)[1]
+
+
+TYPES = st.sampled_from(
+    ["content_block_delta", "response.output_text.delta", "message_delta", "text_delta",
+     "response.completed", "content_block_stop", "message_start"]
+)  # fmt: skip
+KEYS = st.sampled_from(
+    ["delta", "text", "index", "output", "output_index", "content", "response", "item",
+     "part", "message", "content_block", "summary_index"]
+)  # fmt: skip
+
+
+def objects(values):
+    made = st.dictionaries(KEYS, values, max_size=3)
+    return st.builds(lambda each, kind: {**each, "type": kind}, made, TYPES)
+
+
+VALUES = st.recursive(
+    st.sampled_from([None, -1, 2.5, True, "", LEAK, "Yes."]),
+    lambda inner: st.lists(inner, max_size=2) | objects(inner),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=examples(300, fast=40), deadline=None)
+@given(st.lists(objects(VALUES), max_size=4), st.booleans())
+def test_no_events_break_the_guard_or_take_more_than_the_limit(bodies, whole):
+    answer = GuardedItems(library(), {"input": ASKED})
+    for body in bodies[:1] if whole else bodies:
+        sent = answer.read(body, whole=whole)
+        assert all(longest(text) <= LIMIT for text in texts_in(sent))
+    answer.end()
+    answer.close()

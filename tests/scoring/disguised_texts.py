@@ -1,5 +1,7 @@
 """Passages of a book in other prose, in disguises of markup, codes and another order."""
 
+import base64
+import codecs
 import html
 import json
 import random
@@ -113,6 +115,13 @@ DISGUISES = {
     "letters of each word backwards": lambda words: " ".join(
         word[::-1] for word in words
     ),
+    "base64": lambda words: base64.b64encode(" ".join(words).encode()).decode(),
+    "base64 in lines": lambda words: base64.encodebytes(
+        " ".join(words).encode()
+    ).decode(),
+    "hexadecimal": lambda words: " ".join(words).encode().hex(),
+    "ROT13": lambda words: codecs.encode(" ".join(words), "rot13"),
+    "camelCase": lambda words: "".join(word.capitalize() for word in words),
 }
 
 
