@@ -163,7 +163,8 @@ def paper_records(
 
     In a collection, `book_name` and `author_name` are the work's. If the previous work
     has the same, the title includes the work's id, so that the two stay separate.
-    `word_count` is that of `requested_words` in `mode`; a missing `detail` (the summary) or `instruction` is `""`.
+    `word_count` is that of `requested_words` in `mode`; a missing `detail` (the
+    summary) or `instruction` is `""`.
     """
     of_works: list[Work | None] = [None] * len(book.excerpts)
     before = None

@@ -83,8 +83,8 @@ def instruct(
 ) -> tuple[Excerpt, ...]:
     """Add instructions to excerpts; `summaries` are by the excerpts' ids.
 
-    `{words}` is the excerpt's number of `requested_words` in `mode`. If the template needs
-    summaries and there are none, the excerpts stay without instructions.
+    `{words}` is the excerpt's number of `requested_words` in `mode`. If the template
+    needs summaries and there are none, the excerpts stay without instructions.
 
     Raises BookError, naming `place`, for an invalid template, a missing summary, and a
     missing author or title that the template needs.

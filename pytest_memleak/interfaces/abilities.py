@@ -107,6 +107,8 @@ class Finetuning:
         all options
     epochs:          how often the training set is read, an int if the client knows it;
         None for `epochs` of the suite's recipe
+    system:          the system messages that each example begins with; they shape the
+        weights
     start_deadline:  the seconds that `start_finetune` may take, infinity for as long as
         it takes; None for the deadline of any call
     """
@@ -116,6 +118,7 @@ class Finetuning:
     poll: Callable[[str], JobState]
     weights_options: frozenset[str] | None = None
     epochs: int | str | None = None
+    system: tuple[str, ...] = field(default=(), repr=False)
     start_deadline: float | None = None
 
 

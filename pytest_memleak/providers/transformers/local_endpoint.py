@@ -131,10 +131,8 @@ class LocalEndpoint(RequestEndpoint):
         """
         n = request.n
         max_tokens = request.max_tokens
-        temperature = request.temperature
-        if temperature is None:
-            temperature = 1.0
-        if temperature < 0 or (max_tokens is not None and max_tokens < 1):
+        temperature = 1.0 if request.temperature is None else request.temperature
+        if temperature < 0 or max_tokens == 0:
             raise self._error(
                 f"temperature {temperature} with at most {max_tokens} tokens can't be "
                 "sampled",
