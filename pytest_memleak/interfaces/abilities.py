@@ -174,6 +174,8 @@ class Abilities:
     close:         releases connections, processes, or memory, once at the end of the
         run
     deployments:   for weights that may need one before their endpoint can be called
+    load:          loads what the first call needs, perhaps from the network, such as a
+        tokenizer; raises MemleakError where it can't. None if nothing is to load
     models:        returns the names of the server's models, each with the date of its
         shutdown or ""; costs nothing. Empty if the server's list has another form
 
@@ -196,6 +198,7 @@ class Abilities:
     count_tokens: Callable[[str], int] | None = None
     close: Callable[[], object] = lambda: None
     deployments: DeploymentCalls | None = None
+    load: Callable[[], object] | None = None
     models: Callable[[], Mapping[str, str]] | None = None
     fixed_weights: bool = False
     samples_each: bool = False

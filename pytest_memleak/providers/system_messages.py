@@ -64,7 +64,7 @@ def _read(name: str, setup: ProviderSetup) -> tuple[str, ...]:
     if not path.exists():
         raise Inconclusive(
             f"no such file: {path}",
-            location=f"{setup.place}, options.system",
+            location="options.system",
             hint="put the file there; the suite expects you to provide it",
         )
     with file_errors(SuiteError, path):
