@@ -37,6 +37,7 @@ class ChatSettings:
     fixed: whether the model's name identifies its weights
     batch, store: whether batches are answered, and whether the provider stores
         responses
+    transport: further headers and query parameters, as the suite has them
     """
 
     model: str
@@ -47,14 +48,17 @@ class ChatSettings:
     fixed: bool = False
     batch: bool = False
     store: bool = False
+    transport: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def digest(self) -> str:
         """Identify system, extra body, and distribution; empty by default."""
-        if not self.system and not self.extra_body and self.plain:
+        if self.plain and not (self.system or self.extra_body or self.transport):
             return ""
         system = self.system[0] if len(self.system) == 1 else self.system or None
         settings = [system, self.extra_body, *([] if self.plain else ["server"])]
+        if self.transport:
+            settings.append(self.transport)
         text = json.dumps(settings, sort_keys=True, default=str)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 

@@ -37,6 +37,7 @@ from pytest_memleak.providers.openai.openai_client import (
     OFFICIAL_URL,
     OpenAICalls,
 )
+from pytest_memleak.providers.openai.request_extras import RequestExtras, Values
 from pytest_memleak.providers.openai.server_parameters import (
     PLAIN,
     PLAIN_ELSEWHERE,
@@ -100,6 +101,9 @@ class OptionsTable(Table):
         ... } with a JSON list of them
     store: have the provider store responses, so that a lost response can be recovered
     extra_body: additional fields of the request
+    headers: additional headers; a value is a text, or { env = ... } with the name of an
+        environment variable
+    query: additional query parameters, with the same values
     """
 
     base_url: Address | None = None
@@ -118,6 +122,8 @@ class OptionsTable(Table):
     system: SystemOption = None
     store: bool = False
     extra_body: dict[str, Any] = Field(default_factory=dict)
+    headers: Values = Field(default_factory=dict)
+    query: Values = Field(default_factory=dict)
 
 
 class FinetuneTable(Table):
@@ -190,6 +196,10 @@ class OpenAIProvider:
         self._base = model.base_model or untuned
         self._untuned = untuned
         self._options = options
+        self._extras = RequestExtras(options.headers, options.query)
+        for variable in self._extras.variables if setup.hosts is not None else ():
+            named = {**model.options, "api_key_env": variable}
+            NEEDS.validate_host(named, setup.hosts or frozenset(), place=setup.place)
         self._calls = OpenAICalls(
             base_url=NEEDS.address_of(options.base_url) or OFFICIAL_URL,
             key_variable=options.api_key_env,
@@ -197,6 +207,7 @@ class OpenAIProvider:
             project=options.project,
             timeout=setup.deadline,
             auth=options.auth,
+            extras=self._extras,
         )
         plain = PLAIN if self._calls.plain_by_itself else PLAIN_ELSEWHERE
         self._parameters = ServerParameters(
@@ -208,7 +219,9 @@ class OpenAIProvider:
     @property
     def abilities(self) -> Abilities:
         """A fine-tune belongs to an account and a server."""
-        owner = frozenset({"base_url", "organization", "project"})
+        owner = frozenset(
+            {"base_url", "headers", "organization", "project", "query"},
+        )
         calls = self._calls
         # Azure lists its models by other names than deployments have.
         models = None if calls.base_url.partition("/openai/")[1] else calls.models
@@ -239,6 +252,7 @@ class OpenAIProvider:
             fixed=model.startswith(("ft:", "tinker://")),
             batch=self._options.batch,
             store=self._options.store,
+            transport=self._extras.as_written,
         )
         return ChatEndpoint(
             settings=settings,
