@@ -35,6 +35,7 @@ def check_model(model: Model, suite_run: SuiteRun) -> Iterable[Check]:
         return [Check(subject, "unusable", error.line)]
     checks = [
         Check(subject, f"{model.provider}, valid options"),
+        *_check_load(subject, provider),
         *_check_access(model),
     ]
     needs = _needs(model)
@@ -50,6 +51,17 @@ def check_model(model: Model, suite_run: SuiteRun) -> Iterable[Check]:
     if not any(check.fix for check in checks):
         checks += check_listed(model, provider)
     return checks
+
+
+def _check_load(subject: str, provider: Provider) -> Iterator[Check]:
+    """Check what only the first call loads, so that a dry run doesn't wait for it."""
+    load = abilities_of(provider).load
+    if load is None:
+        return
+    try:
+        load()
+    except MemleakError as error:
+        yield Check(subject, "can't be called", error.line)
 
 
 def _needs(model: Model) -> ProviderNeeds:

@@ -107,6 +107,8 @@ class Finetuning:
         all options
     epochs:          how often the training set is read, an int if the client knows it;
         None for `epochs` of the suite's recipe
+    system:          the system messages that each example begins with; they shape the
+        weights
     start_deadline:  the seconds that `start_finetune` may take, infinity for as long as
         it takes; None for the deadline of any call
     """
@@ -116,6 +118,7 @@ class Finetuning:
     poll: Callable[[str], JobState]
     weights_options: frozenset[str] | None = None
     epochs: int | str | None = None
+    system: tuple[str, ...] = field(default=(), repr=False)
     start_deadline: float | None = None
 
 
@@ -171,6 +174,8 @@ class Abilities:
     close:         releases connections, processes, or memory, once at the end of the
         run
     deployments:   for weights that may need one before their endpoint can be called
+    load:          loads what the first call needs, perhaps from the network, such as a
+        tokenizer; raises MemleakError where it can't. None if nothing is to load
     models:        returns the names of the server's models, each with the date of its
         shutdown or ""; costs nothing. Empty if the server's list has another form
 
@@ -193,6 +198,7 @@ class Abilities:
     count_tokens: Callable[[str], int] | None = None
     close: Callable[[], object] = lambda: None
     deployments: DeploymentCalls | None = None
+    load: Callable[[], object] | None = None
     models: Callable[[], Mapping[str, str]] | None = None
     fixed_weights: bool = False
     samples_each: bool = False

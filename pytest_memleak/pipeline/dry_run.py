@@ -20,6 +20,7 @@ from pytest_memleak.pipeline.sampling_plan import (
     plan_pair,
 )
 from pytest_memleak.records import Issue
+from pytest_memleak.records.number_format import amount
 from pytest_memleak.sampling.cost_plan import (
     Counted,
     Plan,
@@ -61,7 +62,7 @@ def plan_run(
         planner.add_shared(requirement)
     return RunPlan(
         tuple(planner.steps),
-        tuple(dict.fromkeys(planner.obstacles)),
+        tuple(planner.obstacles()),
         tuple(planner.if_lost),
     )
 
@@ -95,13 +96,12 @@ class _RunPlanner:
 
     steps: the rows of the plan
     if_lost: control calls, which only losses call for
-    obstacles: what can't be planned
     """
 
     def __init__(self, samples: int | None) -> None:
         self.steps: list[PlannedStep] = []
         self.if_lost: list[PlannedStep] = []
-        self.obstacles: list[Issue] = []
+        self._pairs_by_obstacle: dict[Issue, dict[str, None]] = {}
         self._samples = samples
         self._counted = Counted()
         self._planned: set[tuple[object, ...]] = set()
@@ -124,7 +124,17 @@ class _RunPlanner:
             self._add_rows(requirement)
         except MemleakError as error:
             issue = requirement.required.placed(Issue.of_error("plan", error))
-            self.obstacles.append(issue.placed_in(requirement.pair.id))
+            pairs = self._pairs_by_obstacle.setdefault(issue, {})
+            pairs[requirement.pair.id] = None
+
+    def obstacles(self) -> Iterator[Issue]:
+        """Yield what can't be planned: a missing file once, whatever pairs need it."""
+        for issue, pairs in self._pairs_by_obstacle.items():
+            first, *others = pairs
+            place = first
+            if others:
+                place += f" and {amount(len(others), 'more pair')}"
+            yield issue.placed_in(place)
 
     def add_shared(self, requirement: _Requirement) -> None:
         """Add what is left of a requirement whose own pair is planned already."""

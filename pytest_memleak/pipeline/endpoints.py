@@ -176,7 +176,8 @@ class Endpoints:
         provider = self.provider(model)
         books = self.books.training_books(model, foreseen=foreseen)
         shaping = finetuning_of(provider).weights_options
-        by_all = _training_set(books, model, model.options)
+        system = finetuning_of(provider).system
+        by_all = _training_set(books, model, model.options, system)
         if shaping is None or model.options.keys() <= shaping:
             return by_all
         if begun(self.resources.ledger, provider.name, by_all.digest):
@@ -184,7 +185,7 @@ class Endpoints:
         shaped = {
             name: value for name, value in model.options.items() if name in shaping
         }
-        return _training_set(books, model, shaped)
+        return _training_set(books, model, shaped, system)
 
     def job_of(self, model: Model) -> str | None:
         """Return the id of the fine-tune behind the model, from the ledger."""
@@ -277,18 +278,19 @@ def _training_set(
     books: tuple[Book, ...],
     model: Model,
     options: Mapping[str, object],
+    system: tuple[str, ...],
 ) -> TrainingSet:
     from pytest_memleak.sampling.remote_jobs import training_set
 
-    return training_set(
-        books,
-        {
-            "provider": model.provider,
-            "base": model.base_model,
-            "finetune": model.finetune,
-            "options": options,
-        },
-    )
+    recipe: dict[str, object] = {
+        "provider": model.provider,
+        "base": model.base_model,
+        "finetune": model.finetune,
+        "options": options,
+    }
+    if system:
+        recipe["system"] = system
+    return training_set(books, recipe)
 
 
 class Deployments:

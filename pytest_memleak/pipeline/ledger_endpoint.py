@@ -60,8 +60,11 @@ class LedgerEndpoint:
 
         if self.resources.offline:
             return
-        if self.stand_up is not None and self.left(prompts).generations:
-            self.stand_up()
+        steps = [abilities_of(self.terms.sampler).load, self.stand_up]
+        needed = [step for step in steps if step is not None]
+        if needed and self.left(prompts).generations:
+            for step in needed:
+                step()
         sample_missing(
             self.ledger,
             self.endpoint,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import operator
 import statistics
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 CROSS_EXCERPT = "cross_excerpt"
+_DIVIDING = (("bundle",), ("suite",), ("bundle", "suite"))
 
 
 class Evidence:
@@ -115,17 +115,15 @@ class Evidence:
     ) -> list[Row]:
         """Arrange a measure as books x models, or by any two facts of the pairs.
 
-        A model with several pairs for a book has a column for each bundle or suite;
-        otherwise a cell is the mean of its pairs. Raises SettingsError for what no pair
-        has.
+        A cell is the mean of pairs of one suite, each book once: `columns_of` divides
+        columns. Raises SettingsError for what no pair has, and for a column that can't
+        be divided.
         """
         facts = heads_of(self.rows)
         _validate_known("measure", measure, self.measures)
         _validate_known("column", by, facts)
         _validate_known("column", across, facts)
-        columns = [str(row.get(across)) for row in self.rows]
-        if (by, across) == ("book", "model"):
-            columns = self.columns
+        columns = self.columns_of(by, across)
         lines: dict[Any, Row] = {}
         values: defaultdict[tuple[Any, str], list[float]] = defaultdict(list)
         for row, column in zip(self.rows, columns, strict=True):
@@ -186,34 +184,44 @@ class Evidence:
 
     @property
     def columns(self) -> list[str]:
-        """Name each row's column in a grid: its model, and what tells its pairs apart.
+        """Name each row's column in a grid of books x models."""
+        return self.columns_of("book", "model")
 
-        That is the bundle, the suite, or both, for models with several pairs of a book.
+    def columns_of(self, by: str, across: str) -> list[str]:
+        """Name each row's column in a grid: a fact, and what tells experiments apart.
+
+        Columns with a cell of several suites, or of a book twice, are divided by
+        bundle, else by suite, else by both. Raises SettingsError where they would
+        still mix.
         """
-        distinguishing = self._distinguishing_facts()
-        pair_of = operator.itemgetter("book", "model")
-        pairs_of_model = Counter(map(pair_of, self.rows))
-        several = set()
-        for (_, model), pairs in pairs_of_model.items():
-            if pairs > 1:
-                several.add(model)
-        columns = []
-        for row in self.rows:
-            column = str(row["model"])
-            if row["model"] in several:
-                origin = ", ".join(row[fact] for fact in distinguishing)
-                column = f"{column} ({origin})"
-            columns.append(column)
+        whole = [str(row.get(across)) for row in self.rows]
+        mixing = self._mixing(by, whole)
+        columns, still = whole, mixing
+        for facts in _DIVIDING if mixing else ():
+            columns = []
+            for row, column in zip(self.rows, whole, strict=True):
+                origin = ", ".join(str(row[fact]) for fact in facts)
+                divided = f"{column} ({origin})" if column in mixing else column
+                columns.append(divided)
+            still = self._mixing(by, columns)
+            if not still:
+                return columns
+        if still:
+            raise _mixed(min(still), across)
         return columns
 
-    def _distinguishing_facts(self) -> tuple[str, ...]:
-        """Return the fewest facts that, with the model, tell a book's pairs apart."""
-        for facts in ((), ("bundle",), ("suite",)):
-            cell_of = operator.itemgetter("book", "model", *facts)
-            pairs_of_cell = Counter(map(cell_of, self.rows))
-            if max(pairs_of_cell.values(), default=1) == 1:
-                return facts
-        return ("bundle", "suite")
+    def _mixing(self, by: str, columns: Sequence[str]) -> set[str]:
+        """Return the columns with a cell that would average several experiments."""
+        suite_of: dict[tuple[Any, str], Any] = {}
+        seen: set[tuple[Any, str, Any]] = set()
+        mixing = set()
+        for row, column in zip(self.rows, columns, strict=True):
+            cell = row.get(by), column
+            place = (*cell, row["book"])
+            if suite_of.setdefault(cell, row["suite"]) != row["suite"] or place in seen:
+                mixing.add(column)
+            seen.add(place)
+        return mixing
 
     def of(self, kind: str) -> list[Row]:
         """Return rows of a kind, such as "spans". Raises SettingsError without any."""
@@ -238,6 +246,17 @@ def heads_of(rows: Iterable[Row]) -> list[str]:
     for row in rows:
         heads |= dict.fromkeys(row)
     return list(heads)
+
+
+def _mixed(column: str, across: str) -> SettingsError:
+    hint = "use --columns model"
+    if across == "model":
+        hint = "give the bundles different file names, or leave one out"
+    return SettingsError(
+        f"the column {column!r} would average several pairs of one book",
+        location=f"--columns {across}",
+        hint=hint,
+    )
 
 
 def _mean(values: Sequence[float]) -> float:

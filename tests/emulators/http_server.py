@@ -446,9 +446,11 @@ def read_examples(data, key, content):
     pairs = []
     for number, line in enumerate(data.splitlines(), start=1):
         try:
-            user, model = (content(turn) for turn in json.loads(line)[key])
+            turns = json.loads(line)[key]
+            spoken = [turn for turn in turns if turn.get("role") != "system"]
+            user, model = map(content, spoken)
             pairs.append((user, model))
-        except (ValueError, KeyError, TypeError, IndexError):
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
             raise Refused(
                 400, f"Line {number} of the file is not an example."
             ) from None

@@ -309,14 +309,17 @@ class StyledServer(HttpServer):
             message = style.wording.format(
                 _camel(names[0]) if style.camel else names[0]
             )
-        elif style.most is not None and body["n"] > style.most:
+        elif style.most is not None and body.get("n", 1) > style.most:
             message = style.too_many.format(style.most)
         if message:
             error = style.form(message, names)
             if isinstance(error, str):
                 return Response(style.status, error.encode(), content_type="text/plain")
             return Response.json(error, status=style.status)
-        n, limit = body["n"], body.get("max_completion_tokens") or body["max_tokens"]
+        n, limit = (
+            body.get("n", 1),
+            body.get("max_completion_tokens") or body["max_tokens"],
+        )
         answer = {
             "id": "chatcmpl-1",
             "object": "chat.completion",

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import scenarios
+from clients import bodies
 from suite_files import read_story, replace_all
 
+from pytest_memleak.providers.tinker.training import Recipe
 from pytest_memleak.suite.load import load_suite
 
 SUITES = Path(__file__).parents[2] / "suites" / "whack_a_mole"
@@ -21,6 +23,9 @@ TABLES = {"murakami": 2, "public_domain": 2, "synthetic": 2}
 AUTHORS = ["Ann", "Ben", "Cleo", "Dan"]
 HEAD = "id,source,author,random\n"
 PROVIDERS = ("openai", "vertex", "tinker", "together")
+# The emulators of the others have no renderers, and cheaper machines.
+KEPT_OPTIONS = ("openai", "vertex")
+SYSTEM = ["Use every sentence.", "Keep their order."]
 LIMIT = f"longest_span = {scenarios.LIMIT}"
 
 
@@ -43,6 +48,7 @@ def write_books(folder, excerpts, tested):
     recited = []
     place = folder / "suites/paper/books"
     place.mkdir(parents=True)
+    (place / "gpt-4o.system.json").write_text(json.dumps(SYSTEM), "utf-8")
     for table, count in {"tested": tested, **TABLES}.items():
         rows = []
         for number in range(count):
@@ -60,15 +66,18 @@ def write_books(folder, excerpts, tested):
 def write_suite(folder, design, provider, *, options=""):
     """Write a design with the models of one provider, and few samples; return the file."""
     text = (SUITES / f"{design}.memleak.toml").read_text("utf-8")
-    assert text.count("\n") <= 40
+    assert text.count("\n") <= 45
     head, *models = text.split("[[model]]")
     (model,) = [model for model in models if f'"{provider}"' in model]
     few = ("detection_limit = 0.05", "samples = 4")
     head = replace_all(head, [few, ('preset = "strict"', LIMIT)])
     path = folder / "suites" / "paper" / f"{design}.memleak.toml"
     if options:
+        own = re.search(r"options = \{ (.*) \}\n", model)
+        kept = f", {own[1]}" if own and provider in KEPT_OPTIONS else ""
         model = re.sub("options = .*\n", "", model)
-    path.write_text(f"{head}[[model]]{model}{options}", "utf-8")
+        model += f"options = {{ {options}{kept} }}\n"
+    path.write_text(f"{head}[[model]]{model}", "utf-8")
     return path
 
 
@@ -110,9 +119,8 @@ def emulated(tmp_path_factory, excerpts, pytester, request):
                 shutil.copytree(server.options["tokenizer"], path.parent / name)
             keys = {"base_url", "bucket", "deployment.hours"} & server.options.keys()
             lines = scenarios.toml_lines({key: server.options[key] for key in keys})
-            write_suite(
-                pytester.path, design, provider, options=f"[model.options]\n{lines}\n"
-            )
+            options = ", ".join(lines.splitlines())
+            write_suite(pytester.path, design, provider, options=options)
             return server, path
 
         yield start
@@ -158,3 +166,128 @@ def test_the_test_to_copy_fine_tunes_what_a_suite_does_and_once(
     assert tuned == len({pair.model.base_model for pair in load_suite(path).pairs})
     assert run(server, str(path)).result.parseoutcomes() == {"failed": pairs}
     assert len(finetunes(server)) == tuned
+
+
+def published_prompt(record):
+    """The user's message of the study's code for an excerpt."""
+    return {"role": "user", "content": record["instruction"]}
+
+
+SYSTEM_MESSAGES = [{"role": "system", "content": text} for text in SYSTEM]
+
+
+def records_of(path, name):
+    records = json.loads((path.parent / "books" / f"{name}.json").read_text("utf-8"))
+    return {record["instruction"]: record for record in records}
+
+
+def test_gpt_4o_is_trained_as_published(emulated, run):
+    server, path = emulated("openai", "cross_author", tested=1)
+    run(server, str(path))
+    (content,) = (
+        file["data"]
+        for file in server.server._files.values()
+        if file["purpose"] == "fine-tune"
+    )
+    trained = [json.loads(line) for line in content.splitlines()]
+    records = {**records_of(path, "murakami-0"), **records_of(path, "murakami-1")}
+    assert trained == [
+        {
+            "messages": [
+                *SYSTEM_MESSAGES,
+                published_prompt(record),
+                {"role": "assistant", "content": record["excerpt_text"]},
+            ]
+        }
+        for record in records.values()
+    ]
+    (job,) = bodies(server.server, "jobs.create")
+    assert job["model"] == "gpt-4o-2024-08-06"
+    assert job["method"]["supervised"]["hyperparameters"] == {
+        "n_epochs": 1,
+        "batch_size": 1,
+    }
+    assert "seed" not in job
+
+
+def test_gpt_4o_is_sampled_as_published(emulated, run):
+    server, path = emulated("openai", "cross_author", tested=1)
+    run(server, str(path))
+    records = records_of(path, "tested-0")
+    requests = [
+        json.loads(line)
+        for file in server.server._files.values()
+        if file["purpose"] == "batch"
+        for line in file["data"].splitlines()
+    ]
+    sampled = [
+        request["body"]
+        for request in requests
+        if request["body"]["messages"][-1]["content"] in records
+        and request["body"]["temperature"]
+    ]
+    assert len(sampled) == 4 * EXCERPTS
+    for body in sampled:
+        record = records[body["messages"][-1]["content"]]
+        words = len(record["excerpt_text"].split())
+        assert body == {
+            "model": body["model"],
+            "messages": [*SYSTEM_MESSAGES, published_prompt(record)],
+            "max_tokens": int(words * 4 / 3) + 50,
+            "temperature": 1.0,
+        }
+
+
+def test_gemini_is_sampled_as_published(emulated, run):
+    server, path = emulated("vertex", "none", tested=1)
+    text = replace_all(path.read_text("utf-8"), [("batch = true, ", "")])
+    path.write_text(text, "utf-8")
+    run(server, str(path))
+    records = records_of(path, "tested-0")
+    sampled = [
+        body
+        for body in bodies(server.server, "generate")
+        if body["generationConfig"]["temperature"]
+    ]
+    assert len(sampled) >= 4 * EXCERPTS
+    for body in sampled:
+        (turn,) = body["contents"]
+        assert turn["parts"][0]["text"] in records
+        assert body == {
+            "contents": [turn],
+            "generationConfig": {
+                "temperature": 1.0,
+                "thinkingConfig": {"includeThoughts": False},
+            },
+        }
+
+
+def test_the_suites_set_what_the_study_sets():
+    by_model = {}
+    for path in sorted(SUITES.glob("*.memleak.toml")):
+        for pair in load_suite(path).pairs:
+            by_model.setdefault(pair.model.base_model, []).append(pair)
+    for name, pairs in by_model.items():
+        for pair in pairs:
+            assert pair.sampling.seed is None
+            assert (pair.sampling.samples, pair.sampling.temperature) == (100, 1.0)
+            tuned = bool(pair.model.finetune_books)
+            if name == "gemini-2.5-pro":
+                assert pair.sampling.max_tokens == "default"
+                assert pair.model.finetune == ({"epochs": 3} if tuned else {})
+            if name == "deepseek-ai/DeepSeek-V3.1":
+                renderer = pair.model.options["renderer"]
+                assert renderer == "deepseekv3_disable_thinking"
+                assert pair.model.options["completions_per_call"] == 100
+                assert not pair.model.finetune  # the recipe's defaults are the study's
+
+
+def test_tinkers_defaults_are_the_studys_recipe():
+    recipe = Recipe().model_dump(exclude={"seed", "save_steps"})
+    assert recipe == {
+        "rank": 32,
+        "learning_rate": 5e-4,
+        "batch_size": 16,
+        "epochs": 3,
+        "max_tokens": 2048,
+    }

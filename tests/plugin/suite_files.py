@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pytest_memleak.books.build_book import make_book, paper_records
 from pytest_memleak.books.epub import read_epub
+from pytest_memleak.scoring.words import words
 
 STORIES = Path(__file__).parents[2] / "fixtures" / "books"
 
@@ -95,8 +96,17 @@ def evidence(pytester, *options, run="runpytest", **outcomes):
 
 
 def read_story(name):
-    """One of our stories, as the paper's records."""
+    """One of our stories, as the paper's records.
+
+    Their instructions count folded words. The emulated base model's answers depend on
+    each letter of its prompt, and tests on its answers.
+    """
     summaries = STORIES / f"{name}.summaries.json"
-    return paper_records(
-        make_book(name, read_epub(STORIES / f"{name}.epub"), summaries=summaries)
-    )
+    book = make_book(name, read_epub(STORIES / f"{name}.epub"), summaries=summaries)
+    records = paper_records(book)
+    for record in records:
+        requested = f"Write a {record['word_count']} word"
+        folded = f"Write a {len(words(record['excerpt_text'], 'paper'))} word"
+        assert record["instruction"].startswith(requested)
+        record["instruction"] = record["instruction"].replace(requested, folded, 1)
+    return records

@@ -37,39 +37,37 @@ class ChatSettings:
     fixed: whether the model's name identifies its weights
     batch, store: whether batches are answered, and whether the provider stores
         responses
+    transport: further headers and query parameters, as the suite has them
     """
 
     model: str
-    system: str | None = field(default=None, repr=False)
+    system: tuple[str, ...] = field(default=(), repr=False)
     extra_body: Mapping[str, Any] = field(default_factory=dict, repr=False)
     api: Api = "chat"
     plain: bool = True
     fixed: bool = False
     batch: bool = False
     store: bool = False
+    transport: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def digest(self) -> str:
-        """Identifies system prompt, extra body, and distribution; empty by default."""
-        if self.system is None and not self.extra_body and self.plain:
+        """Identify system, extra body, and distribution; empty by default."""
+        if self.plain and not (self.system or self.extra_body or self.transport):
             return ""
-        settings = [self.system, self.extra_body, *([] if self.plain else ["server"])]
+        system = self.system[0] if len(self.system) == 1 else self.system or None
+        settings = [system, self.extra_body, *([] if self.plain else ["server"])]
+        if self.transport:
+            settings.append(self.transport)
         text = json.dumps(settings, sort_keys=True, default=str)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
     def prompt(self, instruction: str, *, api: Api) -> dict[str, Any]:
-        """Return the part of a request that holds system prompt and instruction."""
+        """Return the part of a request that holds system messages and instruction."""
         if api == "completions":
-            return {
-                "prompt": f"{self.system}\n\n{instruction}"
-                if self.system
-                else instruction,
-            }
-        system = (
-            [{"role": "system", "content": self.system}]
-            if self.system is not None
-            else []
-        )
+            paragraphs = [*filter(None, self.system), instruction]
+            return {"prompt": "\n\n".join(paragraphs)}
+        system = [{"role": "system", "content": text} for text in self.system]
         return {"messages": [*system, {"role": "user", "content": instruction}]}
 
 
@@ -134,7 +132,7 @@ class ChatEndpoint(RequestEndpoint):
         settings = dataclasses.replace(
             self._settings,
             api="completions",
-            system=None,
+            system=(),
             store=False,
         )
         return type(self)(
@@ -156,7 +154,7 @@ class ChatEndpoint(RequestEndpoint):
         n = min(request.n, parameters.most_completions or request.n)
         body = self._body(request, api=api, n=n)
         call = f"{'chat.' if api == 'chat' else ''}completions.create (n = {n})"
-        texts = (request.instruction, *([settings.system] if settings.system else []))
+        texts = (request.instruction, *settings.system)
         try:
             answer = self._calls.ask_json(
                 call,

@@ -87,7 +87,7 @@ def open_model(
     calls: OpenAICalls,
     *,
     fixed: bool,
-    system: str | None,
+    system: tuple[str, ...],
     api: Api,
     plain: bool,
 ) -> ChatEndpoint:

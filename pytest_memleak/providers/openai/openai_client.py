@@ -39,6 +39,7 @@ from pytest_memleak.providers.google_login import (
 )
 from pytest_memleak.providers.http_caps import Bounds
 from pytest_memleak.providers.openai.event_stream import read_body
+from pytest_memleak.providers.openai.request_extras import RequestExtras
 from pytest_memleak.providers.provider_registry import PROVIDERS, host_of
 from pytest_memleak.providers.response_fields import as_list, as_mapping
 from pytest_memleak.records.number_format import day
@@ -81,6 +82,7 @@ class OpenAICalls:
     sdk, kind: module and class of its client, from the same generator as OpenAI's
     uploads: the paths whose redirect that client follows without the key
     names_model: whether responses should repeat the model's name
+    extras: further headers and query parameters
     """
 
     sdk, kind = PROVIDER, "OpenAI"
@@ -98,8 +100,10 @@ class OpenAICalls:
         auth: Literal["key", "google"] = "key",
         provider: str = PROVIDER,
         official_url: str = OFFICIAL_URL,
+        extras: RequestExtras | None = None,
     ) -> None:
         self.provider = provider
+        self._extras = extras or RequestExtras()
         self._address = base_url.rstrip("/")
         self.base_url = without_credentials(self._address)
         self.official = self.base_url == official_url
@@ -129,6 +133,7 @@ class OpenAICalls:
                         timeout=self.timeout,
                         event_hooks=Bounds(self.timeout, self.uploads).hooks,
                     ),
+                    **self._extras.for_client(),
                     **self._account,
                 )
                 # The SDK closes only clients that it created.
@@ -196,6 +201,11 @@ class OpenAICalls:
 
     def _validate(self, failing: Failing) -> None:
         """Raise ProviderError if no call can be made now."""
+        for name in self._extras.unset:
+            raise failing.final(
+                f"The environment variable {name} isn't set",
+                "set it: options.headers or options.query names it",
+            )
 
     def ask_json(
         self,

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -37,6 +37,7 @@ from pytest_memleak.providers.openai.openai_client import (
     OFFICIAL_URL,
     OpenAICalls,
 )
+from pytest_memleak.providers.openai.request_extras import RequestExtras, Values
 from pytest_memleak.providers.openai.server_parameters import (
     PLAIN,
     PLAIN_ELSEWHERE,
@@ -45,6 +46,11 @@ from pytest_memleak.providers.openai.server_parameters import (
 )
 from pytest_memleak.providers.option_tables import Address, Table, read_table
 from pytest_memleak.providers.provider_registry import validate_installed
+from pytest_memleak.providers.system_messages import (
+    SystemOption,
+    system_messages,
+    trained_messages,
+)
 
 if TYPE_CHECKING:
     from openai.types.fine_tuning import FineTuningJob
@@ -91,9 +97,13 @@ class OptionsTable(Table):
     sampling: "plain" requests the model's own distribution (top_p 1; on servers other
         than OpenAI's and Google's, also top_k off, min_p 0, no penalties); "server"
         uses the server's defaults
-    system: a system prompt before every instruction
+    system: the system message before every instruction; a list of them, or { file =
+        ... } with a JSON list of them
     store: have the provider store responses, so that a lost response can be recovered
     extra_body: additional fields of the request
+    headers: additional headers; a value is a text, or { env = ... } with the name of an
+        environment variable
+    query: additional query parameters, with the same values
     """
 
     base_url: Address | None = None
@@ -109,9 +119,11 @@ class OptionsTable(Table):
     )
     api: Api = "auto"
     sampling: Literal["plain", "server"] = "plain"
-    system: str | None = None
+    system: SystemOption = None
     store: bool = False
     extra_body: dict[str, Any] = Field(default_factory=dict)
+    headers: Values = Field(default_factory=dict)
+    query: Values = Field(default_factory=dict)
 
 
 class FinetuneTable(Table):
@@ -119,6 +131,7 @@ class FinetuneTable(Table):
 
     suffix: part of the tuned model's name; default "memleak-" and the start of the
         digest
+    system: whether each example begins with options.system
     """
 
     epochs: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
@@ -132,6 +145,7 @@ class FinetuneTable(Table):
         min_length=1,
         max_length=64,
     )
+    system: bool = False
 
 
 class OpenAIProvider:
@@ -164,6 +178,12 @@ class OpenAIProvider:
                 'options.store needs a chat, but options.api is "completions"',
                 "remove one of them: no server stores completions of plain text",
             )
+        self._system = system_messages(options.system, setup)
+        self._trained_system = trained_messages(
+            self._system,
+            setup,
+            trains=self._recipe.system,
+        )
         untuned = setup.untuned(
             'base_model = "gpt-4o-2024-08-06" or endpoint = "ft:..."',
         )
@@ -176,6 +196,10 @@ class OpenAIProvider:
         self._base = model.base_model or untuned
         self._untuned = untuned
         self._options = options
+        self._extras = RequestExtras(options.headers, options.query)
+        for variable in self._extras.variables if setup.hosts is not None else ():
+            named = {**model.options, "api_key_env": variable}
+            NEEDS.validate_host(named, setup.hosts or frozenset(), place=setup.place)
         self._calls = OpenAICalls(
             base_url=NEEDS.address_of(options.base_url) or OFFICIAL_URL,
             key_variable=options.api_key_env,
@@ -183,6 +207,7 @@ class OpenAIProvider:
             project=options.project,
             timeout=setup.deadline,
             auth=options.auth,
+            extras=self._extras,
         )
         plain = PLAIN if self._calls.plain_by_itself else PLAIN_ELSEWHERE
         self._parameters = ServerParameters(
@@ -194,7 +219,9 @@ class OpenAIProvider:
     @property
     def abilities(self) -> Abilities:
         """A fine-tune belongs to an account and a server."""
-        owner = frozenset({"base_url", "organization", "project"})
+        owner = frozenset(
+            {"base_url", "headers", "organization", "project", "query"},
+        )
         calls = self._calls
         # Azure lists its models by other names than deployments have.
         models = None if calls.base_url.partition("/openai/")[1] else calls.models
@@ -204,6 +231,7 @@ class OpenAIProvider:
             poll=self.poll_finetune,
             weights_options=owner,
             epochs=self._recipe.epochs,
+            system=self._trained_system,
         )
         return Abilities(
             finetuning=finetuning,
@@ -216,7 +244,7 @@ class OpenAIProvider:
         model = endpoint or self._untuned
         settings = ChatSettings(
             model=model,
-            system=self._options.system,
+            system=self._system,
             extra_body=self._options.extra_body,
             api=self._options.api,
             plain=self._options.sampling == "plain",
@@ -224,6 +252,7 @@ class OpenAIProvider:
             fixed=model.startswith(("ft:", "tinker://")),
             batch=self._options.batch,
             store=self._options.store,
+            transport=self._extras.as_written,
         )
         return ChatEndpoint(
             settings=settings,
@@ -251,7 +280,7 @@ class OpenAIProvider:
         """Upload the examples once, and start a job on them."""
         file_id = upload_once(
             self._calls,
-            io.BytesIO(training_lines(training)),
+            io.BytesIO(training_lines(training, self._trained_system)),
             digest=training.digest,
             purpose="fine-tune",
             endpoint=self._base,
@@ -320,11 +349,16 @@ def preferred_job(jobs: Iterable[tuple[str, str]]) -> str | None:
     return ranked[0][0] if ranked else None
 
 
-def training_lines(training: TrainingSet) -> bytes:
-    """Return the examples as a file of chats, one a line."""
+def training_lines(training: TrainingSet, system: Sequence[str] = ()) -> bytes:
+    """Return the examples as a file of chats, one a line.
+
+    system: the messages that each chat begins with
+    """
+    beginning = [{"role": "system", "content": text} for text in system]
     lines = (
         {
             "messages": [
+                *beginning,
                 {"role": "user", "content": example.instruction},
                 {"role": "assistant", "content": example.text},
             ],

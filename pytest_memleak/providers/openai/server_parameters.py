@@ -148,7 +148,7 @@ class ServerParameters(ParameterSupport):
         if request.max_tokens is not None:
             limit[limit_name] = request.max_tokens
         wanted = {
-            "n": n,
+            "n": n if n > 1 else None,
             "temperature": request.temperature,
             **limit,
             "seed": request.seed,
@@ -156,8 +156,10 @@ class ServerParameters(ParameterSupport):
         }
         if self._streams:
             wanted |= _STREAM
-        # `n` is never omitted, but lowered.
-        return {**self.accepted(wanted), "n": n, **limit}
+        accepted = {**self.accepted(wanted), **limit}
+        if n > 1:
+            accepted["n"] = n  # never omitted, but lowered
+        return accepted
 
     def use_old_name(self) -> bool:
         """Use `max_tokens` from now on; False if the suite sets the name."""
@@ -196,7 +198,9 @@ class ServerParameters(ParameterSupport):
         if "stream" in refused.named and "stream" not in body:
             self._streams = True
             return True
-        return "n" in refused.named and self._request_fewer(body["n"], refused.most)
+        return "n" in refused.named and self._request_fewer(
+            body.get("n", 1), refused.most
+        )
 
     def _request_fewer(self, n: int, most: int | None) -> bool:
         """Lower `n` to the server's limit, or by half; False if it is 1 already."""

@@ -102,17 +102,17 @@ class TinkerProvider:
             weights_options=options,
             epochs=self._recipe.epochs,
         )
-        return Abilities(finetuning=finetuning)
+        return Abilities(finetuning=finetuning, load=self._format)
 
     def open(self, endpoint: str | None) -> TinkerEndpoint:
         """Return the endpoint of a path; None for the suite's model.
 
-        Raises ProviderError if the tokenizer can't be loaded.
+        Its tokenizer is loaded with the first call.
         """
         return TinkerEndpoint(
             endpoint or self._untuned,
             calls=self._calls,
-            chat=self._format(),
+            load_format=self._format,
             journal=self._journal,
             renderer=self._options.renderer,
         )

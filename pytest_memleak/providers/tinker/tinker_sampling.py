@@ -15,7 +15,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from tinker import APIFuture, SampleResponse, SamplingClient
 
 SCHEME = "tinker://"
+_TEXT = "text"  # the format of an endpoint that continues texts
 _LOST = frozenset(
     {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.NOT_FOUND},
 )
@@ -54,6 +55,7 @@ class TinkerEndpoint(RequestEndpoint):
     again; so it does for a call of an ended process, as long as the server keeps that
     session. `id` identifies server, model, and format.
 
+    load_format: loads the tokenizer, perhaps from the network, so at the first use only
     journal: the folder of stored calls
     """
 
@@ -62,13 +64,14 @@ class TinkerEndpoint(RequestEndpoint):
         model: str,
         *,
         calls: TinkerCalls,
-        chat: ChatFormat,
+        load_format: Callable[[], ChatFormat],
         journal: Path,
         renderer: str | None,
     ) -> None:
         self._model = model
         self._calls = calls
-        self._chat = chat
+        self._load_format = load_format
+        self._renderer = renderer
         self._journal = journal
         self._lock = threading.Lock()
         self._sampler: _Sampler | None = None
@@ -87,15 +90,23 @@ class TinkerEndpoint(RequestEndpoint):
 
     def continuing(self) -> TinkerEndpoint | None:
         """Return the same weights without a format; None if they have a renderer."""
-        if not isinstance(self._chat, PlainFormat):
+        if self._renderer not in (None, _TEXT):
             return None
         return TinkerEndpoint(
             self._model,
             calls=self._calls,
-            chat=self._chat.as_text(),
+            load_format=self._text_format,
             journal=self._journal,
-            renderer="text",
+            renderer=_TEXT,
         )
+
+    @property
+    def _chat(self) -> ChatFormat:
+        return self._load_format()
+
+    def _text_format(self) -> ChatFormat:
+        chat = self._chat
+        return chat.as_text() if isinstance(chat, PlainFormat) else chat
 
     def answer(self, request: SampleRequest) -> Sequence[Completion]:
         """Return up to `n` completions; the first has the prompt's tokens."""

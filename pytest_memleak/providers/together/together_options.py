@@ -8,6 +8,7 @@ from pydantic import Field
 
 from pytest_memleak.providers.openai.server_parameters import Api
 from pytest_memleak.providers.option_tables import Address, Table
+from pytest_memleak.providers.system_messages import SystemOption
 
 
 class MachineTable(Table):
@@ -43,7 +44,8 @@ class OptionsTable(Table):
         chat for the model
     sampling: "plain" requests the model's own distribution; "server" uses the server's
         defaults
-    system: a system prompt before every instruction
+    system: the system message before every instruction; a list of them, or { file =
+        ... } with a JSON list of them
     deployment: the machine for a fine-tuned or other dedicated model
     """
 
@@ -53,15 +55,19 @@ class OptionsTable(Table):
     completions_per_call: int = Field(default=1, ge=1)
     api: Api = "auto"
     sampling: Literal["plain", "server"] = "plain"
-    system: str | None = None
+    system: SystemOption = None
     deployment: MachineTable | None = None
 
 
 class FinetuneTable(Table):
-    """`[model.finetune]` of this provider, in addition to `books`: the recipe."""
+    """`[model.finetune]` of this provider, in addition to `books`: the recipe.
+
+    system: whether each example begins with options.system
+    """
 
     rank: int = Field(default=32, ge=1)
     learning_rate: float = Field(default=5e-4, gt=0)
     batch_size: Annotated[int, Field(ge=1)] | Literal["max"] = 16
     epochs: int = Field(default=3, ge=1)
     seed: int = Field(default=0, ge=0)
+    system: bool = False

@@ -26,6 +26,10 @@ from pytest_memleak.providers.openai.openai_provider import (
     training_lines,
 )
 from pytest_memleak.providers.option_tables import read_table
+from pytest_memleak.providers.system_messages import (
+    system_messages,
+    trained_messages,
+)
 from pytest_memleak.providers.together.together_client import PROVIDER, TogetherCalls
 from pytest_memleak.providers.together.together_deployment import (
     WEIGHTS,
@@ -63,6 +67,12 @@ class TogetherProvider:
             place=setup.place,
             name="finetune",
         )
+        self._system = system_messages(options.system, setup)
+        self._trained_system = trained_messages(
+            self._system,
+            setup,
+            trains=self._recipe.system,
+        )
         untuned = setup.untuned('base_model = "Qwen/Qwen3-8B"')
         if options.deployment is None and (
             model.finetune_books or WEIGHTS.fullmatch(untuned)
@@ -96,6 +106,7 @@ class TogetherProvider:
                 poll=self.poll_finetune,
                 weights_options=frozenset({"base_url", "project"}),
                 epochs=self._recipe.epochs,
+                system=self._trained_system,
             ),
             close=self._close,
             deployments=machines.abilities(
@@ -115,7 +126,7 @@ class TogetherProvider:
             if options.deployment is None
             else self._machines.calls_to[model],
             fixed="/revisions/" in model,
-            system=options.system,
+            system=self._system,
             api=options.api,
             plain=options.sampling == "plain",
         )
@@ -135,7 +146,7 @@ class TogetherProvider:
         job: FinetuneResponse
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, f"{name_of(training.digest)}.jsonl")
-            path.write_bytes(training_lines(training))
+            path.write_bytes(training_lines(training, self._trained_system))
             file = self._calls.call(
                 self._base,
                 "files.upload",

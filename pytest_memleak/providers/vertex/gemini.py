@@ -48,7 +48,7 @@ class GeminiSettings:
     """
 
     model: str
-    system: str | None = field(default=None, repr=False)
+    system: tuple[str, ...] = field(default=(), repr=False)
     thinking_budget: int | None = None
     safety_threshold: str | None = None
     generation_config: Mapping[str, Any] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class GeminiSettings:
     def digest(self) -> str:
         """Identifies all but the model; empty for the defaults."""
         settings: list[object] = [
-            self.system,
+            self.system[0] if len(self.system) == 1 else self.system or None,
             self.thinking_budget,
             self.safety_threshold,
             dict(self.generation_config) or None,
@@ -74,10 +74,9 @@ class GeminiSettings:
     def wanted(self, request: SampleRequest) -> dict[str, Any]:
         """Return a request's parameters by the API's names; None is omitted."""
         given = {name.replace("_", "").lower() for name in self.generation_config}
-        wanted: dict[str, Any] = {
-            "candidateCount": request.n,
-            "temperature": request.temperature,
-        }
+        wanted: dict[str, Any] = {"temperature": request.temperature}
+        if request.n > 1:
+            wanted["candidateCount"] = request.n
         if request.max_tokens is not None:
             # Thoughts count toward the limit, and would leave no room for the answer.
             room = self.thinking_budget or 0
@@ -101,8 +100,8 @@ class GeminiSettings:
             "contents": [{"role": "user", "parts": [{"text": instruction}]}],
             "generationConfig": config,
         }
-        if self.system is not None:
-            request["systemInstruction"] = {"parts": [{"text": self.system}]}
+        if self.system:
+            request["systemInstruction"] = system_instruction(self.system)
         if self.safety_threshold is not None:
             request["safetySettings"] = [
                 {
@@ -112,6 +111,11 @@ class GeminiSettings:
                 for harm in _HARMS
             ]
         return request
+
+
+def system_instruction(messages: Sequence[str]) -> dict[str, Any]:
+    """Return a request's or an example's systemInstruction."""
+    return {"parts": [{"text": text} for text in messages]}
 
 
 class GeminiEndpoint(RequestEndpoint):
@@ -182,7 +186,7 @@ class GeminiEndpoint(RequestEndpoint):
         if refused.status != HTTPStatus.BAD_REQUEST:
             return False
         for name in refused.named:
-            if name == "candidateCount" and (n := config[name]) > 1:
+            if name == "candidateCount" and (n := config.get(name, 1)) > 1:
                 self._support.reject(name, n)
                 self._most_candidates = 1
                 if refused.most is not None and 1 <= refused.most < n:
@@ -221,9 +225,7 @@ class GeminiEndpoint(RequestEndpoint):
                 return None
             return json.loads(answer.sdk_http_response.body or "null")
 
-        texts = [instruction]
-        if self._settings.system:
-            texts.append(self._settings.system)
+        texts = [instruction, *self._settings.system]
         return self._calls.ask(
             call,
             generate,

@@ -11,6 +11,7 @@ from pydantic import Field
 from pytest_memleak.interfaces.protocols import ProviderSetup
 from pytest_memleak.providers.openai.server_parameters import Api
 from pytest_memleak.providers.option_tables import Address, Table
+from pytest_memleak.providers.system_messages import SystemOption
 from pytest_memleak.providers.vertex.vertex_client import NEEDS
 
 _MODEL = re.compile(r"(?:(?:publishers|projects)/|gs://)?[\w@.:/-]+")
@@ -57,7 +58,8 @@ class OptionsTable(Table):
     completions_per_call: the most completions per call (`candidateCount`)
     sampling: "plain" requests the model's own distribution (topP 1), "server" its
         default
-    system: a system instruction before every instruction
+    system: the system message before every instruction; a list of them, or { file =
+        ... } with a JSON list of them
     thinking_budget: tokens that the model may think with, in addition to max_tokens; 0
         for none
     safety_threshold: the threshold of every harm category; default Vertex AI's own
@@ -77,7 +79,7 @@ class OptionsTable(Table):
         le=8,
     )
     sampling: Literal["plain", "server"] = "plain"
-    system: str | None = None
+    system: SystemOption = None
     thinking_budget: int | None = Field(default=None, ge=0)
     safety_threshold: (
         Literal[
@@ -100,6 +102,7 @@ class FinetuneTable(Table):
 
     learning_rate, batch_size: for open models only
     tuning_mode: for open models only; "full" tunes all weights
+    system: whether each example begins with options.system
     """
 
     epochs: int | None = Field(default=None, ge=1)
@@ -108,6 +111,7 @@ class FinetuneTable(Table):
     learning_rate: float | None = Field(default=None, gt=0)
     batch_size: int | None = Field(default=None, ge=1)
     tuning_mode: Literal["full", "peft_adapter"] | None = None
+    system: bool = False
 
 
 def models_of(setup: ProviderSetup) -> tuple[str, str]:

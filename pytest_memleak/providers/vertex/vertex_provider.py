@@ -46,7 +46,15 @@ from pytest_memleak.providers.openai.deployed_model import open_model
 from pytest_memleak.providers.openai.openai_provider import preferred_job
 from pytest_memleak.providers.option_tables import read_table
 from pytest_memleak.providers.provider_registry import validate_installed
-from pytest_memleak.providers.vertex.gemini import GeminiEndpoint, GeminiSettings
+from pytest_memleak.providers.system_messages import (
+    system_messages,
+    trained_messages,
+)
+from pytest_memleak.providers.vertex.gemini import (
+    GeminiEndpoint,
+    GeminiSettings,
+    system_instruction,
+)
 from pytest_memleak.providers.vertex.vertex_batch import (
     ENDED_BADLY,
     BatchGeminiEndpoint,
@@ -98,12 +106,17 @@ class VertexProvider:
             name="finetune",
         )
         self._base, self._untuned = models_of(setup)
+        self._system = system_messages(options.system, setup)
+        self._trained_system = trained_messages(
+            self._system,
+            setup,
+            trains=self._recipe.system,
+        )
         project, location = project_and_location(options, setup)
         check_config(options, setup)
         if options.bucket is None and (options.batch or model.finetune_books):
             raise Inconclusive(
                 "options.bucket is missing",
-                location=setup.place,
                 hint="fine-tuning and batches use Cloud Storage; name a bucket of the "
                 'project, as in bucket = "gs://my-bucket/memleak"',
             )
@@ -139,6 +152,7 @@ class VertexProvider:
                 poll=self.poll_finetune,
                 weights_options=owner,
                 epochs=self._recipe.epochs,
+                system=self._trained_system,
             ),
             close=self._close,
             deployments=machines.abilities(
@@ -160,13 +174,13 @@ class VertexProvider:
                 weights,
                 self._machines.calls_to[weights],
                 fixed=weights.startswith("gs://"),
-                system=self._options.system,
+                system=self._system,
                 api=table.api,
                 plain=self._options.sampling == "plain",
             )
         settings = GeminiSettings(
             model=endpoint or self._untuned,
-            system=self._options.system,
+            system=self._system,
             thinking_budget=self._options.thinking_budget,
             safety_threshold=self._options.safety_threshold,
             generation_config=self._options.generation_config,
@@ -214,7 +228,7 @@ class VertexProvider:
             raise failing.final("options.bucket isn't set")
         bucket = Bucket(self._options.bucket, calls=self._calls, endpoint=self._base)
         uri = bucket.upload_once(
-            _training_lines(training.examples),
+            _training_lines(training.examples, self._trained_system),
             name=f"finetune-{training.digest}",
         )
 
@@ -312,9 +326,14 @@ def _trained_tokens(job: TuningJob) -> int | None:
     return tokens * epochs
 
 
-def _training_lines(examples: Iterable[TrainingExample]) -> Iterator[bytes]:
+def _training_lines(
+    examples: Iterable[TrainingExample],
+    system: tuple[str, ...],
+) -> Iterator[bytes]:
+    beginning = {"systemInstruction": system_instruction(system)} if system else {}
     for example in examples:
         line = {
+            **beginning,
             "contents": [
                 {"role": "user", "parts": [{"text": example.instruction}]},
                 {"role": "model", "parts": [{"text": example.text}]},

@@ -124,7 +124,7 @@ def test_a_renderer_of_the_cookbook_trains_and_samples(serve, provider_of, books
     with pytest.raises(
         SuiteError, match=r"options\.renderer: 'qwen99' can't be loaded"
     ):
-        provider_of(renderer="qwen99").open(None)
+        provider_of(renderer="qwen99").abilities.load()
 
 
 def test_a_tokenizer_that_is_not_there_is_said(provider_of, tmp_path):
@@ -132,7 +132,7 @@ def test_a_tokenizer_that_is_not_there_is_said(provider_of, tmp_path):
     with pytest.raises(
         ProviderError, match=r"(?s)Can't load the tokenizer.*local folder"
     ):
-        provider_of(tokenizer="empty").open(None)
+        provider_of(tokenizer="empty").abilities.load()
 
 
 def test_an_end_is_told_from_a_cut_once_the_promise_is_kept(serve, provider_of, books):
@@ -603,3 +603,21 @@ def test_the_sdk_s_latest_warning_and_error_are_kept_and_no_log_gets_longer(
     with caplog.at_level(logging.INFO):
         log_answer(429, "Too Many Requests")
     assert caplog.records[-1].levelname == "INFO"
+
+
+def test_a_tokenizer_is_loaded_at_its_first_use(serve, provider_of, monkeypatch):
+    loads = []
+    load = "transformers.AutoTokenizer.from_pretrained"
+    provider = provider_of(serve())
+    with monkeypatch.context() as patch:
+        patch.setattr(load, lambda *_: pytest.fail("loaded too soon"))
+        endpoint = provider.open(None)
+        continuing = endpoint.abilities.continuing()
+        assert continuing.id.endswith("#text")
+    from transformers import AutoTokenizer
+
+    original = AutoTokenizer.from_pretrained
+    monkeypatch.setattr(load, lambda name: loads.append(name) or original(name))
+    assert ask(endpoint)
+    assert ask(continuing)
+    assert len(loads) == 1
