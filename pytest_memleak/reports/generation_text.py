@@ -15,6 +15,7 @@ from pytest_memleak.reports.detection_and_chance import (
     range_lines,
     round_lines,
 )
+from pytest_memleak.reports.prompt_text import excerpts_line, prompt_lines
 from pytest_memleak.verdict.model_identity import REUSE_RULES
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def generation_lines(result: PairResult) -> Iterator[str]:
         yield _second_opinion(result.second_opinion)
     yield from _loss_lines(result)
     yield from _attempt_lines(result)
+    yield from prompt_lines(result)
+    yield from excerpts_line(result)
     yield from excluded_lines(result.book.parts)
     for note in evidence.notes:
         yield f"Note: {note}"
@@ -80,6 +83,7 @@ def notice_lines(result: PairResult) -> Iterator[str]:
     yield from round_lines(result)
     yield from _loss_lines(result)
     yield from _attempt_lines(result)
+    yield from prompt_lines(result)
     yield from excluded_lines(result.book.parts, by_title_alone=True)
 
 
