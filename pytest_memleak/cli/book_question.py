@@ -49,7 +49,7 @@ def show_book(
 ) -> ShownBook | None:
     """Print what is read of a book, and ask; None if it is the wrong one.
 
-    asked: whether somebody can answer; else nothing is approved
+    asked: whether someone can answer; else nothing is approved
     Raises BookError for a book that can't be read or measured, SettingsError for a
     folder.
     """

@@ -60,7 +60,7 @@ class BookChoice:
     """What a person said of a book that was shown.
 
     include, exclude: documents to read in full, or not at all
-    approved: the digest of the words, None if nobody approved them
+    approved: the digest of the words, None if no one approved them
     """
 
     include: tuple[str, ...] = ()

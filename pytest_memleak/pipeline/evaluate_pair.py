@@ -31,6 +31,7 @@ from pytest_memleak.records import Completeness, Issue, Pair
 from pytest_memleak.records.phases import Phase, ProgressEvent
 from pytest_memleak.verdict.evaluation import Evaluation
 from pytest_memleak.verdict.judge import judge
+from pytest_memleak.verdict.quoting_requests import prompt_facts
 from pytest_memleak.verdict.recited_controls import (
     own_passages,
     recited_control_issues,
@@ -164,6 +165,11 @@ def _judge(
         book_file=suite.books.file_digest(pair.book),
         generations=rereading([part.sampled for part in counted]),
         near_verbatim=measured.second_opinion.near_verbatim,
+        prompts=prompt_facts(
+            pair,
+            own.book,
+            ready_made=suite.books.is_ready_made(pair.book),
+        ),
     )
     return _with_ledger_facts(evaluation, own.sampled)
 

@@ -79,6 +79,7 @@ class PreparedBooks:
         self._cut: dict[str, Book] = {}
         self._files: dict[str, str | None] = {}
         self._whole: dict[str, Book] = {}
+        self._ready_made: set[str] = set()
         self._common_shares: dict[str, float] = {}
 
     def book(self, source: BookSource) -> Book:
@@ -174,6 +175,10 @@ class PreparedBooks:
                     hint="list in [[common]] only passages that anyone may quote",
                 )
 
+    def is_ready_made(self, source: BookSource) -> bool:
+        """Tell whether the book, once read, came as records of its excerpts."""
+        return source.id in self._ready_made
+
     def _other_test_books(self, book: Book) -> Iterator[Book]:
         for source in self._suite.books:
             if source.role == "test" and source.id != book.id:
@@ -245,6 +250,7 @@ class PreparedBooks:
                 template=source.instruction_template,
                 mode=self._mode,
             )
+        self._ready_made.add(source.id)
         return dataclasses.replace(
             read,
             id=source.id,

@@ -176,6 +176,24 @@ class BookFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptFacts:
+    """What was prompted of a pair's book, and how.
+
+    excerpts: the number of those with a prompt
+    of_book: the number of the book's; of ready-made records, the least that it has by
+        the numbers in their ids
+    ready_made: whether the book came as records, with instructions of their own
+    forbidding: the prompts that ask not to quote: "system prompt", "template",
+        "records' instructions"
+    """
+
+    excerpts: int
+    of_book: int
+    ready_made: bool
+    forbidding: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelFacts:
     """The model of a pair, as the suite has it.
 
@@ -236,6 +254,7 @@ class PairResult:
     unexcused: limits exceeded by passages of books that aren't excused, though the
         pair's own is
     leaked:    whether its own book exceeded a limit
+    prompts:   what was prompted of its book; None if it wasn't read
     tests:     its tests, once the run has ended
 
     The others are of the run (`RUN_ONLY`), and in no bundle:
@@ -273,6 +292,7 @@ class PairResult:
     unexcused: tuple[str, ...]
     leaked: bool
     stopped_early: bool
+    prompts: PromptFacts | None
     tests: tuple[PairTest, ...] = ()
     spared: str | None = None
     warnings: tuple[str, ...] = ()

@@ -16,6 +16,7 @@ from pytest_memleak.reports.detection_and_chance import (
     round_lines,
 )
 from pytest_memleak.reports.excused_text import excused_word_lines
+from pytest_memleak.reports.prompt_text import excerpts_line, prompt_lines
 from pytest_memleak.verdict.model_identity import REUSE_RULES
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def generation_lines(result: PairResult) -> Iterator[str]:
         yield _second_opinion(result.second_opinion)
     yield from _loss_lines(result)
     yield from _attempt_lines(result)
+    yield from prompt_lines(result)
+    yield from excerpts_line(result)
     yield from excluded_lines(result.book.parts)
     yield f"Book text: {result.book.approval}"
     for note in evidence.notes:
@@ -84,6 +87,7 @@ def notice_lines(result: PairResult) -> Iterator[str]:
     yield from excused_word_lines(result)
     yield from _loss_lines(result)
     yield from _attempt_lines(result)
+    yield from prompt_lines(result)
     yield from excluded_lines(result.book.parts, by_title_alone=True)
 
 

@@ -166,6 +166,7 @@ def build_plain_result(evaluation: Evaluation) -> PairResult:
         unexcused=verdict_result.unexcused,
         leaked=verdict_result.leaked,
         stopped_early=evaluation.spared is not None,
+        prompts=evaluation.prompts,
         spared=evaluation.spared,
         warnings=_warnings(evaluation),
         brought=tuple(brought),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records.measurement import DetectionSummary
     from pytest_memleak.records.pair_result import (
         CatalogSummary,
+        PromptFacts,
         SampledCount,
         ScanScope,
         SecondOpinionCounts,
@@ -49,6 +50,7 @@ class Evaluation:
     book_file: SHA-256 of the book's file; None without one
     generations: reads the generations again, from the ledger or their file
     near_verbatim: those with the near-verbatim passages that reports quote
+    prompts: what was prompted of the book
     """
 
     suite: str
@@ -77,6 +79,7 @@ class Evaluation:
         default_factory=dict,
         repr=False,
     )
+    prompts: PromptFacts | None = None
 
     @property
     def verdict(self) -> Verdict:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 FEWEST_WORDS = 10
 """Words that each instruction has of its own; those of its template don't count."""
 
-_FEWEST_AIMED = 10  # in smaller books, chance alone gives many the right neighbor
+_FEWEST_AIMED = 4  # in smaller books, chance alone gives half the right neighbor
 _SHORTEST_RUN = 5
 _ANY = AnswerLimits()
 

@@ -40,6 +40,7 @@ NOTHING = PairResult(
     verdict="PASS",
     leaked=False,
     stopped_early=False,
+    prompts=None,
 )
 
 

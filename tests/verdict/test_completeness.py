@@ -340,7 +340,7 @@ def test_an_instruction_needs_ten_words_beyond_its_template(
 
 @pytest.mark.parametrize(("excerpts", "wrong", "broken"), [
     (20, 10, []), (20, 12, ["instruction match"]), (10, 5, []), (10, 7, ["instruction match"]),
-    (9, 9, []),
+    (4, 2, []), (8, 8, ["instruction match"]), (3, 3, []),
 ])  # fmt: skip
 @pytest.mark.parametrize("kind", ["refused", "shifted", "foreign"])
 def test_half_of_the_instructions_must_aim_at_their_own_excerpt(
@@ -361,7 +361,7 @@ def test_half_of_the_instructions_must_aim_at_their_own_excerpt(
     right = {margin.rule: margin.value for margin in evidence.margins}.get(
         "instruction match"
     )
-    if excerpts < 10:
+    if excerpts < 4:
         assert right is None
     else:  # of the others, one may be right by chance
         assert excerpts - wrong <= round(right * excerpts) <= excerpts - wrong + 1
