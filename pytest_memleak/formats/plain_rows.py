@@ -1,8 +1,8 @@
 """Rows of the commonest shapes, read at once: pairs, chats, and single answers.
 
-`log_answers.read_row` reads rows of any shape, which takes four times as long. What is
-here reads a row only if each of its messages is one text and nothing else in the row
-may be one, and then as that function does (tests/formats/test_plain_rows.py).
+`log_answers.read_row` reads rows of any shape, which takes two to three times as long.
+What is here reads a row only if each of its messages is one text and nothing else in
+the row may be one, and then as that function does (tests/formats/test_plain_rows.py).
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -15,6 +16,7 @@ from scored_books import prose
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.formats import log_shards
+from pytest_memleak.library import sharded_scan
 from pytest_memleak.library.scan_state import ScanState
 
 RNG = random.Random(9)
@@ -308,6 +310,48 @@ def test_a_state_in_a_scanned_folder_is_an_error(scan):
     code, _, err = scan("logs", "--state", "logs/state")
     assert code == 2
     assert "name another folder with --state" in err
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_a_part_over_which_processes_die_is_named_and_the_others_keep_their_rows(
+    scan, monkeypatch
+):
+    def some_die(make, shards, *, jobs, progress):
+        for number, shard in enumerate(shards):
+            dies = jobs == 2 and number in {1, 2, 3}
+            yield shard, None if dies else make()(shard, progress)
+
+    write_rows("logs/a.jsonl", *rows_with_passages(40))
+    whole = places(scan("logs", "--json")[1])
+    monkeypatch.setattr(sharded_scan, "_SMALL", 0)
+    monkeypatch.setattr(sharded_scan, "run_tasks", some_die)
+    code, report, _ = scan("logs", "--json", "--jobs", "2", "--state", "s")
+    assert code == 3
+    assert (report["unread_files"], report["unread_rows"]) == (1, 0)
+    assert "two processes ended early" in report["unread"][0]["cause"]
+    assert set(places(report)) < set(whole)
+    assert places(report)[-1] == whole[-1]
+    assert places(scan("logs", "--json", "--state", "s", "--jobs", "3")[1]) == whole
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("small_shards")
+def test_a_killed_process_changes_no_result(scan, monkeypatch):
+    write_rows("logs/a.jsonl", *rows_with_passages(40))
+    undisturbed = scan("logs", "--json")
+    keep = ScanState.keep
+    killed = []
+
+    def keep_and_kill(state, shard, result):
+        keep(state, shard, result)
+        if not killed:
+            killed.append(multiprocessing.active_children()[0])
+            killed[0].kill()
+
+    monkeypatch.setattr(sharded_scan, "_SMALL", 0)
+    monkeypatch.setattr(ScanState, "keep", keep_and_kill)
+    assert scan("logs", "--json", "--jobs", "2", "--state", "s") == undisturbed
+    assert killed
 
 
 @pytest.mark.full
