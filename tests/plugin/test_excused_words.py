@@ -49,7 +49,7 @@ def with_quotations(quoted, of_each=1):
 def run(pytester, gate, monkeypatch):
     """Runs the gate on a book and answers of which the first recites so much of it."""
 
-    def go(texts, common, recited, suite=SUITE, **outcomes):
+    def go(texts, common, recited, suite=SUITE, options=(), **outcomes):
         Path("it.memleak.toml").write_text(suite, encoding="utf-8")
         Path("common").mkdir(exist_ok=True)
         for number, text in enumerate(common):
@@ -63,7 +63,7 @@ def run(pytester, gate, monkeypatch):
             answers[key][0] += f" xyzzy {text} xyzzy"
         write_answers("answers.json", answers)
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "steps.md"))
-        result = gate("-v", *REPORTS, **outcomes)
+        result = gate("-v", *REPORTS, *options, **outcomes)
         pair = next(
             pair
             for pair in read_bundle()["pairs"]
@@ -177,3 +177,14 @@ def test_the_baseline_is_measured_on_the_same_remaining_words(run):
     _, pair = run(texts, [quotation], {"p_id0": quotation}, compared + BASELINE)
     assert pair["measures"]["uplift"]["value"] == 0
     assert pair["excused"]["measures"]["bmc"] == pytest.approx(59 / (1_800 + 59))
+
+
+@pytest.mark.full
+def test_two_processes_excuse_the_same_words(run):
+    quotation = stretch("psalm", 59)
+    texts = with_quotations([quotation])
+    leak = " ".join(texts["p_id0"].split()[135:224])
+    case = (texts, [quotation], {"p_id0": leak})
+    _, alone = run(*case, failed=1)
+    _, pair = run(*case, options=["--memleak-jobs=2"], failed=1)
+    assert pair == alone
