@@ -49,7 +49,7 @@ def with_quotations(quoted, of_each=1):
 def run(pytester, gate, monkeypatch):
     """Runs the gate on a book and answers of which the first recites so much of it."""
 
-    def go(texts, common, recited, suite=SUITE, **outcomes):
+    def go(texts, common, recited, suite=SUITE, options=(), **outcomes):
         Path("it.memleak.toml").write_text(suite, encoding="utf-8")
         Path("common").mkdir(exist_ok=True)
         for number, text in enumerate(common):
@@ -63,8 +63,12 @@ def run(pytester, gate, monkeypatch):
             answers[key][0] += f" xyzzy {text} xyzzy"
         write_answers("answers.json", answers)
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "steps.md"))
-        result = gate("-v", *REPORTS, **outcomes)
-        (pair,) = read_bundle()["pairs"]
+        result = gate("-v", *REPORTS, *options, **outcomes)
+        pair = next(
+            pair
+            for pair in read_bundle()["pairs"]
+            if pair["pair"] == "candidate/tested"
+        )
         return result, pair
 
     return go
@@ -93,7 +97,7 @@ def test_an_annotated_edition_of_a_common_text_passes(run):
     assert pair["measures"]["bmc"]["value"] < 0.01
 
 
-LARGE = 100_000
+LARGE = 30_000
 
 
 def test_a_leak_beside_a_quotation_from_a_large_common_text_fails(run):
@@ -152,3 +156,35 @@ def test_without_a_shared_run_of_twelve_words_nothing_changes(run):
     _, pair = run(texts, [f"{common} otherwise"], {"p_id0": common})
     assert pair["excused"] is None
     assert pair["measures"]["longest_span"]["value"] == 11
+
+
+BASELINE = """
+[[model]]
+id = "base"
+provider = "recorded"
+options = { path = "base.json" }
+"""
+
+
+def test_the_baseline_is_measured_on_the_same_remaining_words(run):
+    quotation = stretch("psalm", 59)
+    texts = with_quotations([quotation])
+    answers = {key: [prose(f"base {key} {n}", 300) for n in range(2)] for key in texts}
+    write_answers("base.json", answers)
+    compared = SUITE.replace('preset = "strict"', "uplift = 0.9").replace(
+        'id = "candidate"', 'id = "candidate"\nbaseline_model = "base"'
+    )
+    _, pair = run(texts, [quotation], {"p_id0": quotation}, compared + BASELINE)
+    assert pair["measures"]["uplift"]["value"] == 0
+    assert pair["excused"]["measures"]["bmc"] == pytest.approx(59 / (1_800 + 59))
+
+
+@pytest.mark.full
+def test_two_processes_excuse_the_same_words(run):
+    quotation = stretch("psalm", 59)
+    texts = with_quotations([quotation])
+    leak = " ".join(texts["p_id0"].split()[135:224])
+    case = (texts, [quotation], {"p_id0": leak})
+    _, alone = run(*case, failed=1)
+    _, pair = run(*case, options=["--memleak-jobs=2"], failed=1)
+    assert pair == alone

@@ -1,6 +1,7 @@
 """Excused words (docs/method.md), against what deleting them one by one gives."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,14 +9,21 @@ from examples import examples
 from protected_book_cases import case_of, generations_of
 from scored_books import book_of
 
-from pytest_memleak.records import Scoring
-from pytest_memleak.scoring.analysis import analyze, judged_measures, whole_measures
+from pytest_memleak.records import Excerpt, Scoring, Work
+from pytest_memleak.scoring.analysis import (
+    analyze,
+    by_round,
+    judged_measures,
+    whole_measures,
+)
 from pytest_memleak.scoring.excused_words import (
     ExcusedBook,
     RemainingWords,
     excused_words,
 )
+from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.multi_book_index import SharedIndex
+from pytest_memleak.scoring.null_books import excess_over_null
 from pytest_memleak.scoring.protected_passages import Protected
 from pytest_memleak.scoring.words import words
 
@@ -282,3 +290,62 @@ def test_texts_that_share_no_twelve_words_change_nothing(plain):
         )  # short passages of the text are excused
         compared += 1
     assert compared >= 30
+
+
+OWN = [f"own{n}" for n in range(200)]
+PSALM = [f"psalm{n}" for n in range(59)]
+
+
+@pytest.fixture
+def quoting():
+    """A book with a psalm after its first hundred words, and the psalm."""
+    book = book_of(" ".join([*OWN[:100], *PSALM, *OWN[100:]]))
+    return book, book_of(" ".join(PSALM), book_id="psalm")
+
+
+def test_chance_counts_no_excused_words(quoting):
+    book, psalm = quoting
+    scoring = Scoring()
+    remaining = excused_words([book], [psalm], scoring)["b"].exact
+    recited = [*OWN[90:100], *PSALM]
+    own = [(None, " ".join(recited))] * 3
+    nulls = {name: [(None, " ".join([*PSALM, *OWN[:10]]))] * 3 for name in "cd"}
+    null = excess_over_null(book, own, nulls, scoring, remaining=remaining)
+    assert null.bmc == pytest.approx(10 / 200)
+    assert (null.null_bmc, null.null_longest_span) == (pytest.approx(10 / 200), 10)
+
+
+def test_releases_are_compared_in_the_words_that_remain(quoting):
+    book, psalm = quoting
+    texts = (" ".join(PSALM), " ".join([*OWN[70:100], *PSALM]))
+    sampled = generations_of({"p_id1": texts})
+    rounds = by_round(analysis_of(book, [psalm], sampled, Scoring()))
+    assert rounds["bmc"] == rounds["longest_span"] == (0, 30)
+    assert rounds["longest_passage"] == rounds["nv_longest_passage"] == (0, 30)
+    assert rounds["spans_over"] == (0, 1)
+
+
+def test_greedy_measures_count_no_excused_words(quoting):
+    book, psalm = quoting
+    index = SharedIndex([book, psalm], k=5)
+    remaining = excused_words([book], [psalm], Scoring())
+    protected = Protected(index, "b", ("b",), ("psalm",), remaining=remaining)
+    text = " ".join([*OWN[70:100], *PSALM, *OWN[100:120]])
+    sampled = generations_of({"p_id1": [text]})
+    measured = measure(book, sampled, Scoring(), protected=protected)
+    assert (measured.bmc, measured.longest_span) == (50 / 200, 50)
+    assert (measured.longest_span.start, measured.longest_span.end) == (70, 179)
+
+
+def test_works_are_measured_in_the_words_that_remain(quoting):
+    book, psalm = quoting
+    excerpts = (*book.excerpts, Excerpt("p_id2", " ".join(PSALM[:30])))
+    works = (Work("a", "A", None, 0, 1), Work("b", "B", None, 1, 2))
+    collection = replace(book, excerpts=excerpts, works=works)
+    text = " ".join([*OWN[70:100], *PSALM, *OWN[100:120]])
+    sampled = generations_of({"p_id1": [text], "p_id2": [" ".join(PSALM[:30])]})
+    measured = analysis_of(collection, [psalm], sampled, Scoring()).works
+    own, common = measured.of_each
+    assert (own["bmc"], own["longest_span"], own["longest_passage"]) == (0.25, 50, 50)
+    assert measured.words == (200, 0)
+    assert {common[name] for name in ("bmc", "longest_span", "longest_block")} == {0}
