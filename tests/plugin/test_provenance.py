@@ -208,7 +208,10 @@ ATTEMPTS = {
     ),
     "options": (1, [("[model.options]", '[model.options]\nsystem = "Be brief."')]),
     "another model": (1, [('endpoint = "base"', 'endpoint = "another"'), SEED]),
-    "another book": (1, [('"held-out.json"', '"other.json"'), SEED]),
+    "another edition with the same instructions": (
+        2,
+        [('"held-out.json"', '"other.json"'), SEED],
+    ),
     "reused": (1, [('id = "held-out"', 'id = "renamed"')]),
 }
 
