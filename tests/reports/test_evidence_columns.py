@@ -52,7 +52,7 @@ def test_different_books_of_one_suite_are_averaged():
 
 def test_a_column_that_is_not_divisible_is_named():
     evidence = evidence_of(row(0.1), row(0.3, model="other"))
-    with pytest.raises(SettingsError, match="column 'b .*' would average") as error:
+    with pytest.raises(SettingsError, match=r"column 'b .*' would average") as error:
         evidence.grid("bmc", "author", "base_model")
     assert error.value.hint == "use --columns model"
     assert len(evidence.grid("bmc")[0]) == 3
