@@ -168,7 +168,8 @@ def _write(book: Book, parsed: argparse.Namespace) -> None:
     with file_errors(SettingsError, parsed.output, "can't be written"):
         # A lone surrogate becomes \udc80, as JSON writes it.
         write_whole(parsed.output, text, errors="backslashreplace")
-    total = sum(int(record["word_count"]) for record in records)
+    mode = parsed.word_mode
+    total = sum(len(words(excerpt.text, mode)) for excerpt in book.excerpts)
     counts = f"{amount(len(records), 'excerpt')}, {total:,} words"
     if book.works:
         counts = f"{amount(len(book.works), 'work')}, {counts}"

@@ -239,7 +239,7 @@ def group_by_file(items: list[pytest.Item]) -> None:
 def expect_pairs(session: pytest.Session) -> None:
     """Tell each suite which of its pairs the session runs.
 
-    Raises UsageError for a budget without prices.
+    Raises UsageError for a budget without prices, or without caps.
     """
     pairs = pairs_of(session.items)
     config = session.config
@@ -254,6 +254,17 @@ def expect_pairs(session: pytest.Session) -> None:
             f"--memleak-budget needs a price for {', '.join(unpriced)}; add price = "
             "{ input = ..., output = ... } (US$ per million tokens) to the [[model]]; "
             "0 if the model is free",
+        )
+    uncapped = dict.fromkeys(
+        pair.model.id
+        for pair in pairs.values()
+        if pair.sampling.max_tokens == "default"
+    )
+    if uncapped and has_budget and not hasattr(config, "workerinput"):
+        raise pytest.UsageError(
+            "--memleak-budget needs a cap on the generations of "
+            f"{', '.join(uncapped)}, "
+            'but max_tokens = "default" sends none; set max_tokens to a number',
         )
     by_suite: dict[Path, list[Pair]] = {}
     for (suite, _), pair in pairs.items():

@@ -440,3 +440,23 @@ def test_a_free_summarizer_runs_at_once(suite, gate):
     suite(("\n[limits]", f"\n{recorded}\n[limits]"))
     bare_ferry()
     gate(lines=["*suite.summarizer*'recorded'*can't write summaries*"], errors=2)
+
+
+def test_a_prompt_of_ones_own_asks_for_the_summaries(bare, server, gate):
+    own = 'prompt = "Retell in {words} words: {passage}"\nprice'
+    bare(ENDPOINT, LAX, summarizer=SUMMARIZER.replace("price", own, 1))
+    gate(*PAID)
+    rows = server.books.rows("completion")
+    assert len([row for row in rows if row["instruction"].startswith("Retell in")]) == 4
+
+
+def test_a_prompt_without_the_passage_is_rejected(bare, gate):
+    bare(summarizer=SUMMARIZER.replace("price", 'prompt = "Retell."\nprice', 1))
+    gate(lines=["*suite.summarizer.prompt: the prompt has no {passage}*"])
+
+
+def test_a_budget_without_a_cap_is_refused_before_any_call(online, server, gate):
+    online(ENDPOINT, ("samples = 6", 'samples = 6\nmax_tokens = "default"'))
+    usage = ["*--memleak-budget needs a cap on the generations of tuned*"]
+    gate(*PAID, "--memleak-budget=1", usage=usage)
+    assert server.plan.calls("chat") == 0
