@@ -141,7 +141,7 @@ def test_written_summaries_are_not_planned_or_paid_again(summarized, server, gat
     plan = gate("--memleak-dry-run", lines=["tuned/held-out *0 *0 *"])
     plan.stdout.no_fnmatch_line("summaries of*")
     replace_in(summarized, "samples = 2\nseed = 12", "samples = 3\nseed = 3")
-    gate(*PAID, passed=1)
+    gate(*PAID)
     assert len(asked_for_summaries(server)) == 4
     assert len(asked_for_excerpts(server)) == 4 * (2 + 3) + 4  # canaries
 
@@ -151,7 +151,7 @@ def test_another_temperature_of_the_summarizer_writes_other_summaries(
 ):
     table = "[suite.summarizer]\n"
     replace_in(summarized, table, f"{table}temperature = 0.5\n")
-    gate(*PAID)
+    gate(*PAID, passed=1)
     temperatures = [row["temperature"] for row in asked_for_summaries(server)]
     assert temperatures == [1.0] * 4 + [0.5] * 4
 
@@ -240,8 +240,7 @@ class Refuser:
         first = self.calls.count(instruction) == 1
         if first or any(text in instruction for text in self.never):
             return [replace(answer, text=self.text) for answer in answers]
-        few_words = " ".join(instruction.split()[10::7])  # of its excerpt alone
-        return [replace(answer, text=few_words) for answer in answers]
+        return answers
 
 
 @pytest.fixture
@@ -279,7 +278,7 @@ def test_a_summary_is_requested_again_after_a_text_that_is_none(
     refuser, server, gate, text, reason
 ):
     refuser.text, refuser.never = text, []
-    gate(*PAID)
+    gate(*PAID, passed=1)
     assert len(refuser.calls) == 8
     assert len({row["instruction"] for row in asked_for_excerpts(server)}) == 4
 

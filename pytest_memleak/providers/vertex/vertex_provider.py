@@ -117,6 +117,7 @@ class VertexProvider:
         if options.bucket is None and (options.batch or model.finetune_books):
             raise Inconclusive(
                 "options.bucket is missing",
+                location=setup.place,
                 hint="fine-tuning and batches use Cloud Storage; name a bucket of the "
                 'project, as in bucket = "gs://my-bucket/memleak"',
             )
