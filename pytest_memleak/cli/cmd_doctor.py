@@ -17,7 +17,12 @@ from pytest_memleak.cli.columns import command_line, next_step, print_table
 from pytest_memleak.cli.doctor_check import Check
 from pytest_memleak.cli.model_checks import first_of
 from pytest_memleak.cli.shared_options import add_command, default_ledger
-from pytest_memleak.cli.suite_checks import check_suite, check_syntax, invalid_suite
+from pytest_memleak.cli.suite_checks import (
+    check_suite,
+    check_syntax,
+    invalid_suite,
+    screens_of_unapproved,
+)
 from pytest_memleak.errors import LedgerError, MemleakError, install_command
 from pytest_memleak.providers.provider_registry import PROVIDERS, ProviderNeeds
 from pytest_memleak.records.number_format import amount
@@ -57,12 +62,13 @@ def add_doctor(commands: Commands) -> None:
 
 def _doctor(parsed: argparse.Namespace) -> int:
     powers: dict[Path, Power] = {}
+    screens: dict[Path, list[list[str]]] = {}
     if parsed.syntax_only:
         checks = [check_syntax(path) for path in parsed.suite]
     else:
         checks = _check_installation(parsed.ledger)
         for path in parsed.suite:
-            suite_checks, power = _examine_suite(path)
+            suite_checks, power, screens[path] = _examine_suite(path)
             checks += suite_checks
             if power is not None:
                 powers[path] = power
@@ -76,13 +82,20 @@ def _doctor(parsed: argparse.Namespace) -> int:
         fixes = {check.fix for check in checks}
         for path, power in powers.items():
             _print_power(path, power, fixes)
+        for path, of_suite in screens.items():
+            _print_screens(path, of_suite)
         _print_next(checks, parsed.suite)
     has_problems = any(check.fix for check in checks)
     return PROBLEMS if has_problems else 0
 
 
-def _examine_suite(path: Path) -> tuple[list[Check], Power | None]:
-    """Check what a suite needs; if it is valid, return what it can detect, too."""
+def _examine_suite(
+    path: Path,
+) -> tuple[list[Check], Power | None, list[list[str]]]:
+    """Check what a suite needs.
+
+    If it is valid, return what it can detect, too, and screens of unapproved books.
+    """
     from pytest_memleak.pipeline.run import open_suite
     from pytest_memleak.pipeline.samples_and_costs import suite_power
 
@@ -90,8 +103,9 @@ def _examine_suite(path: Path) -> tuple[list[Check], Power | None]:
         try:
             suite_run = stack.enter_context(open_suite(path, offline=True))
         except MemleakError as error:
-            return [invalid_suite(path, error)], None
-        return check_suite(path, suite_run), suite_power(suite_run)
+            return [invalid_suite(path, error)], None, []
+        checks = check_suite(path, suite_run)
+        return checks, suite_power(suite_run), screens_of_unapproved(suite_run)
 
 
 # --- the installation
@@ -191,6 +205,16 @@ def _print_power(
     width, color = shutil.get_terminal_size().columns, sys.stdout.isatty()
     print(f"\n{inert(str(path))}, by the number of samples:")
     print(power_table(power, width=width, color=color))
+
+
+def _print_screens(path: Path, screens: Sequence[Sequence[str]]) -> None:
+    """Print what is read of books that nobody approved."""
+    for lines in screens:
+        print(
+            f"\n{inert(str(path))}: is this your book? To approve it, add its last line"
+        )
+        for line in lines:
+            print(line)
 
 
 def _print_next(checks: Sequence[Check], suites: Sequence[Path]) -> None:

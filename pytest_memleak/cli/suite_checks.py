@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.doctor_check import Check
 from pytest_memleak.cli.model_checks import check_model
 from pytest_memleak.errors import MemleakError, SuiteError
 from pytest_memleak.records.number_format import amount
+from pytest_memleak.records.pair_result import APPROVED, NOT_APPROVED
+from pytest_memleak.results.build_result import CHANGED, is_approved
 from pytest_memleak.verdict.evidence_requirements import PROMPT_FIXES
+
+# memleak prepare shows the others.
+_MOST_SCREENS = 3
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,6 +84,28 @@ def _check_plan(suite: Suite, suite_run: SuiteRun) -> Iterator[Check]:
             )
 
 
+def screens_of_unapproved(suite_run: SuiteRun) -> list[list[str]]:
+    """Return what is read of each test book that nobody approved, on a screen each."""
+    from pytest_memleak.books.book_outline import outline_of
+    from pytest_memleak.reports.book_screen import screen_lines
+
+    suite = suite_run.suite
+    mode = suite.pairs[0].scoring.word_mode
+    tested = {pair.book.id: pair.book for pair in suite.pairs}
+    screens: list[list[str]] = []
+    for source in tested.values():
+        if len(screens) == _MOST_SCREENS:
+            break
+        with contextlib.suppress(MemleakError):  # which a check states
+            book = suite_run.books.cut(source)
+            if is_approved(source, book):
+                continue
+            read = book if source.collection else suite_run.books.read(source)
+            lines = screen_lines(outline_of(read, book, mode=mode))
+            screens.append([*lines, f'approved = "{book.words_digest}"'])
+    return screens
+
+
 def _check_book(
     source: BookSource,
     suite: Suite,
@@ -92,6 +120,10 @@ def _check_book(
     except MemleakError as error:
         return Check(subject, "unusable", str(error))
     state = f"{amount(len(book.excerpts), 'excerpt')}, {words:,} words"
+    approved = is_approved(source, book)
+    if source.approved and not approved:
+        return Check(subject, f"{state}, changed since it was approved", CHANGED)
+    state += f", {APPROVED if approved else NOT_APPROVED}"
     unprompted = sum(not excerpt.instruction for excerpt in book.excerpts)
     own_pairs = [pair for pair in suite.pairs if pair.book.id == source.id]
     needs_instructions = any(pair.probe.kind == "instruction" for pair in own_pairs)

@@ -234,12 +234,7 @@ class PreparedBooks:
     def _read(self, source: BookSource) -> Book:
         if source.collection is not None:
             return self._read_works(source, source.collection)
-        read = self._extensions.read_book(
-            source.source,
-            include=source.include,
-            exclude=source.exclude,
-            encoding=source.encoding,
-        )
+        read = self.read(source)
         if isinstance(read, Manuscript):
             return make_book(
                 source.id,
@@ -256,6 +251,15 @@ class PreparedBooks:
             id=source.id,
             title=source.title or read.title,
             author=source.author or read.author,
+        )
+
+    def read(self, source: BookSource) -> Manuscript | Book:
+        """Read the file of a book that isn't a collection. Raises as `cut` does."""
+        return self._extensions.read_book(
+            source.source,
+            include=source.include,
+            exclude=source.exclude,
+            encoding=source.encoding,
         )
 
     def _read_works(self, source: BookSource, collection: CollectionSource) -> Book:

@@ -23,7 +23,7 @@ def init(program, tmp_path, lamplighter):
             [*arguments, "--ci", "none"],
             folder=tmp_path,
             program=program,
-            columns=160,
+            columns=400,
             typed="".join(f"{answer}\n" for answer in answers),
         )
         assert seen.code == 0, seen.lines

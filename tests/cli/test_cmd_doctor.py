@@ -81,7 +81,8 @@ def test_doctor_names_an_uncreatable_ledger_and_escapes_file_names(
 def test_doctor_names_fixes_of_suites(memleak, last_line, suite, file):
     done = memleak("doctor", suite(), OPENAI_API_KEY=" ")
     assert done.returncode == 1
-    assert "31 excerpts, 12,345 words, 31 without an instruction" in done.stdout
+    state = "31 excerpts, 12,345 words, not approved, 31 without an instruction"
+    assert state in done.stdout
     ways = ('summaries = "FILE"', "[suite.summarizer]", 'probe = "continuation"')
     assert all(way in done.stdout for way in ways)
     assert "OPENAI_API_KEY: export OPENAI_API_KEY=..." in done.stdout
@@ -95,6 +96,27 @@ def test_doctor_names_fixes_of_suites(memleak, last_line, suite, file):
     )
     assert "Next: " not in done.stdout  # by the same wrong name
     assert sum(line.startswith("fix") for line in done.stdout.splitlines()) == 2
+
+
+def test_doctor_shows_books_that_nobody_approved(memleak, suite, file):
+    shown = memleak("doctor", suite()).stdout
+    assert "12,345 words in 7 chapters; left out: 108 words (1%)" in shown
+    [approved] = re.findall(r'^approved = "[0-9a-f]{64}"$', shown, re.MULTILINE)
+    text = Path("it.memleak.toml").read_text()
+    file("it.memleak.toml", text.replace('id = "it"', f'id = "it"\n{approved}'))
+    shown = memleak("doctor", "it.memleak.toml").stdout
+    assert "12,345 words, approved by the suite's author" in shown
+    assert "7 chapters" not in shown
+
+
+def test_doctor_asks_for_a_new_approval_of_changed_words(memleak, suite, file):
+    key = f'approved = "{"0" * 64}"'
+    text = Path(suite()).read_text()
+    file("it.memleak.toml", text.replace('id = "it"', f'id = "it"\n{key}'))
+    done = memleak("doctor", "it.memleak.toml")
+    assert done.returncode == 1
+    assert "12,345 words, changed since it was approved" in done.stdout
+    assert "set approved to the digest printed there" in done.stdout
 
 
 @pytest.fixture
