@@ -141,14 +141,23 @@ def changed_choice(
                     include=_with(choice.include, [pattern]),
                     exclude=_without(choice.exclude, [pattern]),
                 )
-        raise SettingsError(f"no cut {match[1]!r} is on the screen")
+        raise SettingsError(
+            f"no cut {match[1]!r} is on the screen",
+            hint="name a cut by the letter before it, as in +a",
+        )
     if match := _LEAVE_OUT.fullmatch(answer):
         number = int(match[1])
         if not 0 < number <= len(outline.chapters):
-            raise SettingsError(f"no chapter {number:,}")
+            raise SettingsError(
+                f"no chapter {number:,}",
+                hint=f"the last one is {len(outline.chapters):,}",
+            )
         patterns = [*map(glob.escape, outline.chapters[number - 1].documents)]
         if not patterns:
-            raise SettingsError(f"chapter {number:,} isn't a document of its own")
+            raise SettingsError(
+                f"chapter {number:,} isn't a document of its own",
+                hint="use a file without it",
+            )
         return replace(
             choice,
             include=_without(choice.include, patterns),
