@@ -208,7 +208,7 @@ def _print_power(
 
 
 def _print_screens(path: Path, screens: Sequence[Sequence[str]]) -> None:
-    """Print what is read of books that nobody approved."""
+    """Print what is read of books that no one approved."""
     for lines in screens:
         print(
             f"\n{inert(str(path))}: is this your book? To approve it, add its last line"

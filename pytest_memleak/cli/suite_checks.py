@@ -85,7 +85,7 @@ def _check_plan(suite: Suite, suite_run: SuiteRun) -> Iterator[Check]:
 
 
 def screens_of_unapproved(suite_run: SuiteRun) -> list[list[str]]:
-    """Return what is read of each test book that nobody approved, on a screen each."""
+    """Return what is read of each test book that no one approved, on a screen each."""
     from pytest_memleak.books.book_outline import outline_of
     from pytest_memleak.reports.book_screen import screen_lines
 
