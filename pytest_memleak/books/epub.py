@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from pytest_memleak.books.archive import Archive, Budget, open_archive
-from pytest_memleak.books.chapters import navigation_entries, ncx_entries
 from pytest_memleak.books.compose_manuscript import compose_manuscript
+from pytest_memleak.books.epub_contents import navigation_entries, ncx_entries
 from pytest_memleak.books.epub_package import (
     NAVIGATION,
     TidyPackage,

@@ -79,9 +79,9 @@ def _doctor(parsed: argparse.Namespace) -> int:
         print(json.dumps(_as_json(checks, powers), indent=2))
     else:
         _print_checks(checks)
-        fixes = {check.fix for check in checks}
+        printed_fixes = {check.fix for check in checks}
         for path, power in powers.items():
-            _print_power(path, power, fixes)
+            _print_power(path, power, printed_fixes)
         for path, of_suite in screens.items():
             _print_screens(path, of_suite)
         _print_next(checks, parsed.suite)
@@ -195,12 +195,12 @@ def _print_checks(checks: Sequence[Check]) -> None:
 def _print_power(
     path: Path,
     power: Power,
-    fixes: set[str],
+    printed: set[str],
 ) -> None:
-    """Print what a suite's samples can detect; fixes: what the checks say already."""
+    """Print what a suite's samples can detect, less the fixes `printed` already."""
     from pytest_memleak.reports.plan_tables import power_table
 
-    unsaid = tuple(limit for limit in power.limits if limit not in fixes)
+    unsaid = tuple(limit for limit in power.limits if limit not in printed)
     power = dataclasses.replace(power, limits=unsaid)
     width, color = shutil.get_terminal_size().columns, sys.stdout.isatty()
     print(f"\n{inert(str(path))}, by the number of samples:")

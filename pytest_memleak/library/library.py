@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_memleak.scoring.find_passages import TextPassages
-    from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.multi_book_index import TextMatches
     from pytest_memleak.scoring.word_hashes import BookKeys
+    from pytest_memleak.scoring.word_ranges import Positions
 
 
 class Passage(NamedTuple):

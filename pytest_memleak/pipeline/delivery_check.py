@@ -10,7 +10,7 @@ from pytest_memleak.pipeline.samples import LedgerSamples, RecordedSamples
 from pytest_memleak.records import Issue
 from pytest_memleak.records.delivery import Delivery, IndependentAnswers
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.scoring.lost_completions import (
+from pytest_memleak.scoring.loss_tests import (
     LEVEL,
     due_controls,
     p_control,
@@ -19,7 +19,7 @@ from pytest_memleak.scoring.lost_completions import (
 from pytest_memleak.verdict.delivery_outcome import DeliveryCheck
 
 if TYPE_CHECKING:
-    from pytest_memleak.ledger.delivered import Delivered
+    from pytest_memleak.ledger.delivered_and_lost import Delivered
     from pytest_memleak.pipeline.counted_generations import CountedGenerations
 
 _RULE = "delivered"
@@ -54,7 +54,7 @@ def _check_rounds(own: CountedGenerations) -> DeliveryCheck:
 
 
 def _check_calls(own: LedgerSamples) -> DeliveryCheck:
-    from pytest_memleak.ledger.delivered import delivered
+    from pytest_memleak.ledger.delivered_and_lost import delivered
 
     source = own.source
     counted = delivered(
@@ -80,13 +80,13 @@ def _check_calls(own: LedgerSamples) -> DeliveryCheck:
         p_control=p,
     )
     fix = "check what the server drops or fails, or test an endpoint without filters"
-    issues = (*_uneven(delivery, fix), *_control_issues(delivery, due))
+    issues = (*_uneven(delivery, fix), *_control_call_issues(delivery, due))
     return DeliveryCheck(delivery, counted.lost, issues=issues)
 
 
 def _control(own: LedgerSamples, due: int) -> Delivered | None:
     """Count what the control calls delivered; None where none are due."""
-    from pytest_memleak.ledger.delivered import delivered
+    from pytest_memleak.ledger.delivered_and_lost import delivered
 
     if not due or abilities_of(own.source.endpoint).samples_each:
         return None
@@ -105,7 +105,7 @@ def _uneven(delivery: Delivery, fix: str) -> tuple[Issue, ...]:
     return (Issue(_RULE, cause, fix),)
 
 
-def _control_issues(delivery: Delivery, due: int) -> tuple[Issue, ...]:
+def _control_call_issues(delivery: Delivery, due: int) -> tuple[Issue, ...]:
     """Return an issue where control calls lose less, or aren't there."""
     if delivery.p_control is None:
         return ()
@@ -140,7 +140,7 @@ def _independent_answers(own: CountedGenerations) -> IndependentAnswers:
     Where one call returned several, they may be alike: it counts as one. Local weights
     sample each by itself.
     """
-    from pytest_memleak.ledger.delivered import answered_calls
+    from pytest_memleak.ledger.delivered_and_lost import answered_calls
 
     answers = own.kept_by_excerpt
     sampled = own.sampled

@@ -130,7 +130,7 @@ def _judge(
         *protected.issues(pair),
         *catalog.issues,
         *detection_issues(detection),
-        *_control_issues(pair, analysis),
+        *_recited_control_issues(pair, analysis),
     )
     completeness = own.completeness(
         beside=measured.beside,
@@ -174,7 +174,7 @@ def _judge(
     return _with_ledger_facts(evaluation, own.sampled)
 
 
-def _control_issues(pair: Pair, analysis: Analysis | None) -> Iterator[Issue]:
+def _recited_control_issues(pair: Pair, analysis: Analysis | None) -> Iterator[Issue]:
     """Yield an issue if the pair's book is a negative control that comes back."""
     if pair.control and analysis is not None and analysis.passages is not None:
         values = own_passages(analysis.passages)

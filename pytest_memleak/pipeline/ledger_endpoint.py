@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.interfaces.abilities import abilities_of, id_of
 from pytest_memleak.pipeline.canaries import Canaries
-from pytest_memleak.pipeline.control_calls import ControlCalls
+from pytest_memleak.pipeline.control_prompts import ControlCalls
 from pytest_memleak.verdict.model_identity import served_model_issues
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def through_ledger(
     deploys = abilities_of(terms.sampler).deployments is not None
     return LedgerEndpoint(
         endpoint,
-        kept_as or resources.name_of_unkept(endpoint),
+        kept_as or resources.number_unidentified(endpoint),
         resources.ledger if kept_as else resources.unkept,
         terms,
         resources,

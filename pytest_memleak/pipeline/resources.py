@@ -169,7 +169,7 @@ class Resources:
         """A ledger in memory, for endpoints that nothing identifies across runs."""
         return self._opened("sqlite://")
 
-    def name_of_unkept(self, endpoint: object) -> str:
+    def number_unidentified(self, endpoint: object) -> str:
         """Return a name, in this run, for an endpoint without an id."""
         if not any(endpoint is other for other in self._unidentified):
             self._unidentified.append(endpoint)

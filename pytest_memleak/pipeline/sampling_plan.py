@@ -38,7 +38,7 @@ from pytest_memleak.pipeline.required_samples import (
 )
 from pytest_memleak.records import Book, BookSource, Issue, Model
 from pytest_memleak.sampling.cost_plan import in_all
-from pytest_memleak.scoring.lost_completions import due_controls, most_controls
+from pytest_memleak.scoring.loss_tests import due_controls, most_controls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -195,7 +195,7 @@ class LedgerPart(_SampledPart):
 
     def _due_controls(self) -> int:
         """Return the control completions that the losses so far call for."""
-        from pytest_memleak.ledger.delivered import delivered
+        from pytest_memleak.ledger.delivered_and_lost import delivered
 
         source = self.source
         counted = delivered(

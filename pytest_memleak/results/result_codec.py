@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 _Record = TypeVar("_Record")
 
 
-def encode(record: object, *, omit: Any = None) -> dict[str, Any]:
+def encode(record: object, *, exclude: Any = None) -> dict[str, Any]:
     """Return a record's plain lists and dicts.
 
     Raises ValueError for values of other types.
 
-    omit: keys to leave out, as pydantic's `exclude`
+    exclude: keys to leave out, as for pydantic
     """
     adapter = _adapter(type(record))
     plain: dict[str, Any] = adapter.dump_python(
         record,
         mode="json",
-        exclude=omit,
+        exclude=exclude,
         warnings="error",
     )
     return plain
@@ -45,7 +45,7 @@ def encode(record: object, *, omit: Any = None) -> dict[str, Any]:
 
 def encode_pair(result: PairResult) -> dict[str, Any]:
     """Return a pair's part of the evidence bundle, in plain values."""
-    return encode(localize(result), omit=RUN_ONLY)
+    return encode(localize(result), exclude=RUN_ONLY)
 
 
 def localize(result: PairResult) -> PairResult:

@@ -109,7 +109,7 @@ def run_evidence(run: RunReport) -> dict[str, Any]:
         suites=suite_controls(pairs, by="path"),
         limitations=LIMITATIONS,
     )
-    plain = encode(bundle, omit={"pairs": {"__all__": RUN_ONLY}})
+    plain = encode(bundle, exclude={"pairs": {"__all__": RUN_ONLY}})
     return seal_bundle(plain)
 
 

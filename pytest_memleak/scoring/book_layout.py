@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pytest_memleak.records import Book, Scoring, WordMode
-    from pytest_memleak.scoring.intervals import Positions
+    from pytest_memleak.scoring.word_ranges import Positions
 
 _LEAST_KEPT = 0.90
 _ASCII = bytes(range(128))

@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pytest_memleak.scoring.intervals import count_up
 from pytest_memleak.scoring.ngram_prefilter import (
     BORDER,
     NgramPrefilter,
     Runs,
     gram_hashes,
 )
+from pytest_memleak.scoring.word_ranges import count_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.word_hashes import Keyed, Keys
+    from pytest_memleak.scoring.word_ranges import Positions
 
 NEAR_MATCH = 5
 """The least words of a match of folded words (docs/method.md)."""

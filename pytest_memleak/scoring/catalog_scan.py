@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pytest_memleak.records import Book, WordMode
-    from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.ngram_prefilter import NgramPrefilter, Runs
     from pytest_memleak.scoring.word_hashes import Keyed, Keys
+    from pytest_memleak.scoring.word_ranges import Positions
 
     Books = Iterable[tuple[str, BookKeys]]
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from pytest_memleak.records.measurement import Block
-from pytest_memleak.scoring.intervals import coverage
 from pytest_memleak.scoring.multi_book_index import SharedIndex
+from pytest_memleak.scoring.word_ranges import coverage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Measurement, Scoring
     from pytest_memleak.scoring.book_layout import Layout
     from pytest_memleak.scoring.book_words import BookMatches
-    from pytest_memleak.scoring.intervals import Positions
+    from pytest_memleak.scoring.word_ranges import Positions
 
 Run = TypeVar("Run", bound=Block)
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.scoring.book_words import BookMatches
     from pytest_memleak.scoring.excused_words import RemainingWords
-    from pytest_memleak.scoring.intervals import Positions
+    from pytest_memleak.scoring.word_ranges import Positions
 
 NEAR_PASSAGE = 20
 """The least matched words of a near-verbatim passage."""

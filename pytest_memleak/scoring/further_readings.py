@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.word_hashes import Keyed, Keys
+    from pytest_memleak.scoring.word_ranges import Positions
 
 # English, German, French, Spanish, Italian, Portuguese, Dutch.
 # None reads backwards as another usual word does.

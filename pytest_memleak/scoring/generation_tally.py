@@ -21,12 +21,6 @@ import numpy as np
 from pytest_memleak.errors import BookError, RecordsError, SettingsError, UnknownExcerpt
 from pytest_memleak.records import Generation, Origin, Span
 from pytest_memleak.scoring.excused_words import layout_of_remaining
-from pytest_memleak.scoring.intervals import (
-    Distinct,
-    Packing,
-    distinct,
-    without_overlaps,
-)
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.passage_tally import PassageTally, Prompted
 from pytest_memleak.scoring.prompt_trimming import (
@@ -37,6 +31,12 @@ from pytest_memleak.scoring.prompt_trimming import (
 from pytest_memleak.scoring.protected_passages import PassageCounts, Protected
 from pytest_memleak.scoring.rounds import Rounds
 from pytest_memleak.scoring.text_batches import in_batches
+from pytest_memleak.scoring.word_ranges import (
+    Distinct,
+    Packing,
+    distinct,
+    without_overlaps,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Scoring
     from pytest_memleak.scoring.array_types import Counts
     from pytest_memleak.scoring.book_words import BookMatches
-    from pytest_memleak.scoring.intervals import Numbers, Positions
     from pytest_memleak.scoring.prompt_trimming import Ranges
     from pytest_memleak.scoring.protected_passages import ProtectedPassages
     from pytest_memleak.scoring.text_batches import Batch
+    from pytest_memleak.scoring.word_ranges import Numbers, Positions
 
     Count = Callable[..., "Tally"]
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from pytest_memleak.scoring.array_types import Flags
-    from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.rounds import Rounds
+    from pytest_memleak.scoring.word_ranges import Positions
 
     # Whether each round is in each set; shape (sets, n).
     Sets = Flags

@@ -9,7 +9,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from pytest_memleak.scoring.book_words import PlacedWords
-    from pytest_memleak.scoring.intervals import Positions
+    from pytest_memleak.scoring.word_ranges import Positions
 
 
 class _Shifts(NamedTuple):

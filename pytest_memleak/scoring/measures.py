@@ -22,7 +22,7 @@ import numpy as np
 from pytest_memleak.records import Block, Coverage, Measurement, Span
 from pytest_memleak.scoring.excused_words import placed_in_book
 from pytest_memleak.scoring.generation_tally import OwnRun, tally_generations
-from pytest_memleak.scoring.intervals import cut, longest_over_each, without_overlaps
+from pytest_memleak.scoring.word_ranges import cut, longest_over_each, without_overlaps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Generation, Scoring
     from pytest_memleak.scoring.array_types import Flags, PerWord
     from pytest_memleak.scoring.generation_tally import Tally
-    from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.protected_passages import Protected
     from pytest_memleak.scoring.rounds import Rounds
+    from pytest_memleak.scoring.word_ranges import Positions
 
 
 def measure(

@@ -17,12 +17,12 @@ from pytest_memleak.records import Book
 from pytest_memleak.scoring.book_layout import Layout, layout_of, validate_measurable
 from pytest_memleak.scoring.book_words import BookMatches, BookWords, PlacedWords
 from pytest_memleak.scoring.further_readings import further_readings
-from pytest_memleak.scoring.intervals import count_up
 from pytest_memleak.scoring.keyed_texts import changed_by_folding, keyed, keyed_folded
 from pytest_memleak.scoring.measured_places import MeasuredPlaces
 from pytest_memleak.scoring.ngram_prefilter import BORDER, gram_hashes
 from pytest_memleak.scoring.text_batches import batches_of
 from pytest_memleak.scoring.word_hashes import NO_WORD, Keyed, unscrambled
+from pytest_memleak.scoring.word_ranges import count_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.records import WordMode
-    from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.ngram_prefilter import NgramPrefilter, Runs
     from pytest_memleak.scoring.word_hashes import BookKeys, Keys
+    from pytest_memleak.scoring.word_ranges import Positions
 
 _BOOK_BITS = 32
 

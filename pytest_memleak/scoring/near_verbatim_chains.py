@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pytest_memleak.scoring.intervals import count_up
+from pytest_memleak.scoring.word_ranges import count_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.scoring.excused_words import RemainingWords
-    from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.prompt_trimming import Ranges
+    from pytest_memleak.scoring.word_ranges import Positions
 
 LONGEST_GAP = 10
 """The longest gap between two matches of a chain, in words."""

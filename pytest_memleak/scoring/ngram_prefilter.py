@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pytest_memleak.scoring.intervals import count_up, differs_from_previous
 from pytest_memleak.scoring.word_hashes import NO_WORD
+from pytest_memleak.scoring.word_ranges import count_up, differs_from_previous
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.word_hashes import Keys
+    from pytest_memleak.scoring.word_ranges import Positions
 
 BORDER = 1
 """The key that no run in a book crosses: before, between and after its parts."""

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.scoring.excused_words import layout_of_remaining
-from pytest_memleak.scoring.intervals import Distinct, Packing, cut
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.prompt_trimming import PromptWords, outside_prompt
 from pytest_memleak.scoring.rounds import RoundCounts, Rounds
 from pytest_memleak.scoring.text_batches import batches_of
+from pytest_memleak.scoring.word_ranges import Distinct, Packing, cut
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, Scoring
     from pytest_memleak.scoring.excused_words import RemainingWords
-    from pytest_memleak.scoring.intervals import Positions
+    from pytest_memleak.scoring.word_ranges import Positions
 
     # Instruction or None, and generation.
     Answer = tuple[str | None, str]

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_memleak.scoring.array_types import Flags
-    from pytest_memleak.scoring.intervals import Interval, Positions
     from pytest_memleak.scoring.rounds import Rounds
+    from pytest_memleak.scoring.word_ranges import Interval, Positions
 
 
 def passage_rates(

@@ -17,7 +17,6 @@ from pytest_memleak.scoring.find_passages import (
     nearly_contained_in,
     verbatim_passages,
 )
-from pytest_memleak.scoring.intervals import without_overlaps
 from pytest_memleak.scoring.prompt_trimming import PromptWords
 from pytest_memleak.scoring.protected_passages import (
     EXCUSED,
@@ -31,6 +30,7 @@ from pytest_memleak.scoring.protected_passages import (
     RankedPassage,
     note_longest,
 )
+from pytest_memleak.scoring.word_ranges import without_overlaps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.book_layout import Layout
     from pytest_memleak.scoring.book_words import BookMatches
     from pytest_memleak.scoring.excused_words import RemainingWords
-    from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.multi_book_index import (
         IndexedBook,
         NearMatches,
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     )
     from pytest_memleak.scoring.prompt_trimming import Ranges
     from pytest_memleak.scoring.protected_passages import LongestPassages, Protected
+    from pytest_memleak.scoring.word_ranges import Positions
 
 
 class Prompted(NamedTuple):

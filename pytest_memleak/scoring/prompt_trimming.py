@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pytest_memleak.scoring.intervals import count_up, merge_intervals
 from pytest_memleak.scoring.ngram_prefilter import gram_hashes, whole_grams
+from pytest_memleak.scoring.word_ranges import count_up, merge_intervals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.word_hashes import Keyed, Keys
+    from pytest_memleak.scoring.word_ranges import Positions
 
 _FILTER_BITS = 18
 _FILTERED = np.uint64(64 - _FILTER_BITS)

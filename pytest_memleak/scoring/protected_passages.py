@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.records import Book, Scoring
-    from pytest_memleak.scoring.intervals import Positions
+    from pytest_memleak.scoring.word_ranges import Positions
 
 LONGEST_MEASURES = (LONGEST_PASSAGE.name, NV_LONGEST_PASSAGE.name)
 

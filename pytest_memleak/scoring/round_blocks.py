@@ -15,8 +15,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from pytest_memleak.scoring.array_types import Floats
-    from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.rounds import RoundCounts
+    from pytest_memleak.scoring.word_ranges import Positions
 
 _BOOTSTRAPS = 200
 _BOOTSTRAPS_TOGETHER = 25  # bounds memory

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.scoring.intervals import coverage, cut, outermost
+from pytest_memleak.scoring.word_ranges import coverage, cut, outermost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.scoring.array_types import Counts, Flags, Floats, PerWord
-    from pytest_memleak.scoring.intervals import Interval, Positions
+    from pytest_memleak.scoring.word_ranges import Interval, Positions
 
 
 @dataclass(

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.errors import UnknownExcerpt
-from pytest_memleak.scoring.intervals import Distinct, Packing, outermost
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.text_batches import batches_of
+from pytest_memleak.scoring.word_ranges import Distinct, Packing, outermost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pytest_memleak.records import Book, Generation, Scoring
     from pytest_memleak.scoring.book_layout import Layout
-    from pytest_memleak.scoring.intervals import Positions
+    from pytest_memleak.scoring.word_ranges import Positions
 
 
 class ExcerptSpan(NamedTuple):

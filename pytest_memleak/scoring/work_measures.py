@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, Measure, Measurement, Scoring, Work
     from pytest_memleak.scoring.generation_tally import Tally
-    from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.protected_passages import ProtectedPassages
+    from pytest_memleak.scoring.word_ranges import Positions
 
 _OF_EACH_WORK = {name: row for name, row in MEASURES.items() if row.of_works}
 

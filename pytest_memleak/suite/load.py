@@ -262,7 +262,7 @@ def _limits_of_pair(
         _tighten(limits, table, key, source.path)
         origins |= {measure: f"{key}.{measure}" for measure in _limits(table)}
         origins |= {measure: f"{key}.measures.{measure}" for measure in table.measures}
-    _limit_works(limits, origins, book, source)
+    _set_limit_of_leaking_works(limits, origins, book, source)
     return limits, origins
 
 
@@ -277,7 +277,7 @@ def _preset(name: str | None, probe: ProbeKind) -> dict[str, float]:
     return limits
 
 
-def _limit_works(
+def _set_limit_of_leaking_works(
     limits: dict[str, float],
     origins: dict[str, str],
     book: BookSource,

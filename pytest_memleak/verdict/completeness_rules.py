@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_memleak.scoring.array_types import Counts, Flags
-    from pytest_memleak.scoring.intervals import Positions
+    from pytest_memleak.scoring.word_ranges import Positions
     from pytest_memleak.verdict.generation_features import GenerationFeatures
     from pytest_memleak.verdict.generation_kinds import CensusResult, KindNumbers
     from pytest_memleak.verdict.prompt_overlap import PromptOverlap

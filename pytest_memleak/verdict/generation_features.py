@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.records import FinishReason
-from pytest_memleak.scoring.intervals import count_up
 from pytest_memleak.scoring.keyed_texts import keyed
 from pytest_memleak.scoring.text_batches import batches_of
+from pytest_memleak.scoring.word_ranges import count_up
 from pytest_memleak.scoring.words import in_latin_1, words
 from pytest_memleak.verdict.prose import FORWARD, REVERSED, Prose
 from pytest_memleak.verdict.refusals import MOST_WORDS, declines
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, Generation, WordMode
     from pytest_memleak.scoring.array_types import Counts, Flags
-    from pytest_memleak.scoring.intervals import Positions
     from pytest_memleak.scoring.word_hashes import Keyed
+    from pytest_memleak.scoring.word_ranges import Positions
     from pytest_memleak.verdict.shingles import Keys
 
 RUN = 8

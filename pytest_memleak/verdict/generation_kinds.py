@@ -23,8 +23,8 @@ from pytest_memleak.records import FinishReason, Kind
 from pytest_memleak.records.generation import finish_reason
 from pytest_memleak.redaction.text import count_words, server_word
 from pytest_memleak.scoring.freed_memory import return_freed_memory
-from pytest_memleak.scoring.intervals import distinct
 from pytest_memleak.scoring.keyed_texts import keyed
+from pytest_memleak.scoring.word_ranges import distinct
 from pytest_memleak.verdict.evidence_requirements import exact
 from pytest_memleak.verdict.generation_features import (
     ENDED,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.scoring.intervals import distinct
 from pytest_memleak.scoring.ngram_prefilter import gram_hashes
 from pytest_memleak.scoring.word_hashes import keys_of
+from pytest_memleak.scoring.word_ranges import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_memleak.scoring.array_types import Flags
-    from pytest_memleak.scoring.intervals import Positions
+    from pytest_memleak.scoring.word_ranges import Positions
 
     Keys = NDArray[np.uint64]
 

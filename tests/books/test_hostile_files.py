@@ -13,7 +13,7 @@ import pytest
 
 from pytest_memleak.books import boilerplate as matter
 from pytest_memleak.books.book_file_types import read_manuscript
-from pytest_memleak.books.chapters import navigation_entries, ncx_entries
+from pytest_memleak.books.epub_contents import navigation_entries, ncx_entries
 from pytest_memleak.books.excerpts import cut
 from pytest_memleak.books.html_attributes import class_styles
 from pytest_memleak.books.html_blocks import read_markup

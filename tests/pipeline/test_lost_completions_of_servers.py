@@ -21,7 +21,7 @@ from pytest_memleak.pipeline.dry_run import plan_run
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.generation_text import notice_lines
 from pytest_memleak.results.build_result import build_plain_result
-from pytest_memleak.scoring.lost_completions import due_controls
+from pytest_memleak.scoring.loss_tests import due_controls
 
 
 def issues(result):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pytest_memleak.scoring.confidence_bounds import detection_limit, hidden_limit
-from pytest_memleak.scoring.lost_completions import (
+from pytest_memleak.scoring.loss_tests import (
     LEVEL,
     due_controls,
     p_control,

@@ -8,14 +8,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scored_books import INTERVALS, ROUNDS, WORDS, counts_of, covered, rounds_of
 
-from pytest_memleak.scoring.intervals import (
+from pytest_memleak.scoring.rounds import Rounds
+from pytest_memleak.scoring.word_ranges import (
     Distinct,
     Packing,
     cut,
     merge_intervals,
     outermost,
 )
-from pytest_memleak.scoring.rounds import Rounds
 
 
 @given(ROUNDS)

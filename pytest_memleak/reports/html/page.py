@@ -15,7 +15,7 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -32,8 +32,9 @@ from pytest_memleak.reports.detection_and_chance import (
 from pytest_memleak.reports.html.changed_words import compare_sides
 from pytest_memleak.reports.html.cover import book_titles, cover
 from pytest_memleak.reports.html.coverage_strips import WIDTH, heat_labels, safe_text
+from pytest_memleak.reports.html.matrix import matrices
 from pytest_memleak.reports.html.views import pair_views
-from pytest_memleak.reports.measure_text import format_percent, rate_text, unit_text
+from pytest_memleak.reports.measure_text import rate_text, unit_text
 from pytest_memleak.reports.output_table import HTML
 from pytest_memleak.reports.pair_matrix import MANY, fills_matrix
 from pytest_memleak.reports.pair_outcome import LOOKS, WORST_FIRST
@@ -49,7 +50,7 @@ from pytest_memleak.scoring.measure_table import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from pytest_memleak.records import Measure
     from pytest_memleak.records.pair_result import PairResult, RunReport
@@ -95,7 +96,7 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
     # The policy's digest covers the bytes between the tags.
     digest = hashlib.sha256(style.encode()).digest()
     template = _environment().get_template("report.html.j2")
-    matrix = _matrix(pairs) if fills_matrix(run.results) else ()
+    matrix = matrices(pairs) if fills_matrix(run.results) else ()
     page = template.stream(
         style=Markup(style),  # noqa: S704 - our own file
         style_digest=base64.b64encode(digest).decode(),
@@ -148,44 +149,6 @@ def _heads(results: Sequence[PairResult]) -> dict[str, str]:
         unit = unit_text(row, results)
         heads[row.name] = f"{row.title}, {unit}".strip(", ")
     return heads
-
-
-def _matrix(pairs: Sequence[PairView]) -> tuple[MatrixView, ...]:
-    """Arrange the pairs of each suite by books and models."""
-    results = [pair.result for pair in pairs]
-    row = overview_measures(results)[0]
-    by_suite: defaultdict[str, list[PairView]] = defaultdict(list)
-    for pair in sorted(pairs, key=_number):
-        suite = pair.result.suite.name
-        by_suite[suite].append(pair)
-    matrix = []
-    for suite, own in by_suite.items():
-        matrix.append(_suite_matrix(suite, row, own))
-    return tuple(matrix)
-
-
-def _number(pair: PairView) -> int:
-    return int(pair.anchor.removeprefix("pair-"))
-
-
-def _suite_matrix(
-    suite: str,
-    row: Measure,
-    pairs: Sequence[PairView],
-) -> MatrixView:
-    cells: dict[str, dict[str, list[MatrixEntry]]] = {}
-    models: dict[str, None] = {}
-    for pair in pairs:
-        model = pair.result.model.id
-        models[model] = None
-        value = pair.result.values.get(row.name)
-        text = ""
-        if value is not None:
-            text = format_percent(row, value)
-        of_book = cells.setdefault(pair.book, {})
-        entries = of_book.setdefault(model, [])
-        entries.append(MatrixEntry(pair, text))
-    return MatrixView(suite, row, tuple(models), cells)
 
 
 def _shared_settings(pairs: Sequence[PairView]) -> tuple[tuple[str, str], ...]:
@@ -268,23 +231,6 @@ def _finalize(value: Any) -> Any:
     if isinstance(value, str) and not hasattr(value, "__html__"):
         return inert(value, longest=_LONGEST_TEXT)
     return value
-
-
-class MatrixEntry(NamedTuple):
-    """A pair in a matrix. value: of the measure, or "" without one."""
-
-    pair: PairView
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class MatrixView:
-    """The pairs of a suite, books x models. cells: by book and model."""
-
-    suite: str
-    row: Measure
-    models: tuple[str, ...]
-    cells: Mapping[str, Mapping[str, Sequence[MatrixEntry]]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from scripted import Batching, Scripted, answers, broken, busy, sample_all, term
 
 from pytest_memleak.errors import CallTimeout, ProviderError, RequestNotSent
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.delivered import answered_calls, delivered
+from pytest_memleak.ledger.delivered_and_lost import answered_calls, delivered
 
 EVER = 1e12
 PLACE = {"provider": "scripted", "endpoint": "e", "call": "sample"}

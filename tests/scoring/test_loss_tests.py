@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.scoring.lost_completions import (
+from pytest_memleak.scoring.loss_tests import (
     LEVEL,
     MOST_CONTROLS,
     due_controls,
