@@ -19,7 +19,7 @@ from pytest_memleak.records import AnswerLimits, Issue, RuleCheck, Work
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.keyed_texts import keyed, keyed_folded
 from pytest_memleak.scoring.text_batches import batches_of
-from pytest_memleak.scoring.words import words
+from pytest_memleak.scoring.words import requested_words, words
 from pytest_memleak.verdict.evidence_requirements import exact, fix
 from pytest_memleak.verdict.shingles import run_hashes
 
@@ -226,9 +226,8 @@ def _own_words(book: Book, request: GenerationRequest) -> Iterator[Counter[str]]
     )
     for work in book.works or (whole,):
         for excerpt in book.excerpts[work.first : work.end]:
-            excerpt_words = words(excerpt.text, request.words)
             bare = request.template.format(
-                words=len(excerpt_words),
+                words=requested_words(excerpt.text, request.words),
                 author=work.author,
                 title=work.title,
                 summary="",

@@ -1,6 +1,7 @@
 """Controls: books that no model has read. They gate nothing, and say what the gate is worth."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,11 @@ role = "negative-control"
 """
 
 
+def instruction(texts, name):
+    """What asks for an excerpt, with some of its words: a summary of a kind."""
+    return f"{ASKED} {name} {' '.join(texts[name].split()[7::11])}"
+
+
 @pytest.fixture
 def suite(pytester):
     def write(*replacements, controls=BOOKS[1:], recalled=()):
@@ -43,7 +49,7 @@ def suite(pytester):
         text = SUITE + "".join(CONTROL.replace("NAME", name) for name in controls)
         Path("it.memleak.toml").write_text(replace_all(text, replacements))
         for book, texts in TEXTS.items():
-            write_book(f"{book}.json", texts, f"{ASKED} {{}}".format)
+            write_book(f"{book}.json", texts, partial(instruction, texts))
             answers = {}
             for name, excerpt_text in texts.items():
                 first = " ".join(excerpt_text.split()[:150] * (book in recalled))

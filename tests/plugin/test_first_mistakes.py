@@ -259,7 +259,6 @@ def test_a_book_without_instructions_names_the_ways_to_get_some(gate, option):
         (["tyr", "it.epub"], "did you mean try?"),
         ([], "run memleak --help for usage"),
         (["--modle", "openai/base"], "did you mean memleak try --model?"),
-        (["prepare", "it.epub"], "add -o BOOK.json, or --explain"),
         (["prepare", "gone.epub", "-o", "it.json"], "has no file of a similar name"),
         (["prepare", "no/story.txt", "-o", "it.json"], "No such folder: no"),
         (["prepare", ".", "-o", "it.json"], "lower k, or check the file"),
