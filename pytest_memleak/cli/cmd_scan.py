@@ -119,7 +119,7 @@ def _scan(parsed: argparse.Namespace) -> int:
     # Passages that exceed no limit are listed from the length of near-verbatim ones.
     least = min(NEAR_PASSAGE, parsed.longest_passage + 1)
     near = max(parsed.nv_longest_passage, NEAR_PASSAGE - 1)
-    library.validate_limit(min(parsed.longest_passage, near))
+    library.validate_books_exceed(min(parsed.longest_passage, near))
     make = partial(
         LogScan,
         library,

@@ -107,7 +107,7 @@ class Stream:
                 hint="use a higher limit: "
                 "ordinary prose shares shorter runs with books",
             )
-        library.validate_limit(limit)
+        library.validate_books_exceed(limit)
         self.passage: Passage | None = None
         self.exceeded = ""
         self._library = library

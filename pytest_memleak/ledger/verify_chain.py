@@ -161,7 +161,7 @@ class _Check:
             newest = max(newest, at)
             self._note_rows(number, at, written)
             if bundle_head and number > bundle_head.entries:
-                self._note_late_calls(written, until)
+                self._note_calls_answered_after_head(written, until)
             if bundle_head and number == bundle_head.entries:
                 checked.at = at
                 if link != bundle_head.link:
@@ -189,7 +189,9 @@ class _Check:
             if name[0] == calls.name:
                 self.checked.wrong += _time_faults(_named(*name), values, at)
 
-    def _note_late_calls(self, written: Mapping[RowName, Row], until: float) -> None:
+    def _note_calls_answered_after_head(
+        self, written: Mapping[RowName, Row], until: float
+    ) -> None:
         """Note the calls that an entry after the bundle's head answered.
 
         until: the end of the bundle's run

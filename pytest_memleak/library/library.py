@@ -104,7 +104,7 @@ class Library:
         protected = list(_keys_of(books, scoring))
         return cls(protected + quotable, scoring, common=len(quotable))
 
-    def validate_limit(self, limit: int) -> None:
+    def validate_books_exceed(self, limit: int) -> None:
         """Raise SettingsError for a limit that passages of a book can't exceed."""
         book, words = min(self.sizes.items(), key=itemgetter(1))
         if words <= limit:

@@ -33,9 +33,9 @@ from pytest_memleak.verdict.evaluation import Evaluation
 from pytest_memleak.verdict.judge import judge
 from pytest_memleak.verdict.quoting_requests import prompt_facts
 from pytest_memleak.verdict.recited_controls import (
+    inconclusive_if_recited,
     own_passages,
     recited_control_issues,
-    without_recited_control,
 )
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _judge(
     )
     verdict_result = judge(analysis, completeness, pair.limits, own.book)
     if pair.control:
-        verdict_result = without_recited_control(verdict_result, completeness.issues)
+        verdict_result = inconclusive_if_recited(verdict_result, completeness.issues)
     counted = (own, *measured.beside, *references.sampled)
     evaluation = Evaluation(
         suite=suite.suite.name,

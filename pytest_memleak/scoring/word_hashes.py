@@ -108,7 +108,7 @@ class Keyed:
         end = self.ends[text + 1]
         return self.keys[first:end]
 
-    def characters(self) -> Positions:
+    def characters_per_word(self) -> Positions:
         """Return how many characters each word has."""
         length = self.end - self.start
         if BEYOND_LATIN_1 not in self.joined:

@@ -357,7 +357,7 @@ class FeatureReader:
             return unreadable
         generation, begin = _stretches(starts, counts)
         size = np.minimum(counts[generation], _STRETCH)
-        letters = _Sums(keyed_texts.characters() == 1)
+        letters = _Sums(keyed_texts.characters_per_word() == 1)
         mostly_letters = 2 * letters(begin, size) > size
         is_strange = self._has_few_common_words(sums, begin, size)
         is_strange |= sums.disordered(begin, size - 1)
@@ -489,7 +489,7 @@ class _Sums:
 
 def _characters_in_words(keyed_texts: Keyed) -> Positions:
     """Count each word's characters, without words of over 40 and ends of texts."""
-    length = keyed_texts.characters()
+    length = keyed_texts.characters_per_word()
     length[length > _LONGEST_WORD] = 0
     length[keyed_texts.ends] = 0
     return length

@@ -58,7 +58,7 @@ def recited_control_issues(
         )
 
 
-def without_recited_control(
+def inconclusive_if_recited(
     result: VerdictResult,
     issues: tuple[Issue, ...],
 ) -> VerdictResult:

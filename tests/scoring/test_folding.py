@@ -205,7 +205,7 @@ def test_keyed_texts_have_their_words_characters_and_distinct_keys(texts, mode):
         keys_of(its).tolist() for its in expected
     ]
     inside = [place for place in range(len(result.keys)) if place not in result.ends]
-    assert result.characters()[inside].tolist() == [
+    assert result.characters_per_word()[inside].tolist() == [
         len(word) for its in expected for word in its
     ]
     by_key = {}
