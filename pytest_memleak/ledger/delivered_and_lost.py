@@ -1,8 +1,9 @@
 """Completions that calls requested: those that the server delivered, and lost ones.
 
-A completion is lost if the server had the request and it never came (docs/method.md):
-a choice that an answer lacks, or all that a failed call requested. Failures with no
-answer between them are one outage, and only the first counts.
+A completion is lost if the server had the request, and it never came or came empty
+(docs/method.md): a choice that an answer lacks, one without text, or all that a failed
+call requested. Failures with no answer between them are one outage, and only the first
+counts.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Delivered:
     """Completions of some prompts, per excerpt.
 
     requested: delivered and lost ones
-    lost: those that never came
+    lost: those that never came or came empty
     missing_choices: of all lost ones, choices that an answer lacked
     """
 
@@ -82,6 +83,8 @@ def delivered(
         lost[excerpt] += row.missing
         requested[excerpt] += row.came + row.missing
     missing_choices = lost.total()
+    for question, count in _empty(ledger, excerpts, until):
+        lost[excerpts[question]] += count
     for row in _failures(ledger, endpoint_id, until):
         if row.question in excerpts:
             excerpt = excerpts[row.question]
@@ -129,6 +132,25 @@ def _answered(
     )
     for some in in_parts(list(prompt_ids)):
         yield from ledger.rows(sums.where(calls.c.question.in_(some)))
+
+
+def _empty(
+    ledger: Ledger,
+    prompt_ids: Iterable[int],
+    until: float,
+) -> Iterator[Any]:
+    """Yield each prompt with the number of its completions that came without text."""
+    query = (
+        sa.select(generations.c.question, sa.func.count())
+        .join(calls, calls.c.id == generations.c.call)
+        .where(
+            generations.c.finish_reason == FinishReason.EMPTY.value,
+            calls.c.ended <= until,
+        )
+        .group_by(generations.c.question)
+    )
+    for some in in_parts(list(prompt_ids)):
+        yield from ledger.rows(query.where(generations.c.question.in_(some)))
 
 
 def _failures(

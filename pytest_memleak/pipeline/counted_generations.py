@@ -14,7 +14,13 @@ import numpy as np
 
 from pytest_memleak.pipeline.generation_request import generation_request
 from pytest_memleak.pipeline.samples import RecordedSamples, with_reasoning
-from pytest_memleak.records import Completeness, Generation, Issue, Kind
+from pytest_memleak.records import (
+    Completeness,
+    FinishReason,
+    Generation,
+    Issue,
+    Kind,
+)
 from pytest_memleak.records.pair_result import SampledCount
 from pytest_memleak.scoring.freed_memory import return_freed_memory
 from pytest_memleak.scoring.text_batches import Batch, in_batches
@@ -42,7 +48,7 @@ class CountedGenerations:
         )
         self._census = GenerationCensus(answers.book, self._request)
         self._digest = hashlib.sha256()
-        self._received: Counter[str] = Counter()
+        self._texts: Counter[str] = Counter()
         self._rounds = 0
 
     def batches(self) -> Iterator[Batch]:
@@ -69,7 +75,8 @@ class CountedGenerations:
 
     def _count_rounds(self, generations: Iterable[Generation]) -> None:
         for generation in generations:
-            self._received[generation.excerpt_id] += 1
+            if generation.finish_reason is not FinishReason.EMPTY:
+                self._texts[generation.excerpt_id] += 1
             self._rounds = max(self._rounds, generation.ordinal + 1)
 
     def generations(self) -> Iterator[Generation]:
@@ -123,10 +130,13 @@ class CountedGenerations:
         return dict(zip(counted.excerpts, each.tolist(), strict=True))
 
     @property
-    def received_by_excerpt(self) -> dict[str, int]:
-        """The number of each excerpt's generations, unrequested ones among them."""
+    def texts_by_excerpt(self) -> dict[str, int]:
+        """The number of each excerpt's generations that aren't empty.
+
+        Unrequested ones are among them.
+        """
         excerpts = self._census.counted().excerpts
-        return {excerpt: self._received[excerpt] for excerpt in excerpts}
+        return {excerpt: self._texts[excerpt] for excerpt in excerpts}
 
     @property
     def rounds(self) -> int:

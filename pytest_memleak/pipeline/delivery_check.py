@@ -38,11 +38,14 @@ def check_delivery(own: CountedGenerations) -> DeliveryCheck:
 
 
 def _check_rounds(own: CountedGenerations) -> DeliveryCheck:
-    """Count the rounds that a recording has of some excerpts and not of others."""
+    """Count the rounds that a recording has of some excerpts and not of others.
+
+    A round without text is one that it lacks.
+    """
     rounds = own.rounds
-    received = own.received_by_excerpt
-    lost = {excerpt: rounds - count for excerpt, count in received.items()}
-    requested = dict.fromkeys(received, rounds)
+    texts = own.texts_by_excerpt
+    lost = {excerpt: rounds - count for excerpt, count in texts.items()}
+    requested = dict.fromkeys(texts, rounds)
     delivery = Delivery(
         requested=sum(requested.values()),
         lost=sum(lost.values()),
@@ -79,7 +82,10 @@ def _check_calls(own: LedgerSamples) -> DeliveryCheck:
         control_lost=control.all_lost if control else 0,
         p_control=p,
     )
-    fix = "check what the server drops or fails, or test an endpoint without filters"
+    fix = (
+        "check what the server drops, fails, or leaves empty, or test an endpoint "
+        "without filters"
+    )
     issues = (*_uneven(delivery, fix), *_control_call_issues(delivery, due))
     return DeliveryCheck(delivery, counted.lost, issues=issues)
 
@@ -131,7 +137,8 @@ def _control_call_issues(delivery: Delivery, due: int) -> tuple[Issue, ...]:
 
 
 def _lost_text(delivery: Delivery) -> str:
-    return f"{delivery.lost:,} of {amount(delivery.requested, 'completion')} never came"
+    requested = amount(delivery.requested, "completion")
+    return f"{delivery.lost:,} of {requested} never came or came empty"
 
 
 def _independent_answers(own: CountedGenerations) -> IndependentAnswers:

@@ -163,7 +163,7 @@ def detection_summary(
 ) -> DetectionSummary:
     """Return what the rounds of the analysis can detect.
 
-    lost: completions that never came, per excerpt
+    lost: completions that never came or came empty, per excerpt
     """
     answers = min(answers_by_excerpt.counts.values(), default=0)
     if _are_copies(pair):

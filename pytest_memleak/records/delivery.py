@@ -1,4 +1,4 @@
-"""Completions that were requested of a server, and those that it never delivered."""
+"""Completions that were requested of a server, and those that it lost."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class Delivery:
     """Requested and lost completions of a pair (docs/method.md).
 
     requested: completions requested, lost ones among them
-    lost: those that the server never delivered
-    missing_choices: of these, choices that an answer lacked; the others' calls failed
+    lost: those that the server never delivered, or delivered empty
+    missing_choices: of these, choices that an answer lacked
     p_uneven: probability that chance gives one excerpt so many of the lost ones
     control_requested, control_lost: the same for control calls, where any were due
     p_control: probability that control calls lose so few by chance; None without any

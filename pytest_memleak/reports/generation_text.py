@@ -97,7 +97,7 @@ def _loss_lines(result: PairResult) -> Iterator[str]:
     if delivery is None or not delivery.lost:
         return
     requested = amount(delivery.requested, "completion")
-    text = f"Lost: {delivery.lost:,} of {requested} never came"
+    text = f"Lost: {delivery.lost:,} of {requested} never came or came empty"
     if delivery.missing_choices:
         text += f", {delivery.missing_choices:,} of them choices of an answer"
     if delivery.control_requested:

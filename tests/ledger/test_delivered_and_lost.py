@@ -1,5 +1,7 @@
 """What the ledger counts as delivered, and as lost."""
 
+from dataclasses import replace
+
 import pytest
 from ledgers import on_both
 from scripted import Batching, Scripted, answers, broken, busy, sample_all, terms
@@ -15,6 +17,11 @@ PLACE = {"provider": "scripted", "endpoint": "e", "call": "sample"}
 def fewer(request):
     """Answer without the last of several choices."""
     return answers(request)[: max(1, request.n - 1)]
+
+
+def blank_first(request):
+    first, *others = answers(request)
+    return [replace(first, text=""), *others]
 
 
 def single(request):
@@ -35,6 +42,14 @@ def test_a_choice_that_an_answer_lacks_is_lost(ledger, ask, hasty, count):
     prompts = ask(excerpts=2, samples=4)
     sample_all(ledger, Scripted(answers, fewer, answers), prompts, hasty, terms(1, 4))
     assert count(prompts) == (9, 1, 1)
+
+
+@on_both
+def test_a_completion_without_text_is_lost(ledger, ask, hasty, count):
+    prompts = ask(excerpts=2, samples=4)
+    scripted = Scripted(answers, blank_first, answers)
+    sample_all(ledger, scripted, prompts, hasty, terms(1, 4))
+    assert count(prompts) == (8, 1, 0)
 
 
 def test_lost_choices_count_for_their_excerpt(ledger, ask, hasty):

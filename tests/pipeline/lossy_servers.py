@@ -126,6 +126,26 @@ def fails_one_excerpt(share):
     return deliver
 
 
+def blanks(share, of):
+    """Return no text in a share of the calls for these instructions."""
+
+    def deliver(server, instruction, texts):
+        if instruction in of and server.random.random() < share:
+            return [""] * len(texts)
+        return texts
+
+    return deliver
+
+
+def blanks_all(share):
+    """Return no text in a share of all calls, whatever they ask for."""
+
+    def deliver(server, instruction, texts):
+        return [""] * len(texts) if server.random.random() < share else texts
+
+    return deliver
+
+
 def drops_choices(share):
     """Drop a share of the choices for the book beside the first, and of nothing else."""
 

@@ -4,7 +4,10 @@ import re
 
 import pytest
 from lossy_servers import (
+    INSTRUCTIONS,
     Lossy,
+    blanks,
+    blanks_all,
     caps,
     censors,
     drops_choices,
@@ -34,9 +37,18 @@ def issues(result):
         (Lossy(censors(0.2)), 12, "of control calls only 0 of"),
         (Lossy(drops_choices(0.4), 10), 10, "of control calls only 0 of"),
         (Lossy(fails_one_excerpt(0.3)), 20, "one excerpt lost more than chance"),
+        (Lossy(blanks(0.25, INSTRUCTIONS[:1])), 20, "one excerpt lost more than"),
+        full(Lossy(blanks(0.04, INSTRUCTIONS)), 100, "of control calls only 0 of"),
         full(Lossy(censors(0.05)), 100, "of control calls only 0 of"),
     ],
-    ids=["censor", "dropped choices", "500s at one excerpt", "uniform 5% censor"],
+    ids=[
+        "censor",
+        "dropped choices",
+        "500s at one excerpt",
+        "blanks at one excerpt",
+        "uniform 4% blanks",
+        "uniform 5% censor",
+    ],
 )
 def test_a_server_that_drops_what_leaks_does_not_pass(tmp_path, server, samples, cause):
     result = evaluation(tmp_path, server, samples=samples)
@@ -54,6 +66,7 @@ def test_a_server_that_drops_what_leaks_does_not_pass(tmp_path, server, samples,
         (Lossy(caps(1), 10), 10, False),
         (Lossy(outage(20, 6)), 12, True),
         (Lossy(fails(0.2), seed=1), 12, True),
+        (Lossy(blanks_all(0.03), seed=1), 20, True),
         full(Lossy(fails(0.05)), 100, True),
     ],
     ids=[
@@ -63,6 +76,7 @@ def test_a_server_that_drops_what_leaks_does_not_pass(tmp_path, server, samples,
         "ignores n",
         "outage",
         "20% faults",
+        "3% blanks",
         "5% faults",
     ],
 )
@@ -158,7 +172,7 @@ def test_a_report_states_losses_control_calls_and_what_they_may_hide(tmp_path):
     result = evaluation(tmp_path, Lossy(fails(0.2), seed=1), samples=12)
     line, *_ = notice_lines(build_plain_result(result))
     assert re.fullmatch(
-        r"Lost: \d+ of \d+ completions never came; control calls lost \d+ of \d+\. "
+        r"Lost: \d+ of \d+ completions never came or came empty; control calls lost \d+ of \d+\. "
         r"If each held the passage, the detection limit is \d\d\.\d%\.",
         line,
     )
