@@ -40,9 +40,12 @@ CANNOT = {
     "memleak doctor gatsby.memleak.toml": A_NOVEL,
     "pytest -m copyright gatsby.memleak.toml": A_NOVEL,
     **dict.fromkeys(
-        ("python3 -m venv .venv", ".venv/bin/pytest", "source .venv"), AN_INDEX
+        ("python3 -m venv", ".venv/bin/pytest", "source .venv"), AN_INDEX
     ),
     **dict.fromkeys(("pip install", "pip wheel", "uv pip compile"), AN_INDEX),
+    "memleak table evidence.json --measure bmc --by author": (
+        "needs a study's evidence; tests/cli/test_cmd_table.py has one"
+    ),
     "docker": "needs Docker; tests/test_dockerfile.py runs the commands of the image",
     "curl": AN_AUTHORITY,
     "openssl ts": AN_AUTHORITY,
@@ -120,6 +123,9 @@ def ready(tmp_path_factory):
     for name, answers in ANSWERS.items():
         records = [{"excerpt_id": one, "generated_text": text} for one, text in answers]
         (folder / name).write_text(json.dumps(records), encoding="utf-8")
+    (folder / "logs").mkdir()
+    logged = {"prompt": "Go on.", "completion": NIGHT[1]}
+    (folder / "logs" / "monday.jsonl").write_text(f"{json.dumps(logged)}\n")
     other = [{"excerpt_id": "p_id1", "excerpt_text": "q r f g h i j s t u"}]
     (folder / "other_book.json").write_text(json.dumps(other), encoding="utf-8")
     suite = (folder / "suites" / "quickstart" / "quickstart.memleak.toml").read_text(

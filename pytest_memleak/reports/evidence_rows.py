@@ -194,7 +194,7 @@ class Evidence:
         bundle, else by suite, else by both. Raises SettingsError where they would
         still mix.
         """
-        whole = [str(row.get(across)) for row in self.rows]
+        whole = [_column(row, across) for row in self.rows]
         mixing = self._mixing(by, whole)
         columns, still = whole, mixing
         for facts in _DIVIDING if mixing else ():
@@ -246,6 +246,11 @@ def heads_of(rows: Iterable[Row]) -> list[str]:
     for row in rows:
         heads |= dict.fromkeys(row)
     return list(heads)
+
+
+def _column(row: Row, across: str) -> str:
+    value = row.get(across)
+    return f"no {across}" if value is None else str(value)
 
 
 def _mixed(column: str, across: str) -> SettingsError:
