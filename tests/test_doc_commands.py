@@ -39,9 +39,7 @@ CANNOT = {
     "pytest -m copyright base-my-book.memleak.toml": A_SERVER,
     "memleak doctor gatsby.memleak.toml": A_NOVEL,
     "pytest -m copyright gatsby.memleak.toml": A_NOVEL,
-    **dict.fromkeys(
-        ("python3 -m venv", ".venv/bin/pytest", "source .venv"), AN_INDEX
-    ),
+    **dict.fromkeys(("python3 -m venv", ".venv/bin/pytest", "source .venv"), AN_INDEX),
     **dict.fromkeys(("pip install", "pip wheel", "uv pip compile"), AN_INDEX),
     "memleak table evidence.json --measure bmc --by author": (
         "needs a study's evidence; tests/cli/test_cmd_table.py has one"
