@@ -20,8 +20,13 @@ if TYPE_CHECKING:
     from pytest_memleak.interfaces.protocols import Manuscript
     from pytest_memleak.records import Book, WordMode
 
-NO_SUITE = "No suite was written. Use a different file of the book."
-_QUESTION = "Is this your book? [y/N; +a reads cut a, -1 leaves out chapter 1] "
+NO_SUITE = (
+    "No suite was written. If only a cut or a chapter was wrong, answer +a or -1 "
+    "instead; else use a different file of the book."
+)
+NOT_ASKED = "The book isn't approved, since no one was asked: memleak doctor shows it."
+_QUESTION = "Is this your book? [y/N; -1 leaves out chapter 1{cuts}] "
+_CUTS = ", +a reads cut a"
 _READ = re.compile(r"\+\s*([a-z])")
 _LEAVE_OUT = re.compile(r"-\s*(\d{1,6})")
 
@@ -53,6 +58,8 @@ def show_book(
     Raises BookError for a book that can't be read or measured, SettingsError for a
     folder.
     """
+    from pytest_memleak.reports.book_screen import shown_cuts
+
     if path.is_dir():  # which a suite takes for a folder of books
         raise SettingsError(
             "is a folder",
@@ -63,20 +70,26 @@ def show_book(
     shown = _read_book(path, choice, encoding)
     _print_screen(shown.outline)
     while asked:
-        answer = input(_QUESTION).strip().lower()
+        cuts = _CUTS if shown_cuts(shown.outline) else ""
+        answer = input(_QUESTION.format(cuts=cuts)).strip().lower()
         if answer in {"y", "yes"}:
             approved = _digest_of(shown.book)
             return ShownBook(replace(choice, approved=approved), shown.mode)
         if answer in {"", "n", "no"}:
             return None
+        chapters_before = len(shown.outline.chapters)
         try:
             changed = changed_choice(choice, answer, shown.outline)
             shown = _read_book(path, changed, encoding)
         except (BookError, SettingsError) as error:
             print(error)
             continue
+        chapters_gone = chapters_before - len(shown.outline.chapters)
+        if chapters_gone > 1:
+            print(f"{chapters_gone} chapters left out: they are one document")
         choice = changed
         _print_screen(shown.outline)
+    print(NOT_ASKED)
     return ShownBook(choice, shown.mode)
 
 

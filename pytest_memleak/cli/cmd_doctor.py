@@ -210,9 +210,7 @@ def _print_power(
 def _print_screens(path: Path, screens: Sequence[Sequence[str]]) -> None:
     """Print what is read of books that no one approved."""
     for lines in screens:
-        print(
-            f"\n{inert(str(path))}: is this your book? To approve it, add its last line"
-        )
+        print(f"\n{inert(str(path))}: is this your book? Then its table has this line:")
         for line in lines:
             print(line)
 

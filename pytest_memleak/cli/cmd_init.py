@@ -141,7 +141,7 @@ def _init(parsed: argparse.Namespace) -> int:
     approved = _with_choices(draft)
     if approved is None:
         print(NO_SUITE)
-        return 0
+        return 1
     draft = approved
     _write(suite, draft.text(suite), "the suite; check its limits")
     if not _has_chats(suite, draft):
@@ -251,6 +251,12 @@ def _option_or_answer(
 
 def _book(name: str | Path) -> Path:
     book = Path(name)
+    if book.is_dir():
+        raise BookError(
+            "is a folder",
+            location=str(book),
+            hint="name the file of one book; a suite's source may be a folder",
+        )
     if not book.is_file():
         raise BookError("no such file", location=str(book), hint="check its name")
     return book

@@ -104,7 +104,7 @@ def _try(parsed: argparse.Namespace) -> int:
     shown = show_book(parsed.book, encoding=parsed.encoding, asked=asked)
     if shown is None:
         print(NO_SUITE)
-        return 0
+        return 1
     choices = {parsed.book: shown.choice}
     draft = replace(draft, words=shown.mode, choices=choices)
     write_whole(path, draft.text(path))

@@ -98,6 +98,7 @@ def _loss_lines(result: PairResult) -> Iterator[str]:
         return
     requested = amount(delivery.requested, "completion")
     text = f"Lost: {delivery.lost:,} of {requested} never came or came empty"
+    text += " (an outage counts once)"
     if delivery.missing_choices:
         text += f", {delivery.missing_choices:,} of them choices of an answer"
     if delivery.control_requested:

@@ -52,8 +52,8 @@ if TYPE_CHECKING:
 _PASSAGES = 5
 
 CHANGED = (
-    "the text that was read isn't the approved one: look at it with memleak prepare, "
-    "and set approved to the digest printed there"
+    "the text that was read isn't the approved one: look at it with memleak prepare; "
+    "if it is your book, set approved to the digest printed there"
 )
 """A warning of a book whose words differ from those that the suite's author saw."""
 

@@ -1,6 +1,8 @@
 """Is this your book? The dialog at a terminal, and what it leaves in a suite."""
 
 import pytest
+from epub_maker import EpubMaker
+from epub_texts import page, prose
 from screen import run_in_terminal
 
 from pytest_memleak.books.build_book import make_book, words_digest
@@ -9,7 +11,7 @@ from pytest_memleak.cli.suite_template import Draft
 from pytest_memleak.suite.load import load_suite
 
 SUITE = "release.memleak.toml"
-QUESTION = "Is this your book? [y/N; +a reads cut a, -1 leaves out chapter 1]"
+QUESTION = "Is this your book? [y/N; -1 leaves out chapter 1"
 SECOND, COLOPHON = "EPUB/text/chapter-2.xhtml", "EPUB/text/colophon.xhtml"
 
 
@@ -17,7 +19,7 @@ SECOND, COLOPHON = "EPUB/text/chapter-2.xhtml", "EPUB/text/colophon.xhtml"
 def init(program, tmp_path, lamplighter):
     """Runs `memleak init` on a book at a terminal, where this is typed."""
 
-    def run(*answers, book=lamplighter):
+    def run(*answers, book=lamplighter, code=0):
         arguments = ["init", "--book", str(book), "--model", "openai/gpt-4o"]
         seen = run_in_terminal(
             [*arguments, "--ci", "none"],
@@ -26,7 +28,7 @@ def init(program, tmp_path, lamplighter):
             columns=400,
             typed="".join(f"{answer}\n" for answer in answers),
         )
-        assert seen.code == 0, seen.lines
+        assert seen.code == code, seen.lines
         return seen
 
     return run
@@ -47,8 +49,8 @@ def test_a_yes_leaves_the_digest_of_the_words_in_the_suite(init, tmp_path, lampl
 
 @pytest.mark.parametrize("answer", ["n", ""])
 def test_any_other_book_leaves_no_suite(init, tmp_path, answer):
-    seen = init(answer)
-    text = "No suite was written. Use a different file of the book."
+    seen = init(answer, code=1)
+    text = "No suite was written."
     assert any(text in line for line in seen.lines)
     assert not list(tmp_path.iterdir())
 
@@ -64,6 +66,21 @@ def test_a_chapter_is_left_out_and_read_again(init, tmp_path, lamplighter):
     [book] = load_suite(tmp_path / SUITE).books
     assert (book.include, book.exclude) == ((SECOND,), ())
     assert book.approved == digest(lamplighter)
+
+
+def test_chapters_of_one_document_are_left_out_together(init, tmp_path):
+    documents = {
+        "a.xhtml": page(f"<h2>One</h2>{prose('keeper')}"),
+        "b.xhtml": page(f"<h2>Two</h2>{prose('pilot')}"),
+        "c.xhtml": page(
+            f"<h2>Three</h2>{prose('clerk')}<h2>Four</h2>{prose('ferryman')}"
+        ),
+    }
+    book = EpubMaker(tmp_path, documents=documents).write()
+    seen = init("-3", "y", book=book)
+    assert any(
+        "2 chapters left out: they are one document" in line for line in seen.lines
+    )
 
 
 def test_answers_without_a_meaning_are_explained_and_asked_again(init, tmp_path):
@@ -88,6 +105,7 @@ def test_without_a_terminal_nobody_approves(memleak, tmp_path, lamplighter):
     assert done.returncode == 0
     assert done.stdout.startswith("The Lamplighter of Saltmarsh Row by")
     assert "Is this your book?" not in done.stdout
+    assert "The book isn't approved, since no one was asked" in done.stdout
     assert load_suite(tmp_path / SUITE).books[0].approved is None
 
 

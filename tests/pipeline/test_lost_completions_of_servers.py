@@ -172,7 +172,7 @@ def test_a_report_states_losses_control_calls_and_what_they_may_hide(tmp_path):
     result = evaluation(tmp_path, Lossy(fails(0.2), seed=1), samples=12)
     line, *_ = notice_lines(build_plain_result(result))
     assert re.fullmatch(
-        r"Lost: \d+ of \d+ completions never came or came empty; control calls lost \d+ of \d+\. "
+        r"Lost: \d+ of \d+ completions never came or came empty \(an outage counts once\); control calls lost \d+ of \d+\. "
         r"If each held the passage, the detection limit is \d\d\.\d%\.",
         line,
     )
