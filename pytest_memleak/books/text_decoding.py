@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import encodings
 import re
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -300,18 +301,17 @@ def letters_and_digits(text: str) -> str:
 # --- small XML files
 # -----------------------------------------------------------------------
 
-# References to surrogates (D800 to DFFF), which libxml2 accepts as text.
-_SURROGATE = re.compile(
-    r"&#(?:x0*d[89a-f][0-9a-f]{2}|0*5(?:529[6-9]|5[3-9]\d\d|6\d{3}|7[0-2]\d\d|73[0-3]\d|734[0-3]))(?=;)",
-    re.IGNORECASE,
-)
+_REFERENCE = re.compile(r"&#(?:x([0-9a-f]{1,9})|([0-9]{1,9}))(?=;)", re.IGNORECASE)
+# Of XML 1.0, section 2.2; libxml2 accepts references to others, too.
+_XML_CHARACTER = re.compile("[\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_REPLACED = "&#xFFFD"
 
 
 def parse_xml(data: bytes) -> _Element | None:
     """Parse XML leniently and return its root, if any."""
     from lxml import etree
 
-    text = _SURROGATE.sub("&#xFFFD", read_source(data).text)
+    text = _REFERENCE.sub(_to_xml_character, read_source(data).text)
     parser = etree.XMLParser(
         recover=True,
         resolve_entities=False,
@@ -325,6 +325,15 @@ def parse_xml(data: bytes) -> _Element | None:
         return etree.fromstring(text.encode("utf-8"), parser)
     except etree.XMLSyntaxError:
         return None
+
+
+def _to_xml_character(reference: re.Match[str]) -> str:
+    """Return a reference as it is, or one to U+FFFD if XML has no such character."""
+    hexadecimal, decimal = reference.groups()
+    code = int(hexadecimal, 16) if hexadecimal else int(decimal)
+    if code <= sys.maxunicode and _XML_CHARACTER.match(chr(code)):
+        return reference[0]
+    return _REPLACED
 
 
 def elements(root: _Element | None, name: str) -> Iterator[_Element]:

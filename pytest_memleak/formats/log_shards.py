@@ -31,7 +31,7 @@ class Shard:
     """A part of a file.
 
     size:       its bytes in the file, for progress
-    changed:    when the file was last changed, in nanoseconds
+    changed:    when the file or its times were last changed, in nanoseconds
     start, end: bytes of lines, or row groups of Parquet; a line belongs where it starts
     is_whole:   whether it is the whole file
     """
@@ -50,7 +50,8 @@ def shards_of(path: Path) -> list[Shard]:
     Raises RecordsError for one that can't be opened, or whose package is missing.
     """
     size = size_of(path)
-    changed = path.stat().st_mtime_ns
+    status = path.stat()
+    changed = max(status.st_mtime_ns, status.st_ctime_ns)
     if size > BYTES_OF_SHARD and path.suffix.lower() == ".jsonl":
         starts = range(0, size, BYTES_OF_SHARD)
         ends = [*starts[1:], size]

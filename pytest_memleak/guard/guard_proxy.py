@@ -178,7 +178,7 @@ class GuardProxy:
             else:
                 started = await asyncio.to_thread(start)
         except (ValueError, RecursionError):
-            return _error(400, "the request isn't a JSON object")
+            return _error(400, "the request isn't a JSON object with distinct keys")
         if started.rejected:
             return _error(400, started.rejected)
         try:
@@ -193,7 +193,7 @@ class GuardProxy:
         key: str,
     ) -> _Started:
         """Read a request; raise ValueError or RecursionError if it's no JSON object."""
-        asked = _object(json.loads(data) if request.method == "POST" else {})
+        asked = _object(_judged(data) if request.method == "POST" else {})
         budgets = [self._clients.of(key)] if self._clients and asked else []
         answer = self._answer_to(request.path, asked, further_budgets=budgets)
         restored = self._ids.restored(asked)
@@ -415,6 +415,26 @@ async def _body(upstream: ClientResponse) -> dict[str, Any]:
         return _object(json.loads(body))
     except (ValueError, RecursionError):
         return {}
+
+
+def _judged(data: bytes) -> Any:
+    """Parse a request's body.
+
+    Raises ValueError for what another parser could read otherwise, so that the server
+    gets what the guard judged: a key twice, NaN, and infinity.
+    """
+    return json.loads(data, object_pairs_hook=_distinct, parse_constant=_reject)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    parsed = dict(pairs)
+    if len(parsed) < len(pairs):
+        raise ValueError("a key twice")
+    return parsed
+
+
+def _reject(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -74,7 +74,8 @@ def _parts_of_turn(turn: Any) -> Iterator[tuple[str, Any]]:
     role = turn.get("role")
     kind = str(turn.get("type"))
     content = turn.get("content")
-    if role in _MODEL or (role is None and kind.endswith(("_call", "reasoning"))):
+    is_of_model = isinstance(role, str) and role in _MODEL
+    if is_of_model or (role is None and kind.endswith(("_call", "reasoning"))):
         yield "model", turn
     elif role != "user":
         yield "client", turn

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak import __version__
 from pytest_memleak.books.archive import sha256_of
+from pytest_memleak.errors import RecordsError, file_errors
 from pytest_memleak.library.log_scan import ScanResult
 from pytest_memleak.redaction.file_writing import private_folder, write_private
 from pytest_memleak.scoring.catalog_scan import numbering
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_memleak.formats.log_shards import Shard
     from pytest_memleak.records import WordMode
 
-_FORM = 1
+_FORM = 2
 _FIELDS = [field.name for field in dataclasses.fields(ScanResult)]
 
 
@@ -44,16 +45,25 @@ class ScanState:
 
     def result_of(self, shard: Shard) -> ScanResult | None:
         """Return the result that was kept for a shard; None for a damaged one, too."""
-        try:
-            fields = json.loads(self._path_of(shard).read_bytes())
-            return ScanResult(**fields | {"counts": Counter(fields["counts"])})
-        except (OSError, ValueError, TypeError, KeyError):
+        path = self._path_of(shard)
+        if not path.is_file():
             return None
+        try:
+            digest, _, kept = path.read_text(encoding="utf-8").partition("\n")
+        except (OSError, ValueError):
+            return None
+        if digest != _digest_of_text(kept):
+            return None
+        fields = json.loads(kept)
+        return ScanResult(**fields | {"counts": Counter(fields["counts"])})
 
     def keep(self, shard: Shard, result: ScanResult) -> None:
-        """Keep a result. Raises OSError."""
+        """Keep a result behind its digest. Raises RecordsError."""
         fields = {name: getattr(result, name) for name in _FIELDS}
-        write_private(self._path_of(shard), json.dumps(fields))
+        kept = json.dumps(fields)
+        path = self._path_of(shard)
+        with file_errors(RecordsError, path, "the result can't be kept"):
+            write_private(path, f"{_digest_of_text(kept)}\n{kept}")
 
     def _path_of(self, shard: Shard) -> Path:
         fields = dataclasses.asdict(shard)
@@ -77,5 +87,8 @@ def digest_of_settings(
 
 
 def _digest(value: object) -> str:
-    text = json.dumps(value, sort_keys=True)
+    return _digest_of_text(json.dumps(value, sort_keys=True))
+
+
+def _digest_of_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()

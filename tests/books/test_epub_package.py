@@ -150,9 +150,14 @@ def test_packages_with_wrong_namespaces_are_read(new_epub, text_of, old, new):
         "&#57000;",
         "&#57343;",
         "&#055300;",
+        "&#0;",
+        "&#27;",
+        "&#x1B;",
+        "&#xFFFF;",
+        "&#x110000;",
     ],
 )
-def test_half_a_character_in_a_package_is_read_as_none(new_epub, half):
+def test_references_to_no_character_of_xml_are_read_as_none(new_epub, half):
     metadata = f"<dc:title>A{half}Book&#55295;&#57344;</dc:title>"
     manifest = item(f"{half}a", f"{half}.png", "image/png")
     path = new_epub(metadata=metadata, manifest=manifest).write()

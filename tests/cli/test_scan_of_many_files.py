@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -263,9 +264,31 @@ def test_a_scan_interrupted_three_times_reads_each_shard_once(scan, interrupted)
 def test_a_finished_file_is_not_read_again(scan):
     write_rows("logs/a.jsonl", HARMLESS[0], PASSAGE)
     first = scan("logs", "--state", "s", "--json")
+    kept = written()
+    assert scan("logs", "--state", "s", "--json") == first
+    assert written() == kept
+
+
+def test_a_file_with_other_rows_of_the_same_size_and_date_is_read_again(scan):
+    write_rows("logs/a.jsonl", re.sub("[a-z]", "x", PASSAGE))
+    assert scan("logs", "--state", "s")[0] == 0
     before = Path("logs/a.jsonl").stat()
-    Path("logs/a.jsonl").write_bytes(b"x" * before.st_size)
+    write_rows("logs/a.jsonl", PASSAGE)
     os.utime("logs/a.jsonl", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert Path("logs/a.jsonl").stat().st_size == before.st_size
+    assert scan("logs", "--state", "s")[0] == 1
+
+
+@pytest.mark.parametrize(
+    "kept",
+    ['{"counts":{"rows":2,"texts":2}}', '{"counts": null}', "[" * 50_000, ""],
+    ids=["no passages", "null", "deep", "empty"],
+)
+def test_a_kept_result_without_its_digest_is_read_again(scan, kept):
+    write_rows("logs/a.jsonl", HARMLESS[0], PASSAGE)
+    first = scan("logs", "--state", "s", "--json")
+    (path,) = Path("s").glob("*.json")
+    path.write_text(kept)
     assert scan("logs", "--state", "s", "--json") == first
 
 

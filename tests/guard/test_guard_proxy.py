@@ -192,6 +192,24 @@ def test_choices_completions_models_and_the_prompt(guard, client, caplog):
         client.post("/chat/completions", body=[1], cast_to=object)
 
 
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b'{"model": "m", "messages": [], "messages": 3}', 400),
+        (b'{"model": "m", "messages": [], "max_tokens": NaN}', 400),
+        (b'{"model": "m", "messages": [{"role": ["a"], "content": "x"}]}', 200),
+    ],
+    ids=["a key twice", "no number", "a role that is a list"],
+)
+def test_the_server_gets_what_the_guard_judged_or_nothing(guard, body, status):
+    server, _, address = guard
+    server.answers["m"] = whole("No passage.")
+    asked = len(server.asked)
+    answer = httpx.post(f"{address}/v1/chat/completions", content=body)
+    assert answer.status_code == status
+    assert len(server.asked) - asked == (status == 200)
+
+
 async def overloaded(request, asked):
     body = {
         "error": {"message": "too many requests", "type": "busy", "code": "rate_limit"}

@@ -206,6 +206,11 @@ class OpenAICalls:
                 f"The environment variable {name} isn't set",
                 "set it: options.headers or options.query names it",
             )
+        for name in self._extras.unsendable:
+            raise failing.final(
+                f"The environment variable {name} has characters that can't be sent",
+                "use printable ASCII without blanks or a line's end around it",
+            )
 
     def ask_json(
         self,

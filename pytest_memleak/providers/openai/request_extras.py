@@ -40,6 +40,17 @@ class RequestExtras:
         return [name for name in self.variables if not os.environ.get(name)]
 
     @property
+    def unsendable(self) -> list[str]:
+        """The variables whose values no header can have, such as a line's end."""
+        names = []
+        for name in self.variables:
+            value = os.environ.get(name, "")
+            is_plain = value.isascii() and value.isprintable()
+            if not is_plain or value != value.strip():
+                names.append(name)
+        return names
+
+    @property
     def as_written(self) -> dict[str, object]:
         """Both as the suite has them, without any variable's value; may be empty."""
         written = {"headers": dict(self.headers), "query": dict(self.query)}

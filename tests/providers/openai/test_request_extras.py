@@ -41,6 +41,18 @@ def test_an_unset_variable_is_named_before_any_call(serve, monkeypatch):
     assert server.plan.calls("chat") == 0
 
 
+@pytest.mark.parametrize("value", ["key\n", "a\r\nx-evil: b", " key", "caf\u00e9"])
+def test_a_variable_that_no_header_can_have_is_named_before_any_call(
+    serve, monkeypatch, value
+):
+    monkeypatch.setenv("AZURE_KEY", value)
+    server = serve()
+    with pytest.raises(ProviderError, match="AZURE_KEY has characters") as error:
+        sample(provider_of(server, **KEY).open(None))
+    assert value.strip() not in str(error.value)
+    assert server.plan.calls("chat") == 0
+
+
 def test_a_secret_in_the_suite_is_rejected():
     with pytest.raises(SuiteError, match="looks like a secret"):
         provider_of(headers={"api-key": "azure-secret-0123456789"})
