@@ -66,7 +66,7 @@ def tried(memleak, serve):
 SHOWN = (
     "6 excerpts",
     "served by base (fp_emulated)",
-    "accepts n, temperature",
+    "accepts temperature, max_completion_tokens, seed, ",
     "rarer ones can go unseen. 100 samples (memleak init) would show 3.0%, for at most "
     "US$",
     "Cost: at most US$0.",
@@ -239,7 +239,7 @@ def test_the_terminal_shows_progress_and_whole_words(
     )
     assert seen.code == 1, seen.lines
     assert seen.progress("sampling")
-    taken = seen.lines.index(seen.line("  accepts      n, temperature, "))
+    taken = seen.lines.index(seen.line("  accepts      temperature, "))
     assert seen.lines[taken + 1].startswith(" " * 15)
     assert seen.line("Probe: ").endswith(" 6 excerpts, 10")
     title = seen.line("The Lamplighter ")
