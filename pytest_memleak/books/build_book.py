@@ -52,7 +52,7 @@ def make_book(
         excluded=excluded,
     )
     stored = load_summaries(summaries, book.excerpts) if summaries else None
-    return with_summaries(
+    return with_instructions(
         book,
         stored,
         author=author or manuscript.author,
@@ -121,7 +121,7 @@ def words_digest(book: Book) -> str:
     return digest.hexdigest()
 
 
-def with_summaries(
+def with_instructions(
     book: Book,
     summaries: Mapping[str, str] | None,
     *,

@@ -182,7 +182,7 @@ def _book_parts(
 ) -> tuple[BookPart, ...]:
     parts: list[BookPart] = []
     for leaf in selection.leaves:
-        label = selection.labels[leaf.name]
+        label = selection.titles[leaf.name]
         if leaf.name not in blocks:
             exclusion = selection.exclusions[leaf.name]
             parts.append(_excluded_part(leaf, label, exclusion))
@@ -263,7 +263,7 @@ def _cuts(
 ) -> Iterator[Cut]:
     """Yield each document's text that isn't measured, one per rule."""
     for leaf in selection.leaves:
-        label = selection.labels[leaf.name]
+        label = selection.titles[leaf.name]
         if leaf.name not in blocks:
             rule = selection.exclusions[leaf.name].rule
             yield from _cut(leaf.name, label, rule, leaf.markup.everything)
@@ -322,7 +322,7 @@ def _excluded_documents(
         left_out = _left_out(leaf, selection, blocks)
         paragraphs = (*_authors_paragraphs(left_out, titles), *_notes(leaf))
         if paragraphs:
-            title = f"excluded: {selection.labels[leaf.name] or leaf.name}"
+            title = f"excluded: {selection.titles[leaf.name] or leaf.name}"
             excluded.append(Chapter(title, paragraphs))
     return tuple(excluded)
 

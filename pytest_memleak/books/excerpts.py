@@ -272,7 +272,7 @@ def _joins(
     """Whether a fragment joins the unit before it; `sizes`: words of chapters."""
     if not fragment.words or not unit.words:
         return True
-    if not _belong_together(unit, fragment):
+    if not _cut_would_strand(unit, fragment):
         return False
     if fragment.chapter == unit.chapter:
         return True
@@ -281,7 +281,7 @@ def _joins(
     return larger < _SMALL
 
 
-def _belong_together(unit: _Unit, fragment: _Fragment) -> bool:
+def _cut_would_strand(unit: _Unit, fragment: _Fragment) -> bool:
     """Whether a cut between them would separate a speaker, a heading or a few words."""
     if unit.words >= _SMALL or unit.words + fragment.words > LONGEST_EXCERPT:
         return False

@@ -23,7 +23,7 @@ from pytest_memleak.books.text_blocks import MOSTLY_LINKS, Entry, Leaf
 from pytest_memleak.errors import BookError
 
 _Rules = dict[str, Exclusion]
-_Labels = dict[str, str | None]
+_Titles = dict[str, str | None]
 _Terms = dict[str, set[str]]
 
 _EXCLUDED_BY_USER = Exclusion("it matches exclude", searched=False)
@@ -41,7 +41,7 @@ class DocumentSelection:
 
     leaves:     documents in reading order, divided into sections
     entries:    of the table of contents, which lead to these sections
-    labels:     title of each document, by name
+    titles:     title of each document, by name
     exclusions: rule of each document that isn't text, by name
     included:   documents that the user includes
     prefaces:   prefaces by the book's author, which are text despite their markup
@@ -50,7 +50,7 @@ class DocumentSelection:
 
     leaves: Sequence[Leaf]
     entries: Sequence[Entry]
-    labels: Mapping[str, str | None]
+    titles: Mapping[str, str | None]
     exclusions: Mapping[str, Exclusion]
     included: Collection[str]
     prefaces: Collection[str]
@@ -114,7 +114,7 @@ def select_documents(
     return DocumentSelection(
         leaves=leaves,
         entries=entries,
-        labels=_labels(leaves, entries),
+        titles=_titles(leaves, entries),
         exclusions=rules,
         included=included,
         prefaces=declared.prefaces,
@@ -151,15 +151,15 @@ def _ignored(source: str) -> str:
 # -----------------------------------------------------------------------------
 
 
-def _labels(leaves: Sequence[Leaf], entries: Sequence[Entry]) -> _Labels:
+def _titles(leaves: Sequence[Leaf], entries: Sequence[Entry]) -> _Titles:
     """Return each document's title: its first in the contents, or its first heading."""
     listed: dict[str, str] = {}
     for entry in entries:
         listed.setdefault(entry.document, entry.title)
-    labels: _Labels = {}
+    titles: _Titles = {}
     for leaf in leaves:
-        labels[leaf.name] = listed.get(leaf.name) or _first_heading(leaf)
-    return labels
+        titles[leaf.name] = listed.get(leaf.name) or _first_heading(leaf)
+    return titles
 
 
 def _first_heading(leaf: Leaf) -> str | None:
@@ -198,8 +198,8 @@ def _declared_matter(
     rules = _by_package(leaves)
     linear = _without(leaves, rules)
     terms = _landmark_terms(landmarks)
-    labels = _labels(leaves, entries)
-    prefaces = _authors_prefaces(linear, terms, labels, author)
+    titles = _titles(leaves, entries)
+    prefaces = _authors_prefaces(linear, terms, titles, author)
     by_markup = _by_markup(linear, prefaces)
     by_landmarks = _by_landmarks(linear, landmarks, terms, prefaces)
     declared = by_markup | by_landmarks
@@ -232,13 +232,13 @@ def _landmark_terms(landmarks: Sequence[Entry]) -> _Terms:
 def _authors_prefaces(
     leaves: Sequence[Leaf],
     terms: _Terms,
-    labels: _Labels,
+    titles: _Titles,
     author: str | None,
 ) -> set[str]:
     """Return the prefaces that the book's author wrote."""
     prefaces: set[str] = set()
     for leaf in leaves:
-        label = labels[leaf.name]
+        label = titles[leaf.name]
         own_terms = terms.get(leaf.name, set())
         is_preface = _is_preface(leaf, own_terms, label)
         if is_preface and is_authors_preface(author, leaf, label):

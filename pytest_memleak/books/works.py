@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pytest_memleak.books.archive import Budget
-from pytest_memleak.books.build_book import excluded_excerpts, with_summaries
+from pytest_memleak.books.build_book import excluded_excerpts, with_instructions
 from pytest_memleak.books.excerpts import (
     LONGEST_EXCERPT,
     Row,
@@ -295,7 +295,7 @@ def make_collection(
         excluded=excluded,
     )
     stored = load_summaries(summaries, book.excerpts) if summaries else None
-    return with_summaries(
+    return with_instructions(
         book,
         stored,
         template=template,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.cli.columns import output_width
-from pytest_memleak.cli.suite_template import BookChoice
+from pytest_memleak.cli.suite_template import BookReview
 from pytest_memleak.errors import BookError, SettingsError
 from pytest_memleak.records import Scoring
 
@@ -34,7 +34,7 @@ _LEAVE_OUT = re.compile(r"-\s*(\d{1,6})")
 class ShownBook(NamedTuple):
     """What a person said of a book, and the word mode that can measure it."""
 
-    choice: BookChoice
+    choice: BookReview
     mode: WordMode
 
 
@@ -66,7 +66,7 @@ def show_book(
             location=str(path),
             hint="name the file of one book",
         )
-    choice = BookChoice()
+    choice = BookReview()
     shown = _read_book(path, choice, encoding)
     _print_screen(shown.outline)
     while asked:
@@ -79,7 +79,7 @@ def show_book(
             return None
         chapters_before = len(shown.outline.chapters)
         try:
-            changed = changed_choice(choice, answer, shown.outline)
+            changed = changed_review(choice, answer, shown.outline)
             shown = _read_book(path, changed, encoding)
         except (BookError, SettingsError) as error:
             print(error)
@@ -95,7 +95,7 @@ def show_book(
 
 def _read_book(
     path: Path,
-    choice: BookChoice,
+    choice: BookReview,
     encoding: str | None,
 ) -> _ReadBook:
     """Read a book in the word mode that can measure it."""
@@ -134,11 +134,11 @@ def _measurable(
 # --- answers
 
 
-def changed_choice(
-    choice: BookChoice,
+def changed_review(
+    choice: BookReview,
     answer: str,
     outline: BookOutline,
-) -> BookChoice:
+) -> BookReview:
     """Return the choice with an answer such as `+a` or `-3`.
 
     Raises SettingsError for any other answer, and for what has no document.

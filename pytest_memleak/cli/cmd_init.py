@@ -14,7 +14,7 @@ from pytest_memleak.cli.endpoint_trial import BASE_MODEL
 from pytest_memleak.cli.shared_options import REPEATED, add_arguments
 from pytest_memleak.cli.suite_template import (
     RELEASE_SAMPLES,
-    BookChoice,
+    BookReview,
     Draft,
     add_model_options,
     model_named,
@@ -189,7 +189,7 @@ def _draft(parsed: argparse.Namespace) -> Draft:
 
 def _with_choices(draft: Draft) -> Draft | None:
     """Show each book, and ask at a terminal; None if one is not the right book."""
-    choices: dict[Path, BookChoice] = {}
+    choices: dict[Path, BookReview] = {}
     words = draft.words
     for book in draft.books:
         shown = show_book(book, asked=sys.stdin.isatty())

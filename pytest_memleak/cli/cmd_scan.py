@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from pytest_memleak.cli.columns import print_table
 from pytest_memleak.cli.shared_options import WORD_MODE, add_command
 from pytest_memleak.errors import RecordsError, SettingsError
-from pytest_memleak.formats.log_formats import RowPaths
 from pytest_memleak.formats.log_paths import files_at
+from pytest_memleak.formats.rows_as_records import RowPaths
 from pytest_memleak.parallel import count_cores
 from pytest_memleak.records import Scoring
 from pytest_memleak.records.number_format import amount

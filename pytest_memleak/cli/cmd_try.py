@@ -126,13 +126,13 @@ def _try(parsed: argparse.Namespace) -> int:
 
 def _prepare_probe(path: Path, draft: Draft) -> _Probe:
     """Test the endpoint; write the suite with as many samples as the time allows."""
-    from pytest_memleak.sampling.cost_plan import in_all
+    from pytest_memleak.sampling.cost_plan import sum_of_plans
 
     trial = _try_endpoint(path, draft)
     draft = replace(draft, text_only=trial.text_only)
     single = _make_plan(path, draft)
     samples = trial.samples_in(_MINUTES * 60, single)
-    release = in_all(_make_plan(path, replace(draft, samples=RELEASE_SAMPLES)))
+    release = sum_of_plans(_make_plan(path, replace(draft, samples=RELEASE_SAMPLES)))
     # If one generation in ten is withheld, rounded up.
     limit = math.ceil(100 * _detection_limit(samples * 9 // 10)) / 100
     draft = replace(
@@ -145,8 +145,8 @@ def _prepare_probe(path: Path, draft: Draft) -> _Probe:
     ledger_path = default_ledger()
     if ledger_path.exists():
         plans = _make_plan(path, draft, f"sqlite:///{ledger_path}")
-    plan = in_all(plans)
-    stored = in_all(full_plans).generations - plan.generations
+    plan = sum_of_plans(plans)
+    stored = sum_of_plans(full_plans).generations - plan.generations
     return _Probe(draft, trial, plan, stored, release, trial.seconds_of(plans))
 
 
@@ -221,7 +221,7 @@ def _try_endpoint(path: Path, draft: Draft) -> Trial:
     """Sample the neutral prompt, as plain text if the server has no chats."""
     from pytest_memleak.interfaces.abilities import abilities_of
     from pytest_memleak.pipeline.run import open_suite
-    from pytest_memleak.pipeline.samples_and_costs import limits_out_of_reach
+    from pytest_memleak.pipeline.samples_and_costs import limits_that_cant_pass
 
     with open_suite(path, hosts=draft.hosts) as suite:
         (pair,) = suite.suite.pairs
@@ -236,7 +236,7 @@ def _try_endpoint(path: Path, draft: Draft) -> Trial:
         if draft.text_only or abilities.chats():
             concurrency = suite.endpoints.provider(pair.model).concurrency
             excerpts = len(suite.books.cut(pair.book).excerpts)
-            for limit in limits_out_of_reach([pair], suite):
+            for limit in limits_that_cant_pass([pair], suite):
                 print_sentence(limit)
             trial = sample_neutral(endpoint, at_once=concurrency, excerpts=excerpts)
             return replace(trial, text_only=draft.text_only or trial.text_only)

@@ -56,7 +56,7 @@ def add_model_options(
 
 
 @dataclass(frozen=True, slots=True)
-class BookChoice:
+class BookReview:
     """What a person said of a book that was shown.
 
     include, exclude: documents to read in full, or not at all
@@ -93,7 +93,7 @@ class Draft:
     encoding: str | None = None
     text_only: bool = False
     deadline: int | None = None
-    choices: Mapping[Path, BookChoice] = field(default_factory=dict)
+    choices: Mapping[Path, BookReview] = field(default_factory=dict)
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -120,7 +120,7 @@ class Draft:
             lines = ["[[book]]", f"id = {_quoted(name)}", f"source = {_quoted(source)}"]
             if self.encoding:
                 lines.append(f"encoding = {_quoted(self.encoding)}")
-            lines += _choice_lines(self.choices.get(book, BookChoice()))
+            lines += _review_lines(self.choices.get(book, BookReview()))
             blocks.append("\n".join(lines) + "\n")
         return "\n".join([*blocks, self._model()])
 
@@ -159,7 +159,7 @@ class Draft:
         return "\n".join(lines) + "\n"
 
 
-def _choice_lines(choice: BookChoice) -> Iterator[str]:
+def _review_lines(choice: BookReview) -> Iterator[str]:
     for key in ("include", "exclude"):
         names = getattr(choice, key)
         if names:

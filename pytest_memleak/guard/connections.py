@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aiohttp.typedefs import Handler, Middleware
     from aiohttp.web_protocol import RequestHandler
 
 CONNECTIONS = 512
@@ -59,11 +60,14 @@ class Connections:
         """Forget a connection that was closed."""
         self._open.pop(handler, None)
 
-    def watched(self) -> Any:
-        """Return the middleware that tells when a request is answered."""
+    def idle_timeout_middleware(self) -> Middleware:
+        """Return the middleware that stops the idle clock during an answer."""
 
         @web.middleware
-        async def watch(request: web.Request, handler: Any) -> Any:
+        async def watch(
+            request: web.Request,
+            handler: Handler,
+        ) -> web.StreamResponse:
             connection = self._open.get(request.protocol)
             if connection is None:
                 return await handler(request)

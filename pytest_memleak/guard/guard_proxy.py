@@ -25,8 +25,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from pytest_memleak.guard.client_budgets import key_of_client
 from pytest_memleak.guard.connections import Connections
 from pytest_memleak.guard.dropped_parts import dropped_options
-from pytest_memleak.guard.guarded_items import GuardedItems
 from pytest_memleak.guard.guarded_openai_answer import LONGEST_NAME, GuardedAnswer
+from pytest_memleak.guard.guarded_responses_and_messages import GuardedItems
 from pytest_memleak.guard.own_ids import OwnIds
 from pytest_memleak.guard.word_budget import PlacesOfPassages
 from pytest_memleak.redaction.credentials import without_credentials
@@ -145,7 +145,7 @@ class GuardProxy:
         logging.getLogger("aiohttp.server").addFilter(_kind_alone)
         app = web.Application(
             client_max_size=_LARGEST,
-            middlewares=[self.connections.watched(), _with_json_errors],
+            middlewares=[self.connections.idle_timeout_middleware(), _with_json_errors],
         )
         app.cleanup_ctx.append(self._connected)
         app.router.add_get("/guard", self._show_counts)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_memleak.guard.dropped_parts import DROPPED
-from pytest_memleak.guard.guarded_stream import History, Stream
+from pytest_memleak.guard.guarded_text import History, Stream
 from pytest_memleak.guard.long_prompts import shortened
 from pytest_memleak.guard.own_ids import OwnIds, is_id
 from pytest_memleak.guard.request_texts import texts_of_request

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.errors import MemleakError
     from pytest_memleak.formats.log_files import RowBlock
-    from pytest_memleak.formats.log_formats import RowPaths
+    from pytest_memleak.formats.rows_as_records import RowPaths
     from pytest_memleak.library.library import Library, Passage
 
 _MOST_NAMED = 1_000  # rows of a shard that can't be read; further ones are counted

@@ -68,20 +68,20 @@ class Canaries:
         self,
         prompts: PairPrompts,
         *,
-        is_name: bool,
-        sampled: bool = False,
+        only_name_identifies_weights: bool,
+        after_sampling: bool = False,
     ) -> PairPrompts | None:
-        """Return the canaries to request before the pair's prompts, or once `sampled`.
+        """Return the canaries to request before the pair's prompts, or after them.
 
         Before: unless each has an answer; always, if generations of other runs are
-        reused and only a name identifies the weights (`is_name`). One round a run is
-        enough, whichever pair and model requested it. Once sampled: only if another run
-        sampled at the same time and no round followed the first call.
+        reused and only a name identifies the weights. One round a run is enough,
+        whichever pair and model requested it. After: only if another run sampled at the
+        same time and no round followed the first call.
         """
         history = self._history(prompts)
         answers = self._answers()
-        is_due = is_name and history.is_reused
-        if sampled:
+        is_due = only_name_identifies_weights and history.is_reused
+        if after_sampling:
             is_due = is_due and self.same_weights(history.first_call) is None
         elif self._has_round_of_this_run(answers):
             is_due = False
@@ -100,7 +100,7 @@ class Canaries:
         prompts: PairPrompts,
         before: PairPrompts | None,
         *,
-        is_name: bool,
+        only_name_identifies_weights: bool,
     ) -> PairPrompts | None:
         """Return the most canaries behind the prompts, if those before are answered.
 
@@ -110,7 +110,7 @@ class Canaries:
         """
         from pytest_memleak.ledger.sampling_history import first_open_call
 
-        if not is_name:
+        if not only_name_identifies_weights:
             return None
         if first_open_call(self.ledger, self.endpoint_id, prompts) is not None:
             rounds = _rounds(self._answers()) if before is None else before.samples

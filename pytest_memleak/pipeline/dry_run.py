@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.pipeline.limit_reachability import (
     planned_rounds,
-    validate_limit_reach,
+    validate_limits_can_be_exceeded,
 )
 from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
 from pytest_memleak.pipeline.sampling_plan import (
@@ -26,7 +26,7 @@ from pytest_memleak.sampling.cost_plan import (
     Plan,
     PlannedStep,
     RunPlan,
-    in_all,
+    sum_of_plans,
 )
 
 if TYPE_CHECKING:
@@ -153,12 +153,12 @@ class _RunPlanner:
                 case TrainingStep():
                     training = self._training(step.model, suite)
                 case PromptStep(purpose=Purpose.CONTROL):
-                    left = step.left(self._counted)
+                    left = step.plan_outstanding(self._counted)
                     if left.generations:
                         self.if_lost.append(PlannedStep(required.pair.id, left))
                 case PromptStep():
-                    plans.append(step.left(self._counted))
-        sampling = in_all(plans) if plans else None
+                    plans.append(step.plan_outstanding(self._counted))
+        sampling = sum_of_plans(plans) if plans else None
         rounds = None
         if requirement.is_own:
             self._validate(requirement)
@@ -173,7 +173,7 @@ class _RunPlanner:
     def _validate(self, requirement: _Requirement) -> None:
         books = requirement.suite.books
         book = books.book_of(requirement.pair, foreseen=True)
-        validate_limit_reach(
+        validate_limits_can_be_exceeded(
             requirement.pair,
             book,
             requirement.suite.suite,

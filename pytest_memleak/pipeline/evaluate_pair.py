@@ -19,7 +19,7 @@ from pytest_memleak.pipeline.delivery_check import check_delivery
 from pytest_memleak.pipeline.limit_reachability import (
     detection_issues,
     detection_summary,
-    validate_limit_reach,
+    validate_limits_can_be_exceeded,
 )
 from pytest_memleak.pipeline.measured_pair import measure_pair
 from pytest_memleak.pipeline.provenance_check import identify
@@ -77,7 +77,7 @@ def _validate(pair: Pair, suite: SuiteRun) -> None:
     suite.resources.progress(ProgressEvent(Phase.READING, pair.id))
     book = suite.books.book_of(pair)
     suite.books.validate_no_shared_text(book, pair)
-    validate_limit_reach(pair, book, suite.suite, suite.protected)
+    validate_limits_can_be_exceeded(pair, book, suite.suite, suite.protected)
 
 
 def _sample_and_judge(

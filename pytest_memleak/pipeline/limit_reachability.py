@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.sampling_error import SamplingError
 
-_ALWAYS_REACHABLE = 100  # words, or passages of up to so many words
+_ALWAYS_EXCEEDABLE = 100  # words, or passages of up to so many words
 
 
-def validate_limit_reach(
+def validate_limits_can_be_exceeded(
     pair: Pair,
     book: Book,
     suite: Suite,
@@ -52,7 +52,7 @@ def validate_limit_reach(
     limits = [(rows[name], limit) for name, limit in pair.limits.items()]
     limits.sort(key=lambda entry: entry[0].lies_in == "any book")  # the slowest last
     in_any = None if suite.catalog else protected
-    if any(_is_within_reach(row, limit, pair, book, in_any) for row, limit in limits):
+    if any(_can_be_exceeded(row, limit, pair, book, in_any) for row, limit in limits):
         return
     measurable_words(book, pair.scoring)  # raises for the book's own faults first
     limits_text = ", ".join(
@@ -68,7 +68,7 @@ def validate_limit_reach(
     )
 
 
-def _is_within_reach(
+def _can_be_exceeded(
     row: Measure,
     limit: float,
     pair: Pair,
@@ -81,7 +81,7 @@ def _is_within_reach(
     threshold = pair.scoring.effective_threshold
     counted = row.runs == "number"
     longest = max(limit, threshold) if counted else limit
-    if longest <= _ALWAYS_REACHABLE:
+    if longest <= _ALWAYS_EXCEEDABLE:
         return True
     stretches: Iterable[Iterable[int]]
     if row.lies_in == "excerpt":

@@ -126,7 +126,7 @@ def other_attempts(
     until = until or own.until
     since = -math.inf
     pair, source = own.required.pair, own.source
-    if source.is_name(pair):
+    if source.only_name_identifies_weights(pair):
         since = until - pair.sampling.max_age_days * SECONDS_PER_DAY
     numbers: Counter[str] = Counter()
     for attempt in _others(own, greedy, until):

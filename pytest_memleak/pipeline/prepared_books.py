@@ -10,7 +10,7 @@ from pytest_memleak.books.archive import sha256_of
 from pytest_memleak.books.build_book import (
     make_book,
     with_icu,
-    with_summaries,
+    with_instructions,
     words_digest,
 )
 from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, check_template
@@ -93,9 +93,9 @@ class PreparedBooks:
             if lacking:
                 # Raises for a bad author, title, or template before any paid call.
                 blank = {excerpt.id: "" for excerpt in lacking}
-                self._with_summaries(source, blank)
+                self._with_instructions(source, blank)
                 written = self._writer().write(source.id, lacking)
-                book = self._with_summaries(source, written)
+                book = self._with_instructions(source, written)
             self._whole[source.id] = book
         return self._whole[source.id]
 
@@ -122,7 +122,7 @@ class PreparedBooks:
         lacking = self._lacking_summaries(source)
         if not lacking:
             return self.cut(source)
-        return self._with_summaries(source, self._writer().foreseen(lacking))
+        return self._with_instructions(source, self._writer().foreseen(lacking))
 
     def outstanding_summaries(
         self,
@@ -289,8 +289,10 @@ class PreparedBooks:
             return ()
         return tuple(excerpt for excerpt in book.excerpts if not excerpt.instruction)
 
-    def _with_summaries(self, source: BookSource, summaries: Mapping[str, str]) -> Book:
-        return with_summaries(
+    def _with_instructions(
+        self, source: BookSource, summaries: Mapping[str, str]
+    ) -> Book:
+        return with_instructions(
             self.cut(source),
             summaries,
             author=source.author,

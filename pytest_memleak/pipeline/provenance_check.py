@@ -95,7 +95,7 @@ def _check_calls(own: LedgerSamples) -> ProvenanceCheck:
                 serves=pair.model.served_names,
             ),
         )
-    if source.is_name(pair) and record.first is not None:
+    if source.only_name_identifies_weights(pair) and record.first is not None:
         issues += (*_reuse_issues(own, record, first=record.first, history=history),)
     lost = lost_calls(source.ledger, source.endpoint_id, prompts, until=own.until)
     if lost:

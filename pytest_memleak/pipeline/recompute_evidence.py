@@ -16,7 +16,10 @@ from pytest_memleak.ledger.hash_chain import Head
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount, moment
 from pytest_memleak.redaction.text import is_hidden, server_word_limit
-from pytest_memleak.results.build_result import build_plain_result, build_unrun_result
+from pytest_memleak.results.build_result import (
+    build_result_without_quotes,
+    build_unrun_result,
+)
 from pytest_memleak.results.evidence_file import differences, pair_differences
 from pytest_memleak.results.result_codec import encode, encode_pair
 from pytest_memleak.results.run_evidence import LIMITATIONS, suite_controls, versions
@@ -135,7 +138,7 @@ def _hides_server_words(pair: PairResult) -> bool:
     return any(is_hidden(name) for name in names if name is not None)
 
 
-class _Unavailable:
+class _AbsentEndpoint:
     """A test's own endpoint, of which only the ledger is left."""
 
     def __init__(self, name: str) -> None:
@@ -373,7 +376,7 @@ class _Comparison:
             self._resources.as_of = min(as_of, self._end)
             self._resources.claimed = claimed.provenance
             evaluation, absent = self._evaluated(pair, claimed)
-            recomputed = build_plain_result(evaluation)
+            recomputed = build_result_without_quotes(evaluation)
             provenance = evaluation.provenance
             if (
                 provenance
@@ -382,7 +385,7 @@ class _Comparison:
             ):
                 created = moment(self._bundle.created)
                 yield f"its generations were sampled after {created}"
-            yield from self._by_the_end(evaluation, absent)
+            yield from self._verdict_changed_by_later_calls(evaluation, absent)
             self._computed += 1
         stated = encode_pair(self._as_stated(recomputed, claimed))
         stated["suite"]["path"] = claimed.suite.path
@@ -416,10 +419,10 @@ class _Comparison:
             reasons=reasons,
         )
 
-    def _by_the_end(
+    def _verdict_changed_by_later_calls(
         self,
         evaluation: Evaluation,
-        absent: _Unavailable | None,
+        absent: _AbsentEndpoint | None,
     ) -> Iterator[str]:
         """Yield that calls from the evaluation to the run's end change the verdict.
 
@@ -446,13 +449,13 @@ class _Comparison:
         self,
         pair: Pair,
         claimed: PairResult,
-    ) -> tuple[Evaluation, _Unavailable | None]:
+    ) -> tuple[Evaluation, _AbsentEndpoint | None]:
         absent = None
         endpoint = claimed.model.endpoint
         evaluation = self._evaluate(pair)
         is_of_suite = claimed.suite.sha256 == evaluation.suite_digest
         if is_of_suite and endpoint not in (None, evaluation.endpoint):
-            absent = _Unavailable(endpoint)
+            absent = _AbsentEndpoint(endpoint)
             evaluation = self._evaluate(pair, endpoint=absent)
             note = (
                 f"{pair.id}: sampled from {endpoint}, a test's own endpoint instead of "

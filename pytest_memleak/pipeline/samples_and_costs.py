@@ -112,12 +112,12 @@ def _of_limits(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
             f"bmc limit {limit:g} can pass: with no recall, the upper bound of bmc is "
             f"{least:.2g}"
         )
-    yield from limits_out_of_reach(pairs, suite)
+    yield from limits_that_cant_pass(pairs, suite)
     by_chance = [pair for pair in gating if with_needs(pair.limits, CHANCE)]
     yield from _of_excess(by_chance, suite)
 
 
-def limits_out_of_reach(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
+def limits_that_cant_pass(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
     """Yield the limits of gating pairs that a book is too short to pass."""
     gating = [pair for pair in pairs if pair.gates]
     for bound in _bmc_bounds(gating, suite):

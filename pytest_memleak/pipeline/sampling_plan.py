@@ -37,7 +37,7 @@ from pytest_memleak.pipeline.required_samples import (
     required_samples,
 )
 from pytest_memleak.records import Book, BookSource, Issue, Model
-from pytest_memleak.sampling.cost_plan import in_all
+from pytest_memleak.sampling.cost_plan import sum_of_plans
 from pytest_memleak.scoring.loss_tests import due_controls, most_controls
 
 if TYPE_CHECKING:
@@ -96,13 +96,17 @@ class PromptStep:
     stops: tuple[int, ...] = ()
     at_most: bool = False
 
-    def left(self, counted: Counted) -> Plan:
-        """Plan what the ledger lacks, stage by stage, without what is `counted`."""
+    def plan_outstanding(self, counted: Counted) -> Plan:
+        """Plan what the ledger lacks, stage by stage, without what is `counted`.
+
+        Each stage counts only what the stage before didn't. What is pending is never
+        counted off, so the last stage has all of it.
+        """
         plans = [
             self.source.left(replace(self.prompts, samples=rounds), counted)
             for rounds in (*self.stops, self.prompts.samples)
         ]
-        return replace(in_all(plans), pending=plans[-1].pending)
+        return replace(sum_of_plans(plans), pending=plans[-1].pending)
 
 
 Step = SummaryStep | TrainingStep | PromptStep
@@ -171,17 +175,27 @@ class LedgerPart(_SampledPart):
         """Return the round that shows which weights answer; reading, all stored."""
         if self.walk is Walk.READING:
             return self._canaries.answered_rounds()
-        return self._canaries.to_request(self.prompts, is_name=self._is_name)
+        return self._canaries.to_request(
+            self.prompts,
+            only_name_identifies_weights=self._only_name_identifies_weights,
+        )
 
     def _canaries_after(self, before: PairPrompts | None) -> PairPrompts | None:
-        canaries, is_name = self._canaries, self._is_name
+        canaries = self._canaries
+        by_name = self._only_name_identifies_weights
         match self.walk:
             case Walk.READING:
                 return None
             case Walk.ASKING:
-                return canaries.to_request(self.prompts, is_name=is_name, sampled=True)
+                return canaries.to_request(
+                    self.prompts,
+                    only_name_identifies_weights=by_name,
+                    after_sampling=True,
+                )
             case Walk.UNASKED:
-                return canaries.foreseen_after(self.prompts, before, is_name=is_name)
+                return canaries.foreseen_after(
+                    self.prompts, before, only_name_identifies_weights=by_name
+                )
 
     def _control_calls(self) -> PairPrompts | None:
         source = self.source
@@ -211,8 +225,8 @@ class LedgerPart(_SampledPart):
         return self.source.canaries(self.required.pair, self.book)
 
     @property
-    def _is_name(self) -> bool:
-        return self.source.is_name(self.required.pair)
+    def _only_name_identifies_weights(self) -> bool:
+        return self.source.only_name_identifies_weights(self.required.pair)
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ class Memorization:
             raise AttributeError(name)
         from pytest_memleak.scoring.measure_table import (
             MEASURES,
-            nearest,
+            unknown_name_hint,
             why_unmeasured,
         )
 
@@ -123,7 +123,9 @@ class Memorization:
             return analysis.further[name]
         if name not in MEASURES and evaluation.measurement is not None:
             if not hasattr(evaluation.measurement, name):
-                raise AttributeError(f"no measure {name!r}: {nearest(name, MEASURES)}")
+                raise AttributeError(
+                    f"no measure {name!r}: {unknown_name_hint(name, MEASURES)}"
+                )
             return getattr(evaluation.measurement, name)
         value = None
         if name in MEASURES:

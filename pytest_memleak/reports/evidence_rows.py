@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING, Any
 from pytest_memleak.errors import EvidenceError, SettingsError, install_command
 from pytest_memleak.records import Verdict
 from pytest_memleak.results.evidence_file import read_unchanged
-from pytest_memleak.scoring.measure_table import BMC, LONGEST_SPAN, MEASURES, nearest
+from pytest_memleak.scoring.measure_table import (
+    BMC,
+    LONGEST_SPAN,
+    MEASURES,
+    unknown_name_hint,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -287,7 +292,7 @@ def _validate_known(
     if name not in names:
         raise SettingsError(
             f"no pair has the {what} {name!r}",
-            hint=nearest(name, names),
+            hint=unknown_name_hint(name, names),
         )
 
 

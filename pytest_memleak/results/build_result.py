@@ -115,14 +115,14 @@ def build_result(
     from pytest_memleak.results.coverage_map import build_plot_data  # with numpy
 
     return dataclasses.replace(
-        build_plain_result(evaluation),
+        build_result_without_quotes(evaluation),
         passages=listed_passages(evaluation, quoted),
         spans=tuple(_passages(evaluation, quoted)),
         plot=build_plot_data(evaluation, quoted=quoted),
     )
 
 
-def build_plain_result(evaluation: Evaluation) -> PairResult:
+def build_result_without_quotes(evaluation: Evaluation) -> PairResult:
     """Build the result of an evaluation without quotes and chart data."""
     pair = evaluation.pair
     verdict_result = evaluation.verdict_result
@@ -244,7 +244,7 @@ def build_unrun_result(
         issues=issues,
     )
     completeness = Completeness(requested=0, received=0)
-    return build_plain_result(
+    return build_result_without_quotes(
         Evaluation(
             suite=suite.name,
             suite_digest=suite.digest,

@@ -18,7 +18,12 @@ from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.pair_result import PairResult, ScanScope
 from pytest_memleak.records.provenance import distribution
-from pytest_memleak.scoring.measure_table import MEASURES, PASSAGES, nearest, with_needs
+from pytest_memleak.scoring.measure_table import (
+    MEASURES,
+    PASSAGES,
+    unknown_name_hint,
+    with_needs,
+)
 from pytest_memleak.scoring.words import installed_icu
 
 if TYPE_CHECKING:
@@ -207,7 +212,9 @@ def validate_tolerances(
     names = [*MEASURES, *brought]
     for name, by in tolerances.items():
         if name not in names:
-            raise SettingsError(f"unknown measure {name!r}; {nearest(name, names)}")
+            raise SettingsError(
+                f"unknown measure {name!r}; {unknown_name_hint(name, names)}"
+            )
         if name not in testable:
             raise SettingsError(
                 f"{name} has no per-round values, so a rise can't be tested against "

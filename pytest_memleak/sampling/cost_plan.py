@@ -182,7 +182,7 @@ def plan(
     )
 
 
-def in_all(plans: Sequence[Plan]) -> Plan:
+def sum_of_plans(plans: Sequence[Plan]) -> Plan:
     """Add up several plans of one pair."""
     costs = [each.cost for each in plans if each.cost is not None]
     return Plan(

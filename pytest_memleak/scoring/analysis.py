@@ -46,7 +46,7 @@ class SpansByRound(NamedTuple):
     """Spans with the prompted excerpt, of each round as if alone; shape (n,) each.
 
     longest:    words of the round's longest span
-    over:       number of its distinct spans over T words
+    over:       number of its distinct spans over `effective_threshold` words
     by_excerpt: words of the longest span per excerpt, over all rounds; shape (E,)
     """
 

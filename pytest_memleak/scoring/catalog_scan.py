@@ -181,8 +181,8 @@ class GenerationPrefilter:
         """
         for name, book in books:
             runs = _runs(book.exact, self._exact.prefilter)
-            located, _ = self._exact.located(runs)
-            longest = int(located.words.max(initial=0))
+            cut_runs, _ = self._exact.cut_at_pieces(runs)
+            longest = int(cut_runs.words.max(initial=0))
             one_table = self._folded.prefilter is self._exact.prefilter
             if book.folded is not book.exact or not one_table:
                 runs = _runs(book.folded, self._folded.prefilter)
@@ -198,11 +198,11 @@ class GenerationPrefilter:
 
     def _matches(self, book: BookKeys, runs: Runs) -> BookMatches:
         """Return the runs of folded words as matches of a book with generations."""
-        runs, piece = self._folded.located(runs)
+        runs, piece = self._folded.cut_at_pieces(runs)
         borders = np.flatnonzero(book.folded == BORDER)
         return BookMatches(
             text=self._folded.book[piece],
-            place=runs.book,
+            place=runs.place,
             book=np.zeros_like(piece),
             part=borders.searchsorted(runs.text),
             start=runs.text,

@@ -100,7 +100,7 @@ class _Rows(NamedTuple):
 
 
 class LongestRuns(NamedTuple):
-    """The longest own run over T words that ends at each word where one ends.
+    """The longest own run over the threshold that ends at each word where one ends.
 
     start, end: the book's words [start, end); round: that of its generation
     """
@@ -358,7 +358,7 @@ class Tally:
         return _Rows(*rows.T)
 
     def spans_by_round(self) -> Positions:
-        """Return the number of distinct spans over T words of each round; shape (n,).
+        """Return each round's number of distinct spans over the threshold; (n,).
 
         Each round counts alone, as if there were no other.
         """
@@ -404,7 +404,7 @@ class Tally:
         return self._packing.unpack(packed)
 
     def longest_runs_by_end(self) -> LongestRuns:
-        """Return the longest own run over T words that ends at each word."""
+        """Return the longest own run over the threshold that ends at each word."""
         over = self.scoring.effective_threshold
         end, start, ordinal = self._own_runs_over(over)
         is_first_of_end = np.diff(end, prepend=-1) != 0

@@ -33,7 +33,7 @@ def _excess(null: Any) -> Estimate:
     """Build the estimate; without an interval, the pair's own upper BMC bounds it."""
     low = null.low
     if low is None:
-        low = -1.0
+        low = -1.0  # no excess is lower
     high = null.high
     if high is None:
         high = null.own_high
@@ -58,8 +58,8 @@ LONGEST_PASSAGE = Measure(
     strict=38,
     overview=True,
     needs=PASSAGES,
-    read=lambda result: result.passages.longest_passage,
-    by_round=lambda result: result.passages.by_round,
+    read=lambda analysis: analysis.passages.longest_passage,
+    by_round=lambda analysis: analysis.passages.by_round,
 )
 PASSAGES_OVER = Measure(
     "passages_over",
@@ -73,7 +73,7 @@ PASSAGES_OVER = Measure(
     rises=True,
     strict=5,
     needs=PASSAGES,
-    read=lambda result: result.passages.passages_over,
+    read=lambda analysis: analysis.passages.passages_over,
 )
 NV_LONGEST_PASSAGE = Measure(
     "nv_longest_passage",
@@ -87,8 +87,8 @@ NV_LONGEST_PASSAGE = Measure(
     rises=True,
     strict=38,
     needs=PASSAGES,
-    read=lambda result: result.passages.nv_longest_passage,
-    by_round=lambda result: result.passages.nv_by_round,
+    read=lambda analysis: analysis.passages.nv_longest_passage,
+    by_round=lambda analysis: analysis.passages.nv_by_round,
 )
 BMC = Measure(
     "bmc",
@@ -103,12 +103,12 @@ BMC = Measure(
     overview=True,
     charted=True,
     needs=GENERATIONS,
-    read=lambda result: Estimate(
-        value=result.measurement.bmc,
-        low=result.error.low,
-        high=result.error.high,
+    read=lambda analysis: Estimate(
+        value=analysis.measurement.bmc,
+        low=analysis.error.low,
+        high=analysis.error.high,
     ),
-    by_round=lambda result: result.counts.covered.tolist(),
+    by_round=lambda analysis: analysis.counts.covered.tolist(),
 )
 LONGEST_BLOCK = Measure(
     "longest_block",
@@ -124,7 +124,7 @@ LONGEST_BLOCK = Measure(
     paper=100,
     overview=True,
     needs=GENERATIONS,
-    read=lambda result: result.measurement.longest_block,
+    read=lambda analysis: analysis.measurement.longest_block,
 )
 LONGEST_SPAN = Measure(
     "longest_span",
@@ -140,8 +140,8 @@ LONGEST_SPAN = Measure(
     paper=38,
     overview=True,
     needs=GENERATIONS,
-    read=lambda result: result.measurement.longest_span,
-    by_round=lambda result: result.own_spans.longest,
+    read=lambda analysis: analysis.measurement.longest_span,
+    by_round=lambda analysis: analysis.own_spans.longest,
 )
 SPANS_OVER = Measure(
     "spans_over",
@@ -157,8 +157,8 @@ SPANS_OVER = Measure(
     paper=0,
     overview=True,
     needs=GENERATIONS,
-    read=lambda result: result.measurement.spans_over,
-    by_round=lambda result: result.own_spans.over,
+    read=lambda analysis: analysis.measurement.spans_over,
+    by_round=lambda analysis: analysis.own_spans.over,
 )
 LEAKING_WORKS = Measure(
     "leaking_works",
@@ -168,7 +168,7 @@ LEAKING_WORKS = Measure(
     kind="share",
     rises=True,
     needs=WORKS,
-    read=lambda result: len(result.works.leaking) / len(result.works.works),
+    read=lambda analysis: len(analysis.works.leaking) / len(analysis.works.works),
 )
 BMC_EXCESS = Measure(
     "bmc_excess",
@@ -177,7 +177,7 @@ BMC_EXCESS = Measure(
     about="BMC minus that of generations for negative controls or other test books",
     kind="share",
     needs=CHANCE,
-    read=lambda result: _excess(result.null),
+    read=lambda analysis: _excess(analysis.null),
 )
 UPLIFT = Measure(
     "uplift",
@@ -186,7 +186,7 @@ UPLIFT = Measure(
     about="BMC minus the baseline model's",
     kind="share",
     needs=BASELINE,
-    read=lambda result: result.uplift,
+    read=lambda analysis: analysis.uplift,
 )
 NV_RECALL = Measure(
     "nv_recall",
@@ -196,7 +196,7 @@ NV_RECALL = Measure(
     kind="share",
     rises=True,
     needs=NEAR,
-    read=lambda result: result.near.nv_recall,
+    read=lambda analysis: analysis.near.nv_recall,
 )
 NV_LONGEST_SPAN = Measure(
     "nv_longest_span",
@@ -207,7 +207,7 @@ NV_LONGEST_SPAN = Measure(
     folded=True,
     rises=True,
     needs=NEAR,
-    read=lambda result: result.near.longest_span.words,
+    read=lambda analysis: analysis.near.longest_span.words,
 )
 GREEDY_BMC = Measure(
     "greedy_bmc",
@@ -218,7 +218,7 @@ GREEDY_BMC = Measure(
     rises=True,
     strict=BMC.strict,
     needs=GREEDY,
-    read=lambda result: result.greedy.bmc,
+    read=lambda analysis: analysis.greedy.bmc,
 )
 GREEDY_LONGEST_SPAN = Measure(
     "greedy_longest_span",
@@ -231,7 +231,7 @@ GREEDY_LONGEST_SPAN = Measure(
     rises=True,
     strict=LONGEST_SPAN.strict,
     needs=GREEDY,
-    read=lambda result: result.greedy.longest_span,
+    read=lambda analysis: analysis.greedy.longest_span,
 )
 _ROWS = (
     LONGEST_PASSAGE,
@@ -296,7 +296,7 @@ def why_unmeasured(name: str) -> str:
     return needs.otherwise
 
 
-def nearest(name: str, candidates: Iterable[str]) -> str:
+def unknown_name_hint(name: str, candidates: Iterable[str]) -> str:
     """Return `did you mean 'bmc'?` for an unknown name, or else the valid names."""
     names = list(candidates)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)

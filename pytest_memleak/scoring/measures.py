@@ -7,9 +7,8 @@ match that lies in the prompted excerpt, untrimmed.
 bmc:           share of the book's words that a piece of any generation covers
 longest_block: the longest run of such words
 longest_span:  the longest own run
-spans_over:    number of spans: own runs over T words, cut so that none overlap
-
-T is the scoring's `effective_threshold`.
+spans_over:    number of spans: own runs over `effective_threshold` words, cut so
+               that none overlap
 """
 
 from __future__ import annotations
@@ -121,7 +120,7 @@ def _longest_block(is_covered: Flags, borders: Positions) -> Block:
 
 
 def _distinct_spans(tally: Tally) -> tuple[Span, ...]:
-    """Return the distinct own runs over T words, longest first.
+    """Return the distinct own runs over `effective_threshold` words, longest first.
 
     Of the runs that end at the same word only the longest matters: the others are its
     suffixes.

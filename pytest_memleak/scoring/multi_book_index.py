@@ -235,8 +235,8 @@ class SharedIndex:
         runs = self._exact.prefilter.runs(texts)
         passage_of_run = first_key.searchsorted(runs.text, side="right") - 1
         is_whole = runs.words == lengths[passage_of_run]
-        located, piece = self._exact.located(runs.where(is_whole))
-        passage_of_run = first_key.searchsorted(located.text, side="right") - 1
+        cut_runs, piece = self._exact.cut_at_pieces(runs.where(is_whole))
+        passage_of_run = first_key.searchsorted(cut_runs.text, side="right") - 1
         holding_book = self._exact.book[piece]
         pairs = zip(passage_of_run.tolist(), holding_book.tolist(), strict=True)
         holders: list[list[int]] = [[] for _ in passages]

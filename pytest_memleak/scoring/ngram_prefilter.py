@@ -52,20 +52,21 @@ _BITS_TOGETHER = 22
 
 
 class Runs(NamedTuple):
-    """Maximal runs of equal words.
+    """Maximal runs of words that texts share with a table.
 
-    text, book: places of their first words among the texts' and among the books'
+    text:  place of the first word among the texts'
+    place: its place in the table
     """
 
     text: Positions
-    book: Positions
+    place: Positions
     words: Positions
 
     def where(self, chosen: NDArray[np.bool_] | Positions) -> Runs:
         """Return the `chosen` runs, by truth value or by number."""
         return Runs(
             text=self.text[chosen],
-            book=self.book[chosen],
+            place=self.place[chosen],
             words=self.words[chosen],
         )
 
@@ -260,7 +261,7 @@ class NgramPrefilter:
         further_words = self._equal_words(text, at + self.n, place + self.n)
         return Runs(
             text=at,
-            book=place,
+            place=place,
             words=self.n + further_words,
         )
 

@@ -27,8 +27,8 @@ from pytest_memleak.scoring.measure_table import (
     MEASURES,
     OF_PASSAGES,
     PRESETS,
-    nearest,
     table_with,
+    unknown_name_hint,
     with_needs,
 )
 from pytest_memleak.suite.book_sources import (
@@ -345,7 +345,7 @@ def _validate_measures(
             raise suite_error(
                 path,
                 f"{key}.measures.{plain(name)}: no installed extension has this "
-                f"measure; {nearest(name, sorted(extension_measures))}",
+                f"measure; {unknown_name_hint(name, sorted(extension_measures))}",
                 hint,
             )
         if fault := extension_measures[name].limit_fault(limit):

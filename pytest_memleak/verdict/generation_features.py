@@ -20,7 +20,7 @@ from pytest_memleak.scoring.text_batches import batches_of
 from pytest_memleak.scoring.word_ranges import count_up
 from pytest_memleak.scoring.words import in_latin_1, words
 from pytest_memleak.verdict.prose import FORWARD, REVERSED, Prose
-from pytest_memleak.verdict.refusals import MOST_WORDS, declines
+from pytest_memleak.verdict.refusal_phrases import MOST_WORDS, has_refusal_phrase
 from pytest_memleak.verdict.shingles import RunSet, WordNumbers, digest64, run_hashes
 
 if TYPE_CHECKING:
@@ -315,7 +315,7 @@ class FeatureReader:
         data = opening.encode("utf-8", "surrogatepass")
         return _TextShape(
             few=True,
-            listed=declines(text),
+            listed=has_refusal_phrase(text),
             opening=digest64(data),
         )
 

@@ -23,8 +23,8 @@ from pytest_memleak.sampling.cost_plan import (
     Counted,
     Plan,
     PlannedStep,
-    in_all,
     plan,
+    sum_of_plans,
 )
 
 
@@ -73,7 +73,7 @@ def test_a_plan_counts_no_generation_twice(memory, ask):
     assert [each.generations for each in plans] == [6, 4, 0]
     assert plan(memory, "another", many, by, counted).generations == 10
     whole = plan(memory, "e", many, by)
-    assert in_all(plans).cost == pytest.approx(whole.cost)
+    assert sum_of_plans(plans).cost == pytest.approx(whole.cost)
 
 
 def planned(cost, *, generations=1):
@@ -98,8 +98,8 @@ def test_a_step_costs_nothing_known_without_a_price(step, cost):
 
 
 def test_plans_together_cost_nothing_known_if_one_has_no_price():
-    assert in_all([planned(1.0), planned(2.0)]).cost == 3.0
-    assert in_all([planned(1.0), planned(None)]).cost is None
+    assert sum_of_plans([planned(1.0), planned(2.0)]).cost == 3.0
+    assert sum_of_plans([planned(1.0), planned(None)]).cost is None
 
 
 def test_a_plan_counts_what_is_on_its_way(ledger, url, ask):

@@ -36,7 +36,7 @@ from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.call_outcomes import Answer, record
 from pytest_memleak.ledger.call_reservations import claim
 from pytest_memleak.ledger.deployments import claim_deployment, leave_deployment
-from pytest_memleak.ledger.ledger_queries import generations, rows_with_texts
+from pytest_memleak.ledger.ledger_queries import generations, generations_with_texts
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.ledger.tables import calls
 from pytest_memleak.ledger.tables import generations as generations_table
@@ -390,7 +390,8 @@ def test_a_call_that_timed_out_is_repeated_with_half_its_generations(
 
 def everything(ledger):
     return {
-        text for _, text, _ in rows_with_texts(ledger, sa.select(generations_table))
+        text
+        for _, text, _ in generations_with_texts(ledger, sa.select(generations_table))
     }
 
 

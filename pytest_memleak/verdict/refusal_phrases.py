@@ -1,4 +1,4 @@
-"""Refusals: whether a short answer declines, by a list of phrases.
+"""Refusals: whether a short answer has_refusal_phrase, by a list of phrases.
 
 The list is data (refusal_phrases.json), by language. `unable` followed in the same
 sentence by `task` is a refusal, and so is each of `alone`, and each sentence that is
@@ -26,7 +26,7 @@ _SENTENCE_END = re.compile(r"[.!?;。！？；\n]+")
 _APOSTROPHES = str.maketrans("‘’ʼ", "'''")
 
 
-def declines(text: str) -> bool:
+def has_refusal_phrase(text: str) -> bool:
     """Tell whether `text`, a short answer, has a phrase of a refusal."""
     plain = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES))
     outside = _SPEECH.sub(" ", plain.casefold())
