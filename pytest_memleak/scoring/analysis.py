@@ -168,7 +168,7 @@ def analyze(
         tally = count(book, scoring, generations)
     if not tally.counted.generations:
         return None
-    passages = list(_add_beside(tally, beside, protected, count))
+    passages = list(_add_passages_of_other_prompts(tally, beside, protected, count))
     analysis = analysis_of(tally, confidence=confidence)
     analysis = replace(analysis, beside=tuple(passages))
     if book.works and analysis.passages:
@@ -181,7 +181,7 @@ def analyze(
     return analysis
 
 
-def _add_beside(
+def _add_passages_of_other_prompts(
     tally: Tally,
     beside: Iterable[PromptedOtherwise],
     protected: Protected | None,

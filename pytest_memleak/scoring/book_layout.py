@@ -121,7 +121,7 @@ def _validate_words_kept(book: Book, lengths: Sequence[int]) -> None:
     lengths: of its excerpts, in words of mode `paper`.
     """
     kept = sum(lengths)
-    if kept >= _LEAST_KEPT * _most_seen(book, lengths):
+    if kept >= _LEAST_KEPT * _most_unicode_words(book, lengths):
         return
     seen = 0
     for excerpt, length in zip(book.excerpts, lengths, strict=True):
@@ -154,7 +154,7 @@ def icu_of(book: Book) -> str | None:
     )
 
 
-def _most_seen(book: Book, lengths: Sequence[int]) -> int:
+def _most_unicode_words(book: Book, lengths: Sequence[int]) -> int:
     """Return an upper bound on the words that mode `unicode` keeps, without counting.
 
     In Latin-1 a word that only that mode keeps has a letter beyond ASCII, as does each
@@ -195,7 +195,7 @@ def validate_word_breaks(
         long_word_lengths += _long_word_lengths(text, mode)
     if sum(long_word_lengths) <= _JEST:
         return
-    letters = sum(map(_letters, texts))
+    letters = sum(map(_count_nonblank, texts))
     for longest, most in _MOST_IN_WORDS_OVER.items():
         fused = sum(length for length in long_word_lengths if length > longest)
         permitted = max(_JEST, most * letters)
@@ -219,7 +219,7 @@ def _long_word_lengths(text: str, mode: WordMode) -> list[int]:
     return [length for length in lengths if length >= shortest]
 
 
-def _letters(text: str) -> int:
+def _count_nonblank(text: str) -> int:
     """Return the number of characters other than blanks."""
     return sum(map(len, text.split()))
 

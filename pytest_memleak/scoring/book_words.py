@@ -194,7 +194,7 @@ class BookWords:
         start: of the first among the book's; shared: with the words at `place`
         """
 
-        def note(
+        def note_piece(
             place: int,
             words: int,
             first: int,
@@ -220,9 +220,9 @@ class BookWords:
             if at < stretch.near_first or is_seam:
                 begin = max(at - NEAR_MATCH + 1, 0)
                 changed = keys[begin : stretch.near_first + NEAR_MATCH - 1]
-                note(self._near_table.add(changed), len(changed), begin)
+                note_piece(self._near_table.add(changed), len(changed), begin)
             if stretch.words:
-                note(place + stretch.first, stretch.words, stretch.near_first)
+                note_piece(place + stretch.first, stretch.words, stretch.near_first)
             at = stretch.near_first + stretch.words
         self._parts += 1
 
@@ -251,14 +251,14 @@ def _common_stretches(keys: Keys, near_keys: Keys) -> list[_Shared]:
         if same == ahead:
             continue
         stretches.append(_Shared(first, near_first, at - first))
-        skip, near_skip = _words_changed(keys[at:], near_keys[near_at:])
+        skip, near_skip = _words_to_skip(keys[at:], near_keys[near_at:])
         first = at = at + skip
         near_first = near_at = near_at + near_skip
     stretches.append(_Shared(first, near_first, at - first))
     return [stretch for stretch in stretches if stretch.words >= _WORTH_SHARING]
 
 
-def _words_changed(keys: Keys, near_keys: Keys) -> tuple[int, int]:
+def _words_to_skip(keys: Keys, near_keys: Keys) -> tuple[int, int]:
     """Return how many words of each to skip until they are alike again."""
     grams = gram_hashes(keys[:_CHANGED_TOGETHER], _WORTH_SHARING)
     near_grams = gram_hashes(near_keys[:_CHANGED_TOGETHER], _WORTH_SHARING)
@@ -372,11 +372,11 @@ class PlacedWords(NamedTuple):
             words=runs.words,
         )
         if self.overlapping:
-            return _joined(matches)
+            return _with_overlaps_joined(matches)
         return matches
 
 
-def _joined(matches: BookMatches) -> BookMatches:
+def _with_overlaps_joined(matches: BookMatches) -> BookMatches:
     """Join matches that overlap in the same words of a text and of a book."""
     ahead = matches.place - matches.start
     order = np.lexsort((matches.place, ahead, matches.part))

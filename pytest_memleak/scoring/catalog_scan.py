@@ -180,12 +180,14 @@ class GenerationPrefilter:
         Each with one generation. books: with their names; each is read once, in order.
         """
         for name, book in books:
-            runs = _runs(book.exact, self._exact.prefilter)
+            runs = _runs_shared_with_generations(book.exact, self._exact.prefilter)
             cut_runs, _ = self._exact.cut_at_pieces(runs)
             longest = int(cut_runs.words.max(initial=0))
             one_table = self._folded.prefilter is self._exact.prefilter
             if book.folded is not book.exact or not one_table:
-                runs = _runs(book.folded, self._folded.prefilter)
+                runs = _runs_shared_with_generations(
+                    book.folded, self._folded.prefilter
+                )
             matches = self._matches(book, runs)
             chains = find_chains(matches, NO_RANGES, trim=0)
             nv_longest = int(chains.words.max(initial=0))
@@ -210,7 +212,7 @@ class GenerationPrefilter:
         )
 
 
-def _runs(book: Keys, prefilter: NgramPrefilter) -> Runs:
+def _runs_shared_with_generations(book: Keys, prefilter: NgramPrefilter) -> Runs:
     """Return the runs that a stored book shares with generations."""
     words = book.copy()
     words[words == BORDER] = TEXT_END  # a key that no generation has

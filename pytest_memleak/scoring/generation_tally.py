@@ -205,7 +205,7 @@ class Tally:
         self._index = index
         self._measured = index.numbers[protected.measured]
         self.layout = index.books[self._measured].layout
-        _check_index(book, scoring, protected)
+        _validate_index(book, scoring, protected)
         instructions = [excerpt.instruction or "" for excerpt in book.excerpts]
         self._prompt_words = PromptWords(
             index.instructions(instructions, folded=False),
@@ -239,8 +239,8 @@ class Tally:
         duplicate, or has an ordinal that is below 0 or too large.
         """
         for batch in in_batches(generations):
-            self._note(batch.generations)
-            self._count(batch)
+            self._note_ordinals(batch.generations)
+            self._count_batch(batch)
 
     def add_counted(self, other: TallyResult) -> None:
         """Add the counts of other generations by a tally of the same book and settings.
@@ -257,7 +257,7 @@ class Tally:
                     ordinal=min(duplicates),
                     text="",
                 )
-                raise self._error_for(duplicate)
+                raise self._error_of_rejected(duplicate)
             seen |= ordinals
         counted.generations += other.generations
         counted.rounds = max(counted.rounds, other.rounds)
@@ -272,7 +272,7 @@ class Tally:
         counted.passages.add(other.passages)
         counted.whole_passages.add(other.whole_passages)
         if other.longest:
-            self._note_longest([other.longest])
+            self._note_longest_own_run([other.longest])
 
     def without_excused_words(self) -> Tally | None:
         """Return the counts among the words that remain; None if none is excused.
@@ -304,7 +304,7 @@ class Tally:
         is_longest = words == words.max(initial=0)
         rows = np.stack((start, end, round_), axis=1)[is_longest]
         runs = [OwnRun(*row) for row in rows.tolist()]
-        counted.longest = min(runs, key=tally._rank, default=None)  # noqa: SLF001 - its own
+        counted.longest = min(runs, key=tally._rank_by_length, default=None)  # noqa: SLF001 - its own
         return tally
 
     def rounds(self) -> Rounds:
@@ -471,24 +471,24 @@ class Tally:
             return 0
         return self._passages.most_words(near=near)
 
-    def _note(self, generations: Sequence[Generation]) -> None:
+    def _note_ordinals(self, generations: Sequence[Generation]) -> None:
         """Record the ordinals of the sampled ones."""
         counted = self.counted
         for generation in generations:
             if generation.excerpt_id not in self.layout.order:
-                raise self._error_for(generation)
+                raise self._error_of_rejected(generation)
             if not 0 <= generation.ordinal <= self._greatest_ordinal:
-                raise self._error_for(generation)
+                raise self._error_of_rejected(generation)
             if generation.origin is not Origin.SAMPLED:
                 continue
             seen = counted.seen.setdefault(generation.excerpt_id, set())
             if generation.ordinal in seen:
-                raise self._error_for(generation)
+                raise self._error_of_rejected(generation)
             seen.add(generation.ordinal)
             counted.generations += 1
             counted.rounds = max(counted.rounds, generation.ordinal + 1)
 
-    def _count(self, batch: Batch) -> None:
+    def _count_batch(self, batch: Batch) -> None:
         """Count the matches of the generations of one origin."""
         generations, words = batch
         origin = generations[0].origin
@@ -576,8 +576,8 @@ class Tally:
             covered.end,
         )
         rest = self._packing.without_high(pieces.rest)
-        cut = self._by_excerpt(pieces.touched, excerpt)
-        matches = self._by_excerpt(pieces.untrimmed(), excerpt)
+        cut = self._led_by_excerpt(pieces.touched, excerpt)
+        matches = self._led_by_excerpt(pieces.untrimmed(), excerpt)
         counted = self.counted
         counted.covered.add(covered_by_round)
         counted.rest.add(rest)
@@ -585,7 +585,7 @@ class Tally:
         counted.matches.add(matches)
         return covered
 
-    def _by_excerpt(self, packed: Numbers, excerpt: Positions) -> Numbers:
+    def _led_by_excerpt(self, packed: Numbers, excerpt: Positions) -> Numbers:
         """Replace the number of the text by that of the excerpt that prompted it."""
         text, start, end = self._packing.unpack(packed)
         return self._packing.pack(
@@ -642,23 +642,23 @@ class Tally:
         is_longest = own.words == most
         columns = (own.start, own.end, rounds)
         rows = np.stack(columns, axis=1)[is_longest]
-        self._note_longest(OwnRun(*row) for row in rows.tolist())
+        self._note_longest_own_run(OwnRun(*row) for row in rows.tolist())
 
-    def _note_longest(self, runs: Iterable[OwnRun]) -> None:
+    def _note_longest_own_run(self, runs: Iterable[OwnRun]) -> None:
         candidates = list(runs)
         if self.counted.longest:
             candidates.append(self.counted.longest)
-        self.counted.longest = min(candidates, key=self._rank)
+        self.counted.longest = min(candidates, key=self._rank_by_length)
 
     @property
     def _greatest_ordinal(self) -> int:
         return (1 << self._packing.high) - 1
 
-    def _rank(self, run: OwnRun) -> tuple[int, ...]:
+    def _rank_by_length(self, run: OwnRun) -> tuple[int, ...]:
         excerpt = bisect_right(self.layout.ends, run.start)
         return -run.words, excerpt, run.ordinal, run.start
 
-    def _error_for(self, generation: Generation) -> RecordsError:
+    def _error_of_rejected(self, generation: Generation) -> RecordsError:
         if generation.excerpt_id not in self.layout.order:
             return UnknownExcerpt(generation.excerpt_id, book_id=self._book.id)
         location = f"book {self._book.id!r}"
@@ -734,7 +734,7 @@ def validate_scoring(scoring: Scoring) -> None:
         )
 
 
-def _check_index(
+def _validate_index(
     book: Book,
     scoring: Scoring,
     protected: Protected,

@@ -29,7 +29,7 @@ WORKS = Needs("works", "it needs a [[collection]]")
 GREEDY = Needs("greedy", 'it needs probe = "continuation"')
 
 
-def _excess(null: Any) -> Estimate:
+def _excess_estimate(null: Any) -> Estimate:
     """Build the estimate; without an interval, the pair's own upper BMC bounds it."""
     low = null.low
     if low is None:
@@ -177,7 +177,7 @@ BMC_EXCESS = Measure(
     about="BMC minus that of generations for negative controls or other test books",
     kind="share",
     needs=CHANCE,
-    read=lambda analysis: _excess(analysis.null),
+    read=lambda analysis: _excess_estimate(analysis.null),
 )
 UPLIFT = Measure(
     "uplift",

@@ -181,11 +181,11 @@ class SharedIndex:
             ),
         ]
         if changed_texts:
-            near_matches.append(self._near(changed_texts, changed))
+            near_matches.append(self._match_folded(changed_texts, changed))
             words_ahead[changed_texts] = changed.lengths()
         reading_of, readings = further_readings(texts, exact, suspects)
         if readings:
-            further = self._near(reading_of, keyed_folded(readings))
+            further = self._match_folded(reading_of, keyed_folded(readings))
             lengths = further.words.lengths()
             ahead = words_ahead[further.texts]
             ahead += _ahead_in_text(further.texts, lengths)
@@ -206,7 +206,7 @@ class SharedIndex:
     def folded_matches(self, texts: Sequence[str]) -> BookMatches:
         """Match the texts' folded words, from five on, without further readings."""
         every_text = range(len(texts))
-        return self._near(every_text, keyed_folded(texts)).matches
+        return self._match_folded(every_text, keyed_folded(texts)).matches
 
     def instructions(self, texts: Sequence[str], *, folded: bool) -> Keyed:
         """Return words of texts that are compared with those of `matches`."""
@@ -269,7 +269,7 @@ class SharedIndex:
         keys[places_here] = placed.prefilter.keys[places_of_books]
         return keys
 
-    def _near(self, texts: Sequence[int], words: Keyed) -> NearMatches:
+    def _match_folded(self, texts: Sequence[int], words: Keyed) -> NearMatches:
         """Match folded words of these texts with each book."""
         words, runs = self._runs(words, self._folded.prefilter)
         numbers = np.array(texts, dtype=np.intp)
@@ -293,9 +293,9 @@ class SharedIndex:
             near = keyed_folded(texts, plain)
             lengths += plain.lengths().tolist()
             near_lengths += near.lengths().tolist()
-            keys = near_keys = self._named(plain)
+            keys = near_keys = self._keys_by_spelling(plain)
             if near is not plain:
-                near_keys = self._named(near)
+                near_keys = self._keys_by_spelling(near)
             batches.append((keys, near_keys))
         validate_measurable(book, lengths, k=self.k, mode=self.mode)
         layout = folded_layout = layout_of(book, lengths)
@@ -345,7 +345,7 @@ class SharedIndex:
         near_starts = [0, *book.folded.borders.tolist()]
         words.add(number, keys, near_keys, starts, near_starts)
 
-    def _named(self, words: Keyed) -> Keys:
+    def _keys_by_spelling(self, words: Keyed) -> Keys:
         """Return the books' keys, without text ends; two long words never share one."""
         keys = words.keys
         for place in np.flatnonzero(words.is_long()).tolist():
@@ -368,7 +368,7 @@ class SharedIndex:
         if not len(places) or not self._long:
             return words
         if self._vocabulary is None:
-            self._vocabulary = self._spelled()
+            self._vocabulary = self._long_words_by_key()
         book_keys, spelled = self._vocabulary
         keys = words.keys[places]
         last = len(book_keys) - 1
@@ -383,7 +383,7 @@ class SharedIndex:
             words.keys[place] = self._renamed.get(spelling, NO_WORD)
         return words
 
-    def _spelled(self) -> tuple[Keys, Keyed]:
+    def _long_words_by_key(self) -> tuple[Keys, Keyed]:
         """Return the keys of the books' long words, ascending, and the words so."""
         keys = np.array(sorted(self._long), dtype=np.uint64)
         spellings = [self._long[key] for key in keys.tolist()]

@@ -119,7 +119,7 @@ class NgramPrefilter:
         self._gram_bits = _HASH_BITS - place_bits
         greatest_place = (1 << place_bits) - 1
         self._place_mask = np.uint64(greatest_place)
-        entries = self._entries()
+        entries = self._hashes_and_places()
         places = entries & self._place_mask
         self._places = places.astype(np.uint32)
         del places
@@ -134,11 +134,11 @@ class NgramPrefilter:
         size_bits = len(grams).bit_length()
         self._filter_bits = max(_LEAST_BITS, size_bits + _BITS_A_GRAM)
         self._bucket_bits = max(_LEAST_BITS, size_bits - 2)
-        self._filter = self._filled(grams)
-        self._buckets = self._bucketed(grams)
+        self._filter = self._bit_table(grams)
+        self._buckets = self._first_gram_by_first_bits(grams)
         self._grams = grams.astype(np.uint32)  # their bucket has the other bits
 
-    def _entries(self) -> Keys:
+    def _hashes_and_places(self) -> Keys:
         """Return hash and place of every n-gram, ascending.
 
         Built in parts, since intermediate arrays take more memory than the result.
@@ -161,7 +161,7 @@ class NgramPrefilter:
         entries.sort()
         return entries
 
-    def _filled(self, grams: Keys) -> NDArray[np.uint8]:
+    def _bit_table(self, grams: Keys) -> NDArray[np.uint8]:
         """Build a bit table of the first bits of the ascending grams, part by part."""
         tables = []
         for part in _by_first_bits(grams, self._filter_bits, width=self._gram_bits):
@@ -170,7 +170,7 @@ class NgramPrefilter:
             tables.append(np.packbits(is_present, bitorder="little"))
         return np.concatenate(tables)
 
-    def _bucketed(self, grams: Keys) -> NDArray[np.uint32]:
+    def _first_gram_by_first_bits(self, grams: Keys) -> NDArray[np.uint32]:
         """Return, per value of the first bits, the first gram from that value on."""
         buckets = np.zeros((1 << self._bucket_bits) + 1, dtype=np.uint32)
         reached = 0
@@ -200,13 +200,13 @@ class NgramPrefilter:
 
         hashes: of n-grams, as `gram_hashes` returns them.
         """
-        at = self._passing(hashes)
+        at = self._places_that_may_hit(hashes)
         hashes = hashes.take(at)
         gram = self._gram_of(hashes)
         is_hit = np.flatnonzero(gram < len(self._grams))
         return at.take(is_hit), gram.take(is_hit)
 
-    def _passing(self, hashes: Keys) -> Positions:
+    def _places_that_may_hit(self, hashes: Keys) -> Positions:
         """Return which n-grams the bit table doesn't reject."""
         bits = _first_bits(hashes, self._filter_bits)
         byte = self._filter.take(bits >> 3)

@@ -129,7 +129,7 @@ def excess_over_null(
     null_overlaps = {}
     for book_id, shuffled in null_answers.items():
         null_overlaps[book_id] = _null_overlap(counter, shuffled, words)
-    return _compared(
+    return _null_of_overlaps(
         own=own_overlap,
         nulls=null_overlaps,
         words=words,
@@ -160,7 +160,7 @@ def _overlap_by_generation(
     return counter.overlap(answers, numbers)
 
 
-def _compared(
+def _null_of_overlaps(
     own: Overlap,
     nulls: Mapping[str, Overlap],
     words: int,

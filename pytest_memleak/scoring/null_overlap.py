@@ -149,8 +149,8 @@ class OverlapCounter:
         instructions = [answer.instruction or "" for answer in answers]
         words_of_text = [answer.words for answer in answers]
         texts = _Texts(
-            group=_numbered(groups) % _GROUPS,
-            instruction=_numbered(instructions),
+            group=_numbers_by_key(groups) % _GROUPS,
+            instruction=_numbers_by_key(instructions),
             words=np.array(words_of_text, dtype=np.intp),
         )
         distinct_instructions = list(dict.fromkeys(instructions))
@@ -259,7 +259,7 @@ def groups_by_instruction(answers: list[ShuffledAnswer]) -> bool:
     return len(instructions) >= _GROUPS
 
 
-def _numbered(keys: Sequence[Hashable]) -> Positions:
+def _numbers_by_key(keys: Sequence[Hashable]) -> Positions:
     """Return a number per key, from 0 in order of first appearance."""
     numbers: dict[Hashable, int] = {}
     for key in keys:

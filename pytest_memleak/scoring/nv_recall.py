@@ -100,7 +100,7 @@ def near_verbatim(book: str, text: str) -> NearVerbatim:
         raise BookError("it has no words", location="near_verbatim")
     raw = matching_blocks(book_words, text_words)
     joined = _second_pass(_first_pass(raw))
-    matched = sum(map(_matched, joined))
+    matched = sum(map(_matching_words, joined))
     return NearVerbatim(
         nv_recall=matched / len(book_words),
         missing=len(book_words) - matched,
@@ -206,7 +206,7 @@ _Runs = list[EqualRun]
 
 def _first_pass(runs: Iterable[EqualRun]) -> list[_Runs]:
     blocks = ([run] for run in runs)
-    return _joined(
+    return _near_blocks_joined(
         blocks,
         gap=2,
         shift=1,
@@ -215,7 +215,7 @@ def _first_pass(runs: Iterable[EqualRun]) -> list[_Runs]:
 
 
 def _second_pass(blocks: Iterable[_Runs]) -> list[_Runs]:
-    return _joined(
+    return _near_blocks_joined(
         blocks,
         gap=10,
         shift=3,
@@ -223,7 +223,7 @@ def _second_pass(blocks: Iterable[_Runs]) -> list[_Runs]:
     )
 
 
-def _joined(
+def _near_blocks_joined(
     blocks: Iterable[_Runs],
     *,
     gap: int,
@@ -241,7 +241,7 @@ def _joined(
             previous.extend(block)
         else:
             joined.append(list(block))
-    return [block for block in joined if _matched(block) >= keep]
+    return [block for block in joined if _matching_words(block) >= keep]
 
 
 def _is_near(
@@ -259,7 +259,7 @@ def _is_near(
     return abs(book_gap - text_gap) <= shift
 
 
-def _matched(runs: Iterable[EqualRun]) -> int:
+def _matching_words(runs: Iterable[EqualRun]) -> int:
     return sum(run.words for run in runs)
 
 
@@ -271,6 +271,6 @@ def _block(runs: _Runs) -> NearBlock:
         book_end=last.i_end,
         text_start=first.j,
         text_end=last.j_end,
-        words=_matched(runs),
+        words=_matching_words(runs),
         runs=tuple(runs),
     )

@@ -69,7 +69,7 @@ def outside_prompt(
         return Pieces(whole, start, end)
     is_whole = ~is_cut
     cut = whole[is_cut]
-    left = _cut(
+    left = _pieces_around_ranges(
         start[is_cut],
         end[is_cut],
         prompt_ranges,
@@ -100,7 +100,7 @@ def in_prompt(
     return is_long_enough & (begun > begun_before)
 
 
-def _cut(
+def _pieces_around_ranges(
     start: Positions,
     end: Positions,
     prompt_ranges: Ranges,
@@ -196,14 +196,14 @@ class PromptWords:
             at = at[is_alike]
             nth = nth[is_alike]
             hashes = hashes[is_alike]
-            is_same = self._has_words(words.keys, at, nth)
+            is_same = self._equals_gram(words.keys, at, nth)
             hits.append(at[is_same])
             at = at[~is_same]
             nth = nth[~is_same] + 1
             hashes = hashes[~is_same]
         return np.sort(np.concatenate(hits))
 
-    def _has_words(
+    def _equals_gram(
         self,
         keys: Keys,
         at: Positions,

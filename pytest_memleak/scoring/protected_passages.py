@@ -272,8 +272,8 @@ class LongestPassages:
         for kind, best in other.best.items():
             own_best = self.best.get(kind, best)
             self.best[kind] = min(own_best, best)
-        _raise_to(self.by_round, other.by_round)
-        _raise_to(self.of_excerpts, other.of_excerpts)
+        _raise_to_greater(self.by_round, other.by_round)
+        _raise_to_greater(self.of_excerpts, other.of_excerpts)
 
     def longest_by_round(self, rounds: int) -> tuple[int, ...]:
         """Return the words of the longest in each of rounds 0 to rounds - 1."""
@@ -309,10 +309,10 @@ def note_longest(
     np.maximum.at(most, numbers, words)
     present = np.flatnonzero(most)
     pairs = zip(present.tolist(), most[present].tolist(), strict=True)
-    _raise_to(longest, dict(pairs))
+    _raise_to_greater(longest, dict(pairs))
 
 
-def _raise_to(longest: dict[int, int], other: Mapping[int, int]) -> None:
+def _raise_to_greater(longest: dict[int, int], other: Mapping[int, int]) -> None:
     for number, words in other.items():
         words_before = longest.get(number, 0)
         longest[number] = max(words_before, words)

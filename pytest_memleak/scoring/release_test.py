@@ -272,13 +272,13 @@ def _p_values(
     for size, numbers in numbers_by_size.items():
         rows = [np.concatenate(units[number]) for number in numbers]
         columns = np.array(rows).T
-        p_of_columns = _permuted(columns, size, permutations, seed)
+        p_of_columns = _shares_as_high(columns, size, permutations, seed)
         for number, p in zip(numbers, p_of_columns.tolist(), strict=True):
             p_values[number] = p
     return p_values
 
 
-def _permuted(
+def _shares_as_high(
     values: Floats,
     size: int,
     permutations: int,

@@ -174,13 +174,13 @@ class Rounds:
             words=words,
             rounds=n,
             times=times,
-            alone=self._words_alone(times, n),
+            alone=self._words_of_one_round_alone(times, n),
             spans=self._span_lengths(starts_of_excerpts),
             runs=self,
             by_excerpt=by_excerpt.astype(np.int64),
         )
 
-    def _words_alone(self, times: PerWord, n: int) -> Counts:
+    def _words_of_one_round_alone(self, times: PerWord, n: int) -> Counts:
         """Return how many words each of the n rounds alone covers."""
         is_once = times == 1
         once_before = np.zeros(len(times) + 1, dtype=np.intc)

@@ -58,7 +58,7 @@ class Sample:
         numbers = count()
         for batch in in_batches(generations):
             for generation, number in zip(batch.generations, numbers, strict=False):
-                rank = self._rank(generation)
+                rank = self._random_rank(generation)
                 row = (-rank, number, generation)
                 if rank % _ONE_IN == 0:
                     self._chosen.append(generation)
@@ -68,7 +68,7 @@ class Sample:
                     heapq.heappushpop(self._further, row)
             yield batch
 
-    def _rank(self, generation: Generation) -> int:
+    def _random_rank(self, generation: Generation) -> int:
         """Return a number that depends on the seed and on which generation it is."""
         which = generation.origin, generation.ordinal, generation.excerpt_id
         data = f"{self._seed} {which}".encode("utf-8", "surrogatepass")
@@ -94,7 +94,7 @@ def holders(analysis: Analysis, book: Book) -> set[_Name]:
     if analysis.passages:
         passage = analysis.passages.longest_passage
         names.add((passage.origin, passage.excerpt_id, passage.generation))
-    names |= _block_holders(analysis, book)
+    names |= _generations_with_longest_block(analysis, book)
     return {
         (origin, excerpt_id, ordinal)
         for origin, excerpt_id, ordinal in names
@@ -102,7 +102,7 @@ def holders(analysis: Analysis, book: Book) -> set[_Name]:
     }
 
 
-def _block_holders(analysis: Analysis, book: Book) -> set[_Name]:
+def _generations_with_longest_block(analysis: Analysis, book: Book) -> set[_Name]:
     """Name generations that contain the longest block together."""
     runs = analysis.counts.runs
     measured = analysis.measurement

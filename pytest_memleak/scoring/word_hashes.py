@@ -152,8 +152,8 @@ class Keyed:
         other_start = other.start[other_place]
         other_length = other.end[other_place] - other_start
         alike: NDArray[np.bool_] = length == other_length
-        eight = _eights(self.joined)
-        other_eight = _eights(other.joined)
+        eight = _eight_bytes_from_each_place(self.joined)
+        other_eight = _eight_bytes_from_each_place(other.joined)
         at = np.flatnonzero(alike)
         done = 0
         while len(at):
@@ -314,7 +314,7 @@ def _has_counted(
     return has_counted
 
 
-def _eights(joined: bytes) -> Keys:
+def _eight_bytes_from_each_place(joined: bytes) -> Keys:
     """Return the eight bytes from each place on, as numbers."""
     size = len(joined) - _KEY_BYTES + 1
     return np.ndarray(
@@ -331,7 +331,7 @@ def _keys(
     end: Positions,
 ) -> Keys:
     """Return the key of each word: its bytes, or for long words a hash."""
-    eight = _eights(joined)
+    eight = _eight_bytes_from_each_place(joined)
     length = end - start
     keys: Keys = eight[start]  # `take` would copy all of `eight`
     keys &= _MASKS.take(length, mode="clip")

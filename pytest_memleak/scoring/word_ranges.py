@@ -81,13 +81,13 @@ class Distinct:
 
     def add(self, numbers: Numbers) -> None:
         """Add numbers, perhaps present already; sorts the array itself."""
-        self._wait(distinct(numbers))
+        self._add_unsorted(distinct(numbers))
 
     def update(self, other: Distinct) -> None:
         """Add the other set's numbers without changing its arrays."""
-        self._wait(other.ascending())
+        self._add_unsorted(other.ascending())
 
-    def _wait(self, numbers: Numbers) -> None:
+    def _add_unsorted(self, numbers: Numbers) -> None:
         self._waiting.append(numbers)
         self._count += len(numbers)
         if self._count > max(_WAITING, len(self._numbers)):
@@ -233,7 +233,7 @@ def without_overlaps(
     is_single = _overlaps_none(start, end)
     is_long = end - start > over
     whole = runs[is_single & is_long]
-    taken = _taken(runs[~is_single], over=over)
+    taken = _taken_greedily(runs[~is_single], over=over)
     taken_rows = np.array(taken, dtype=np.intp).reshape(-1, 4)
     passages = np.concatenate((whole, taken_rows))
     minus_words, start, end, number = passages.T
@@ -252,7 +252,7 @@ def _overlaps_none(start: Positions, end: Positions) -> NDArray[np.bool_]:
     return begins_at_border & ends_at_border
 
 
-def _taken(runs: Positions, *, over: int) -> list[_Run]:
+def _taken_greedily(runs: Positions, *, over: int) -> list[_Run]:
     """Return the passages among runs: minus their words, start, end, and number."""
     minus_words = runs[:, 0]
     start_of_run = runs[:, 1]

@@ -210,7 +210,7 @@ def _unicode_words(text: str) -> list[str]:
         text = text.translate(dict.fromkeys(formats))
     if has_unspaced(letters):
         text = separate_words(text)
-    tokens = re.findall(rf"\w[\w{_marks_in(letters)}]*", text)
+    tokens = re.findall(rf"\w[\w{_combining_marks_in(letters)}]*", text)
     return [
         word.lower()
         for word in tokens
@@ -233,18 +233,18 @@ def separate_words(text: str) -> str:
     """
     for parts, am in _PARTS_OF_AM:
         text = re.sub(parts, am, text)
-    run_pattern = _run_pattern(_marks_in(text))
+    run_pattern = _run_pattern(_combining_marks_in(text))
     runs = "\n".join("".join(run.split()) for run in run_pattern.findall(text))
-    words_of_runs = iter(_broken(runs).split("\n"))
+    words_of_runs = iter(_with_spaces_between_words(runs).split("\n"))
     return run_pattern.sub(lambda _: f" {next(words_of_runs)} ", text)
 
 
-def _broken(runs: str) -> str:
+def _with_spaces_between_words(runs: str) -> str:
     """Put spaces between the words of runs, one per line."""
     breaker = _word_breaker()
     if breaker is None:
         return re.sub(
-            f"(?<=.)(?=[{_UNSPACED}])(?![{_marks_in(runs)}\u0e33\u0eb3])",
+            f"(?<=.)(?=[{_UNSPACED}])(?![{_combining_marks_in(runs)}\u0e33\u0eb3])",
             " ",
             runs,
         )
@@ -277,7 +277,7 @@ def installed_icu() -> str | None:
     return icu_version
 
 
-def _marks_in(text: str) -> str:
+def _combining_marks_in(text: str) -> str:
     return "".join(
         sorted(c for c in set(text) if unicodedata.category(c).startswith("M")),
     )
@@ -302,7 +302,7 @@ def normalized(text: str, form: Literal["NFC", "NFKC"]) -> str:
     combining_marks = filter(unicodedata.combining, set(text))
     combining = "".join(sorted(combining_marks))
     if len(text) > _MANY_MARKS and combining:
-        text = re.sub(f"[{combining}]{{{_MANY_MARKS},}}", _in_order, text)
+        text = re.sub(f"[{combining}]{{{_MANY_MARKS},}}", _marks_in_normal_order, text)
     return unicodedata.normalize(form, text)
 
 
@@ -313,7 +313,7 @@ def without_references(text: str) -> str:
     return html.unescape(_DIGITS.sub(r"&#\1", text))
 
 
-def _in_order(marks: re.Match[str]) -> str:
+def _marks_in_normal_order(marks: re.Match[str]) -> str:
     """Return the marks in their normal order, so that normalizing has none to sort."""
     apart = "".join(unicodedata.normalize("NFD", mark) for mark in marks[0])
     return "".join(sorted(apart, key=unicodedata.combining))

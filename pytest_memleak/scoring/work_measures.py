@@ -52,7 +52,7 @@ class WorkMeasures:
 
     def over(self, number: int) -> tuple[str, ...]:
         """Return the measures of a work that exceed their limits."""
-        return self._over_limits(self.of_each[number])
+        return self._measures_over_limits(self.of_each[number])
 
     @property
     def leaking(self) -> tuple[int, ...]:
@@ -71,9 +71,9 @@ class WorkMeasures:
         of_whole_work = {}
         for name, row in _OF_EACH_WORK.items():
             of_whole_work[name] = self._highest_value(row, words)
-        return bool(self._over_limits(of_whole_work))
+        return bool(self._measures_over_limits(of_whole_work))
 
-    def _over_limits(self, measures: Mapping[str, float]) -> tuple[str, ...]:
+    def _measures_over_limits(self, measures: Mapping[str, float]) -> tuple[str, ...]:
         over = []
         for name in _OF_EACH_WORK:
             limit = self.limits.get(name)
