@@ -91,9 +91,9 @@ def with_icu(book: Book, *, mode: WordMode) -> Book:
 
     Raises BookError if ICU would have to, but isn't installed.
     """
-    from pytest_memleak.scoring.book_layout import icu_of  # with numpy
+    from pytest_memleak.scoring.book_layout import icu_version_for  # with numpy
 
-    icu = icu_of(book)
+    icu = icu_version_for(book)
     if icu is None:
         return book
     letters = 0

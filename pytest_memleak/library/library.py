@@ -212,7 +212,7 @@ class Library:
                 shared.exact,
                 np.arange(len(prompts)),
             )
-        exact = verbatim_passages(long, ranges, trim=trim, keep=least)
+        exact = verbatim_passages(long, ranges, trim=trim, least_words=least)
         if self._excusing.any():
             is_excused = contained_in(shared.matches, exact, self._excusing)
             exact = exact.where(~is_excused)

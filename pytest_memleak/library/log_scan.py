@@ -15,7 +15,7 @@ from pytest_memleak.formats.paper_format import texts_of_record
 from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
 from pytest_memleak.scoring.folding import passage_words
 from pytest_memleak.scoring.freed_memory import keep_freed_memory
-from pytest_memleak.scoring.words import end_of_words, words
+from pytest_memleak.scoring.words import place_after_words, words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -191,8 +191,8 @@ class LogScan:
         """Quote a passage; "" if only a further reading of the text has it."""
         exact = partial(words, mode=self._library.scoring.word_mode)
         split = passage_words if passage.near else exact
-        start = end_of_words(passage.place, text, split)
-        end = end_of_words(passage.place_end, text, split)
+        start = place_after_words(passage.place, text, split)
+        end = place_after_words(passage.place_end, text, split)
         return " ".join(text[start:end].split())
 
 

@@ -13,11 +13,15 @@ from pytest_memleak.records.pair_result import SecondOpinionCounts
 from pytest_memleak.scoring.analysis import (
     analyze,
     judged_measures,
-    split_judged_measures,
+    judged_measures_of_own_book_and_others,
 )
 from pytest_memleak.scoring.measure_table import NEAR, with_needs
 from pytest_memleak.scoring.measures import measure
-from pytest_memleak.scoring.second_opinion import Sample, differences, holders
+from pytest_memleak.scoring.second_opinion import (
+    Sample,
+    differences_by_automaton,
+    generations_with_longest_runs,
+)
 from pytest_memleak.verdict.judge import check_limits
 
 if TYPE_CHECKING:
@@ -108,7 +112,7 @@ def stop_rule(
         analysis = analyze_pair(pair, parts, protected, resources)
         if analysis is None:
             return False
-        own, others = split_judged_measures(analysis)
+        own, others = judged_measures_of_own_book_and_others(analysis)
         checks = check_limits(others or own, pair.limits)
         return any(check.over and check.rises for check in checks)
 
@@ -127,7 +131,7 @@ class SecondOpinion:
     """Exact matching of a sample, and of generations with the longest passages.
 
     counts: of generations and differences, for evidence; None until there is an
-    analysis
+        analysis
     near_verbatim: the generations with the near-verbatim passages that reports list
     """
 
@@ -174,7 +178,9 @@ class SecondOpinion:
         by_name = {}
         for generation in self._sample.generations:
             by_name[_name(generation)] = generation
-        rematched = by_name.keys() | holders(analysis, self._own.book)
+        rematched = by_name.keys() | generations_with_longest_runs(
+            analysis, self._own.book
+        )
         near = _near_verbatim_holders(analysis)
         missing = (rematched | near) - by_name.keys()
         for generation in self._read_again(missing):
@@ -212,7 +218,9 @@ class SecondOpinion:
         )
         index = protected.index
         generations = list(chosen.values())
-        yield from differences((book.id, book), index, generations, analysis.own_runs)
+        yield from differences_by_automaton(
+            (book.id, book), index, generations, analysis.own_runs
+        )
         if analysis.passages is None:
             return
         passage = analysis.passages.longest_passage
@@ -220,7 +228,7 @@ class SecondOpinion:
             books = self._protected.holding(analysis, book, catalog.books)
             holder = chosen[passage.holder]
             named_book = (passage.book, books[passage.book])
-            yield from differences(named_book, index, [holder])
+            yield from differences_by_automaton(named_book, index, [holder])
 
 
 def _near_verbatim_holders(analysis: Analysis) -> set[Name]:

@@ -18,9 +18,9 @@ from pytest_memleak.scoring.book_layout import measurable_words
 from pytest_memleak.scoring.confidence_bounds import (
     detection_confidence,
     detection_limit,
-    hidden_limit,
+    detection_limit_if_lost_recalled,
     rounds_to_detect,
-    samples_for,
+    samples_for_answers,
 )
 from pytest_memleak.scoring.folding import folded_words
 from pytest_memleak.scoring.measure_table import table_with
@@ -146,7 +146,7 @@ def planned_rounds(pair: Pair, samples: int | None = None) -> PlannedRounds:
     confidence = detection_confidence(pair.confidence)
     needed = None
     if pair.detection_limit is not None and not _are_copies(pair):
-        needed = samples_for(
+        needed = samples_for_answers(
             rounds_to_detect(pair.detection_limit, confidence=confidence, alike=True),
         )
     different = 1 if _are_copies(pair) else samples
@@ -168,7 +168,7 @@ def detection_summary(
     answers = min(answers_by_excerpt.counts.values(), default=0)
     if _are_copies(pair):
         answers = min(answers, 1)
-    analysis = analysis.under_limits
+    analysis = analysis.without_excused_words
     error = analysis.error.with_answers(answers)
     confidence = detection_confidence(pair.confidence)
     needed = None
@@ -179,7 +179,7 @@ def detection_summary(
             alike=error.likeness.alike,
         )
         answered = max(min(answers, error.rounds), 1) / error.rounds
-        needed = samples_for(rounds, answered=answered)
+        needed = samples_for_answers(rounds, answered=answered)
     return DetectionSummary(
         rounds=error.rounds,
         confidence=confidence,
@@ -210,7 +210,9 @@ def _hidden_limit(
     for excerpt, count in answers.counts.items():
         independent = min(error.blocks or count, count)
         limits.append(
-            hidden_limit(lost.get(excerpt, 0), independent, confidence=confidence),
+            detection_limit_if_lost_recalled(
+                lost.get(excerpt, 0), independent, confidence=confidence
+            ),
         )
     return max(limits, default=None) if any(lost.values()) else None
 

@@ -16,7 +16,7 @@ from pytest_memleak.books.instructions import (
 )
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.ledger.prompts import PairPrompts, build_prompts
-from pytest_memleak.scoring.words import count_for_tokens
+from pytest_memleak.scoring.words import count_about_as_tokens
 
 if TYPE_CHECKING:
     from pytest_memleak.interfaces.protocols import Endpoint
@@ -58,5 +58,5 @@ def continuation_endpoint(pair: Pair, endpoint: Endpoint | None) -> Endpoint | N
 
 def pair_prompts(pair: Pair, book: Book) -> PairPrompts:
     """Return the pair's prompts; `book` as it is prompted for."""
-    count = partial(count_for_tokens, mode=pair.scoring.word_mode)
+    count = partial(count_about_as_tokens, mode=pair.scoring.word_mode)
     return build_prompts(pair.id, book, pair.sampling, words=count)

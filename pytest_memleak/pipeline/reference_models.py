@@ -139,7 +139,7 @@ def _with_null(
         _asked_and_answered(own.book, own.sampled.generations()),
         by_book,
         pair.scoring,
-        error=analysis.under_limits.error,
+        error=analysis.without_excused_words.error,
         seed=pair.sampling.seed or 0,
         confidence=pair.confidence,
         remaining=analysis.remaining.words if analysis.remaining else None,
@@ -158,7 +158,7 @@ def _with_uplift(
     protected = None
     if analysis.remaining:
         book, remaining = baseline.book, analysis.remaining.words
-        protected = Protected.only(book, pair.scoring, remaining)
+        protected = Protected.of_one_book(book, pair.scoring, remaining)
     theirs = analyze(
         baseline.book,
         baseline.batches(),
@@ -170,8 +170,8 @@ def _with_uplift(
         return analysis
     if sampling_distribution(baseline.sampled) != sampling_distribution(own.sampled):
         return analysis
-    ours = analysis.under_limits
-    theirs = theirs.under_limits
+    ours = analysis.without_excused_words
+    theirs = theirs.without_excused_words
     gain = uplift(
         ours.counts,
         theirs.counts,

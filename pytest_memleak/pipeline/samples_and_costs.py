@@ -16,7 +16,7 @@ from pytest_memleak.pipeline.limit_reachability import planned_rounds
 from pytest_memleak.pipeline.required_samples import Purpose, required_samples
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.sampling.cost_plan import Power, PowerRow, RunPlan
-from pytest_memleak.scoring.bmc_interval import least_upper_end
+from pytest_memleak.scoring.bmc_interval import upper_end_without_recall
 from pytest_memleak.scoring.book_layout import measurable_words
 from pytest_memleak.scoring.measure_table import BMC, BMC_EXCESS, CHANCE, with_needs
 
@@ -145,7 +145,7 @@ def _bmc_bounds(pairs: Iterable[Pair], suite: SuiteRun) -> list[_BmcBound]:
             continue
         with contextlib.suppress(MemleakError):  # the plan reports it
             words = measurable_words(suite.books.cut(pair.book), pair.scoring)
-            least = least_upper_end(
+            least = upper_end_without_recall(
                 words,
                 scoring=pair.scoring,
                 confidence=pair.confidence,

@@ -129,7 +129,7 @@ class Memorization:
             return getattr(evaluation.measurement, name)
         value = None
         if name in MEASURES:
-            value = MEASURES[name].value(analysis and analysis.under_limits)
+            value = MEASURES[name].value(analysis and analysis.without_excused_words)
         if value is None:
             with recording_failure(self._item):
                 raise PairInconclusive(

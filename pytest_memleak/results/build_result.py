@@ -262,7 +262,7 @@ def _measures(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
     # Collecting needs no numpy.
     from pytest_memleak.scoring.analysis import estimates
 
-    analysis = evaluation.analysis.under_limits
+    analysis = evaluation.analysis.without_excused_words
     measures = _details(evaluation, analysis)
     for name, estimate in estimates(analysis).items():
         row = {
@@ -324,15 +324,15 @@ def _rounds(analysis: Analysis | None) -> RoundStats | None:
     if analysis is None:
         return None
     # Collecting needs no numpy.
-    from pytest_memleak.scoring.analysis import by_round
+    from pytest_memleak.scoring.analysis import values_by_round
 
-    error = analysis.under_limits.error
+    error = analysis.without_excused_words.error
     return RoundStats(
         alike=error.likeness.alike,
         units=error.blocks or error.rounds,
         variance=error.variance,
         typical=error.typical,
-        measures=by_round(analysis),
+        measures=values_by_round(analysis),
     )
 
 
@@ -340,10 +340,10 @@ def _excused(analysis: Analysis | None) -> ExcusedWords | None:
     if analysis is None:
         return None
     # Collecting needs no numpy.
-    from pytest_memleak.scoring.analysis import estimates, whole_measures
+    from pytest_memleak.scoring.analysis import estimates, measures_with_excused_words
 
-    whole = whole_measures(analysis)
-    judged = estimates(analysis.under_limits)
+    whole = measures_with_excused_words(analysis)
+    judged = estimates(analysis.without_excused_words)
     is_any = any(judged[name].value != value for name, value in whole.items())
     if analysis.remaining is None:
         return ExcusedWords(0, {}, whole) if is_any else None
@@ -392,7 +392,7 @@ def _worst_runs(
     analysis: Analysis,
 ) -> Iterator[tuple[str, Block]]:
     """Yield a failed pair's worst runs of its own book, with their kinds."""
-    measured = analysis.under_limits.measurement
+    measured = analysis.without_excused_words.measurement
     checks = evaluation.verdict_result.checks
     failed = [check.measure for check in checks if check.over]
     if analysis.greedy is not None and with_needs(failed, GREEDY):

@@ -66,7 +66,7 @@ def passage_details(evaluation: Evaluation) -> dict[str, Any]:
     for name, passage in passages.longest.items():
         details[name] = _place(passage, evaluation)
     details[PASSAGES_OVER.name] = {"books": dict(sorted(over.items()))}
-    own, others = passages.apart()
+    own, others = passages.measures_of_own_book_and_others()
     for name, value in own.items():
         details[name] |= {"of_own": value, "of_others": others[name]}
     excused = {

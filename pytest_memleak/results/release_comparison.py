@@ -244,7 +244,7 @@ class Baseline:
             before,
             after,
             comparisons,
-            further=len(obstacles) * len(tolerances),
+            untested=len(obstacles) * len(tolerances),
             confidence=confidence,
         )
         return ReleaseComparison(

@@ -98,11 +98,11 @@ def validate_measurable(
 
     lengths: of its excerpts, in words of that mode.
     """
-    icu_of(book)
+    icu_version_for(book)
     total = sum(lengths)
     if mode == "paper":
         _validate_words_kept(book, lengths)
-    validate_word_breaks(
+    validate_words_not_fused(
         (excerpt.text for excerpt in book.excerpts),
         mode=mode,
         place=f"book {book.id!r}",
@@ -138,7 +138,7 @@ def _validate_words_kept(book: Book, lengths: Sequence[int]) -> None:
         )
 
 
-def icu_of(book: Book) -> str | None:
+def icu_version_for(book: Book) -> str | None:
     """Return the version of ICU that separates words of the book; None if none has to.
 
     Raises BookError if ICU isn't installed.
@@ -182,7 +182,7 @@ _MOST_IN_WORDS_OVER = {40: 0.02, 20: 0.5}
 _JEST = 300
 
 
-def validate_word_breaks(
+def validate_words_not_fused(
     texts: Iterable[str],
     *,
     mode: WordMode,

@@ -15,12 +15,20 @@ from unicodedata import ucd_3_2_0
 
 import numpy as np
 
-from pytest_memleak.scoring.book_layout import icu_of, layout_of, validate_measurable
+from pytest_memleak.scoring.book_layout import (
+    icu_version_for,
+    layout_of,
+    validate_measurable,
+)
 from pytest_memleak.scoring.book_words import BookMatches, BookWords, PlacedWords
 from pytest_memleak.scoring.find_passages import find_chains
 from pytest_memleak.scoring.folding import LATIN
 from pytest_memleak.scoring.further_readings import further_readings
-from pytest_memleak.scoring.keyed_texts import changed_by_folding, keyed, keyed_folded
+from pytest_memleak.scoring.keyed_texts import (
+    keyed,
+    keyed_folded,
+    texts_changed_by_folding,
+)
 from pytest_memleak.scoring.ngram_prefilter import BORDER
 from pytest_memleak.scoring.prompt_trimming import NO_RANGES
 from pytest_memleak.scoring.text_batches import batches_of
@@ -73,7 +81,7 @@ def book_keys(
     plain = keyed(texts, mode)
     lengths = plain.lengths().tolist()
     validate_measurable(book, lengths, k=k, mode=mode)
-    icu = icu_of(book)
+    icu = icu_version_for(book)
     layout = layout_of(book, lengths)
     exact = _bordered(plain, layout.borders)
     near = keyed_folded(texts, plain)
@@ -96,7 +104,7 @@ def book_keys(
 
 
 @functools.cache
-def numbering(mode: WordMode) -> str:
+def digest_of_word_keys(mode: WordMode) -> str:
     """Return a digest of the words that texts have, and of their keys.
 
     Hashes specimens and all look-alikes that every Python knows, so no version is
@@ -155,7 +163,7 @@ class GenerationPrefilter:
         number = count()
         for batch in batches_of(texts, len):
             plain = keyed(batch, mode)
-            changed, numbers, suspects = changed_by_folding(batch, plain)
+            changed, numbers, suspects = texts_changed_by_folding(batch, plain)
             _, further_texts = further_readings(batch, plain, suspects)
             readings = keyed_folded(further_texts)
             for reading in (plain, changed, readings):

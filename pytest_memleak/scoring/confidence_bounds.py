@@ -115,7 +115,7 @@ def detection_limit(answers: int, *, confidence: float) -> float:
     return -math.expm1(log_unseen_once)
 
 
-def hidden_limit(
+def detection_limit_if_lost_recalled(
     lost: int,
     answers: int,
     *,
@@ -151,7 +151,7 @@ def answers_to_detect(probability: float, *, confidence: float) -> int:
     return max(1, answers)
 
 
-def samples_for(answers: int, *, answered: float = 1.0) -> int:
+def samples_for_answers(answers: int, *, answered: float = 1.0) -> int:
     """Return the samples to request for this many answers.
 
     answered: observed share of samples that were not withheld. Plans expect at most

@@ -68,9 +68,9 @@ def verbatim_passages(
     prompt_ranges: Ranges,
     *,
     trim: int,
-    keep: int,
+    least_words: int,
 ) -> TextPassages:
-    """Return the matches without words in the prompt, from `keep` words on.
+    """Return the matches without words in the prompt, from `least_words` words on.
 
     prompt_ranges: where texts contain `trim`-grams of their own instructions.
     """
@@ -79,7 +79,7 @@ def verbatim_passages(
         matched.place + matched.words,
         prompt_ranges,
         trim=trim,
-        keep=keep,
+        least_words=least_words,
     )
     of, place, place_end = pieces
     words = place_end - place
@@ -158,7 +158,7 @@ def _without_prompt(
         place_end[cut],
         prompt_ranges,
         trim=trim,
-        keep=1,
+        least_words=1,
     )
     own_of_cut = np.bincount(
         pieces.of,

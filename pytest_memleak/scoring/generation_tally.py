@@ -47,7 +47,16 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.prompt_trimming import Ranges
     from pytest_memleak.scoring.protected_passages import ProtectedPassages
     from pytest_memleak.scoring.text_batches import Batch
-    from pytest_memleak.scoring.word_ranges import Numbers, Positions
+    from pytest_memleak.scoring.word_ranges import (
+        Numbers,
+        NumbersStartsAndEnds,
+        Positions,
+        StartsAndEnds,
+    )
+
+    StartsAndWords = tuple[Positions, Positions]
+    EndsStartsAndRounds = tuple[Positions, Positions, Positions]
+    ExcerptsAndRounds = tuple[Positions, Positions]
 
     Count = Callable[..., "Tally"]
 
@@ -315,9 +324,9 @@ class Tally:
         while begin < len(packed):  # in parts, to save memory
             end = self._end_of_round(packed, begin + _PIECES_TOGETHER)
             columns = self._packing.unpack(packed[begin:end])
-            parts.append(Rounds.joined(*columns))
+            parts.append(Rounds.of_intervals(*columns))
             begin = end
-        return Rounds.together(parts)
+        return Rounds.concatenated(parts)
 
     def _end_of_round(self, packed: Numbers, count: int) -> int:
         """Return where the round that holds the last of `count` numbers ends."""
@@ -337,14 +346,14 @@ class Tally:
         covered[rows.excerpt, rows.round] = rows.covered
         return covered
 
-    def longest_by_round(self) -> Positions:
+    def longest_own_run_by_round(self) -> Positions:
         """Return the words of each round's longest own run; shape (n,)."""
         longest = np.zeros(self.counted.rounds, dtype=np.intp)
         rows = self._rows()
         np.maximum.at(longest, rows.round, rows.longest)
         return longest
 
-    def longest_by_excerpt(self) -> Positions:
+    def longest_own_run_by_excerpt(self) -> Positions:
         """Return the words of each excerpt's longest own run; shape (E,)."""
         excerpts = len(self.layout.ids)
         longest = np.zeros(excerpts, dtype=np.intp)
@@ -383,7 +392,7 @@ class Tally:
         round_of_span = span_start // total
         return np.bincount(round_of_span, minlength=self.counted.rounds)
 
-    def pieces(self) -> tuple[Positions, Positions]:
+    def pieces(self) -> StartsAndEnds:
         """Return start and end of each distinct piece, of any round, ascending.
 
         What the instruction cuts from a match depends on the match's words and its
@@ -398,7 +407,7 @@ class Tally:
         _, start, end = self._packing.unpack(distinct(pieces))
         return start, end
 
-    def matches(self) -> tuple[Positions, Positions, Positions]:
+    def matches(self) -> NumbersStartsAndEnds:
         """Return excerpt (number), start and end of each distinct match, ascending."""
         packed = self.counted.matches.ascending()
         return self._packing.unpack(packed)
@@ -414,7 +423,7 @@ class Tally:
             round=ordinal[is_first_of_end],
         )
 
-    def own_runs(self) -> tuple[Positions, Positions]:
+    def own_runs(self) -> StartsAndWords:
         """Return start and words of the own runs of all rounds."""
         end, start, _ = self._own_runs_over(0)
         return start, end - start
@@ -422,9 +431,9 @@ class Tally:
     def own_rounds(self) -> Rounds:
         """Return the words that own runs of each round cover, untrimmed."""
         end, start, ordinal = self._own_runs_over(0)
-        return Rounds.joined(ordinal, start, end)
+        return Rounds.of_intervals(ordinal, start, end)
 
-    def _own_runs_over(self, over: int) -> tuple[Positions, Positions, Positions]:
+    def _own_runs_over(self, over: int) -> EndsStartsAndRounds:
         """Return end, start and round of each distinct own run over `over` words.
 
         Ascending by end, then start.
@@ -469,7 +478,7 @@ class Tally:
         """Return the most words of a passage, folded if `near`; 0 if none is sought."""
         if self._passages is None:
             return 0
-        return self._passages.most_words(near=near)
+        return self._passages.words_of_longest_book(near=near)
 
     def _note_ordinals(self, generations: Sequence[Generation]) -> None:
         """Record the ordinals of the sampled ones."""
@@ -539,7 +548,7 @@ class Tally:
             place_end[is_cut],
             prompt_ranges,
             trim=trim,
-            keep=self.scoring.k,
+            least_words=self.scoring.k,
         )
         # From a place among the texts' words to the same word's in the book.
         to_book = matches.start - place
@@ -569,7 +578,7 @@ class Tally:
         """
         packed = np.concatenate((pieces.whole, pieces.rest))
         packed.sort(kind="stable")
-        covered = Rounds.joined(*self._packing.unpack(packed))
+        covered = Rounds.of_intervals(*self._packing.unpack(packed))
         covered_by_round = self._packing.pack(
             ordinal[covered.round],
             covered.start,
@@ -678,7 +687,7 @@ class Tally:
 
 
 def _rows_of(
-    prompted: tuple[Positions, Positions],
+    prompted: ExcerptsAndRounds,
     covered: Rounds,
     covered_words: Positions,
     own: _OwnRuns,

@@ -62,13 +62,24 @@ def keyed_folded(texts: Sequence[str], plain: Keyed | None = None) -> Keyed:
     return cut_into_words(joined, None)
 
 
-def changed_by_folding(
+class ChangedTexts(NamedTuple):
+    """Texts that folding changes.
+
+    words:    their folded words
+    numbers:  of these texts
+    suspects: numbers of all texts that it may change
+    """
+
+    words: Keyed
+    numbers: list[int]
+    suspects: set[int]
+
+
+def texts_changed_by_folding(
     texts: Sequence[str],
     plain: Keyed,
-) -> tuple[Keyed, list[int], set[int]]:
-    """Return the folded words of texts that folding changes, and those texts' numbers.
-
-    Last, the numbers of all texts that it may change.
+) -> ChangedTexts:
+    """Return the folded words of texts that folding changes.
 
     plain: all the texts' words as measured, which serve for the others.
     """
@@ -81,7 +92,7 @@ def changed_by_folding(
         if _may_change(texts[number], marks):
             suspects.add(number)
     if not suspects:
-        return _NO_TEXTS, [], suspects
+        return ChangedTexts(_NO_TEXTS, [], suspects)
     numbers = sorted(suspects)
     texts_to_fold = [texts[number] for number in numbers]
     folded_texts = _words_of_each_text(_words_as_bytes(texts_to_fold, _AS_FOLDED))
@@ -94,7 +105,7 @@ def changed_by_folding(
             changed.append(number)
             parts.append(b"\x00" + folded_words)
     together = b"".join(parts) + b"\x00" + BEHIND[2:]
-    return cut_into_words(together, None), changed, suspects
+    return ChangedTexts(cut_into_words(together, None), changed, suspects)
 
 
 def _may_change(text: str, marks: bytes) -> bool:

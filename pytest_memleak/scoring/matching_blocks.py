@@ -51,6 +51,18 @@ class EqualRun(NamedTuple):
 _SMALL = 40_000
 
 
+class _CommonRuns(NamedTuple):
+    """Runs of one length that both texts have.
+
+    in_b: positions in b, equal runs together, ascending among equals
+    of_a: per position in a, the position and where its equal runs begin and end in
+        `in_b`
+    """
+
+    in_b: list[int]
+    of_a: list[tuple[int, int, int]]
+
+
 class _Interval(NamedTuple):
     """The part between two blocks: a[a_start:a_end] and b[b_start:b_end].
 
@@ -203,12 +215,8 @@ class _Aligner:
         length: int,
         in_a: Positions,
         in_b: Positions,
-    ) -> tuple[list[int], list[tuple[int, int, int]]]:
-        """Return which runs of `length` words at these places are common.
-
-        First, positions in b; then, per position in a, the position and where the equal
-        runs begin and end among these, ascending in b.
-        """
+    ) -> _CommonRuns:
+        """Return which runs of `length` words at these places are common."""
         a_keys = self._run_numbers(in_a, length)
         b_keys = self._run_numbers(in_b, length)
         by_key = np.argsort(b_keys, kind="stable")  # ascending in b among equals
@@ -223,7 +231,7 @@ class _Aligner:
             strict=True,
         )
         places = (in_b[by_key] - self._b_offset).tolist()
-        return places, list(candidates)
+        return _CommonRuns(places, list(candidates))
 
     def _longest_length_and_places(
         self, interval: _Interval

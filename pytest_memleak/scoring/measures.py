@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.generation_tally import Tally
     from pytest_memleak.scoring.protected_passages import Protected
     from pytest_memleak.scoring.rounds import Rounds
-    from pytest_memleak.scoring.word_ranges import Positions
+    from pytest_memleak.scoring.word_ranges import Positions, StartsAndEnds
 
 
 def measure(
@@ -92,7 +92,7 @@ def measurement(tally: Tally, rounds: Rounds | None = None) -> Measurement:
     )
 
 
-def covered_runs(is_covered: Flags, borders: Positions) -> tuple[Positions, Positions]:
+def covered_runs(is_covered: Flags, borders: Positions) -> StartsAndEnds:
     """Return start and end of each run of covered words, cut at the borders.
 
     is_covered: per word of the book, shape (N,)

@@ -17,7 +17,11 @@ from pytest_memleak.records import Book
 from pytest_memleak.scoring.book_layout import Layout, layout_of, validate_measurable
 from pytest_memleak.scoring.book_words import BookMatches, BookWords, PlacedWords
 from pytest_memleak.scoring.further_readings import further_readings
-from pytest_memleak.scoring.keyed_texts import changed_by_folding, keyed, keyed_folded
+from pytest_memleak.scoring.keyed_texts import (
+    keyed,
+    keyed_folded,
+    texts_changed_by_folding,
+)
 from pytest_memleak.scoring.measured_places import MeasuredPlaces
 from pytest_memleak.scoring.ngram_prefilter import BORDER, gram_hashes
 from pytest_memleak.scoring.text_batches import batches_of
@@ -168,7 +172,7 @@ class SharedIndex:
         exact: their words as measured
         plain, plain_matches: the same, as they are compared with folded words of books
         """
-        changed, changed_texts, suspects = changed_by_folding(texts, exact)
+        changed, changed_texts, suspects = texts_changed_by_folding(texts, exact)
         is_changed = np.isin(plain_matches.text, changed_texts)
         every_text = np.arange(len(texts))
         words_ahead = plain.lengths()

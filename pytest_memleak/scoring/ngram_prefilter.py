@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.word_hashes import Keys
     from pytest_memleak.scoring.word_ranges import Positions
 
+    PlacesAndGrams = tuple[Positions, Positions]
+    PlacesInTextAndTable = tuple[Positions, Positions]
+
 BORDER = 1
 """The key that no run in a book crosses: before, between and after its parts."""
 
@@ -195,7 +198,7 @@ class NgramPrefilter:
         )
         return sum(table.nbytes for table in tables)
 
-    def hits(self, hashes: Keys) -> tuple[Positions, Positions]:
+    def hits(self, hashes: Keys) -> PlacesAndGrams:
         """Return which of these n-grams the books contain, in order, and their grams.
 
         hashes: of n-grams, as `gram_hashes` returns them.
@@ -265,7 +268,7 @@ class NgramPrefilter:
             words=self.n + further_words,
         )
 
-    def _places_of(self, at: Positions, gram: Positions) -> tuple[Positions, Positions]:
+    def _places_of(self, at: Positions, gram: Positions) -> PlacesInTextAndTable:
         """Return each place in the books of each gram, and `at` as often."""
         first = self._first_place.take(gram).astype(np.intp)
         first_of_next = self._first_place.take(gram + 1)

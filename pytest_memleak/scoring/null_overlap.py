@@ -184,7 +184,7 @@ class OverlapCounter:
         if self._remaining is not None:
             layout = layout_of_remaining(layout, self._remaining)
             start, end, group = self._remaining.intervals(start, end, group)
-        rounds = Rounds.joined(group, start, end)
+        rounds = Rounds.of_intervals(group, start, end)
         last_group = int(texts.group.max())
         counts = rounds.counts(
             words=layout.total,
@@ -217,7 +217,7 @@ class OverlapCounter:
             place_end,
             prompt_ranges,
             trim=self._scoring.trim,
-            keep=self._scoring.k,
+            least_words=self._scoring.k,
         )
         # From a place among the batch's words to the same word's in the book.
         to_book = matches.start - matches.place
@@ -241,7 +241,7 @@ class OverlapCounter:
         return int(words_of_part.max(initial=0))
 
 
-def cut_to(answers: list[ShuffledAnswer], words: int) -> list[ShuffledAnswer]:
+def cut_to_words(answers: list[ShuffledAnswer], words: int) -> list[ShuffledAnswer]:
     """Return the first `words` words of the generations, in order."""
     kept = []
     for answer in answers:
@@ -253,7 +253,7 @@ def cut_to(answers: list[ShuffledAnswer], words: int) -> list[ShuffledAnswer]:
     return kept
 
 
-def groups_by_instruction(answers: list[ShuffledAnswer]) -> bool:
+def has_enough_instructions(answers: list[ShuffledAnswer]) -> bool:
     """Tell whether instructions suffice for jackknife groups."""
     instructions = {answer.instruction for answer in answers}
     return len(instructions) >= _GROUPS

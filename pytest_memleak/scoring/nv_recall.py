@@ -210,7 +210,7 @@ def _first_pass(runs: Iterable[EqualRun]) -> list[_Runs]:
         blocks,
         gap=2,
         shift=1,
-        keep=20,
+        least_words=20,
     )
 
 
@@ -219,7 +219,7 @@ def _second_pass(blocks: Iterable[_Runs]) -> list[_Runs]:
         blocks,
         gap=10,
         shift=3,
-        keep=100,
+        least_words=100,
     )
 
 
@@ -228,11 +228,11 @@ def _near_blocks_joined(
     *,
     gap: int,
     shift: int,
-    keep: int,
+    least_words: int,
 ) -> list[_Runs]:
     """Join neighbors if both gaps are at most `gap` and differ by at most `shift`.
 
-    Then drop the blocks with fewer than `keep` matching words.
+    Then drop the blocks with fewer than `least_words` matching words.
     """
     joined: list[_Runs] = []
     for block in blocks:
@@ -241,7 +241,7 @@ def _near_blocks_joined(
             previous.extend(block)
         else:
             joined.append(list(block))
-    return [block for block in joined if _matching_words(block) >= keep]
+    return [block for block in joined if _matching_words(block) >= least_words]
 
 
 def _is_near(

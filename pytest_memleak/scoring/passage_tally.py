@@ -185,8 +185,8 @@ class PassageTally:
             of_own = dict(zip(LONGEST_MEASURES, (own, nv_own), strict=True))
             of_others = dict(zip(LONGEST_MEASURES, (others, nv_others), strict=True))
         return ProtectedPassages(
-            longest_passage=longest[exact.first_kind()],
-            nv_longest_passage=nv_longest[near.first_kind()],
+            longest_passage=longest[exact.kind_of_best_unexcused()],
+            nv_longest_passage=nv_longest[near.kind_of_best_unexcused()],
             passages=tuple(distinct),
             excused=excused,
             nv_excused=nv_excused,
@@ -211,7 +211,7 @@ class PassageTally:
             by_excerpt[book.id, excerpt_id] = words
         return by_excerpt
 
-    def most_words(self, *, near: bool) -> int:
+    def words_of_longest_book(self, *, near: bool) -> int:
         """Return the words of the longest protected book, folded if `near`.
 
         No passage has more.
@@ -239,8 +239,8 @@ class PassageTally:
     ) -> None:
         matches = shared.matches
         protected = matches.where(self._rank[matches.book] >= 0)
-        trim, keep = self._scoring.trim, self._scoring.k
-        passages = verbatim_passages(protected, prompt_ranges, trim=trim, keep=keep)
+        trim, k = self._scoring.trim, self._scoring.k
+        passages = verbatim_passages(protected, prompt_ranges, trim=trim, least_words=k)
         counts_here = passages.words >= self._least[self._rank[passages.book]]
         if not counts_here.all():
             passages = passages.where(counts_here)
@@ -264,7 +264,7 @@ class PassageTally:
             counts_first = self._lie_in_no_earlier_book(passages.where(over))
             is_limited = kind[over] != EXCUSED
             over = over[counts_first & is_limited]
-            counts.add_over(rows.where(over).by_end())
+            counts.add_pieces_over_threshold(rows.where(over).by_end())
 
     def _without_excused(
         self,
@@ -459,7 +459,7 @@ class PassageTally:
     ) -> list[RankedPassage]:
         over = self._scoring.effective_threshold
         passages: list[RankedPassage] = []
-        rows = counts.longest_over()
+        rows = counts.longest_piece_by_book_and_end()
         for rank in np.unique(rows[:, 0]).tolist():
             is_of_book = rows[:, 0] == rank
             pieces = rows[is_of_book]

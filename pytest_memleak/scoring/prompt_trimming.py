@@ -55,13 +55,13 @@ def outside_prompt(
     prompt_ranges: Ranges,
     *,
     trim: int,
-    keep: int,
+    least_words: int,
 ) -> Pieces:
     """Return the rest of [start, end) without `trim`-grams that begin in the ranges.
 
     Each is cut on its own words: an m-gram that reaches beyond it takes nothing from
     it.
-    Pieces under `keep` words are dropped.
+    Pieces under `least_words` words are dropped.
     """
     whole = np.arange(len(start))
     is_cut = in_prompt(start, end, prompt_ranges, trim=trim)
@@ -74,7 +74,7 @@ def outside_prompt(
         end[is_cut],
         prompt_ranges,
         trim=trim,
-        keep=keep,
+        least_words=least_words,
     )
     return Pieces(
         of=np.concatenate((whole[is_whole], cut[left.of])),
@@ -106,7 +106,7 @@ def _pieces_around_ranges(
     prompt_ranges: Ranges,
     *,
     trim: int,
-    keep: int,
+    least_words: int,
 ) -> Pieces:
     """Return the pieces before, between and after the ranges in each interval."""
     last_gram = end - trim
@@ -126,7 +126,7 @@ def _pieces_around_ranges(
     piece_start[is_first] = start
     piece_end = range_first.take(behind, mode="clip")
     piece_end[is_last] = end
-    is_enough = piece_end - piece_start >= keep
+    is_enough = piece_end - piece_start >= least_words
     return Pieces(
         of=of[is_enough],
         start=piece_start[is_enough],

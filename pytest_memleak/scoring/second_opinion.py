@@ -2,7 +2,7 @@
 
     sample = Sample(seed)
     analysis = analyze(book, sample.watch(generations), ...)
-    differences((book.id, book), index, sample.generations)  # where the two disagree
+    differences_by_automaton((book.id, book), index, sample.generations)
 
 Both paths share the words (docs/method.md) and nothing else. Here a dictionary numbers
 the words, the automaton holds their k-grams, and the book streams past it, without
@@ -86,7 +86,7 @@ class Sample:
 _Name = tuple[Origin, str, int]
 
 
-def holders(analysis: Analysis, book: Book) -> set[_Name]:
+def generations_with_longest_runs(analysis: Analysis, book: Book) -> set[_Name]:
     """Name the generations that contain the longest span, passage, and block."""
     measured = analysis.measurement
     span = measured.longest_span
@@ -131,7 +131,7 @@ def _generations_with_longest_block(analysis: Analysis, book: Book) -> set[_Name
     return names
 
 
-def differences(
+def differences_by_automaton(
     protected: tuple[str, Book],
     index: SharedIndex,
     generations: Sequence[Generation],

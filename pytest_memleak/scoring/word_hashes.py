@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     Keys = NDArray[np.uint64]
     Positions = NDArray[np.intp]
+    StartsAndEnds = tuple[Positions, Positions]
 
 TEXT_END = 0
 """The key before the first text and after each."""
@@ -268,7 +269,7 @@ def cut_into_words(joined: bytes, counted: NDArray[np.bool_] | None) -> Keyed:
     )
 
 
-def _between_spaces(letters: NDArray[np.uint8]) -> tuple[Positions, Positions]:
+def _between_spaces(letters: NDArray[np.uint8]) -> StartsAndEnds:
     """Return where each part between spaces starts and ends."""
     is_inside = letters != _SPACE
     is_edge = is_inside[1:] != is_inside[:-1]

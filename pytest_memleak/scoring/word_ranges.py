@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.int64]
     Positions = NDArray[np.intp]
+    StartsAndEnds = tuple[Positions, Positions]
+    NumbersStartsAndEnds = tuple[Positions, Positions, Positions]
+    StartsEndsAndRuns = tuple[Positions, Positions, Positions]
 
 Whole = TypeVar("Whole", "NDArray[np.int64]", "NDArray[np.uint64]")
 
@@ -142,7 +145,7 @@ def coverage(
     return steps[:-1].cumsum(dtype=np.intc)
 
 
-def outermost(start: Positions, end: Positions) -> tuple[Positions, Positions]:
+def outermost(start: Positions, end: Positions) -> StartsAndEnds:
     """Return the distinct intervals that no other contains, ascending."""
     if not len(start):
         return start, end
@@ -178,7 +181,7 @@ def cut(
     start: Positions,
     end: Positions,
     borders: Positions,
-) -> tuple[Positions, Positions, Positions]:
+) -> NumbersStartsAndEnds:
     """Cut the intervals at the `borders` inside them, which must ascend.
 
     Returns, per piece, the number of its interval, its start and its end.
@@ -202,7 +205,7 @@ def cut(
     return of, piece_start, piece_end
 
 
-def merge_intervals(start: Positions, end: Positions) -> tuple[Positions, Positions]:
+def merge_intervals(start: Positions, end: Positions) -> StartsAndEnds:
     """Merge the intervals that overlap or touch; `start` must ascend."""
     reached = np.maximum.accumulate(end)
     has_gap_behind = start[1:] > reached[:-1]
@@ -218,7 +221,7 @@ def without_overlaps(
     end: Positions,
     *,
     over: int,
-) -> tuple[Positions, Positions, Positions]:
+) -> StartsEndsAndRuns:
     """Return the start, end and run of each passage over `over` words, longest first.
 
     Greedy over runs and their suffixes (docs/method.md). start, end: of runs, of which

@@ -108,7 +108,7 @@ def requested_words(text: str, mode: WordMode) -> int:
     return len(text.split()) if mode == "paper" else len(words(text, mode))
 
 
-def count_for_tokens(text: str, mode: WordMode) -> int:
+def count_about_as_tokens(text: str, mode: WordMode) -> int:
     """Count words, and letters in scripts without spaces: about as many as tokens."""
     if mode == "paper":
         return requested_words(text, mode)
@@ -319,7 +319,7 @@ def _marks_in_normal_order(marks: re.Match[str]) -> str:
     return "".join(sorted(apart, key=unicodedata.combining))
 
 
-def end_of_words(
+def place_after_words(
     count: int,
     text: str,
     split: Callable[[str], list[str]],

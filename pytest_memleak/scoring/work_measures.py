@@ -90,7 +90,9 @@ class WorkMeasures:
             return words // shortest
         return words
 
-    def pair_measures(self, estimates: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    def measures_judged_as_a_whole(
+        self, estimates: Mapping[str, Estimate]
+    ) -> dict[str, Estimate]:
         """Return the pair's measures that limits apply to as a whole.
 
         These are the share of leaking works, the coverage of all their words, and
@@ -164,7 +166,7 @@ def _span_columns(
     measurement: Measurement,
     work_end: Positions,
 ) -> dict[str, NDArray[np.generic]]:
-    """Return longest span and number of spans over T per work."""
+    """Return longest span and number of spans over the threshold per work."""
     run_start, run_words = tally.own_runs()
     starts = [span.start for span in measurement.spans]
     span_start = np.array(starts, dtype=np.intp)

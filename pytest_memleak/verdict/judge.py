@@ -15,7 +15,10 @@ from pytest_memleak.records import (
     WorkVerdict,
 )
 from pytest_memleak.records.number_format import amount, figure, first_three
-from pytest_memleak.scoring.analysis import judged_measures, split_judged_measures
+from pytest_memleak.scoring.analysis import (
+    judged_measures,
+    judged_measures_of_own_book_and_others,
+)
 from pytest_memleak.scoring.measure_table import (
     BMC,
     CHANCE,
@@ -97,7 +100,7 @@ def _failure(
     works: tuple[WorkVerdict, ...],
 ) -> VerdictResult | None:
     """Return FAIL if a limit is exceeded, by the pair's own book or by others."""
-    of_own, of_others = split_judged_measures(analysis)
+    of_own, of_others = judged_measures_of_own_book_and_others(analysis)
     complete = completeness.complete
     own = _exceeded(of_own, limits, complete=complete)
     others = _exceeded(of_others, limits, complete=complete)
@@ -180,7 +183,7 @@ def _unmeasured(
 
 def _doubt(check: LimitCheck, analysis: Analysis) -> Issue:
     """Return why a limit is in doubt, and what would settle it."""
-    error = analysis.under_limits.error
+    error = analysis.without_excused_words.error
     null = analysis.null if with_needs([check.measure], CHANCE) else None
     units = amount(error.rounds, "sample")
     if null:
@@ -212,7 +215,7 @@ def _settling(
     by_null: whether null books decide
     """
     if check.measure == BMC.name:
-        settling = samples_to_settle(analysis.under_limits.error, check.limit)
+        settling = samples_to_settle(analysis.without_excused_words.error, check.limit)
         if settling is not None:
             direction = "over" if settling.over else "within"
             more = amount(settling.samples, "more sample")

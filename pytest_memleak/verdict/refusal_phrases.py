@@ -1,4 +1,4 @@
-"""Refusals: whether a short answer has_refusal_phrase, by a list of phrases.
+"""Refusals: whether a short answer declines, by a list of phrases.
 
 The list is data (refusal_phrases.json), by language. `unable` followed in the same
 sentence by `task` is a refusal, and so is each of `alone`, and each sentence that is

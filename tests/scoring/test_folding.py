@@ -15,7 +15,11 @@ from pytest_memleak.scoring.folding import (
     passage_words,
     with_gaps,
 )
-from pytest_memleak.scoring.keyed_texts import changed_by_folding, keyed, keyed_folded
+from pytest_memleak.scoring.keyed_texts import (
+    keyed,
+    keyed_folded,
+    texts_changed_by_folding,
+)
 from pytest_memleak.scoring.word_hashes import LONG, keys_of, spelled
 from pytest_memleak.scoring.words import words
 
@@ -161,7 +165,9 @@ SOME_TEXTS = st.lists(st.lists(PIECES, max_size=12).map("".join), max_size=5)
 def test_passage_words_equal_the_oracle(oracle, text):
     assert passage_words(text) == oracle.folded(text)
     text = text.replace("木", "")  # a blank separates no letters of its script
-    assert passage_words(with_gaps(text)) == oracle.folded(oracle.apart(text))
+    assert passage_words(with_gaps(text)) == oracle.folded(
+        oracle.measures_of_own_book_and_others(text)
+    )
 
 
 def spellings(keyed_texts):
@@ -188,7 +194,7 @@ def test_keyed_folded_texts_equal_passage_words(
         == folded
     )
     assert keyed_folded(["the same"], same := keyed(["the same"], "paper")) is same
-    changed, numbers, suspects = changed_by_folding(texts, plain)
+    changed, numbers, suspects = texts_changed_by_folding(texts, plain)
     assert spellings(changed) == [folded[number] for number in numbers]
     for number in set(range(len(texts))).difference(numbers):
         assert folded[number] == measured[number]
