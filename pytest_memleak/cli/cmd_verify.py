@@ -267,7 +267,7 @@ def _print_findings(
     evidence: EvidenceFile,
     verification: Verification,
 ) -> int:
-    from pytest_memleak.results.evidence_file import differences
+    from pytest_memleak.results.evidence_file import json_differences
     from pytest_memleak.results.run_evidence import versions
     from pytest_memleak.results.run_verdict import verdict_counts
 
@@ -285,7 +285,9 @@ def _print_findings(
             outcome = f"signature valid; {outcome}"
     print_sentence(inert(f"{parsed.evidence}: {outcome}"), indent=2)
     print(f"level: {', '.join(verification.levels) or 'none'}")
-    _print_lines("written by other versions", differences(bundle.program, versions()))
+    _print_lines(
+        "written by other versions", json_differences(bundle.program, versions())
+    )
     _print_lines("missing", verification.missing)
     _print_lines("wrong", verification.wrong)
     _print_lines("verified", verification.checked)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pytest_memleak.formats.rows_as_records import RowPaths
     from pytest_memleak.library.library import Library, Passage
 
+    TextsAndPrompts = tuple[list[str], list[str]]
+
 _MOST_NAMED = 1_000  # rows of a shard that can't be read; further ones are counted
 _LEAST_SUMMARY = 20
 _NAME = r"[A-Z][\w.'’-]{1,40}"
@@ -62,7 +64,7 @@ class ScanResult:
 
     def add_unread_file(self, path: Path, error: MemleakError) -> None:
         """Name a file that couldn't be read to its end."""
-        cause = _without_place(error, str(path))
+        cause = _cause_within(error, str(path))
         self._name_unread(path, None, cause, error.fix)
 
     def add_unread_row(
@@ -75,7 +77,7 @@ class ScanResult:
         """Count a row that couldn't be read, and name it unless too many are."""
         self.counts["unread_rows"] += 1
         if self.counts["unread_rows"] <= _MOST_NAMED:
-            self._name_unread(path, row, _without_place(error, where), error.fix)
+            self._name_unread(path, row, _cause_within(error, where), error.fix)
 
     def _name_unread(
         self,
@@ -87,7 +89,7 @@ class ScanResult:
         place = {"file": str(path), "row": row}
         self.unread.append({**place, "cause": cause, "fix": fix})
 
-    def moved(self, lines: int) -> ScanResult:
+    def with_rows_moved(self, lines: int) -> ScanResult:
         """Return the result with its rows numbered after so many other lines."""
 
         def move(fields: dict[str, Any]) -> dict[str, Any]:
@@ -147,7 +149,7 @@ class LogScan:
         self.counted.lines += len(block.rows)
         for number, row, where in block.parsed():
             try:
-                row_texts, row_prompts = self._read(row, where)
+                row_texts, row_prompts = self._texts_and_prompts_of(row, where)
             except RecordsError as error:
                 self.counted.add_unread_row(block.path, number, where, error)
                 continue
@@ -162,7 +164,7 @@ class LogScan:
                 fields["quote"] = self._quoted(passage, texts[passage.text])
             self.counted.passages.append(fields)
 
-    def _read(self, row: Any, where: str) -> tuple[list[str], list[str]]:
+    def _texts_and_prompts_of(self, row: Any, where: str) -> TextsAndPrompts:
         """Return a row's texts and, unless they are texts, too, each one's prompt.
 
         Raises RecordsError for a row in no known format.
@@ -200,7 +202,7 @@ def _has_words(text: str) -> bool:
     return any(map(str.isalnum, text))
 
 
-def _without_place(error: MemleakError, place: str) -> str:
+def _cause_within(error: MemleakError, place: str) -> str:
     """Return what is wrong, and where in the place if the error says so."""
     inside = (error.location or "").removeprefix(place).lstrip(", ")
     return f"{inside}: {error.message}" if inside else error.message

@@ -110,8 +110,8 @@ def scan_shards(
     lines: dict[Path, int] = defaultdict(int)
     for shard in plan.shards:
         result = results[shard]
-        total.add(result.moved(lines[shard.path]))
-        lines[shard.path] += _lines(shard, result)
+        total.add(result.with_rows_moved(lines[shard.path]))
+        lines[shard.path] += _lines_before_next_shard(shard, result)
     total.passages.sort(key=itemgetter("file", "row", "text"))
     return total
 
@@ -142,10 +142,10 @@ def _scanned(
             yield shard, work(shard, progress)
         return
     for shard, result in run_tasks(work.itself, shards, jobs=jobs, progress=progress):
-        yield shard, _died(shard) if result is None else result
+        yield shard, _result_of_dead_processes(shard) if result is None else result
 
 
-def _died(shard: Shard) -> ScanResult:
+def _result_of_dead_processes(shard: Shard) -> ScanResult:
     result = ScanResult()
     error = RecordsError(
         "two processes ended early while reading it",
@@ -160,7 +160,7 @@ def _is_finished(result: ScanResult) -> bool:
     return all(place["row"] is not None for place in result.unread)
 
 
-def _lines(shard: Shard, result: ScanResult) -> int:
+def _lines_before_next_shard(shard: Shard, result: ScanResult) -> int:
     """Return how many lines come before the next shard of the file."""
     if shard.is_whole or _is_finished(result):
         return result.lines

@@ -34,7 +34,7 @@ from pytest_memleak.verdict.judge import judge
 from pytest_memleak.verdict.quoting_requests import prompt_facts
 from pytest_memleak.verdict.recited_controls import (
     inconclusive_if_recited,
-    own_passages,
+    own_book_passage_measures,
     recited_control_issues,
 )
 
@@ -177,7 +177,7 @@ def _judge(
 def _recited_control_issues(pair: Pair, analysis: Analysis | None) -> Iterator[Issue]:
     """Yield an issue if the pair's book is a negative control that comes back."""
     if pair.control and analysis is not None and analysis.passages is not None:
-        values = own_passages(analysis.passages)
+        values = own_book_passage_measures(analysis.passages)
         yield from recited_control_issues(pair.book.id, values, pair.limits)
 
 

@@ -20,7 +20,7 @@ from pytest_memleak.results.build_result import (
     build_result_without_quotes,
     build_unrun_result,
 )
-from pytest_memleak.results.evidence_file import differences, pair_differences
+from pytest_memleak.results.evidence_file import json_differences, pair_differences
 from pytest_memleak.results.result_codec import encode, encode_pair
 from pytest_memleak.results.run_evidence import LIMITATIONS, suite_controls, versions
 from pytest_memleak.results.run_verdict import run_result
@@ -188,7 +188,7 @@ class _Comparison:
             )
         controls = suite_controls(bundle.pairs, by="path")
         claimed = {"suites": self._evidence.bundle["suites"]}
-        self.result.wrong += differences(
+        self.result.wrong += json_differences(
             claimed,
             {"suites": [encode(suite) for suite in controls]},
         )

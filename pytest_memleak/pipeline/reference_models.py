@@ -20,7 +20,7 @@ from pytest_memleak.pipeline.sampled_generations import sample_generations
 from pytest_memleak.pipeline.samples import LedgerSamples
 from pytest_memleak.records import Book, Generation, Issue
 from pytest_memleak.records.phases import Phase, ProgressEvent
-from pytest_memleak.records.provenance import distribution
+from pytest_memleak.records.provenance import describe_distribution
 from pytest_memleak.scoring.analysis import Analysis, analyze
 from pytest_memleak.scoring.measure_table import BASELINE, GREEDY, with_needs
 from pytest_memleak.scoring.null_books import excess_over_null
@@ -262,7 +262,7 @@ def _asked_and_answered(
 
 def sampling_distribution(answers: SampledGenerations) -> str:
     """Return the distribution of the samples, in words."""
-    return distribution(
+    return describe_distribution(
         answers.required.pair.model.options,
         _rejected_parameters(answers),
     )

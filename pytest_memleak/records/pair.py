@@ -243,7 +243,7 @@ class Suite:
         """Return the book of that ID. Raises KeyError."""
         return {book.id: book for book in self.books}[book_id]
 
-    def excused(self, pair: Pair) -> tuple[str, ...]:
+    def books_with_excused_passages(self, pair: Pair) -> tuple[str, ...]:
         """Return the IDs of books whose passages are excused in a pair's generations.
 
         These are a negative control's own book, the books that the same model is
@@ -255,9 +255,9 @@ class Suite:
             for other in self.pairs
             if other.model.id == pair.model.id and other.expected == "leak"
         ]
-        return tuple(dict.fromkeys((*own, *leaks, *self.excusing(pair))))
+        return tuple(dict.fromkeys((*own, *leaks, *self.books_that_excuse_words(pair))))
 
-    def excusing(self, pair: Pair) -> tuple[str, ...]:
+    def books_that_excuse_words(self, pair: Pair) -> tuple[str, ...]:
         """Return the IDs of books whose words are excused in any other book.
 
         These are the model's training books and common texts (docs/method.md).

@@ -377,7 +377,7 @@ class PairResult:
         return Scoring(k=k, span_threshold=span_threshold).effective_threshold
 
     @property
-    def unasked(self) -> tuple[Passage, ...]:
+    def passages_beside_verdict(self) -> tuple[Passage, ...]:
         """Long passages that the verdict doesn't show: of other books, or excused."""
         return tuple(
             passage

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Kind, Verdict
 from pytest_memleak.records.number_format import amount, day, percent, percent_at_most
-from pytest_memleak.records.provenance import distribution, weights_digest
+from pytest_memleak.records.provenance import describe_distribution, weights_digest
 from pytest_memleak.records.verdicts import refusals_text
 from pytest_memleak.reports.book_text import excluded_lines
 from pytest_memleak.reports.detection_and_chance import (
@@ -52,7 +52,7 @@ def generation_lines(result: PairResult) -> Iterator[str]:
         if provenance.served:
             yield _server_names(provenance)
         if provenance.calls:
-            shape = distribution(result.model.options, provenance.refused)
+            shape = describe_distribution(result.model.options, provenance.refused)
             yield f"Sampling distribution: {shape}"
     if result.second_opinion:
         yield _second_opinion(result.second_opinion)

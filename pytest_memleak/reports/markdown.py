@@ -124,7 +124,7 @@ def _to_tell(result: PairResult) -> bool:
         or result.spared
         or result.warnings
         or result.changes
-        or result.unasked
+        or result.passages_beside_verdict
     )
     return bool(
         notices

@@ -248,7 +248,9 @@ def _notices(result: PairResult) -> tuple[str, ...]:
     notices += notice_lines(result)
     notices += result.changes
     if passes:
-        notices += [passage_text(each, each.place) for each in result.unasked]
+        notices += [
+            passage_text(each, each.place) for each in result.passages_beside_verdict
+        ]
     notices += [f"warning: {warning}" for warning in result.warnings]
     return tuple(notices)
 

@@ -117,7 +117,7 @@ def build_result(
     return dataclasses.replace(
         build_result_without_quotes(evaluation),
         passages=listed_passages(evaluation, quoted),
-        spans=tuple(_passages(evaluation, quoted)),
+        spans=tuple(_worst_passages(evaluation, quoted)),
         plot=build_plot_data(evaluation, quoted=quoted),
     )
 
@@ -301,14 +301,14 @@ def _details(evaluation: Evaluation, analysis: Analysis) -> dict[str, Any]:
         "cross": analysis.cross.cross,
         "ratio": analysis.cross.ratio,
     }
-    details[SPANS_OVER.name] = {"longest": _rates(analysis)}
+    details[SPANS_OVER.name] = {"longest": _rates_of_longest_spans(analysis)}
     details |= passage_details(evaluation)
     if analysis.null:
         details["null"] = dataclasses.asdict(analysis.null)
     return details
 
 
-def _rates(analysis: Analysis) -> list[dict[str, Any]]:
+def _rates_of_longest_spans(analysis: Analysis) -> list[dict[str, Any]]:
     """Return how often each of the longest spans over T was generated."""
     rates = []
     for span in analysis.measurement.spans[:_PASSAGES]:
@@ -372,7 +372,7 @@ def _warnings(evaluation: Evaluation) -> tuple[str, ...]:
     return (*of_book, *of_others)
 
 
-def _passages(evaluation: Evaluation, quoted: int | None) -> list[Passage]:
+def _worst_passages(evaluation: Evaluation, quoted: int | None) -> list[Passage]:
     """List a failed pair's worst passages: the likeliest, the longest block, spans."""
     analysis = evaluation.analysis
     book = evaluation.book

@@ -233,20 +233,20 @@ def _parsed(data: bytes, path: Path) -> dict[str, Any]:
             parse_int=_whole_number,
         )
     except UnicodeDecodeError:
-        raise _no_bundle("it isn't UTF-8 text", path) from None
+        raise _not_a_bundle_error("it isn't UTF-8 text", path) from None
     except json.JSONDecodeError as error:
-        raise _no_bundle(
+        raise _not_a_bundle_error(
             f"it isn't JSON (line {error.lineno}, column {error.colno})",
             path,
         ) from None
     except (ValueError, RecursionError) as error:
-        raise _no_bundle(str(error), path) from None
+        raise _not_a_bundle_error(str(error), path) from None
     if not isinstance(content, dict):
-        raise _no_bundle("expected a JSON object", path)
+        raise _not_a_bundle_error("expected a JSON object", path)
     return content
 
 
-def _no_bundle(reason: str, path: Path) -> EvidenceError:
+def _not_a_bundle_error(reason: str, path: Path) -> EvidenceError:
     return EvidenceError(
         f"not a bundle: {reason}",
         location=str(path),
@@ -312,7 +312,7 @@ def _is_canonical(data: bytes, value: object) -> bool:
 
 def _content(bundle: dict[str, Any], path: Path) -> Bundle:
     if bundle.get("schema") != SCHEMA:
-        raise _no_bundle(f"its schema isn't {SCHEMA!r}", path)
+        raise _not_a_bundle_error(f"its schema isn't {SCHEMA!r}", path)
     try:
         return decode(Bundle, bundle)
     except ValidationError as error:
@@ -322,7 +322,7 @@ def _content(bundle: dict[str, Any], path: Path) -> Bundle:
             include_input=False,
         )
         place = ".".join(map(str, first["loc"]))
-        raise _no_bundle(f"{place}: {first['msg']}", path) from None
+        raise _not_a_bundle_error(f"{place}: {first['msg']}", path) from None
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -341,7 +341,7 @@ def _whole_number(text: str) -> int:
 # --- what differs
 
 
-def differences(
+def json_differences(
     claimed: object,
     computed: object,
     key: str = "",
@@ -352,7 +352,7 @@ def differences(
         for name in sorted(claimed.keys() | computed.keys()):
             own = claimed.get(name, _MISSING)
             other = computed.get(name, _MISSING)
-            lines += differences(own, other, f"{key}.{name}".lstrip("."))
+            lines += json_differences(own, other, f"{key}.{name}".lstrip("."))
         return lines
     if (
         isinstance(claimed, list)
@@ -360,7 +360,7 @@ def differences(
         and len(claimed) == len(computed)
     ):
         for nth, (own, other) in enumerate(zip(claimed, computed, strict=True)):
-            lines += differences(own, other, f"{key}[{nth}]")
+            lines += json_differences(own, other, f"{key}[{nth}]")
         return lines
     if type(claimed) is type(computed) and claimed == computed:
         return []
@@ -372,7 +372,7 @@ def pair_differences(claimed: object, computed: object) -> list[str]:
 
     Where their sources differ, these, the verdict, and the number of others.
     """
-    lines = differences(claimed, computed)
+    lines = json_differences(claimed, computed)
 
     def beginning(*keys: str) -> list[str]:
         return [line for line in lines if line.startswith(keys)]

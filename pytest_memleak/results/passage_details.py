@@ -174,8 +174,8 @@ def _passage(
         book=book.id if of_other else None,
         title=book.title if of_other else None,
         prompted_excerpt=passage.excerpt_id if elsewhere and is_prompted_here else None,
-        source=_source(passage),
-        others=_others(passage, evaluation),
+        source=_generation_name(passage),
+        others=_other_books_with(passage, evaluation),
         excused=excused,
         rate=rate,
         answer=answer,
@@ -198,7 +198,7 @@ def _readings(text: str, mode: WordMode) -> list[str]:
     return [text, *further, " ".join(text_words)]
 
 
-def _source(passage: ProtectedPassage) -> str:
+def _generation_name(passage: ProtectedPassage) -> str:
     """Name its generation, unless that is one of the sampled rounds."""
     if passage.origin is Origin.SAMPLED:
         return ""
@@ -234,7 +234,9 @@ def _rate(passage: ProtectedPassage, evaluation: Evaluation) -> PassageRate | No
     return passage_rate(analysis, start, end)
 
 
-def _others(passage: ProtectedPassage, evaluation: Evaluation) -> tuple[str, ...]:
+def _other_books_with(
+    passage: ProtectedPassage, evaluation: Evaluation
+) -> tuple[str, ...]:
     own = _book_id(passage.book, evaluation)
     ids = dict.fromkeys(_book_id(book, evaluation) for book in passage.books)
     ids.pop(own, None)

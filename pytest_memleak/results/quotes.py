@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.analysis import Analysis
 
     Split = Callable[[str], list[str]]
+    QuotesOfBookAndAnswer = tuple[str, str]
 
 _LONGEST_WORD = 40
 _BEFORE_WORD = re.compile(r"^[^\w“‘\"'(]+")  # the end of what stands before
@@ -96,7 +97,7 @@ def quote_passage(
     *,
     place: int,
     answers: list[str],
-) -> tuple[str, str]:
+) -> QuotesOfBookAndAnswer:
     """Quote a passage of any book, and its generation beside it if words differ.
 
     Both begin shortly before the first change.

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records.pair_result import PairResult, RunReport
 
+    KindAndDigest = tuple[str, str]
+
 _PROGRAMS = ("pytest-memleak", "pytest", "numpy", "pyahocorasick", "ebooklib", "lxml")
 
 LIMITATIONS = (
@@ -190,7 +192,7 @@ def subjects(pairs: Iterable[PairResult]) -> list[dict[str, Any]]:
     all generations; else `modelNames`, the SHA-256 of the canonical JSON of provider,
     server, endpoint and the names that the server gave: no artifact's.
     """
-    models = {(pair.model.id, *_digest(pair)) for pair in pairs if pair.gates}
+    models = {(pair.model.id, *_digest_of_model(pair)) for pair in pairs if pair.gates}
     if not models:
         models.add(("no model", "modelNames", _sha256(None)))
     return [
@@ -208,7 +210,7 @@ def model_names(pair: PairResult) -> set[str]:
     return served or {name}
 
 
-def _digest(pair: PairResult) -> tuple[str, str]:
+def _digest_of_model(pair: PairResult) -> KindAndDigest:
     model = pair.model
     served = pair.provenance.served if pair.provenance else ()
     if len(served) == 1 and not served[0].model:

@@ -33,14 +33,14 @@ from pytest_memleak.scoring.measure_table import (
 )
 from pytest_memleak.suite.book_sources import (
     book_source,
-    catalog,
+    catalog_files,
     collection_source,
     common_sources,
     record_of,
 )
 from pytest_memleak.suite.limit_validation import validate_limits
 from pytest_memleak.suite.suite_file import read_suite_file
-from pytest_memleak.suite.written_suite import plain, suite_error
+from pytest_memleak.suite.written_suite import safe_key, suite_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -55,6 +55,9 @@ if TYPE_CHECKING:
         SuiteFile,
         SummarizerTable,
     )
+
+    InputOutputAndTraining = tuple[float, float, float]
+    LimitsAndOrigins = tuple[dict[str, float], dict[str, str]]
 
 
 def load_suite(
@@ -79,7 +82,7 @@ def load_suite(
         models=models,
         pairs=_pairs(_Source(suite_file, path, extension_measures), books, models),
         summarizer=_summarizer(suite_file.suite.summarizer),
-        catalog=catalog(suite_file, path),
+        catalog=catalog_files(suite_file, path),
         content_digest=read.content_digest,
         preregistered=suite_file.suite.preregistered,
         deadline=suite_file.sampling.deadline,
@@ -121,7 +124,7 @@ def _summarizer(table: SummarizerTable | None) -> Summarizer | None:
     return Summarizer(model, temperature, table.prompt)
 
 
-def _price(table: PriceTable | None) -> tuple[float, float, float] | None:
+def _price(table: PriceTable | None) -> InputOutputAndTraining | None:
     if table is None:
         return None
     return table.input, table.output, table.training
@@ -245,7 +248,7 @@ def _limits_of_pair(
     book: BookSource,
     tables: Sequence[tuple[str, LimitsTable]],
     probe: ProbeKind,
-) -> tuple[dict[str, float], dict[str, str]]:
+) -> LimitsAndOrigins:
     """Return a pair's limits, and the suite key that each comes from."""
     preset = source.tables.limits.preset
     limits = _preset(preset, probe)
@@ -257,10 +260,12 @@ def _limits_of_pair(
         _validate_measures(table, key, source.extension_measures, source.path)
         if key.startswith("collection ") and not preset:
             # A work's limits replace those of a whole book.
-            for name in _limits(table).keys() - OF_PASSAGES:
+            for name in _limits_by_measure(table).keys() - OF_PASSAGES:
                 limits.pop(name, None)
         _tighten(limits, table, key, source.path)
-        origins |= {measure: f"{key}.{measure}" for measure in _limits(table)}
+        origins |= {
+            measure: f"{key}.{measure}" for measure in _limits_by_measure(table)
+        }
         origins |= {measure: f"{key}.measures.{measure}" for measure in table.measures}
     _set_limit_of_leaking_works(limits, origins, book, source)
     return limits, origins
@@ -297,7 +302,7 @@ def _set_limit_of_leaking_works(
     limits.setdefault(LEAKING_WORKS.name, 0.0)
 
 
-def _limits(table: LimitsTable) -> dict[str, float]:
+def _limits_by_measure(table: LimitsTable) -> dict[str, float]:
     """Return a table's limits by the measures' names."""
     own: dict[str, float] = table.model_dump(
         exclude_none=True,
@@ -313,7 +318,7 @@ def _tighten(
     path: Path,
 ) -> None:
     """Replace limits with the table's tighter ones; SuiteError for looser ones."""
-    tighter = _limits(table)
+    tighter = _limits_by_measure(table)
     faults = []
     highest = []
     for name in tighter:
@@ -344,7 +349,7 @@ def _validate_measures(
                 hint = f"{name} is a built-in measure: write {key}.{name}"
             raise suite_error(
                 path,
-                f"{key}.measures.{plain(name)}: no installed extension has this "
+                f"{key}.measures.{safe_key(name)}: no installed extension has this "
                 f"measure; {unknown_name_hint(name, sorted(extension_measures))}",
                 hint,
             )

@@ -63,7 +63,7 @@ def completeness(
         prompt_overlap=_float(overlap.share),
         accept_refusals=counted.request.limits.accept_refusals,
         unanswered=tuple(context.excerpt_ids(context.unanswered)),
-        issues=_causes(all_issues, context),
+        issues=_only_root_causes(all_issues, context),
         margins=tuple(margins),
         notes=(*all_notes, *notes),
     )
@@ -73,7 +73,9 @@ def _float(share: Fraction | None) -> float | None:
     return None if share is None else float(share)
 
 
-def _causes(issues: Sequence[Issue], context: RuleContext) -> tuple[Issue, ...]:
+def _only_root_causes(
+    issues: Sequence[Issue], context: RuleContext
+) -> tuple[Issue, ...]:
     """Return all issues, or those alone that explain why nothing was sampled."""
     explaining = set[str]()
     if not context.request.continuation:

@@ -16,7 +16,7 @@ import numpy as np
 
 from pytest_memleak.records import Issue, Kind, RuleCheck
 from pytest_memleak.records.number_format import amount, first_three
-from pytest_memleak.verdict.evidence_requirements import exact, fix
+from pytest_memleak.verdict.evidence_requirements import exact_fraction, fix
 from pytest_memleak.verdict.generation_features import runs_by_excerpt
 from pytest_memleak.verdict.generation_kinds import KINDS
 from pytest_memleak.verdict.prompt_overlap import instruction_rules
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from pytest_memleak.verdict.generation_kinds import CensusResult, KindNumbers
     from pytest_memleak.verdict.prompt_overlap import PromptOverlap
     from pytest_memleak.verdict.shingles import Keys
+
+    SharesOfAnswersAndRuns = tuple[list[Fraction], list[Fraction]]
 
 _LEAST_MEDIAN_LENGTH_RATIO = Fraction(1, 2)
 _MOST_EXCERPTS_WITHOUT_ANSWER = Fraction(1, 20)
@@ -186,7 +188,7 @@ def check_short_generations(context: RuleContext) -> Iterator[RuleOutcome]:
     received = len(context.readings)
     short = context.counts[Kind.SHORT]
     share = short / max(received, 1)
-    most = exact(context.limits.max_short)
+    most = exact_fraction(context.limits.max_short)
     yield RuleCheck(
         rule="short",
         value=share,
@@ -211,7 +213,7 @@ def check_unanswered_generations(context: RuleContext) -> Iterator[RuleOutcome]:
     counts = {kind: every[kind] for kind in every if kind not in answers}
     unanswered = sum(counts.values())
     share = unanswered / max(received, 1)
-    most = exact(context.limits.max_unanswered)
+    most = exact_fraction(context.limits.max_unanswered)
     yield RuleCheck(
         rule="unanswered",
         value=share,
@@ -393,7 +395,7 @@ def distinct_shares(
     readings: GenerationFeatures,
     runs: Keys,
     chosen: Flags,
-) -> tuple[list[Fraction], list[Fraction]]:
+) -> SharesOfAnswersAndRuns:
     """Return the shares of distinct answers and of distinct 8-word runs, per excerpt.
 
     Only excerpts with two answers or more count; runs need 8 words.
@@ -415,7 +417,7 @@ def distinct_shares(
 
 def check_prose(context: RuleContext) -> Iterator[RuleOutcome]:
     """Judge whether the answers together resemble the book's prose."""
-    if not context.counted.prose.judges:
+    if not context.counted.prose.is_long_enough_to_judge:
         yield (
             "prose not judged: the book is too short, "
             "or its script has no words to compare"
@@ -455,7 +457,7 @@ def _prose_shares(context: RuleContext) -> Iterator[tuple[str, Fraction, Fractio
         share = Fraction(forward, marked_pairs)
         yield "word order", share, _LEAST_WORD_ORDER
     pairs = words - int(answers.sum())
-    if prose.judges_pairs and pairs and prose.pair:
+    if prose.is_long_enough_to_judge_pairs and pairs and prose.pair:
         share = Fraction(forward, pairs) / prose.pair
         yield "common word pairs", share, _LEAST_COMMON_PAIRS
 

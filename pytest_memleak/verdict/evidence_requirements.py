@@ -44,7 +44,7 @@ class GenerationRequest:
         return not self.samples or ordinal < self.samples
 
 
-def exact(share: float) -> Fraction:
+def exact_fraction(share: float) -> Fraction:
     """Return a share as it is written: 0.29 of 100 is 29."""
     return Fraction(repr(share))
 

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.word_ranges import Positions
     from pytest_memleak.verdict.shingles import Keys
 
+    NumbersAndRuns = tuple[Positions, Keys]
+    GenerationsAndPlaces = tuple[Positions, Positions]
+
 RUN = 8
 """Words per run.
 
@@ -105,7 +108,7 @@ class GenerationFeatures:
         return len(self.excerpt)
 
     @classmethod
-    def together(cls, parts: Sequence[GenerationFeatures]) -> GenerationFeatures:
+    def concatenated(cls, parts: Sequence[GenerationFeatures]) -> GenerationFeatures:
         """Concatenate the parts."""
         columns = {}
         for column in fields(cls):
@@ -118,7 +121,7 @@ def runs_by_excerpt(
     readings: GenerationFeatures,
     runs: Keys,
     chosen: Flags,
-) -> Iterator[tuple[Positions, Keys]]:
+) -> Iterator[NumbersAndRuns]:
     """Yield, per excerpt, the numbers of its chosen generations and all their runs.
 
     runs: the generations' 8-word runs, `readings.runs` of each.
@@ -269,10 +272,10 @@ class FeatureReader:
         latin_1 = [*map(in_latin_1, texts)]
         shapes = [*map(self._shape, texts, latin_1, counts.tolist())]
         endings = [_how_it_ended(generation) for generation in generations]
-        hashes = [*map(_key, texts, latin_1)]
+        hashes = [*map(_hash_of_letters, texts, latin_1)]
         from_instruction = self._words_from_instruction(runs, excerpt)
         unreadable = self._has_unreadable_stretch(keyed_texts, sums)
-        unreadable |= self._is_unwritten(keyed_texts, texts)
+        unreadable |= self._has_few_characters_in_words(keyed_texts, texts)
         features = GenerationFeatures(
             excerpt=excerpt,
             expected=self._lengths[excerpt],
@@ -288,7 +291,7 @@ class FeatureReader:
             forward=sums.forward(starts, pairs),
             reversed=sums.backward(starts, pairs),
             unreadable=unreadable,
-            recites=self._recites(keyed_texts, runs),
+            recites=self._has_long_run_of_book(keyed_texts, runs),
             runs=runs.counts,
         )
         return features, runs.hashes
@@ -303,7 +306,7 @@ class FeatureReader:
 
         word_count: in the suite's mode
         """
-        counts_suffice = self._mode == "unicode" or _is_plain(latin_1)
+        counts_suffice = self._mode == "unicode" or _counts_no_fewer_in_unicode(latin_1)
         if word_count >= MOST_WORDS and counts_suffice:
             return _TextShape()
         seen = words(text, "unicode")
@@ -353,7 +356,7 @@ class FeatureReader:
         starts = keyed_texts.ends[:-1] + 1
         counts = keyed_texts.lengths()
         unreadable = np.zeros(len(counts), dtype=np.bool_)
-        if not self._prose.judges:
+        if not self._prose.is_long_enough_to_judge:
             return unreadable
         generation, begin = _stretches(starts, counts)
         size = np.minimum(counts[generation], _STRETCH)
@@ -381,13 +384,15 @@ class FeatureReader:
         few_common: Flags = present < required
         return few_common
 
-    def _is_unwritten(self, keyed_texts: Keyed, texts: Sequence[str]) -> Flags:
+    def _has_few_characters_in_words(
+        self, keyed_texts: Keyed, texts: Sequence[str]
+    ) -> Flags:
         """Tell which generations have too few of their characters in words.
 
         That is a share under two thirds of the book's. Blanks don't count. What isn't a
         word, or is one of over 40 letters, may be a cipher.
         """
-        if not self._prose.judges:
+        if not self._prose.is_long_enough_to_judge:
             return np.zeros(len(texts), dtype=np.bool_)
         starts = keyed_texts.ends[:-1] + 1
         in_words = _Sums(_characters_in_words(keyed_texts))
@@ -397,7 +402,7 @@ class FeatureReader:
         unwritten: Flags = 3 * present < 2 * expected
         return unwritten
 
-    def _recites(self, keyed_texts: Keyed, runs: _Runs) -> Flags:
+    def _has_long_run_of_book(self, keyed_texts: Keyed, runs: _Runs) -> Flags:
         """Tell which generations contain 20 words of the book in a row."""
         places = self._book_runs.places(runs.hashes)
         generation = runs.generation[places]
@@ -453,7 +458,7 @@ def _words_not_in_next_run(place: Positions, generation: Positions) -> Positions
     return new_words
 
 
-def _stretches(starts: Positions, counts: Counts) -> tuple[Positions, Positions]:
+def _stretches(starts: Positions, counts: Counts) -> GenerationsAndPlaces:
     """Return each stretch's generation, and the place of its first word.
 
     The last stretch ends with its generation, so that the generation's end counts.
@@ -522,12 +527,12 @@ def _mixed_with_excerpt(runs: Keys, excerpt: Counts) -> Keys:
     return mixed
 
 
-def _is_plain(latin_1: bytes | None) -> bool:
+def _counts_no_fewer_in_unicode(latin_1: bytes | None) -> bool:
     """Tell whether mode unicode counts at least as many words as mode paper."""
     return latin_1 is not None and b"\xad" not in latin_1
 
 
-def _key(text: str, latin_1: bytes | None) -> int:
+def _hash_of_letters(text: str, latin_1: bytes | None) -> int:
     """Hash the text's letters and marks, after NFKC and case folding."""
     if latin_1 is not None and latin_1.isascii():
         letters = latin_1.translate(_LOWER_CASE, _NO_LETTERS)

@@ -74,7 +74,7 @@ def judge(
     issues = (
         *completeness.issues,
         *_unmeasured(analysis, estimates, limits),
-        *undecided_works(works, most_leaking),
+        *issues_of_undecided_works(works, most_leaking),
         *(_doubt(check, analysis) for check in checks if check.in_doubt),
     )
     return _judge_checks(checks, issues, works)
@@ -106,7 +106,7 @@ def _failure(
     others = _exceeded(of_others, limits, complete=complete)
     if not own and not others:
         return None
-    unexcused = tuple(_unexcused(check, analysis) for check in others)
+    unexcused = tuple(_passage_of_other_book_text(check, analysis) for check in others)
     own_causes = [_over_its_limit(check, works) for check in own]
     causes = [*unexcused, *own_causes]
     issues = tuple(Issue("limit exceeded", cause) for cause in causes)
@@ -200,11 +200,11 @@ def _doubt(check: LimitCheck, analysis: Analysis) -> Issue:
     return Issue(
         rule="limit in doubt",
         cause=cause,
-        fix=_settling(check, analysis, by_null=bool(null)),
+        fix=_fix_of_doubt(check, analysis, by_null=bool(null)),
     )
 
 
-def _settling(
+def _fix_of_doubt(
     check: LimitCheck,
     analysis: Analysis,
     *,
@@ -224,7 +224,7 @@ def _settling(
     return f"{more}, or raise the limit"
 
 
-def _unexcused(check: LimitCheck, analysis: Analysis) -> str:
+def _passage_of_other_book_text(check: LimitCheck, analysis: Analysis) -> str:
     passages = analysis.passages
     assert passages is not None  # noqa: S101 - nothing else is judged apart
     longest = passages.of_others.get(check.measure)
@@ -303,7 +303,9 @@ def leaks_text(works: Sequence[WorkVerdict], limit: float) -> str:
     )
 
 
-def undecided_works(works: Sequence[WorkVerdict], limit: float) -> Iterator[Issue]:
+def issues_of_undecided_works(
+    works: Sequence[WorkVerdict], limit: float
+) -> Iterator[Issue]:
     """Yield why more works might leak than the limit allows; nothing if they can't."""
     undecided = [work for work in works if work.reason]
     leaking = sum(work.verdict is Verdict.FAIL for work in works)

@@ -71,7 +71,9 @@ def prompt_facts(pair: Pair, book: Book | None, *, ready_made: bool) -> PromptFa
         excerpts=prompted,
         of_book=of_book,
         ready_made=ready_made,
-        forbidding=tuple(_forbidding(pair, book, ready_made=ready_made)),
+        forbidding=tuple(
+            _prompts_that_forbid_quoting(pair, book, ready_made=ready_made)
+        ),
     )
 
 
@@ -80,7 +82,9 @@ def _first_number(excerpt_id: str) -> int:
     return int(number[0][:_MOST_DIGITS]) if number else 0
 
 
-def _forbidding(pair: Pair, book: Book | None, *, ready_made: bool) -> Iterator[str]:
+def _prompts_that_forbid_quoting(
+    pair: Pair, book: Book | None, *, ready_made: bool
+) -> Iterator[str]:
     """Name the prompts that ask not to quote."""
     system = pair.model.options.get("system")
     if isinstance(system, str) and forbids_quoting(system):

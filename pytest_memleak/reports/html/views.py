@@ -39,7 +39,7 @@ from pytest_memleak.reports.passage_selection import (
 )
 from pytest_memleak.reports.setting_keys import flatten
 from pytest_memleak.results.build_result import collect_measures
-from pytest_memleak.results.coverage_map import decode_times
+from pytest_memleak.results.coverage_map import decode_rounds_per_word
 from pytest_memleak.scoring.measure_table import BMC, LONGEST_BLOCK
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ def _drawn(
 ) -> PairView:
     result = view.result
     anchor = view.anchor
-    times = decode_times(coverage)
+    times = decode_rounds_per_word(coverage)
     words = result.book.words or 0
     starts = [excerpt.start for excerpt in coverage.excerpts]
     later_chapters = plot.chapters[1:]

@@ -18,7 +18,7 @@ from pytest_memleak.records.pair_result import RunReport, SetLimit
 from pytest_memleak.records.plot_records import CoveredExcerpt, Heading
 from pytest_memleak.records.provenance import Provenance, ServedBy
 from pytest_memleak.reports.html.page import render
-from pytest_memleak.results.coverage_map import compare_coverage, decode_times
+from pytest_memleak.results.coverage_map import compare_coverage, decode_rounds_per_word
 from pytest_memleak.scoring.coverage_similarity import self_agreement
 from pytest_memleak.scoring.words import words
 
@@ -290,7 +290,9 @@ def test_chapters_and_agreement_of_models_are_shown(
     apart = make_result(book, recite(book), model="apart", scoring=Scoring(k=8))
     text = Page(page_of(leak, other, apart)).text
     for n in range(3):
-        share = 100 * np.mean(decode_times(leak.coverage)[640 * n : 640 * (n + 1)] > 0)
+        share = 100 * np.mean(
+            decode_rounds_per_word(leak.coverage)[640 * n : 640 * (n + 1)] > 0
+        )
         assert f"Chapter {n + 1} 640 {share:.1f}%" in text
     alike = compare_coverage(leak.coverage, other.coverage)
     assert text.count(f"{alike.jaccard:.2f} by chance {alike.baseline:.2f}") == 2
@@ -336,7 +338,7 @@ def test_quote_full_shows_the_whole_book_in_color(book, recite, make_result):
         assert " ".join(excerpt.text.split()) in text.replace(" .", ".")
     marked = re.findall(r'<mark class="h\d">(.*?)</mark>', page)
     assert sum(len(words(one)) for one in marked) == np.count_nonzero(
-        decode_times(result.coverage)
+        decode_rounds_per_word(result.coverage)
     )
 
 
