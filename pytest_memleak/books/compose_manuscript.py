@@ -144,7 +144,7 @@ def _marked_blocks(selection: DocumentSelection) -> dict[str, _Blocks]:
     documents: list[Document] = []
     for leaf, blocks in zip(leaves, marked, strict=True):
         if leaf.name in selection.included or leaf.name in selection.prefaces:
-            blocks = _without_labels(leaf.markup)  # noqa: PLW2901
+            blocks = _as_text_throughout(leaf.markup)  # noqa: PLW2901
         documents.append(
             Document(
                 name=leaf.name,
@@ -160,7 +160,7 @@ def _marked_blocks(selection: DocumentSelection) -> dict[str, _Blocks]:
     return dict(zip(names, with_license_marked(split), strict=True))
 
 
-def _without_labels(markup: Markup) -> _Blocks:
+def _as_text_throughout(markup: Markup) -> _Blocks:
     return tuple(replace(block, matter="") for block in markup.everything)
 
 

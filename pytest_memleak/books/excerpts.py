@@ -85,7 +85,7 @@ def cheapest_cuts(
                 first_of[end] = first
     if best[count] == unreachable:
         return None
-    return _follow(first_of, count)
+    return _parts_by_backtracking(first_of, count)
 
 
 @lru_cache(maxsize=8)
@@ -102,7 +102,9 @@ def _size_prices(shortest: int, longest: int) -> Sequence[float]:
     return tuple(prices)
 
 
-def _follow(first_of: Sequence[int], count: int) -> list[tuple[int, int]]:
+def _parts_by_backtracking(
+    first_of: Sequence[int], count: int
+) -> list[tuple[int, int]]:
     last_first = []
     end = count
     while end:

@@ -107,7 +107,7 @@ def select_documents(
     for name in excluded:
         rules[name] = _EXCLUDED_BY_USER
 
-    repeated = _repeated(_without(leaves, rules), included)
+    repeated = _repeated_documents(_without(leaves, rules), included)
     for name, first in repeated.items():
         rules[name] = Exclusion(f"its text is also in {first!r}")
         warnings.append(f"counted the text of {name!r} once: it is also in {first!r}")
@@ -195,13 +195,13 @@ def _declared_matter(
     author: str | None,
 ) -> _DeclaredMatter:
     """Exclude documents by their role in the package, landmarks, and their markup."""
-    rules = _by_package(leaves)
+    rules = _rules_of_package(leaves)
     linear = _without(leaves, rules)
     terms = _landmark_terms(landmarks)
     titles = _titles(leaves, entries)
     prefaces = _authors_prefaces(linear, terms, titles, author)
-    by_markup = _by_markup(linear, prefaces)
-    by_landmarks = _by_landmarks(linear, landmarks, terms, prefaces)
+    by_markup = _rules_of_markup(linear, prefaces)
+    by_landmarks = _rules_of_landmarks(linear, landmarks, terms, prefaces)
     declared = by_markup | by_landmarks
     if _exclude_most(declared, linear):
         return _DeclaredMatter(rules, prefaces, [_ignored("landmarks")])
@@ -218,7 +218,7 @@ _ROLES = {
 }
 
 
-def _by_package(leaves: Sequence[Leaf]) -> _Rules:
+def _rules_of_package(leaves: Sequence[Leaf]) -> _Rules:
     return {leaf.name: _ROLES[leaf.role] for leaf in leaves if leaf.role}
 
 
@@ -260,7 +260,7 @@ def _is_preface(
     return not _PREFACES.isdisjoint(names)
 
 
-def _by_landmarks(
+def _rules_of_landmarks(
     leaves: Sequence[Leaf],
     landmarks: Sequence[Entry],
     terms: _Terms,
@@ -322,7 +322,7 @@ def _declares_text(leaf: Leaf, terms: set[str]) -> bool:
     return terms == {"toc"} and is_prose
 
 
-def _by_markup(leaves: Sequence[Leaf], prefaces: Collection[str]) -> _Rules:
+def _rules_of_markup(leaves: Sequence[Leaf], prefaces: Collection[str]) -> _Rules:
     """Exclude documents whose `epub:type` or `role` labels all blocks as matter."""
     rules: _Rules = {}
     for leaf in leaves:
@@ -336,7 +336,9 @@ def _by_markup(leaves: Sequence[Leaf], prefaces: Collection[str]) -> _Rules:
 # -----------------------------------------------------------------------------
 
 
-def _repeated(leaves: Sequence[Leaf], included: Collection[str]) -> dict[str, str]:
+def _repeated_documents(
+    leaves: Sequence[Leaf], included: Collection[str]
+) -> dict[str, str]:
     """Map each document that only repeats earlier ones to the first of these."""
     seen: dict[str, str] = {}
     repeated: dict[str, str] = {}
