@@ -24,8 +24,8 @@ peft = pytest.importorskip("peft")
 
 from pytest_memleak.providers.transformers import (  # noqa: E402
     local_endpoint,
+    local_provider,
     lora,
-    transformers_provider,
 )
 from pytest_memleak.providers.transformers.local_endpoint import BENCH, LocalEndpoint  # noqa: E402
 from pytest_memleak.providers.transformers.local_format import Format, Wording  # noqa: E402
@@ -515,9 +515,9 @@ def test_a_state_folder_that_cannot_be_written_is_an_error(make, tmp_path):
 
 def test_two_that_start_the_same_make_it_once(make, monkeypatch):
     trained = []
-    train = transformers_provider.train
+    train = local_provider.train
     monkeypatch.setattr(
-        transformers_provider,
+        local_provider,
         "train",
         lambda *args, **kw: trained.append(train(*args, **kw)),
     )
