@@ -11,7 +11,13 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pytest_memleak.errors import LedgerError, MemleakError, ProviderError
+from pytest_memleak.errors import (
+    CallTimeout,
+    LedgerError,
+    MemleakError,
+    ProviderBusy,
+    ProviderError,
+)
 from pytest_memleak.ledger.call_outcomes import end_open_calls, record_each
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.billing_doubt import in_doubt
@@ -33,41 +39,57 @@ class EngineWorkers(Workers):
     def __init__(self, context: SamplingContext, engine: Engine) -> None:
         super().__init__(context)
         self._engine = engine
+        self._most = engine.most
 
     def _sample_until_done(self) -> bool:
         """Work until nothing is left; the only thread never retires."""
-        while together := self._take_together():
+        while self._work and not self._stop.is_set():
             self._context.retry.run(
-                partial(self._attempt, together),
+                self._attempt,
                 self._stop,
                 unreached=self._context.unreached,
                 waiting=self._context.notice.wait,
             )
         return False
 
+    def _attempt(self) -> None:
+        """Sample what is free of the next asks, and store it.
+
+        Raises ProviderError, BudgetExceeded, Stopped; after ProviderBusy, these asks
+        are the next ones again.
+        """
+        if self._stop.is_set():
+            raise Stopped
+        together = self._take_together()
+        calls, refusal = self._context.claim_each(together)
+        try:
+            if calls:
+                self._sample(calls)
+        except ProviderBusy as error:
+            self._work.extendleft(reversed(together))
+            if isinstance(error, CallTimeout):
+                self._ask_for_less(together)
+            raise
+        if refusal is not None:
+            raise refusal
+
     def _take_together(self) -> list[Ask]:
         """Take the next asks, as many as one call of the engine may have."""
         together: list[Ask] = []
-        room = self._engine.most
-        while self._work and not self._stop.is_set():
+        room = self._most
+        while self._work:
             room -= len(self._work[0].ordinals)
             if together and room < 0:
                 break
             together.append(self._work.popleft())
         return together
 
-    def _attempt(self, together: Sequence[Ask]) -> None:
-        """Sample what is free of the asks, and store it.
-
-        Raises ProviderError, ProviderBusy, BudgetExceeded, Stopped.
-        """
-        if self._stop.is_set():
-            raise Stopped
-        calls, refusal = self._context.claim_each(together)
-        if calls:
-            self._sample(calls)
-        if refusal is not None:
-            raise refusal
+    def _ask_for_less(self, together: Sequence[Ask]) -> None:
+        """Halve what one call of the engine is asked for, after a timeout."""
+        half = max(1, sum(len(ask.ordinals) for ask in together) // 2)
+        self._most = half
+        if len(together) == 1:
+            self._request_at_most(half)
 
     def _sample(self, calls: Sequence[Call]) -> None:
         """Give the engine reserved calls, and store each answer.

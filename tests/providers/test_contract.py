@@ -222,7 +222,7 @@ OPENED = [
      "fixed_weights obeyed continuing chats"),
     ("tinker", MOST, None, "fixed_weights continuing recovery"),
     (*("transformers", {}, f"transformers:base+{'a' * 64}.{'b' * 32}"),
-     "fixed_weights samples_each continuing"),
+     "fixed_weights samples_each continuing engine"),
     (*("vllm", {}, f"vllm:base+{'a' * 64}.{'b' * 32}"),
      "fixed_weights samples_each continuing engine"),
 ]  # fmt: skip

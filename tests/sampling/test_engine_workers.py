@@ -28,6 +28,7 @@ from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.records.phases import Progress
 from pytest_memleak.sampling.backoff import Retry
+from pytest_memleak.sampling.billing_doubt import NoAnswer
 from pytest_memleak.sampling.call_deadline import within
 
 
@@ -237,3 +238,24 @@ def test_ctrl_c_waits_for_the_call_of_the_engine(drawing, ask, memory):
         drawing(engine, prompts, progress=Progress(stop))
     assert (states(memory), open_claims(memory)) == ({"answered": 10}, 0)
     assert drawing(Together(), prompts).got == 100
+
+
+def test_after_a_timeout_an_engine_is_asked_for_half_as_much(drawing, ask, monkeypatch):
+    asked = []
+
+    def answer_few(requests):
+        asked.append(sum(each.n for each in requests))
+        if asked[-1] > 3:
+            raise NoAnswer(
+                "no response within 10 s",
+                provider="scripted",
+                endpoint="e",
+                call="sample_many",
+            )
+        return [["a"] * each.n for each in requests]
+
+    counts = drawing(
+        Together(answer_few), ask(excerpts=2, samples=8), terms(per_call=8)
+    )
+    assert counts.got == 16
+    assert asked == [16, 8, 4, *[2] * 8]
