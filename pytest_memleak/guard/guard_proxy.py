@@ -27,6 +27,7 @@ from pytest_memleak.guard.connections import Connections
 from pytest_memleak.guard.dropped_parts import dropped_options
 from pytest_memleak.guard.guarded_items import GuardedItems
 from pytest_memleak.guard.guarded_openai_answer import LONGEST_NAME, GuardedAnswer
+from pytest_memleak.guard.json_errors import error_body, error_response
 from pytest_memleak.guard.own_ids import OwnIds
 from pytest_memleak.guard.word_budget import PlacesOfPassages
 from pytest_memleak.redaction.credentials import without_credentials
@@ -50,6 +51,7 @@ _FORWARDS = (
 )
 _LARGEST = 1 << 26  # bytes
 _WITH_UNREAD_BODY = (408, 413)
+_NO_OBJECT = "the request isn't a JSON object with distinct keys"
 _LARGEST_CHUNK = 1 << 20  # bytes
 _READ_AT_ONCE = 1 << 14  # bytes; larger requests are read in a thread
 _TIMES = ClientTimeout(
@@ -73,7 +75,6 @@ _OWN_HEADERS = {
     "upgrade",
 }
 _KEPT_HEADERS = ("retry-after", "x-request-id", "request-id")
-_TYPE = "memleak_guard"
 _BROKEN = (ClientError, HttpProcessingError, TimeoutError, ValueError, RecursionError)
 
 
@@ -178,9 +179,11 @@ class GuardProxy:
             else:
                 started = await asyncio.to_thread(start)
         except (ValueError, RecursionError):
-            return _error(400, "the request isn't a JSON object with distinct keys")
+            return error_response(
+                400, "the request isn't a JSON object with distinct keys"
+            )
         if started.rejected:
-            return _error(400, started.rejected)
+            return error_response(400, started.rejected)
         try:
             return await self._forward(request, started)
         finally:
@@ -266,7 +269,7 @@ class GuardProxy:
                 if answer.ended:
                     break
                 self._fail(chunk)
-                await send(*answer.end(), {"error": {"message": chunk, "type": _TYPE}})
+                await send(*answer.end(), error_body(chunk))
                 return response
             failed = chunk.get("error")
             if failed:
@@ -326,7 +329,7 @@ class GuardProxy:
         """
         self.counts["upstream_errors"] += 1
         _LOG.warning("%s", message)
-        return _error(status, public or message)
+        return error_response(status, public or message)
 
 
 def _guarded_answer(
@@ -447,15 +450,6 @@ def _dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _error(
-    status: int,
-    message: str,
-    **headers: str,
-) -> web.Response:
-    error = {"message": message, "type": _TYPE, "param": None, "code": None}
-    return web.json_response({"error": error}, status=status, headers=headers)
-
-
 @web.middleware
 async def _with_json_errors(request: web.Request, handler: Any) -> web.StreamResponse:
     try:
@@ -468,11 +462,11 @@ async def _with_json_errors(request: web.Request, handler: Any) -> web.StreamRes
         headers = {
             name: value for name, value in error.headers.items() if name == "Allow"
         }
-        response = _error(error.status, message, **headers)
+        response = error_response(error.status, message, **headers)
         if error.status in _WITH_UNREAD_BODY:
             response.force_close()
     except web.RequestPayloadError:
-        return _error(400, "the request's body isn't what its headers say")
+        return error_response(400, "the request's body isn't what its headers say")
     return response
 
 
