@@ -28,17 +28,20 @@ from pytest_memleak.guard.dropped_parts import dropped_options
 from pytest_memleak.guard.guarded_items import GuardedItems
 from pytest_memleak.guard.guarded_openai_answer import LONGEST_NAME, GuardedAnswer
 from pytest_memleak.guard.json_errors import error_body, error_response
+from pytest_memleak.guard.long_prompts import LONG
 from pytest_memleak.guard.own_ids import OwnIds
 from pytest_memleak.guard.word_budget import PlacesOfPassages
 from pytest_memleak.redaction.credentials import without_credentials
 from pytest_memleak.scoring.measure_table import CONVERSATION_BUDGET
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from pytest_memleak.guard.client_budgets import ClientBudgets
     from pytest_memleak.guard.guarded_openai_answer import Stop
     from pytest_memleak.library.library import Library
+
+    _Chunks = list[dict[str, Any]]
 
 _LOG = logging.getLogger(__name__)
 
@@ -84,12 +87,14 @@ class _Started(NamedTuple):
     data:        what the server gets
     rejected:    why it gets nothing
     wants_usage: whether a stream is to end with its usage
+    is_long:     whether its chunks are read in a thread: each passage takes the prompt
     """
 
     answer: GuardedAnswer
     data: bytes
     rejected: str
     wants_usage: bool
+    is_long: bool
 
 
 class GuardProxy:
@@ -213,7 +218,7 @@ class GuardProxy:
         options_of_stream = _dict(asked.get("stream_options"))
         wants_usage = bool(options_of_stream.get("include_usage"))
         wants_usage |= request.path in _ITEMS
-        return _Started(answer, data, rejected, wants_usage)
+        return _Started(answer, data, rejected, wants_usage, len(data) > LONG)
 
     async def _forward(
         self,
@@ -264,22 +269,25 @@ class GuardProxy:
             for chunk in chunks:
                 await response.write(answer.encoded(chunk))
 
+        async def read(function: Callable[[], _Chunks]) -> _Chunks:
+            return await asyncio.to_thread(function) if started.is_long else function()
+
         async for chunk in _chunks(upstream):
             if isinstance(chunk, str):
                 if answer.ended:
                     break
                 self._fail(chunk)
-                await send(*answer.end(), error_body(chunk))
+                await send(*await read(answer.end), error_body(chunk))
                 return response
             failed = chunk.get("error")
             if failed:
                 self._fail("the upstream's stream has an error")
-            await send(*answer.read(chunk))
+            await send(*await read(partial(answer.read, chunk)))
             if failed:
                 return response
             if noted and answer.ended and not started.wants_usage:
                 break
-        await send(*answer.end())
+        await send(*await read(answer.end))
         await response.write(answer.last_chunk)
         return response
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_memleak.formats.reasoning_and_tool_calls import Place, texts_in
+from pytest_memleak.guard.long_prompts import LONG, shortened, shortened_history
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from pytest_memleak.library.library import Library
 
 _TURNS = ("messages", "input")
 _MODEL = frozenset({"assistant", "model"})
@@ -31,29 +34,44 @@ class RequestTexts(NamedTuple):
 
 def texts_of_request(
     request: Mapping[str, Any],
+    library: Library,
     *,
     excuse_context: bool = False,
 ) -> RequestTexts:
-    """Return the texts of a request.
+    """Return the texts of a request; of long ones, what shares words with the library.
 
     What users wrote excuses. What their client and its tools wrote does, too, with
     `excuse_context`. What the model wrote in earlier turns never does.
     """
+
+    def of_model(_: Place, pieces: list[str]) -> list[str]:
+        if sum(map(len, pieces)) <= LONG:
+            return pieces
+        return [shortened_history("\n".join(pieces), library)]
+
+    def without_files(place: Place, pieces: list[str]) -> list[str]:
+        if not _FILES.isdisjoint(place):
+            return []
+        if sum(map(len, pieces)) <= LONG:
+            return pieces
+        return [shortened("\n".join(pieces), library)]
+
     history: list[str] = []
     excusing: list[str] = []
     for writer, part in _parts(request):
         if writer == "model":
-            history += texts_in(part)
+            history += texts_in(part, kept=of_model)
         elif writer == "user" or excuse_context:
-            excusing += texts_in(part, kept=_without_files)
+            excusing += texts_in(part, kept=without_files)
     prompts = request.get("prompt")
     if not isinstance(prompts, list) or not prompts or isinstance(prompts[0], int):
         prompts = [prompts]
     every = [
-        "\n".join([*texts_in(prompt, kept=_without_files), *excusing])
+        "\n".join([*texts_in(prompt, kept=without_files), *excusing])
         for prompt in prompts
     ]
-    return RequestTexts(every, "\n".join(history))
+    prompts = [shortened(prompt, library) for prompt in every]
+    return RequestTexts(prompts, "\n".join(history))
 
 
 def _parts(request: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -89,7 +107,3 @@ def _parts_of_turn(turn: Any) -> Iterator[tuple[str, Any]]:
 
 def _is_result(part: Mapping[str, Any]) -> bool:
     return str(part.get("type")).endswith(_RESULTS)
-
-
-def _without_files(place: Place, pieces: list[str]) -> list[str]:
-    return pieces if _FILES.isdisjoint(place) else []

@@ -30,6 +30,38 @@ def test_words_at_the_border_of_two_pieces_still_excuse():
         assert sent["choices"][0]["message"]["content"] == QUOTED
 
 
+def turns(*texts):
+    """Return a request with earlier turns of the model."""
+    return {"messages": [{"role": "assistant", "content": text} for text in texts]}
+
+
+def left_of(asked, text, **rules):
+    body = {"choices": [{"message": {"content": text}}]}
+    (sent,) = GuardedAnswer(library(), asked, **rules).read(body, whole=True)
+    return sent["choices"][0]["message"]["content"].split()
+
+
+@pytest.mark.parametrize("before", [0, 50_000, 200_000])
+def test_a_long_history_counts_against_the_budget(before):
+    other = " ".join(prose("the-lamplighter")[500:530])
+    history = turns(f"{OWN[:before]} {QUOTED} {OWN}")
+    assert len(left_of(history, other, budget=90)) <= 7
+    assert left_of(turns(OWN), other, budget=90) == other.split()
+
+
+def test_an_answer_continues_the_end_of_a_long_history():
+    words = QUOTED.split()
+    history = turns(OWN, f"{OWN} {' '.join(words[:30])}")
+    assert left_of(history, " ".join(words[30:]), budget=None) == words[30:38]
+
+
+def test_a_long_text_in_many_parts_excuses():
+    parts = [{"type": "text", "text": OWN[n:][:900]} for n in range(0, 200_000, 900)]
+    parts.insert(100, {"type": "text", "text": QUOTED})
+    asked = {"messages": [{"role": "user", "content": parts}]}
+    assert left_of(asked, QUOTED) == QUOTED.split()
+
+
 @pytest.mark.full
 def test_a_long_prompt_excuses_with_no_more_than_a_million_characters():
     words = prose("the-lamplighter")
