@@ -1,8 +1,16 @@
 """Of a long prompt, only what shares words with a book is read again for each passage."""
 
+import json
+import threading
+import time
+
+import httpx
 import pytest
 from disguised_texts import prose
 from guarded_texts import library
+
+pytest.importorskip("aiohttp", reason="the extra guard is not installed")
+from chat_streams import guarded
 
 from pytest_memleak.guard import GuardedAnswer
 from pytest_memleak.guard.long_prompts import MOST_EXCUSING, shortened
@@ -68,3 +76,46 @@ def test_a_long_prompt_excuses_with_no_more_than_a_million_characters():
     parts = (" ".join(words[n % 9_000 :][:60]) + f" own{n}" for n in range(9_000))
     shorter = shortened(" ".join(parts), library())
     assert MOST_EXCUSING <= len(shorter) <= MOST_EXCUSING + 60_000
+
+
+MEGABYTES_60 = 60_000_000
+LONGEST = {
+    "the book": " ".join(prose("the-lamplighter")),
+    "own words": OWN,
+    "one word": "a",
+}
+
+
+def most_waited(url, data):
+    """Send a long request, and short ones meanwhile; the longest that one of them took."""
+    asked = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
+    waited = []
+    ended = threading.Event()
+
+    def ask():
+        with httpx.Client(timeout=60) as client:
+            while not ended.is_set():
+                start = time.monotonic()
+                assert client.post(url, json=asked).status_code == 200
+                waited.append(time.monotonic() - start)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    assert httpx.post(url, content=data, timeout=300).status_code == 413
+    ended.set()
+    thread.join()
+    return max(waited)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", LONGEST)
+def test_a_prompt_of_60_megabytes_delays_others_by_less_than_a_third_of_a_second(name):
+    text = LONGEST[name] * (MEGABYTES_60 // len(LONGEST[name]))
+    messages = [{"role": "user", "content": text}]
+    data = json.dumps({"model": "m", "messages": messages}).encode()
+    with guarded(library()) as (server, _, address):
+        yes = {"message": {"role": "assistant", "content": "Yes."}}
+        server.answers["m"] = {"choices": [yes | {"finish_reason": "stop"}]}
+        url = f"{address}/v1/chat/completions"
+        # Other processes may be busy.
+        assert any(most_waited(url, data) < 0.33 for _ in range(4))
