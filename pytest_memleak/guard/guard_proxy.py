@@ -8,6 +8,7 @@ import json
 import logging
 from collections import Counter
 from functools import partial
+from io import BytesIO
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -231,7 +232,7 @@ class GuardProxy:
             async with self._session.request(
                 request.method,
                 self._upstream + request.path.removeprefix("/v1"),
-                data=started.data,
+                data=BytesIO(started.data),  # sent in parts, unlike bytes
                 headers=_forwarded_headers(request),
                 allow_redirects=request.method == "GET",
             ) as upstream:
