@@ -5,8 +5,8 @@ Source: the types of the package openai (`openai.types.responses`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from pytest_memleak.formats.event_texts import streamed_text
 from pytest_memleak.formats.message_texts import without_metadata
@@ -30,6 +30,18 @@ _EVENTS = "events"  # the key of what a stream had beside its response
 _FAILED = "failed"
 
 
+class _Output(NamedTuple):
+    """What a response's items have.
+
+    texts, refusals: one for each message that has any
+    beside: what else is in the items
+    """
+
+    texts: list[str]
+    refusals: list[str]
+    beside: list[object]
+
+
 def read_response(answer: object, *, instruction: str = "") -> list[Completion]:
     """Return the one completion in a response; none if it has no output.
 
@@ -41,20 +53,13 @@ def read_response(answer: object, *, instruction: str = "") -> list[Completion]:
     """
     if not isinstance(answer, Mapping):
         return []
-    if error_code(answer) in FILTER_CODES:
+    output = answer.get("output")
+    if not output and error_code(answer) in FILTER_CODES:
         return filtered(1)
-    output = as_list(answer.get("output"))
     has_failed = answer.get("status") == _FAILED
-    if not isinstance(answer.get("output"), list) or (has_failed and not output):
+    if not isinstance(output, list) or (has_failed and not output):
         return []
-    texts: list[str] = []
-    refusals: list[str] = []
-    beside: list[object] = []
-    for item in output:
-        if _is_answer(item):
-            beside.append(_read_message(item, texts, refusals))
-        else:
-            beside.append(item)
+    texts, refusals, beside = _read_output(output)
     text = "\n\n".join(texts)
     word = _finish_word(answer)
     reason = answer_reason(word, text)
@@ -106,36 +111,41 @@ def streamed_response(events: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {**answer, _EVENTS: [*texts, *others]}
 
 
-def _is_answer(item: object) -> bool:
-    if not isinstance(item, Mapping):
-        return False
+def _read_output(output: Sequence[object]) -> _Output:
+    """Part the texts of the model's messages from what stands beside them."""
+    read = _Output([], [], [])
+    for item in output:
+        if isinstance(item, Mapping) and _is_answer(item):
+            read.beside.append(_read_message(item, read))
+        else:
+            read.beside.append(item)
+    return read
+
+
+def _is_answer(item: Mapping[str, Any]) -> bool:
     kind = item.get("type", "message")
     role = item.get("role", "assistant")
     return (kind, role) == ("message", "assistant")
 
 
-def _read_message(
-    item: Mapping[str, Any],
-    texts: list[str],
-    refusals: list[str],
-) -> dict[str, Any]:
-    """Add the text of a message to `texts`, a refusal to `refusals`; return the rest.
-
-    texts, refusals: one for each message that has any
-    """
+def _read_message(item: Mapping[str, Any], read: _Output) -> dict[str, Any]:
+    """Add the text of a message, or its refusal, to what was read; return the rest."""
     content = item.get("content")
     parts = [{"text": content}] if isinstance(content, str) else as_list(content)
-    answered: list[str] = []
-    refused: list[str] = []
+    text = ""
+    refusal = ""
     rest: list[object] = []
     for part in parts:
         fields = dict(part) if isinstance(part, Mapping) else {"": part}
-        for key, of_key in (("text", answered), ("refusal", refused)):
-            if isinstance(fields.get(key), str):
-                of_key.append(fields.pop(key))
+        if isinstance(fields.get("text"), str):
+            text += fields.pop("text")
+        if isinstance(fields.get("refusal"), str):
+            refusal += fields.pop("refusal")
         rest.append(fields)
-    texts += filter(None, ["".join(answered)])
-    refusals += filter(None, ["".join(refused)])
+    if text:
+        read.texts.append(text)
+    if refusal:
+        read.refusals.append(refusal)
     return {**item, "content": rest}
 
 

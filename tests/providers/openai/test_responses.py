@@ -214,6 +214,13 @@ def test_a_response_that_failed_is_tried_again(serve):
     assert completion.finish_reason is FinishReason.CONTENT_FILTER
 
 
+def test_what_a_filtered_response_wrote_is_kept():
+    error = {"code": "invalid_prompt", "message": "no"}
+    answer = response(message(ASIDE), status="failed", error=error)
+    (completion,) = read_response(answer)
+    assert (completion.text, completion.finish_reason.withheld) == (ASIDE, True)
+
+
 def test_a_server_without_the_api_is_named(endpoint_of):
     with pytest.raises(Refused, match=r"responses\.create .*404") as error:
         sample(endpoint_of(server_error("responses", status=404)))
