@@ -14,8 +14,11 @@ from clients import (
     requests_of,
     sample,
 )
+from examples import examples
 from faults import Fault, FaultKind, server_error
 from http_server import Response
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from openai_responses import event_line, events_of
 
 from pytest_memleak.errors import ProviderBusy, SuiteError
@@ -23,7 +26,10 @@ from pytest_memleak.interfaces.abilities import Obeyed
 from pytest_memleak.interfaces.protocols import JobStatus
 from pytest_memleak.providers.call_errors import Refused
 from pytest_memleak.providers.openai.event_stream import read_body
-from pytest_memleak.providers.openai.responses import read_response
+from pytest_memleak.providers.openai.responses import (
+    read_response,
+    streamed_response,
+)
 from pytest_memleak.records import FinishReason
 
 provider_of = partial(make_provider, "openai", api="responses")
@@ -279,6 +285,24 @@ def test_a_stream_that_ends_in_an_error_has_no_completion():
     events = [*events_of(response(message("It rained.", id="m")))][:-1]
     error = {"type": "error", "code": "server_error", "message": "no"}
     assert read_response(streamed([*events, error])) == []
+
+
+KEYS = st.sampled_from(
+    ["content", "delta", "error", "events", "incomplete_details", "output", "reason",
+     "refusal", "response", "role", "status", "text", "type", "usage", "output_index"]
+)  # fmt: skip
+VALUES = st.recursive(
+    st.sampled_from([None, True, -1, 2.5, "", "message", "response.x.delta", ASIDE]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=examples(500, fast=60), deadline=None)
+@given(VALUES, st.lists(st.dictionaries(KEYS, VALUES), max_size=4))
+def test_no_json_breaks_the_reader(answer, events):
+    for body in (answer, {"output": [answer]}, streamed_response(events)):
+        assert len(read_response(body)) <= 1
 
 
 # --- batches, and the suite's options
