@@ -60,7 +60,7 @@ def resolve_endpoint(ledger: Ledger, name: str) -> str:
     ids = [row.endpoint for row in rows]
     if name in ids:
         return name
-    matches = [endpoint_id for endpoint_id in ids if _begins(endpoint_id, start)]
+    matches = [endpoint_id for endpoint_id in ids if _digest_begins(endpoint_id, start)]
     if len(matches) > 1:
         raise LedgerError(
             f"{name!r} matches {len(matches)} endpoints: {', '.join(sorted(matches))}",
@@ -70,7 +70,7 @@ def resolve_endpoint(ledger: Ledger, name: str) -> str:
     return matches[0] if matches else name
 
 
-def _begins(endpoint: str, begin: str) -> bool:
+def _digest_begins(endpoint: str, begin: str) -> bool:
     digest = _DIGEST.search(endpoint)
     if digest is None:
         return False

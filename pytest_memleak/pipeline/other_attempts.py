@@ -129,7 +129,7 @@ def other_attempts(
     if source.only_name_identifies_weights(pair):
         since = until - pair.sampling.max_age_days * SECONDS_PER_DAY
     numbers: Counter[str] = Counter()
-    for attempt in _others(own, greedy, until):
+    for attempt in _other_attempts(own, greedy, until):
         for book, excerpts, received in _books_with_prompts(own.book, attempt):
             read = partial(
                 _read,
@@ -145,7 +145,7 @@ def other_attempts(
                 yield _samples(own, book, read, attempt)
 
 
-def _others(
+def _other_attempts(
     own: LedgerSamples,
     greedy: Sequence[SampledGenerations],
     until: float,
@@ -181,7 +181,7 @@ def _books_with_prompts(
         by_instruction[answered.prompt.instruction_digest].append(answered)
     left = list(by_instruction.values())
     while left:
-        placed, left = _placed(book, left)
+        placed, left = _prompts_by_excerpt_and_rest(book, left)
         excerpts = tuple(
             replace(
                 excerpt,
@@ -200,7 +200,7 @@ def _books_with_prompts(
         yield replace(book, excerpts=excerpts), row_ids, received
 
 
-def _placed(
+def _prompts_by_excerpt_and_rest(
     book: Book,
     prompts: Sequence[list[AnsweredPrompt]],
 ) -> tuple[dict[str, list[AnsweredPrompt]], list[list[AnsweredPrompt]]]:
