@@ -238,7 +238,7 @@ PROVIDERS = {
         "VllmProvider",
         ProviderNeeds(
             "vllm",
-            {"vllm": "vllm", "transformers": "transformers", "peft": "peft"},
+            {"vllm": "vllm", "transformers": "transformers"},
         ),
     ),
 }

@@ -173,7 +173,7 @@ def test_a_bucket_is_waited_for(provider_of, tables):
     ("vertex", "google.cloud.storage", {}, "google-cloud-storage"),
     ("tinker", "tinker_cookbook", {"renderer": "role_colon"}, "tinker-cookbook"),
     *(("transformers", each, {}, each) for each in ("torch", "transformers", "peft")),
-    *(("vllm", each, {}, each) for each in ("vllm", "transformers", "peft")),
+    *(("vllm", each, {}, each) for each in ("vllm", "transformers")),
 ])  # fmt: skip
 def test_a_missing_sdk_is_named_with_what_installs_it(
     provider_of, monkeypatch, module, options, package

@@ -21,6 +21,7 @@ from pydantic import Field
 from pytest_memleak.interfaces.abilities import Abilities
 from pytest_memleak.interfaces.protocols import ProviderSetup, TrainingSet
 from pytest_memleak.providers.option_tables import Table, read_table
+from pytest_memleak.providers.provider_registry import validate_installed
 from pytest_memleak.providers.transformers.local_format import Wording
 from pytest_memleak.providers.transformers.local_provider import (
     LoadSettings,
@@ -86,6 +87,7 @@ class VllmProvider(LocalProvider[VllmEndpoint]):
 
     def start_finetune(self, training: TrainingSet) -> str:
         """Train on the same GPU, once no engine is loaded."""
+        validate_installed(PROVIDER, {"peft": "peft"}, extra=PROVIDER)
         ENGINES.clear()
         return super().start_finetune(training)
 
