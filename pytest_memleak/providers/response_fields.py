@@ -11,7 +11,15 @@ from pytest_memleak.records import FinishReason
 from pytest_memleak.records.generation import finish_reason
 
 FILTER_CODES = frozenset(
-    {"content_filter", "content_policy_violation", "invalid_prompt"},
+    {
+        "content_filter",
+        "content_policy_violation",
+        "data_inspection_failed",
+        "DataInspectionFailed",
+        "invalid_prompt",
+        "moderation_blocked",
+        "ResponsibleAIPolicyViolation",
+    },
 )
 MOST_CHOICES = 1_000
 """More than any request has; the rest is ignored."""

@@ -18,11 +18,11 @@ from pytest_memleak.interfaces.protocols import (
 )
 from pytest_memleak.providers.call_errors import Failing, Refused, safe_message
 from pytest_memleak.providers.error_bodies import error_message
-from pytest_memleak.providers.openai.choices import read_completions
+from pytest_memleak.providers.openai.choices import failure_of, read_completions
 from pytest_memleak.providers.openai.openai_batch import ChatBatches
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
 from pytest_memleak.providers.openai.server_parameters import Api, ServerParameters
-from pytest_memleak.providers.response_fields import FILTER_CODES, filtered
+from pytest_memleak.providers.response_fields import filtered
 
 REQUEST_KEY = "memleak_request"
 _PATHS = {"chat": "chat/completions", "completions": "completions"}
@@ -164,7 +164,7 @@ class ChatEndpoint(RequestEndpoint):
                 texts=texts,
             )
         except Refused as refused:
-            if refused.code in FILTER_CODES:
+            if refused.moderated:
                 return filtered(n)
             chatless = settings.api == "auto" and api == "chat" and not more
             formatless = "chat template" in refused.cause.replace("_", " ")
@@ -228,11 +228,15 @@ class ChatEndpoint(RequestEndpoint):
             max_tokens=most,
             instruction=request.instruction,
         )
+        failing = Failing(self._calls.provider, self._settings.model, call, texts)
+        if not completions and (failure := failure_of(answer)) is not None:
+            words = safe_message(failure, texts=texts)
+            raise failing.busy(f"The answer ended with an error: {words}")
         if not completions:
             # A bare text may be the model's, not an error's message.
             message = "" if isinstance(answer, str) else error_message(answer)
             words = safe_message(message, texts=texts)
-            raise Failing(self._calls.provider, self._settings.model, call).unusable(
+            raise failing.unusable(
                 f"The response has no completion{words and f': {words}'}",
                 f"check that {self._calls.base_url} serves chat completions",
             )
