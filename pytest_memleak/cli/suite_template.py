@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_memleak.cli.columns import command_line
+from pytest_memleak.cli.learned_keys import LearnedKey, lines_of
 from pytest_memleak.cli.shared_options import add_arguments
 from pytest_memleak.errors import SettingsError
-from pytest_memleak.providers.provider_registry import host_of, is_loopback
+from pytest_memleak.providers.provider_registry import PROVIDERS, host_of, is_loopback
 
 SUITE_ENDS = ".memleak.toml"
 RELEASE_SAMPLES = 100
@@ -80,6 +81,7 @@ class Draft:
     text_only: whether the server offers no chat for the model
     deadline:  seconds per call of a slow server; None for the default
     choices:   what was said of each book that was shown
+    learned:   keys that a preflight added
     """
 
     books: tuple[Path, ...]
@@ -94,6 +96,7 @@ class Draft:
     text_only: bool = False
     deadline: int | None = None
     choices: Mapping[Path, BookChoice] = field(default_factory=dict)
+    learned: tuple[LearnedKey, ...] = ()
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -102,6 +105,15 @@ class Draft:
         if not host or is_loopback(host):
             return ()
         return (host,)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the model's server is on this machine."""
+        built_in = PROVIDERS.get(self.provider)
+        address = self.base_url
+        if built_in is not None:
+            address = built_in.needs.address_of(self.base_url)
+        return is_loopback(host_of(address or ""))
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -132,6 +144,7 @@ class Draft:
             f"detection_limit = {limit}",
             *_PROBE.splitlines(),
         ]
+        lines += lines_of(self.learned, "suite")
         if self.words != "paper":
             lines.append(f'word_mode = "{self.words}"')
         if self.deadline is not None:
@@ -149,6 +162,7 @@ class Draft:
         if self.price:
             price = "price = {{ input = {}, output = {} }}  # US$ per million tokens"
             lines.append(price.format(*self.price))
+        lines += lines_of(self.learned, "model")
         options = []
         if self.base_url:
             options.append(f"base_url = {_quoted(self.base_url)}")

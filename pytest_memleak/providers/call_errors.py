@@ -33,6 +33,7 @@ from pytest_memleak.errors import (
 )
 from pytest_memleak.providers.server_complaints import (
     NO_CREDIT,
+    TokenLimit,
     is_moderation,
     lacks_credit,
     reads_as_error,
@@ -90,7 +91,7 @@ class Refused(ProviderError):
         self.named = refusal.named
         self.most = refusal.most
         self.moderated = refusal.moderated
-        self.most_tokens = refusal.most_tokens
+        self.token_limit = refusal.token_limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +121,9 @@ class Refusal:
         return is_moderation(self.status, self.code, self.message)
 
     @property
-    def most_tokens(self) -> int | None:
-        """The highest max_tokens that the message allows, if it is about them."""
-        limit = token_limit(self.message)
-        return limit.most if limit else None
+    def token_limit(self) -> TokenLimit | None:
+        """The limit of tokens that the message is about, if it is about one."""
+        return token_limit(self.message)
 
     @property
     def is_final(self) -> bool:
@@ -135,8 +135,7 @@ class Refusal:
         """What the server's words say to do; None if they don't."""
         if lacks_credit(self.status, self.code):
             return NO_CREDIT
-        limit = token_limit(self.message)
-        return limit.hint if limit else None
+        return self.token_limit.hint if self.token_limit else None
 
 
 @dataclass(frozen=True, slots=True)

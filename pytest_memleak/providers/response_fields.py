@@ -86,6 +86,18 @@ def filtered(n: int) -> list[Completion]:
     return [withheld] * n
 
 
+def cut_short(n: int, *, max_tokens: int | None) -> list[Completion]:
+    """Return `n` completions whose reasoning used up all tokens, which are billed."""
+    cut = Completion(
+        "",
+        FinishReason.EMPTY,
+        0,
+        max_tokens,
+        finish_word="length",
+    )
+    return [cut] * n
+
+
 def completions_of(
     texts: Sequence[tuple[str, FinishReason]],
     finish_words: Sequence[str | None],

@@ -107,10 +107,12 @@ class TokenLimit(NamedTuple):
 
     most: the highest max_tokens that the server names, if it names one
     hint: the key to change
+    is_cut: whether the limit ended an answer, instead of being too high
     """
 
     most: int | None
     hint: str
+    is_cut: bool = False
 
 
 def is_moderation(status: int, code: str | None, message: str) -> bool:
@@ -142,7 +144,7 @@ def token_limit(message: str) -> TokenLimit | None:
     """Return the limit of tokens that an error is about; None for other errors."""
     text = _GROUPED.sub("", message[:_LONGEST])  # 16,384 is a number
     if _TOO_SMALL.search(text):
-        return TokenLimit(None, MORE_TOKENS)
+        return TokenLimit(None, MORE_TOKENS, is_cut=True)
     if _CONTEXT.search(text):
         return _context_limit(text)
     if not _TOO_LARGE.search(text):

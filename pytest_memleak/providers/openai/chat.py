@@ -22,7 +22,7 @@ from pytest_memleak.providers.openai.choices import failure_of, read_completions
 from pytest_memleak.providers.openai.openai_batch import ChatBatches
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
 from pytest_memleak.providers.openai.server_parameters import Api, ServerParameters
-from pytest_memleak.providers.response_fields import filtered
+from pytest_memleak.providers.response_fields import cut_short, filtered
 
 REQUEST_KEY = "memleak_request"
 _PATHS = {"chat": "chat/completions", "completions": "completions"}
@@ -166,6 +166,8 @@ class ChatEndpoint(RequestEndpoint):
         except Refused as refused:
             if refused.moderated:
                 return filtered(n)
+            if refused.token_limit is not None and refused.token_limit.is_cut:
+                return cut_short(n, max_tokens=request.max_tokens)
             chatless = settings.api == "auto" and api == "chat" and not more
             formatless = "chat template" in refused.cause.replace("_", " ")
             if chatless and (formatless or refused.status == HTTPStatus.NOT_FOUND):
