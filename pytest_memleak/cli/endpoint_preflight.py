@@ -156,6 +156,8 @@ def preflight(
     else:
         most = _affordable(max(needed, _TOKENS), pace, 3 * _SECONDS)
     single, limit = _sample_up_to(endpoint, most)
+    most = min(most, limit or most)
+    few = min(few, most)
     reasoning = _reasoning_of(single.first)
     token = single.seconds / max(1.0, min(single.tokens, most))
     completions = 1.0  # a server that ignores n gets a call for each
