@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pytest_memleak.cli.book_question import NO_SUITE, show_book, word_mode_of
 from pytest_memleak.cli.columns import command_line, next_step, print_sentence
 from pytest_memleak.cli.confirmation import is_confirmed
-from pytest_memleak.cli.endpoint_preflight import Preflight
+from pytest_memleak.cli.endpoint_preflight import Preflight, print_trial
 from pytest_memleak.cli.endpoint_trial import BASE_MODEL, Trial
 from pytest_memleak.cli.option_errors import errors_of_options
 from pytest_memleak.cli.run_pytest import INTERRUPTED, run_gate
@@ -34,7 +34,6 @@ from pytest_memleak.cli.suite_template import (
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records.number_format import amount, percent_at_most
 from pytest_memleak.redaction.file_writing import write_whole
-from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.output_table import HTML
 
 if TYPE_CHECKING:
@@ -113,6 +112,7 @@ def _try(parsed: argparse.Namespace) -> int:
             print("Nothing was sent.")
             path.unlink()
             return 1
+        print_trial(trial)
         draft = replace(draft, text_only=trial.text_only, learned=trial.keys)
         shown = show_book(parsed.book, encoding=parsed.encoding, asked=asked)
         if shown is None:
@@ -279,8 +279,6 @@ def _make_plan(
 
 def _print_plan(probe: _Probe) -> None:
     draft = probe.draft
-    for title, text in probe.trial.lines:
-        print_sentence(f"  {title:<12} {inert(text)}", indent=15)
     print()
     excerpts = amount(probe.trial.excerpts, "excerpt")
     print_sentence(

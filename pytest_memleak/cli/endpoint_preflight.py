@@ -21,9 +21,10 @@ from pytest_memleak.cli.endpoint_trial import Trial
 from pytest_memleak.cli.learned_keys import LearnedKey
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import Completion
+from pytest_memleak.records import Model, Sampling
 from pytest_memleak.records.generation import FinishReason, finish_reason
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.redaction.text import short_name
+from pytest_memleak.redaction.text import inert, short_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from pytest_memleak.interfaces.abilities import Obeyed
     from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.pipeline.suite_run import SuiteRun
-    from pytest_memleak.records import Model
 
 MOST_CALLS = 5
 _PROMPT = "Describe a day in late autumn in a small town, in about a hundred words."
@@ -80,12 +80,14 @@ class Preflight(NamedTuple):
 
     needed:   tokens of its longest generation
     excerpts: of its first book
+    sampling: of its first pair
     """
 
     suite_run: SuiteRun
     model: Model
     needed: int
     excerpts: int
+    sampling: Sampling
 
     @classmethod
     def of(cls, suite_run: SuiteRun, model: Model) -> Preflight:
@@ -104,7 +106,8 @@ class Preflight(NamedTuple):
                 count_for_tokens(excerpt.text, mode) for excerpt in book.excerpts
             )
         excerpts = len(books[0].excerpts) if books else 0
-        return cls(suite_run, model, most_tokens(max(counts)), excerpts)
+        sampling = pairs[0].sampling if pairs else Sampling()
+        return cls(suite_run, model, most_tokens(max(counts)), excerpts, sampling)
 
     @property
     def cost(self) -> str:
@@ -127,6 +130,7 @@ class Preflight(NamedTuple):
             needed=self.needed,
             at_once=endpoints.provider(self.model).concurrency,
             excerpts=self.excerpts,
+            sampling=self.sampling,
             served_names=self.model.served_names,
         )
 
@@ -137,12 +141,13 @@ def preflight(
     needed: int,
     at_once: int | None,
     excerpts: int,
+    sampling: Sampling,
     served_names: Sequence[str] = (),
 ) -> Trial:
     """Sample the neutral prompt in at most MOST_CALLS calls.
 
     needed: tokens of the suite's longest generation; at_once: the suite's number of
-    concurrent calls, if any; excerpts: of the book; served_names: the suite's
+    concurrent calls, if any; excerpts: of the book; sampling, served_names: the suite's
     """
     from pytest_memleak.sampling.backoff import FIRST
 
@@ -154,7 +159,8 @@ def preflight(
     if _is_cut_before_text(first.first):
         most = _REASONING_TOKENS
     else:
-        most = _affordable(max(needed, _TOKENS), pace, 3 * _SECONDS)
+        longest = max(needed, _cap(sampling) or 0, _TOKENS)
+        most = _affordable(longest, pace, 3 * _SECONDS)
     single, limit = _sample_up_to(endpoint, most)
     most = min(most, limit or most)
     few = min(few, most)
@@ -174,9 +180,9 @@ def preflight(
         calls = _share(slowest.seconds / max(token * slowest.tokens, 1e-9) - 1)
     parameters = abilities_of(endpoint).obeyed()
     keys = (
-        *_token_keys(needed, reasoning, limit),
+        *_token_keys(needed, sampling, reasoning, limit),
         *_name_keys(endpoint, single.first, served_names),
-        *_temperature_keys(parameters),
+        *_temperature_keys(parameters, sampling),
     )
     spent = 1.0
     for key in keys:
@@ -200,6 +206,13 @@ def preflight(
         keys=keys,
         spent=spent,
     )
+
+
+def print_trial(trial: Trial) -> None:
+    """Print what the prompts showed, and the keys that come of it."""
+    lines = [*trial.lines, *(("suite", key.line) for key in trial.keys)]
+    for title, text in lines:
+        print_sentence(f"  {title:<12} {inert(text)}", indent=15)
 
 
 # --- the calls
@@ -306,20 +319,24 @@ def _reasoning_of(completion: Completion) -> _Reasoning:
 
 def _token_keys(
     needed: int,
+    sampling: Sampling,
     reasoning: _Reasoning,
     limit: int | None,
 ) -> Iterator[LearnedKey]:
-    """Yield max_tokens if the default is too low or too high for this server."""
-    wanted = needed
+    """Yield max_tokens if the suite's is too low or too high for this server."""
+    if sampling.max_tokens == "default":  # which sends none
+        return
+    present = _cap(sampling) or needed
+    wanted = present
     why = "the most that the server accepts"
-    if reasoning.tokens:
+    if reasoning.tokens and present < needed + reasoning.tokens:
         # Longer prompts make it reason for longer.
         wanted = math.ceil((needed + 2 * reasoning.tokens) / _ROUND) * _ROUND
         over = "" if reasoning.ended else "over "
         why = f"it reasoned for {over}{reasoning.tokens:,} tokens before it answered"
     if limit is not None and limit < wanted:
         wanted = limit
-    if wanted != needed:
+    if wanted != present:
         yield LearnedKey("model", "max_tokens", f"{wanted}", why)
 
 
@@ -340,9 +357,19 @@ def _name_keys(
     yield LearnedKey("model", "served_names", names, why)
 
 
-def _temperature_keys(parameters: Mapping[str, Obeyed]) -> Iterator[LearnedKey]:
+def _cap(sampling: Sampling) -> int | None:
+    """Return the suite's own max_tokens, if it has a number."""
+    return sampling.max_tokens if isinstance(sampling.max_tokens, int) else None
+
+
+def _temperature_keys(
+    parameters: Mapping[str, Obeyed],
+    sampling: Sampling,
+) -> Iterator[LearnedKey]:
     support = parameters.get("temperature")
-    if support is not None and 1.0 in support.rejected:
+    if support is None or sampling.temperature is None:
+        return
+    if 1.0 in support.rejected:
         why = "the server rejects any"
         yield LearnedKey("suite", "temperature", '"default"', why)
 

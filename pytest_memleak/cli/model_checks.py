@@ -36,7 +36,7 @@ def check_model(model: Model, suite_run: SuiteRun) -> Iterable[Check]:
     checks = [
         Check(subject, f"{model.provider}, valid options"),
         *_check_load(subject, provider),
-        *_check_access(model),
+        *check_access(model),
     ]
     needs = _needs(model)
     host = host_of(needs.address_of(model.options.get("base_url")) or "")
@@ -69,7 +69,7 @@ def _needs(model: Model) -> ProviderNeeds:
     return built_in.needs if built_in else ProviderNeeds()
 
 
-def _check_access(model: Model) -> Iterator[Check]:
+def check_access(model: Model) -> Iterator[Check]:
     """Check the model's keys, or that its server is reachable."""
     needs = _needs(model)
     for name in needs.variables_of(model.options):

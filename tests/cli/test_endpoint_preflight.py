@@ -1,10 +1,12 @@
 """What five neutral prompts show of an endpoint, and the keys that come of it."""
 
+import json
 import tomllib
 from types import SimpleNamespace
 
 import pytest
 from earned_suites import write_book
+from screen import run_in_terminal
 from troubled_servers import REASONING, TROUBLES, TroubledServer
 from unearned_servers import book_of_servers, other_plays
 
@@ -118,6 +120,104 @@ def test_a_model_that_reasons_passes_without_an_edit(memleak, server):
     done = memleak("try", *trial)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     assert "PASS" in done.stdout
+
+
+SUITE_OF = """
+[suite]
+samples = 5
+probe = "continuation"
+[limits]
+preset = "strict"
+[[book]]
+id = "b"
+source = "b.json"
+[[model]]
+id = "m"
+provider = "openai"
+base_model = "m"
+options = {{ base_url = "{url}" }}
+"""
+
+
+@pytest.fixture
+def doctor(here, server, file, capsys):
+    """Run `memleak doctor --calls` on a suite of a style; the checks and the suite."""
+
+    def check(style):
+        url = f"{server.url}/{style}/v1"
+        suite = file("it.memleak.toml", SUITE_OF.format(url=url))
+        code = main(["doctor", suite.name, "--calls", "--json"])
+        checks = json.loads(capsys.readouterr().out)["checks"]
+        states = {check["subject"]: check["state"] for check in checks}
+        fixes = " ".join(check["fix"] for check in checks)
+        return SimpleNamespace(
+            code=code, states=states, fixes=fixes, text=suite.read_text("utf-8")
+        )
+
+    return check
+
+
+def test_doctor_calls_write_what_they_show_into_the_suite(doctor, server):
+    found = doctor("reasons-shown")
+    assert found.code == 0
+    assert "before it answers" in found.states["model m reasons"]
+    assert "max_tokens = 3500  # it reasoned for" in found.text
+    assert server.calls["reasons-shown"] <= MOST_CALLS
+
+
+def test_doctor_calls_leave_a_suite_alone_that_needs_nothing(doctor):
+    assert "#" not in doctor("marked").text
+
+
+def test_doctor_calls_say_what_to_change_where_the_model_fails(doctor):
+    found = doctor("no-credit")
+    assert found.code == 1
+    assert "add credit" in found.fixes
+
+
+def test_doctor_makes_no_calls_of_its_own(here, server, file, capsys):
+    url = f"{server.url}/marked/v1"
+    suite = file("it.memleak.toml", SUITE_OF.format(url=url))
+    main(["doctor", suite.name])
+    assert not server.calls
+
+
+def test_doctor_calls_and_syntax_only_exclude_each_other(refused, here):
+    assert "remove one of them" in refused("doctor", "--calls", "--syntax-only")
+
+
+@pytest.mark.full
+def test_init_learns_the_endpoint_after_a_yes(program, here, server):
+    url = f"{server.url}/reasons-hidden/v1"
+    model = ("--model", "openai/m", "--base-url", url, "--ci", "none")
+    seen = run_in_terminal(
+        ["init", "--book", "b.json", *model],
+        folder=here,
+        program=program,
+        columns=120,
+        typed="y\n",
+        answer="y\n",
+        asks="Send them?",
+    )
+    assert seen.code == 0, seen.lines
+    assert "max_tokens = 3500" in (here / "release.memleak.toml").read_text("utf-8")
+
+
+@pytest.mark.full
+def test_a_question_is_asked_again_after_nonsense(program, here, server):
+    url = f"{server.url}/marked/v1"
+    seen = run_in_terminal(
+        ["try", "b.json", "--model", "openai/m", "--base-url", url],
+        folder=here,
+        program=program,
+        columns=120,
+        typed="y\n",
+        answer="maybe\nn\n",
+        asks="Run the probe?",
+    )
+    assert seen.code == 0, seen.lines
+    assert seen.line("Answer y or n.")
+    assert seen.line("Run the probe? [y/N] No prompt about the book was sent.")
 
 
 WRITTEN = """

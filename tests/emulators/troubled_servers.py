@@ -212,6 +212,8 @@ class TroubledServer(HttpServer):
         self._numbers = {name: itertools.count() for name in TROUBLES}
         self.calls = Counter()
         self.route("POST", "/{style}/v1/chat/completions", "chat", self._chat)
+        models = Response.json({"data": [{"id": "m"}]})
+        self.route("GET", "/{style}/v1/models", "models", lambda _: models)
 
     def _chat(self, request):
         name = request.params["style"]
