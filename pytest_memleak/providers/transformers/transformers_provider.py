@@ -77,6 +77,8 @@ class OptionsTable(Table):
         hub's cache, or the newest
     system: a system prompt before every instruction
     chat_variables: variables of the tokenizer's chat template
+    api: "completions" trains and samples plain text, without a chat; "auto" uses the
+        tokenizer's chat template if it has one
     """
 
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
@@ -86,6 +88,7 @@ class OptionsTable(Table):
     revision: str | None = Field(default=None, min_length=1)
     system: str | None = None
     chat_variables: dict[str, Any] = Field(default_factory=dict)
+    api: Literal["auto", "completions"] = "auto"
 
 
 class TransformersProvider:
@@ -118,13 +121,25 @@ class TransformersProvider:
                 "an endpoint is LoRA weights on top of a base",
             )
         self.completions_per_call = self._options.completions_per_call
-        self._wording = Wording(self._options.system, self._options.chat_variables)
+        is_plain = self._options.api == "completions"
+        if is_plain and self._options.chat_variables:
+            raise setup.error(
+                'options.chat_variables need a chat, but options.api is "completions"',
+                "remove one of them",
+            )
+        self._wording = Wording(
+            self._options.system,
+            self._options.chat_variables,
+            plain=is_plain,
+        )
         self._setup, self._called = setup, model.base_model
 
     @property
     def abilities(self) -> Abilities:
         """A training takes as long as it takes."""
-        shaping = frozenset({"dtype", "revision", "system", "chat_variables"})
+        shaping = frozenset(
+            {"api", "dtype", "revision", "system", "chat_variables"},
+        )
         finetuning = Finetuning(
             find=self.find_finetune,
             start=self.start_finetune,
