@@ -169,7 +169,7 @@ def _draft(parsed: argparse.Namespace) -> Draft:
     if not books:
         prompt = "Book (.epub, .txt, ...)"
         books = (_option_or_answer(None, prompt, "--book", _book),)
-    prompt = "Model, as PROVIDER/NAME (openai/gpt-4o)"
+    prompt = "Model, as PROVIDER/NAME (openai/gpt-oss-20b)"
     provider, base_model = _option_or_answer(
         parsed.model,
         prompt,

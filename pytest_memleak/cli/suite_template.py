@@ -43,7 +43,7 @@ def add_model_options(
 ) -> None:
     """Add --model, --base-url, and --price, which is for this."""
     arguments = {
-        "--model PROVIDER/NAME": "the model to test, as in openai/gpt-4o",
+        "--model PROVIDER/NAME": "the model to test, as in openai/gpt-oss-20b",
         "--base-url URL": "your own server, as in http://localhost:8000/v1",
         "--price IN,OUT": f"US$ per million input and output tokens{price}",
     }
@@ -74,7 +74,7 @@ class Draft:
     """The values of a suite file.
 
     books:     paths from the working folder
-    provider, base: the model, as in openai/gpt-4o
+    provider, base: the model, as in openai/gpt-oss-20b
     detection_limit: the detection limit that the pair must reach
     price:     US$ per million input and output tokens
     encoding:  of the books, if they are plain text in an encoding other than UTF-8
@@ -205,14 +205,14 @@ def _quoted(text: str) -> str:
 
 
 def model_named(text: str) -> tuple[str, str]:
-    """Split `openai/gpt-4o` into provider and name; raise SettingsError for others."""
+    """Split PROVIDER/NAME, as in openai/gpt-oss-20b; raise SettingsError for others."""
     from pytest_memleak.interfaces.extensions import Extensions
 
     provider, _, name = text.partition("/")
     if not (provider and name):
         raise SettingsError(
             f"expected PROVIDER/NAME, got {text!r}",
-            hint="as in openai/gpt-4o; openai/NAME for your own server, too "
+            hint="as in openai/gpt-oss-20b; openai/NAME for your own server, too "
             "(--base-url)",
         )
     Extensions().provider(provider, place="--model")
