@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pytest_memleak.cli.doctor_check import Check
-from pytest_memleak.errors import MemleakError, ProviderBusy, ProviderError, SuiteError
+from pytest_memleak.errors import (
+    MemleakError,
+    ProviderBusy,
+    ProviderError,
+    RequestNotSent,
+    SuiteError,
+)
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.providers.provider_registry import PROVIDERS, ProviderNeeds, host_of
 from pytest_memleak.redaction.text import server_word
@@ -110,6 +116,9 @@ def check_listed(model: Model, provider: Provider) -> Iterator[Check]:
         name = model.base_model
     try:
         listed = models()
+    except RequestNotSent as error:  # as no call will be
+        yield Check(subject, f"no list of models: {error.cause}", error.fix)
+        return
     except ProviderBusy as error:
         yield Check(subject, f"no list of models: {error.cause}")
         return

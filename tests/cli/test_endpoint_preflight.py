@@ -182,6 +182,17 @@ def test_doctor_makes_no_calls_of_its_own(here, server, file, capsys):
     assert not server.calls
 
 
+@pytest.mark.parametrize("command", ["try", "doctor"])
+def test_https_to_a_server_without_tls_has_a_hint(here, server, file, capsys, command):
+    url = f"{server.url}/marked/v1".replace("http:", "https:")
+    suite = file("it.memleak.toml", SUITE_OF.format(url=url))
+    trial = ("b.json", "--model", "openai/m", "--base-url", url, "--yes")
+    code = main(["doctor", suite.name] if command == "doctor" else ["try", *trial])
+    assert code
+    output = capsys.readouterr()
+    assert "without TLS, write http://" in output.out + output.err
+
+
 def test_doctor_calls_and_syntax_only_exclude_each_other(refused, here):
     assert "remove one of them" in refused("doctor", "--calls", "--syntax-only")
 
