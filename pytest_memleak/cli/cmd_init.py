@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.cli.book_question import NO_SUITE, show_book
-from pytest_memleak.cli.columns import command_line, next_step
+from pytest_memleak.cli.columns import command_line, next_step, print_sentence
+from pytest_memleak.cli.confirmation import is_confirmed
 from pytest_memleak.cli.endpoint_trial import BASE_MODEL
 from pytest_memleak.cli.shared_options import REPEATED, add_arguments
 from pytest_memleak.cli.suite_template import (
@@ -144,15 +145,18 @@ def _init(parsed: argparse.Namespace) -> int:
         return 1
     draft = approved
     _write(suite, draft.text(suite), "the suite; check its limits")
-    if not _has_chats(suite, draft):
-        write_whole(suite, replace(draft, text_only=True).text(suite))
-        print(BASE_MODEL)
+    _complete(suite, draft)
     if job:
         _write(
             *job,
             "runs the suite for each version tag; needs the books and memleak.lock in "
             "CI (docs/ci.md)",
         )
+        if draft.is_local:
+            print(
+                f"{job[0]}: a hosted runner can't reach {draft.base_url}, which is on "
+                "this machine; use your own runner, or another base_url",
+            )
     _ignore_ledger()
     doctor = command_line("memleak", "doctor", suite)
     print(next_step(doctor, "check what the suite needs"))
@@ -165,7 +169,7 @@ def _draft(parsed: argparse.Namespace) -> Draft:
     if not books:
         prompt = "Book (.epub, .txt, ...)"
         books = (_option_or_answer(None, prompt, "--book", _book),)
-    prompt = "Model, as PROVIDER/NAME (openai/gpt-4o)"
+    prompt = "Model, as PROVIDER/NAME (openai/gpt-oss-20b)"
     provider, base_model = _option_or_answer(
         parsed.model,
         prompt,
@@ -205,16 +209,51 @@ def _own_server(url: str) -> str | None:
     return None if url == _OPENAI else url_of(url)
 
 
-def _has_chats(path: Path, draft: Draft) -> bool:
-    """Tell whether the draft's server has the model's own format for chats."""
+def _complete(path: Path, draft: Draft) -> None:
+    """Add to a new suite what its endpoint shows, or say what the suite lacks."""
     from pytest_memleak.interfaces.abilities import abilities_of
     from pytest_memleak.pipeline.run import open_suite
 
     try:
         with open_suite(path, hosts=draft.hosts) as suite:
-            return abilities_of(suite.endpoints.endpoint(suite.suite.models[0])).chats()
-    except MemleakError:
-        return True  # `memleak doctor` says what is missing
+            (model,) = suite.suite.models
+            endpoint = suite.endpoints.endpoint(model)
+            is_chat = abilities_of(endpoint).chats()
+    except MemleakError as error:
+        print(f"The suite isn't complete. {error}")
+        return
+    if not is_chat:
+        draft = replace(draft, text_only=True)
+        write_whole(path, draft.text(path))
+        print(BASE_MODEL)
+    if sys.stdin.isatty():
+        _learn(path, draft)
+
+
+def _learn(path: Path, draft: Draft) -> None:
+    """Send neutral prompts after a yes, and write what they show into the suite."""
+    from pytest_memleak.cli.endpoint_preflight import Preflight, print_trial
+    from pytest_memleak.cli.model_checks import check_access
+    from pytest_memleak.pipeline.run import open_suite
+
+    try:
+        with open_suite(path, hosts=draft.hosts) as suite:
+            (model,) = suite.suite.models
+            if suite.endpoints.is_free(model) and not draft.base_url:
+                return
+            if any(check.fix for check in check_access(model)):
+                return  # `memleak doctor` says what is missing
+            preflight = Preflight.of(suite, model)
+            print_sentence(f"To learn the model's settings: {preflight.cost}.")
+            if not is_confirmed("Send them?"):
+                return
+            trial = preflight.run()
+    except MemleakError as error:
+        print(error)
+        return
+    print_trial(trial)
+    draft = replace(draft, learned=trial.keys)
+    write_whole(path, draft.text(path))
 
 
 def _option_or_answer(

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_memleak.cli.columns import command_line
+from pytest_memleak.cli.learned_keys import LearnedKey, lines_of
 from pytest_memleak.cli.shared_options import add_arguments
 from pytest_memleak.errors import SettingsError
-from pytest_memleak.providers.provider_registry import host_of, is_loopback
+from pytest_memleak.providers.provider_registry import PROVIDERS, host_of, is_loopback
 
 SUITE_ENDS = ".memleak.toml"
 RELEASE_SAMPLES = 100
@@ -42,7 +43,7 @@ def add_model_options(
 ) -> None:
     """Add --model, --base-url, and --price, which is for this."""
     arguments = {
-        "--model PROVIDER/NAME": "the model to test, as in openai/gpt-4o",
+        "--model PROVIDER/NAME": "the model to test, as in openai/gpt-oss-20b",
         "--base-url URL": "your own server, as in http://localhost:8000/v1",
         "--price IN,OUT": f"US$ per million input and output tokens{price}",
     }
@@ -73,13 +74,14 @@ class Draft:
     """The values of a suite file.
 
     books:     paths from the working folder
-    provider, base: the model, as in openai/gpt-4o
+    provider, base: the model, as in openai/gpt-oss-20b
     detection_limit: the detection limit that the pair must reach
     price:     US$ per million input and output tokens
     encoding:  of the books, if they are plain text in an encoding other than UTF-8
     text_only: whether the server offers no chat for the model
     deadline:  seconds per call of a slow server; None for the default
     choices:   what was said of each book that was shown
+    learned:   keys that a preflight added
     """
 
     books: tuple[Path, ...]
@@ -94,6 +96,7 @@ class Draft:
     text_only: bool = False
     deadline: int | None = None
     choices: Mapping[Path, BookChoice] = field(default_factory=dict)
+    learned: tuple[LearnedKey, ...] = ()
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -102,6 +105,15 @@ class Draft:
         if not host or is_loopback(host):
             return ()
         return (host,)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the model's server is on this machine."""
+        built_in = PROVIDERS.get(self.provider)
+        address = self.base_url
+        if built_in is not None:
+            address = built_in.needs.address_of(self.base_url)
+        return is_loopback(host_of(address or ""))
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -132,6 +144,7 @@ class Draft:
             f"detection_limit = {limit}",
             *_PROBE.splitlines(),
         ]
+        lines += lines_of(self.learned, "suite")
         if self.words != "paper":
             lines.append(f'word_mode = "{self.words}"')
         if self.deadline is not None:
@@ -149,6 +162,7 @@ class Draft:
         if self.price:
             price = "price = {{ input = {}, output = {} }}  # US$ per million tokens"
             lines.append(price.format(*self.price))
+        lines += lines_of(self.learned, "model")
         options = []
         if self.base_url:
             options.append(f"base_url = {_quoted(self.base_url)}")
@@ -191,14 +205,14 @@ def _quoted(text: str) -> str:
 
 
 def model_named(text: str) -> tuple[str, str]:
-    """Split `openai/gpt-4o` into provider and name; raise SettingsError for others."""
+    """Split PROVIDER/NAME, as in openai/gpt-oss-20b; raise SettingsError for others."""
     from pytest_memleak.interfaces.extensions import Extensions
 
     provider, _, name = text.partition("/")
     if not (provider and name):
         raise SettingsError(
             f"expected PROVIDER/NAME, got {text!r}",
-            hint="as in openai/gpt-4o; openai/NAME for your own server, too "
+            hint="as in openai/gpt-oss-20b; openai/NAME for your own server, too "
             "(--base-url)",
         )
     Extensions().provider(provider, place="--model")

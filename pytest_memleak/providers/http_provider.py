@@ -266,7 +266,7 @@ class HttpEndpoint(RequestEndpoint):
         try:
             answer = self._calls.post(self._path, body, failing)
         except Refused as refused:
-            if refused.code in self._provider.filter_codes:
+            if refused.moderated or refused.code in self._provider.filter_codes:
                 return filtered(request.n)
             raise
         completions = self._completions(answer, failing)

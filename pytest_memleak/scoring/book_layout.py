@@ -9,7 +9,13 @@ import numpy as np
 
 from pytest_memleak.errors import BookError, install_command
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.scoring.words import in_latin_1, installed_icu, needs_icu, words
+from pytest_memleak.scoring.words import (
+    has_runs,
+    in_latin_1,
+    installed_icu,
+    needs_icu,
+    words,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -139,13 +145,15 @@ def _validate_words_kept(book: Book, lengths: Sequence[int]) -> None:
 
 
 def icu_of(book: Book) -> str | None:
-    """Return the version of ICU that separates words of the book; None if none has to.
+    """Return the version of ICU that separates words of the book; None if none does.
 
-    Raises BookError if ICU isn't installed.
+    Raises BookError if ICU has to, and isn't installed.
     """
-    if not needs_icu(excerpt.text for excerpt in (*book.excerpts, *book.excluded)):
+    texts = [excerpt.text for excerpt in (*book.excerpts, *book.excluded)]
+    if not has_runs(texts):
         return None
-    if version := installed_icu():
+    version = installed_icu()
+    if version or not needs_icu(texts):
         return version
     raise BookError(
         "only ICU can separate its words, and the package icu4py isn't installed",

@@ -89,7 +89,8 @@ def kinds_of(
     # By the first that applies.
     rules = {
         Kind.WITHHELD: ~whole,
-        Kind.EMPTY: readings.blank,
+        # Of a reasoning model that spent its tokens, the limit is to blame.
+        Kind.EMPTY: readings.blank & ~was_cut,
         Kind.REFUSAL: is_listed | _open_alike(readings, few_words),
         Kind.ECHO: words_are_enough & own_is_short,
         Kind.CUT: was_cut & is_half,

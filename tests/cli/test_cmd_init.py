@@ -80,6 +80,31 @@ def test_a_base_model_gets_plain_text(memleak, tmp_path, lamplighter):
     assert model.options["api"] == "completions"
 
 
+@pytest.mark.parametrize(
+    ("address", "is_warned"),
+    [("http://localhost:8000/v1", True), ("https://models.example/v1", False)],
+)
+def test_a_job_that_cannot_reach_its_server_is_warned_of(
+    memleak, lamplighter, address, is_warned
+):
+    model = ("--model", "openai/x", "--base-url", address, "--ci", "github")
+    done = memleak("init", "--book", lamplighter, *model)
+    assert done.returncode == 0
+    assert ("a hosted runner can't reach" in done.stdout) == is_warned
+
+
+@pytest.mark.parametrize(("model", "lacking"), [
+    ("ngram/x", "options.pretraining names its training books"),
+    ("recorded/x", "options.path"),
+])  # fmt: skip
+def test_what_a_new_suite_lacks_to_run_is_told_at_once(
+    memleak, lamplighter, model, lacking
+):
+    done = memleak("init", "--book", lamplighter, "--model", model)
+    assert "The suite isn't complete." in done.stdout
+    assert lacking in done.stdout
+
+
 @pytest.mark.parametrize(("answers", "message", "options"), [
     (["BOOK", "openai/gpt-4o", "", "", "y"], (), {}),
     (["gone.epub", "BOOK", "gpt-4o", "opnai/gpt-4o", "openai/gpt-4o",

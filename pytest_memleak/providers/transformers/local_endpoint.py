@@ -27,7 +27,11 @@ from pytest_memleak.interfaces.protocols import (
     SampleRequest,
     Served,
 )
-from pytest_memleak.providers.transformers.local_format import Format, Wording
+from pytest_memleak.providers.transformers.local_format import (
+    Format,
+    Wording,
+    has_chats,
+)
 from pytest_memleak.providers.transformers.weights import (
     Loaded,
     Wanted,
@@ -245,8 +249,8 @@ class LocalEndpoint(RequestEndpoint):
             return load_tokenizer(self.wanted().base, endpoint=self.id)
 
     def continuing(self) -> LocalEndpoint | None:
-        """The same weights on plain text; None for a tokenizer with a chat template."""
-        if self._tokenizer.chat_template:
+        """The same weights on plain text; None where prompts are chats."""
+        if has_chats(self._tokenizer, self.wording):
             return None
         return replace(self, id=f"{self.id}#text", as_text=True)
 

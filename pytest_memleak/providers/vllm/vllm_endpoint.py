@@ -18,7 +18,11 @@ from pytest_memleak.interfaces.protocols import (
     SampleRequest,
     Served,
 )
-from pytest_memleak.providers.transformers.local_format import Prompts, Wording
+from pytest_memleak.providers.transformers.local_format import (
+    Prompts,
+    Wording,
+    has_chats,
+)
 from pytest_memleak.providers.transformers.weights import (
     LocalWeights,
     Wanted,
@@ -91,8 +95,8 @@ class VllmEndpoint(RequestEndpoint):
         return [self._completions(output) for output in outputs]
 
     def continuing(self) -> VllmEndpoint | None:
-        """The same weights on plain text; None for a tokenizer with a chat template."""
-        if self._tokenizer.chat_template:
+        """The same weights on plain text; None where prompts are chats."""
+        if has_chats(self._tokenizer, self.wording):
             return None
         return replace(self, id=f"{self.id}#text", as_text=True)
 
