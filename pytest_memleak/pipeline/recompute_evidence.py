@@ -11,8 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from pytest_memleak.errors import EvidenceError, Inconclusive, MissingFile
+from pytest_memleak.books.archive import sha256_of
+from pytest_memleak.errors import (
+    EvidenceError,
+    Inconclusive,
+    MemleakError,
+    MissingFile,
+)
 from pytest_memleak.ledger.hash_chain import Head
+from pytest_memleak.pipeline.bundle_files import FileDigests
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount, moment
 from pytest_memleak.redaction.text import is_hidden, server_word_limit
@@ -45,6 +52,7 @@ class Verification:
     checked: what was verified
     unchecked: what couldn't be
     missing: files without which nothing was recomputed
+    lacking: what these are: "suite", "book", "ledger"
     attested: whether a signature by the given key is valid
     complete: whether everything that can be recomputed was
     current: whether requirements were stated, and the bundle meets them all
@@ -54,6 +62,7 @@ class Verification:
     checked: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    lacking: set[str] = field(default_factory=set)
     attested: bool = False
     complete: bool = True
     current: bool = False
@@ -209,15 +218,28 @@ class _Comparison:
         """
         missing: dict[str, None] = dict.fromkeys(others)
         for pair in self._bundle.pairs:
-            missing |= dict.fromkeys(self._missing_files(pair))
+            sentences = self._missing_files(pair, without_ledger=bool(others))
+            missing |= dict.fromkeys(sentences)
+        if missing:
+            self._compare_files()
         self.result.missing += missing
         self.result.complete = not missing
         return bool(missing)
 
-    def _missing_files(self, pair: PairResult) -> Iterator[str]:
-        """Yield the pair's suite and book, where they aren't here."""
+    def _missing_files(
+        self,
+        pair: PairResult,
+        *,
+        without_ledger: bool,
+    ) -> Iterator[str]:
+        """Yield the pair's suite and book, where they aren't here.
+
+        without_ledger: whether nothing is recomputed, so that a suite that was changed
+            need not be readable
+        """
         path = self._path_of(pair)
         if not path.exists():
+            self.result.lacking.add("suite")
             yield (
                 f"the suite: no file {path}; run memleak verify in the folder where "
                 "pytest ran, or give the suite's path with --suite"
@@ -226,13 +248,32 @@ class _Comparison:
         try:
             suite = self._suite_of(pair)
         except MissingFile as error:
+            self.result.lacking.add("book")
             yield str(error)
+            return
+        except MemleakError:
+            if not without_ledger or sha256_of(path) == pair.suite.sha256:
+                raise
             return
         # A book that its reader supplies may be missing where the suite is read.
         for book in suite.books:
             is_read = book.id == pair.book.id and pair.book.sha256
             if is_read and not book.source.exists():
+                self.result.lacking.add("book")
                 yield f"the book {book.id}: no file {book.source}"
+
+    def _compare_files(self) -> None:
+        """Compare the suites and books that are here with the bundle's digests."""
+        digests = FileDigests()
+        for pair in self._bundle.pairs:
+            path = self._path_of(pair)
+            digests.compare_suite(pair.suite, path)
+            suite = self._suites.get(path)
+            for book in suite.books if suite else ():
+                if book.id == pair.book.id:
+                    digests.compare_book(pair.book, book.source)
+        self.result.wrong += digests.wrong
+        self.result.checked += digests.checked
 
     def has_its_ledger(self) -> bool:
         """Tell whether the ledger is the bundle's and unchanged.

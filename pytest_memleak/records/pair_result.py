@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pytest_memleak.records.book import BookPart
+from pytest_memleak.records.made_by import MadeBy
 from pytest_memleak.records.measurement import (
     DetectionSummary,
     Measure,
@@ -419,6 +420,7 @@ class RunReport:
     ledger: the end of its hash chain, as `{"entries": ..., "link": ...}`, None if it is
     empty
     exit_status: pytest's, at the end
+    made_by: who made it, and where
     """
 
     version: str
@@ -431,3 +433,4 @@ class RunReport:
     uncollected: tuple[str, ...] = ()
     ledger: Mapping[str, Any] | None = None
     exit_status: int = 0
+    made_by: MadeBy = field(default_factory=MadeBy)

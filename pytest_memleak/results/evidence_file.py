@@ -13,13 +13,14 @@ import hashlib
 import json
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, ValidationError
 
 from pytest_memleak.errors import EvidenceError, file_errors
 from pytest_memleak.records import Verdict
+from pytest_memleak.records.made_by import MadeBy
 from pytest_memleak.records.number_format import MOMENT, amount
 from pytest_memleak.records.pair_result import PairResult, Selection
 from pytest_memleak.records.verdicts import ReleaseComparison
@@ -75,6 +76,7 @@ class Bundle:
     """An evidence bundle, written and read by its types; it has no other keys.
 
     suites: what the controls of each suite showed
+    made_by: who made it, and where, as its author says
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - not a field
@@ -93,6 +95,7 @@ class Bundle:
     compared: ReleaseComparison | None
     suites: tuple[SuiteControls, ...]
     limitations: tuple[str, ...]
+    made_by: MadeBy = field(default_factory=MadeBy)
     sha256: str = ""
 
     def __post_init__(self) -> None:
