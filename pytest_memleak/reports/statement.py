@@ -94,7 +94,7 @@ def statement_text(lines: Iterable[Line]) -> Iterator[str]:
         for row in line.rows:
             first, *rest = row
             facts = zip(line.heads[1:], rest, strict=True)
-            yield f"  {first}: {', '.join(f'{head} {fact}' for head, fact in facts)}"
+            yield f"- {first}: {', '.join(f'{head} {fact}' for head, fact in facts)}"
 
 
 def _cut(line: Line) -> Line:
