@@ -34,7 +34,7 @@ from pytest_memleak.cli.cmd_trace import add_trace
 from pytest_memleak.cli.cmd_try import add_try
 from pytest_memleak.cli.cmd_verify import add_verify
 from pytest_memleak.cli.shared_options import Parser
-from pytest_memleak.errors import MemleakError
+from pytest_memleak.errors import DISK_FULL, FREE_SPACE, NO_ROOM, MemleakError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,10 +91,9 @@ def _error_text(error: Exception, command: str) -> str:
         return str(error)
     if isinstance(error, OSError):
         place = error.filename2 or error.filename or "standard output"
-        hint = _usage(command)
-        if error.errno == errno.ENOSPC:
-            hint = "free some space, or write to a different disk"
-        return f"{place}: {error.strerror or error}\n  {hint}"
+        if error.errno in NO_ROOM:
+            return f"{place}: {DISK_FULL}\n  {FREE_SPACE}"
+        return f"{place}: {error.strerror or error}\n  {_usage(command)}"
     if isinstance(error, UnicodeEncodeError):  # from a file name that is not UTF-8
         return (
             f"UTF-8 can't encode {error.object[error.start]!r}\n  rename the file "

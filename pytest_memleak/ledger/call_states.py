@@ -23,8 +23,12 @@ class CallState(StrEnum):
 # The cause of a call that was given up without having reached the server.
 NOT_SENT = "it never reached the server"
 
-# The cause of calls whose process ended: no server lost what they requested.
+# The cause of calls whose process ended: no server lost what they requested, nor with
+# the next cause.
 PROCESS_ENDED = "its process ended before a response was stored"
+
+# The cause of calls whose response came, but found no room in the ledger.
+NOT_STORED = "its response came, but the ledger couldn't store it"
 
 # Causes of failed calls whose request the server had, and that never brought anything.
 UNANSWERED = "no response came"
@@ -53,7 +57,7 @@ def is_fault(cause: str | None) -> bool:
 def loses_completions(state: str, cause: str | None) -> bool:
     """Tell whether a call without an answer lost the completions that it requested."""
     if state == CallState.LOST:
-        return cause != PROCESS_ENDED
+        return cause not in (PROCESS_ENDED, NOT_STORED)
     if state != CallState.FAILED:
         return False
     text = cause or ""
