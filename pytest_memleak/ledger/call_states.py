@@ -90,10 +90,12 @@ def spent_without_answer(state: str, estimate: int | None) -> int | None:
     return 0 if state == CallState.FAILED else estimate
 
 
-# The sums of several calls, which have a cost only if a call was priced.
+# The sums of several calls, which have a cost only if a call was priced. What answered
+# calls cost was billed; lost ones cost at most what `cost` counts for them.
 TOKEN_AND_COST_SUMS = (
     sa.func.sum(calls.c.prompt_tokens).label("prompt_tokens"),
     sa.func.sum(calls.c.completion_tokens).label("completion_tokens"),
     sa.func.sum(calls.c.cost).label("cost"),
+    sa.func.sum(sa.case((IS_ANSWERED, calls.c.cost), else_=0)).label("billed"),
     sa.func.count(calls.c.estimate).label("priced"),
 )
