@@ -34,7 +34,9 @@ SCHEMA = "pytest-memleak evidence 3"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:pytest-memleak:evidence:3"
-_MAX_BYTES = 200_000_000  # bytes of a file
+# Of a file: ten thousand pairs of small books, or a thousand of novels, are less.
+_MAX_BYTES = 100_000_000
+_MAX_VALUES = 10_000_000  # each takes about 100 bytes of memory
 _MAX_DIGITS = 20  # of a whole number
 
 
@@ -168,12 +170,20 @@ def write_evidence_file(content: dict[str, Any], path: Path) -> None:
         with whole_file(path) as file:
             json.dump(content, file, indent=1)
             file.write("\n")
+            size = file.tell()
+            if size > _MAX_BYTES:
+                raise EvidenceError(
+                    f"{_too_large(_MAX_BYTES)}, which no program would read",
+                    location=str(path),
+                    hint="run fewer suites or pairs at a time; stored generations are "
+                    "reused",
+                )
 
 
 def read_evidence(path: Path) -> EvidenceFile:
     """Read evidence, signed or not, without checking signature or digest.
 
-    Raises EvidenceError unless it is a regular file of at most 200 MB that holds a
+    Raises EvidenceError unless it is a regular file of at most 100 MB that holds a
     bundle of this schema: formatted byte for byte as this program writes it, or so in
     any DSSE envelope.
     """
@@ -221,13 +231,21 @@ def read_regular(path: Path, *, most: int = _MAX_BYTES) -> bytes:
         with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor has no path
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise EvidenceError("not a regular file", location=str(path))
-            data = file.read(most + 1)
-    if len(data) > most:
-        raise EvidenceError(f"larger than {most // 1_000_000:,} MB", location=str(path))
+            is_larger = os.fstat(descriptor).st_size > most
+            data = b"" if is_larger else file.read(most + 1)
+    if is_larger or len(data) > most:
+        raise EvidenceError(_too_large(most), location=str(path))
     return data
 
 
+def _too_large(most: int) -> str:
+    return f"larger than {most // 1_000_000:,} MB"
+
+
 def _parsed(data: bytes, path: Path) -> dict[str, Any]:
+    values = sum(map(data.count, (b",", b"{", b"[")))
+    if values > _MAX_VALUES:
+        raise _no_bundle(f"it has over {_MAX_VALUES:,} values", path)
     try:
         content = json.loads(
             data.decode(),
