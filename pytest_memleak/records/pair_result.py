@@ -332,9 +332,14 @@ class PairResult:
     def intervals(self) -> dict[str, tuple[int | float, int | float]]:
         """The intervals of the measures that have one."""
         return {
-            name: (row["low"], row["high"])
-            for name, row in self._estimates.items()
-            if row["low"] < row["high"]
+            name: (low, high) for name, (low, high) in self.ends.items() if low < high
+        }
+
+    @property
+    def ends(self) -> dict[str, tuple[int | float, int | float]]:
+        """The lowest and the highest value of each measure, often the same."""
+        return {
+            name: (row["low"], row["high"]) for name, row in self._estimates.items()
         }
 
     @property

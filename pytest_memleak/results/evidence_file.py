@@ -25,6 +25,7 @@ from pytest_memleak.records.number_format import MOMENT, amount
 from pytest_memleak.records.pair_result import PairResult, Selection
 from pytest_memleak.records.verdicts import ReleaseComparison
 from pytest_memleak.redaction.file_writing import whole_file
+from pytest_memleak.results.possible_numbers import impossible_numbers
 from pytest_memleak.results.result_codec import decode
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ PREDICATE_TYPE = "urn:pytest-memleak:evidence:3"
 _MAX_BYTES = 100_000_000
 _MAX_VALUES = 10_000_000  # each takes about 100 bytes of memory
 _MAX_DIGITS = 20  # of a whole number
+_MOST = 1e18  # of any other
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +254,7 @@ def _parsed(data: bytes, path: Path) -> dict[str, Any]:
             object_pairs_hook=_unique_keys,
             parse_constant=_whole_number,
             parse_int=_whole_number,
+            parse_float=_fraction,
         )
     except UnicodeDecodeError:
         raise _no_bundle("it isn't UTF-8 text", path) from None
@@ -335,7 +338,7 @@ def _content(bundle: dict[str, Any], path: Path) -> Bundle:
     if bundle.get("schema") != SCHEMA:
         raise _no_bundle(f"its schema isn't {SCHEMA!r}", path)
     try:
-        return decode(Bundle, bundle)
+        content = decode(Bundle, bundle)
     except ValidationError as error:
         first, *_ = error.errors(
             include_url=False,
@@ -344,6 +347,10 @@ def _content(bundle: dict[str, Any], path: Path) -> Bundle:
         )
         place = ".".join(map(str, first["loc"]))
         raise _no_bundle(f"{place}: {first['msg']}", path) from None
+    for number, pair in enumerate(content.pairs):
+        for fault in impossible_numbers(pair):
+            raise _no_bundle(f"pairs.{number}.{fault}", path)
+    return content
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -357,6 +364,13 @@ def _whole_number(text: str) -> int:
     if len(text) > _MAX_DIGITS or not text[-1].isdigit():
         raise ValueError(f"{text:.30} isn't a number of up to {_MAX_DIGITS} digits")
     return int(text)
+
+
+def _fraction(text: str) -> float:
+    number = float(text)
+    if abs(number) > _MOST:
+        raise ValueError(f"{text:.30} is larger than any number of a bundle")
+    return number
 
 
 # --- what differs
