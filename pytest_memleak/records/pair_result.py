@@ -90,6 +90,25 @@ class ExcusedWords:
     measures: dict[str, int | float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class CommittedPassage:
+    """A passage that can be disclosed: its place, as in `Passage`, and a digest.
+
+    sha256: of the place, the words, and the prompt (results/committed_passages.py)
+    """
+
+    kind: str
+    words: int
+    start: int
+    end: int
+    book: str | None
+    excerpt_id: str
+    prompted_excerpt: str | None
+    generation: int | None
+    source: str
+    sha256: str
+
+
 LIKELIEST_SPAN = "span in the most likely answer"
 _NUMBERS = ("value", "low", "p", "of_own", "of_others")
 
@@ -256,6 +275,7 @@ class PairResult:
         pair's own is
     leaked:    whether its own book exceeded a limit
     prompts:   what was prompted of its book; None if it wasn't read
+    committed: the passages that can be disclosed, in the order of reports
     tests:     its tests, once the run has ended
 
     The others are of the run (`RUN_ONLY`), and in no bundle:
@@ -294,6 +314,7 @@ class PairResult:
     leaked: bool
     stopped_early: bool
     prompts: PromptFacts | None
+    committed: tuple[CommittedPassage, ...] = ()
     tests: tuple[PairTest, ...] = ()
     spared: str | None = None
     warnings: tuple[str, ...] = ()
