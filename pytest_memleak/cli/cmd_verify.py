@@ -72,6 +72,8 @@ def add_verify(commands: Commands) -> None:
             "--timestamp FILE": "verify this RFC 3161 time stamp of the file",
             "--timestamp-roots "
             "FILE": "certificates of the time stamp authorities that you trust (PEM)",
+            "--disclosed FILE": "verify a passage that memleak disclose wrote; needs "
+            "the bundle alone",
             "--baseline EVIDENCE": "recompute the comparison with this earlier release",
             "--release NAME": "require this release name",
             "--model "
@@ -129,6 +131,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     verification = Verification(wrong=digest_errors(evidence.bundle))
     _check_signature(evidence, parsed, verification)
     _check_time_stamp(evidence, parsed, verification)
+    _check_disclosed(evidence, parsed, verification)
     if evidence.content.created > time.time() + CLOCK_SKEW:
         verification.wrong.append(
             f"created: {evidence.bundle['created']} is in the future",
@@ -195,6 +198,25 @@ def _check_time_stamp(
     time, wrong = check_time_stamp(evidence, parsed.timestamp, parsed.timestamp_roots)
     stamped = time.astimezone(datetime.UTC).isoformat(timespec="seconds")
     verification.add(wrong, f"existed by {stamped} (time stamp {parsed.timestamp})")
+
+
+def _check_disclosed(
+    evidence: EvidenceFile,
+    parsed: argparse.Namespace,
+    verification: Verification,
+) -> None:
+    if not parsed.disclosed:
+        return
+    from pytest_memleak.results.committed_passages import (
+        disclosure_faults,
+        read_disclosure,
+    )
+
+    disclosed = read_disclosure(parsed.disclosed)
+    wrong = [*disclosure_faults(disclosed, evidence.content)]
+    passage = f"passage {disclosed.get('passage')} of {disclosed.get('pair')}"
+    name = f"{passage} in {parsed.disclosed} is the one that the bundle has"
+    verification.add(wrong, name)
 
 
 def _check_comparison(

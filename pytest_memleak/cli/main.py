@@ -23,6 +23,7 @@ from pytest_memleak import __version__
 from pytest_memleak.cli.cmd_catalog import add_catalog
 from pytest_memleak.cli.cmd_compare import add_compare
 from pytest_memleak.cli.cmd_demo import add_demo
+from pytest_memleak.cli.cmd_disclose import add_disclose
 from pytest_memleak.cli.cmd_doctor import add_doctor
 from pytest_memleak.cli.cmd_guard import add_guard
 from pytest_memleak.cli.cmd_init import add_init
@@ -52,6 +53,7 @@ _COMMANDS = (
     add_catalog,
     add_ledger,
     add_verify,
+    add_disclose,
     add_compare,
     add_trace,
     add_table,

@@ -136,6 +136,33 @@ def recompute(
     comparison.look_for_pairs()
 
 
+def evaluate_as_claimed(
+    evidence: EvidenceFile,
+    claimed: PairResult,
+    *,
+    resources: Resources,
+    of_suite: Callable[[Path], SuiteRun],
+    evaluate: Evaluate,
+    suites: Sequence[Path] = (),
+    folders: Sequence[Path],
+) -> Evaluation:
+    """Return a pair's evaluation as of the bundle's run; arguments as in `recompute`.
+
+    Raises MemleakError for what can't be read, or may not be.
+    """
+    comparison = _Comparison(
+        evidence,
+        Verification(),
+        resources,
+        of_suite,
+        evaluate,
+        suites,
+        folders,
+        _models_named=True,
+    )
+    return comparison.evaluated(claimed)
+
+
 def _hides_server_words(pair: PairResult) -> bool:
     """Tell whether the bundle's run hid the words of servers (--memleak-quote 0)."""
     names: list[str | None] = [*pair.completeness.withheld]
@@ -316,18 +343,32 @@ class _Comparison:
             endpoints.update(count.endpoint for count in pair.sampled)
         return endpoints
 
+    def _pair_of(self, claimed: PairResult) -> Pair:
+        suite = self._suite_of(claimed)
+        for pair in suite.pairs:
+            if pair.id == claimed.pair:
+                return pair
+        raise EvidenceError(
+            f"the suite has no pair {claimed.pair!r}",
+            location=str(suite.path),
+        )
+
+    def evaluated(self, claimed: PairResult) -> Evaluation:
+        """Return the pair's evaluation as of the bundle's run."""
+        self._go_back_to(claimed)
+        evaluation, _ = self._evaluated(self._pair_of(claimed), claimed)
+        return evaluation
+
+    def _go_back_to(self, claimed: PairResult) -> None:
+        """Let the ledger be read as of the pair's evaluation in the bundle's run."""
+        as_of = self._end if claimed.as_of is None else claimed.as_of
+        self._resources.as_of = min(as_of, self._end)
+        self._resources.claimed = claimed.provenance
+
     def compare_pair(self, claimed: PairResult, entry: Mapping[str, Any]) -> None:
         """Compare a pair of the bundle, and its raw JSON, with the recomputed pair."""
         suite = self._suite_of(claimed)
-        pair = next(
-            (candidate for candidate in suite.pairs if candidate.id == claimed.pair),
-            None,
-        )
-        if pair is None:
-            raise EvidenceError(
-                f"the suite has no pair {claimed.pair!r}",
-                location=str(suite.path),
-            )
+        pair = self._pair_of(claimed)
         name, endpoint = claimed.pair, claimed.model.endpoint
         if endpoint is not None and _NOT_KEPT.fullmatch(endpoint):
             self.result.complete = False
@@ -410,9 +451,7 @@ class _Comparison:
         if claimed.plain_verdict is Verdict.NOT_RUN:
             recomputed = build_unrun_result(pair, suite, reasons=claimed.reasons)
         else:
-            as_of = self._end if claimed.as_of is None else claimed.as_of
-            self._resources.as_of = min(as_of, self._end)
-            self._resources.claimed = claimed.provenance
+            self._go_back_to(claimed)
             evaluation, absent = self._evaluated(pair, claimed)
             recomputed = build_plain_result(evaluation)
             provenance = evaluation.provenance

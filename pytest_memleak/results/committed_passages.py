@@ -22,10 +22,12 @@ from typing import TYPE_CHECKING, Any
 from pytest_memleak.errors import EvidenceError
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.pair_result import CommittedPassage
+from pytest_memleak.results.evidence_file import read_regular
 from pytest_memleak.results.passage_details import listed_passages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from pytest_memleak.records import Book, Excerpt
     from pytest_memleak.records.measurement import Passage
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from pytest_memleak.verdict.evaluation import Evaluation
 
 SCHEMA = "pytest-memleak disclosure 1"
+_MAX_BYTES = 10_000_000
 _KEYS = {
     "schema",
     "bundle_sha256",
@@ -89,6 +92,30 @@ def disclose(
         "prompt_sha256": _prompt_digest(opening.nonce, opening.prompt),
         "nonce": opening.nonce,
     }
+
+
+def read_disclosure(path: Path) -> dict[str, Any]:
+    """Read a file of `memleak disclose`. Raises EvidenceError if it is no JSON object.
+
+    Its formatting must be the program's, so that no byte of it can differ unseen.
+    """
+    data = read_regular(path, most=_MAX_BYTES)
+    try:
+        disclosed = json.loads(data)
+    except (ValueError, RecursionError):
+        disclosed = None
+    if not isinstance(disclosed, dict) or data != written(disclosed).encode():
+        raise EvidenceError(
+            "not a file of memleak disclose, or changed since",
+            location=str(path),
+            hint="ask for the original file",
+        )
+    return disclosed
+
+
+def written(disclosed: Mapping[str, Any]) -> str:
+    """Return a disclosure as its file has it."""
+    return json.dumps(disclosed, indent=1) + "\n"
 
 
 def disclosure_faults(disclosed: Mapping[str, Any], bundle: Bundle) -> Iterator[str]:
