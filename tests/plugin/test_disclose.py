@@ -92,7 +92,7 @@ def test_a_disclosed_passage_has_no_other_words_of_the_book(bundle, stories):
 def test_a_prompt_that_quotes_the_book_is_left_out(bundle, gate, verify):
     suite = Path("online.memleak.toml")
     text = suite.read_text(encoding="utf-8")
-    probe = '[suite]\nprobe = { kind = "continuation", prefix_words = 50 }'
+    probe = '[suite]\nprobe = "continuation"\nprefix_words = 50'
     suite.write_text(text.replace("[suite]", probe), encoding="utf-8")
     gate("-m", "copyright", EVIDENCE)
     assert main([*DISCLOSE]) == 0
