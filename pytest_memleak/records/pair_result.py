@@ -314,7 +314,7 @@ class PairResult:
     leaked: bool
     stopped_early: bool
     prompts: PromptFacts | None
-    committed: tuple[CommittedPassage, ...] = ()
+    committed: tuple[CommittedPassage, ...]
     tests: tuple[PairTest, ...] = ()
     spared: str | None = None
     warnings: tuple[str, ...] = ()

@@ -37,7 +37,7 @@ NOTHING = PairResult(
         ("provenance", "as_of", "detection", "second_opinion", "rounds", "coverage")
     ),
     **dict.fromkeys(("scan_scope", "excused", "catalog")),
-    **dict.fromkeys(("sampled", "works", "reasons", "unexcused"), ()),
+    **dict.fromkeys(("sampled", "works", "reasons", "unexcused", "committed"), ()),
     measures={},
     limits={},
     control=False,
