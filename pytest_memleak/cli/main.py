@@ -23,6 +23,7 @@ from pytest_memleak import __version__
 from pytest_memleak.cli.cmd_catalog import add_catalog
 from pytest_memleak.cli.cmd_compare import add_compare
 from pytest_memleak.cli.cmd_demo import add_demo
+from pytest_memleak.cli.cmd_disclose import add_disclose
 from pytest_memleak.cli.cmd_doctor import add_doctor
 from pytest_memleak.cli.cmd_guard import add_guard
 from pytest_memleak.cli.cmd_init import add_init
@@ -35,7 +36,7 @@ from pytest_memleak.cli.cmd_trace import add_trace
 from pytest_memleak.cli.cmd_try import add_try
 from pytest_memleak.cli.cmd_verify import add_verify
 from pytest_memleak.cli.shared_options import FOLDER, Parser
-from pytest_memleak.errors import MemleakError
+from pytest_memleak.errors import DISK_FULL, FREE_SPACE, NO_ROOM, MemleakError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +53,7 @@ _COMMANDS = (
     add_catalog,
     add_ledger,
     add_verify,
+    add_disclose,
     add_compare,
     add_trace,
     add_table,
@@ -111,10 +113,9 @@ def _error_text(error: Exception, command: str) -> str:
         return str(error)
     if isinstance(error, OSError):
         place = error.filename2 or error.filename or "standard output"
-        hint = _usage(command)
-        if error.errno == errno.ENOSPC:
-            hint = "free some space, or write to a different disk"
-        return f"{place}: {error.strerror or error}\n  {hint}"
+        if error.errno in NO_ROOM:
+            return f"{place}: {DISK_FULL}\n  {FREE_SPACE}"
+        return f"{place}: {error.strerror or error}\n  {_usage(command)}"
     if isinstance(error, UnicodeEncodeError):  # from a file name that is not UTF-8
         return (
             f"UTF-8 can't encode {error.object[error.start]!r}\n  rename the file "

@@ -37,6 +37,7 @@ from pytest_memleak.reports.pair_outcome import pair_outcome
 from pytest_memleak.results.build_result import build_result
 from pytest_memleak.results.quotes import shown_title
 from pytest_memleak.results.result_codec import encode
+from pytest_memleak.results.run_origin import run_origin
 from pytest_memleak.results.run_verdict import (
     expectation,
     passes,
@@ -148,6 +149,11 @@ def run_report(
         report,
         results=tuple(tested_results),
         release=config.getoption("memleak_release"),
+        made_by=run_origin(
+            config.getoption("memleak_operator"),
+            os.environ,
+            config.rootpath,
+        ),
         selection=selection_of(config),
         unrun=unrun,
         uncollected=record.broken,

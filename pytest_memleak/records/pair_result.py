@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pytest_memleak.records.book import BookPart
+from pytest_memleak.records.made_by import MadeBy
 from pytest_memleak.records.measurement import (
     DetectionSummary,
     Measure,
@@ -87,6 +88,25 @@ class ExcusedWords:
     words: int
     by_text: dict[str, int] = field(default_factory=dict)
     measures: dict[str, int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedPassage:
+    """A passage that can be disclosed: its place, as in `Passage`, and a digest.
+
+    sha256: of the place, the words, and the prompt (results/committed_passages.py)
+    """
+
+    kind: str
+    words: int
+    start: int
+    end: int
+    book: str | None
+    excerpt_id: str
+    prompted_excerpt: str | None
+    generation: int | None
+    source: str
+    sha256: str
 
 
 LIKELIEST_SPAN = "span in the most likely answer"
@@ -255,6 +275,7 @@ class PairResult:
         pair's own is
     leaked:    whether its own book exceeded a limit
     prompts:   what was prompted of its book; None if it wasn't read
+    committed: the passages that can be disclosed, in the order of reports
     tests:     its tests, once the run has ended
 
     The others are of the run (`RUN_ONLY`), and in no bundle:
@@ -293,6 +314,7 @@ class PairResult:
     leaked: bool
     stopped_early: bool
     prompts: PromptFacts | None
+    committed: tuple[CommittedPassage, ...]
     tests: tuple[PairTest, ...] = ()
     spared: str | None = None
     warnings: tuple[str, ...] = ()
@@ -331,9 +353,14 @@ class PairResult:
     def intervals(self) -> dict[str, tuple[int | float, int | float]]:
         """The intervals of the measures that have one."""
         return {
-            name: (row["low"], row["high"])
-            for name, row in self._estimates.items()
-            if row["low"] < row["high"]
+            name: (low, high) for name, (low, high) in self.ends.items() if low < high
+        }
+
+    @property
+    def ends(self) -> dict[str, tuple[int | float, int | float]]:
+        """The lowest and the highest value of each measure, often the same."""
+        return {
+            name: (row["low"], row["high"]) for name, row in self._estimates.items()
         }
 
     @property
@@ -419,6 +446,7 @@ class RunReport:
     ledger: the end of its hash chain, as `{"entries": ..., "link": ...}`, None if it is
     empty
     exit_status: pytest's, at the end
+    made_by: who made it, and where
     """
 
     version: str
@@ -431,3 +459,4 @@ class RunReport:
     uncollected: tuple[str, ...] = ()
     ledger: Mapping[str, Any] | None = None
     exit_status: int = 0
+    made_by: MadeBy = field(default_factory=MadeBy)

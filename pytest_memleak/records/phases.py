@@ -35,7 +35,8 @@ class ProgressEvent:
 
     about:    its subject: a pair, a book's summaries, a provider's job
     done, of: received and requested generations; `of` is 0 if they aren't counted
-    tokens:   input and output tokens in the ledger; cost: US$, None without a price
+    tokens:   input and output tokens in the ledger
+    cost:     US$ at most, None without a price; lost: of which lost calls may have cost
     note:     what to know at once
     """
 
@@ -45,6 +46,7 @@ class ProgressEvent:
     of: int = 0
     tokens: int = 0
     cost: float | None = None
+    lost: float = 0.0
     note: str = ""
 
 

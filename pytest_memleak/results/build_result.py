@@ -29,6 +29,7 @@ from pytest_memleak.records.pair_result import (
 )
 from pytest_memleak.records.verdicts import verdict_words
 from pytest_memleak.redaction.text import QUOTED_WORDS
+from pytest_memleak.results.committed_passages import commit_passages
 from pytest_memleak.results.passage_details import listed_passages, passage_details
 from pytest_memleak.results.quotes import own_passage, passage_rate, shown_title
 from pytest_memleak.scoring.measure_table import (
@@ -167,6 +168,7 @@ def build_plain_result(evaluation: Evaluation) -> PairResult:
         leaked=verdict_result.leaked,
         stopped_early=evaluation.spared is not None,
         prompts=evaluation.prompts,
+        committed=commit_passages(evaluation),
         spared=evaluation.spared,
         warnings=_warnings(evaluation),
         brought=tuple(brought),

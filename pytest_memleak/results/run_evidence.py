@@ -108,6 +108,7 @@ def run_evidence(run: RunReport) -> dict[str, Any]:
         compared=run.compared,
         suites=suite_controls(pairs, by="path"),
         limitations=LIMITATIONS,
+        made_by=run.made_by,
     )
     plain = encode(bundle, exclude={"pairs": {"__all__": RUN_ONLY}})
     return seal_bundle(plain)

@@ -35,10 +35,11 @@ from pytest_memleak.reports.html.coverage_strips import WIDTH, heat_labels, safe
 from pytest_memleak.reports.html.matrix import matrices
 from pytest_memleak.reports.html.views import pair_views
 from pytest_memleak.reports.measure_text import rate_text, unit_text
-from pytest_memleak.reports.output_table import HTML
+from pytest_memleak.reports.output_table import EVIDENCE, HTML
 from pytest_memleak.reports.pair_matrix import MANY, fills_matrix
 from pytest_memleak.reports.pair_outcome import LOOKS, WORST_FIRST
 from pytest_memleak.reports.release_text import comparison_lines, comparison_sentence
+from pytest_memleak.reports.statement import Edition, statement
 from pytest_memleak.results.build_result import overview_measures
 from pytest_memleak.results.coverage_map import compare_models
 from pytest_memleak.scoring.measure_table import (
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records.pair_result import PairResult, RunReport
     from pytest_memleak.reports.html.cover import Cover
     from pytest_memleak.reports.html.views import PairView
+    from pytest_memleak.reports.statement import Line
     from pytest_memleak.results.coverage_map import ModelMatrix
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -105,6 +107,7 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
         pairs=pairs,
         books=book_views(pairs),
         cover=front,
+        statement=_statement(run, created),
         many=len(pairs) >= MANY,
         matrix=matrix,
         shared_settings=_shared_settings(pairs),
@@ -118,6 +121,19 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
     )
     page.enable_buffering(_PIECES_TOGETHER)  # or all are in memory at once
     return "".join(page)
+
+
+def _statement(run: RunReport, created: datetime.datetime) -> tuple[Line, ...]:
+    author = f"{run.made_by.text} (as its author says)"
+    adds = f"a bundle ({EVIDENCE.option}): memleak verify recomputes every number"
+    if EVIDENCE.name in run.outputs:
+        bundle = run.outputs[EVIDENCE.name].name
+        adds = (
+            f"{bundle}, with suite, books, and ledger: memleak verify recomputes every "
+            "number"
+        )
+    edition = Edition(float(int(created.timestamp())), author)
+    return statement((*run.results, *run.unrun), edition, adds)
 
 
 def _severity(pair: PairView) -> int:
