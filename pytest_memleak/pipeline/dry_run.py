@@ -113,7 +113,9 @@ class _RunPlanner:
             yield _Requirement(pair, suite, plan, self._resized(required))
 
     def _resized(self, required: RequiredSamples) -> RequiredSamples:
-        if self._samples is None or required.purpose is Purpose.GREEDY:
+        is_greedy = required.purpose is Purpose.GREEDY
+        is_extraction = required.pair.probe.kind == "extraction"
+        if self._samples is None or is_greedy or is_extraction:
             return required
         sampling = replace(required.pair.sampling, samples=self._samples)
         return replace(required, pair=replace(required.pair, sampling=sampling))
@@ -162,7 +164,8 @@ class _RunPlanner:
         rounds = None
         if requirement.is_own:
             self._validate(requirement)
-            rounds = planned_rounds(required.pair)
+            if required.pair.probe.kind != "extraction":
+                rounds = planned_rounds(required.pair)
         if self._has_row(requirement, sampling, training):
             tokens, cost = training or (0, None)
             name = _row_name(required)

@@ -120,7 +120,7 @@ def _judge(
     analysis = references.analysis
     delivery = check_delivery(own)
     detection = None
-    if analysis is not None:
+    if analysis is not None and pair.probe.kind != "extraction":
         answers = delivery.answers
         detection = detection_summary(analysis, pair, answers, lost=delivery.lost)
     issues = (
@@ -182,10 +182,15 @@ def _recited_control_issues(pair: Pair, analysis: Analysis | None) -> Iterator[I
 
 
 def _with_ledger_facts(evaluation: Evaluation, own: SampledGenerations) -> Evaluation:
-    """Add what only samples from the ledger have: a time, and perhaps an early stop."""
+    """Add what only samples from the ledger have, such as a time."""
     if not isinstance(own, LedgerSamples):
         return evaluation
-    return replace(evaluation, as_of=own.until, spared=own.spared)
+    return replace(
+        evaluation,
+        as_of=own.until,
+        spared=own.spared,
+        extraction=own.extraction,
+    )
 
 
 def _without_evidence(

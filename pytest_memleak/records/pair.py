@@ -82,11 +82,13 @@ class Probe:
     prefix_words: words of an excerpt's beginning that a continuation's prompt has
     continuation_template: the suite's template around it, None for the endpoint's
         default
+    turns: the most turns of an extraction, after its opening
     """
 
     kind: ProbeKind = "instruction"
     prefix_words: int = 50
     continuation_template: str | None = None
+    turns: int = 300
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pytest_memleak.records.book import BookPart
+from pytest_memleak.records.extraction_facts import ExtractionFacts
 from pytest_memleak.records.measurement import (
     DetectionSummary,
     Measure,
@@ -256,6 +257,7 @@ class PairResult:
     leaked:    whether its own book exceeded a limit
     prompts:   what was prompted of its book; None if it wasn't read
     tests:     its tests, once the run has ended
+    extraction: what an extraction tried, and what came of it; None for other probes
 
     The others are of the run (`RUN_ONLY`), and in no bundle:
     spared:    what an early stop didn't sample
@@ -294,6 +296,7 @@ class PairResult:
     stopped_early: bool
     prompts: PromptFacts | None
     tests: tuple[PairTest, ...] = ()
+    extraction: ExtractionFacts | None = None
     spared: str | None = None
     warnings: tuple[str, ...] = ()
     passages: tuple[Passage, ...] = ()

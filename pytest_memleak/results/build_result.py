@@ -15,7 +15,7 @@ from pytest_memleak.records import (
     Verdict,
     VerdictResult,
 )
-from pytest_memleak.records.measurement import RoundStats
+from pytest_memleak.records.measurement import BY_EXCERPT, RoundStats
 from pytest_memleak.records.pair_result import (
     APPROVED,
     LIKELIEST_SPAN,
@@ -36,6 +36,7 @@ from pytest_memleak.scoring.measure_table import (
     MEASURES,
     PASSAGES,
     SPANS_OVER,
+    applies_to,
     table_with,
     with_needs,
 )
@@ -167,6 +168,7 @@ def build_plain_result(evaluation: Evaluation) -> PairResult:
         leaked=verdict_result.leaked,
         stopped_early=evaluation.spared is not None,
         prompts=evaluation.prompts,
+        extraction=evaluation.extraction,
         spared=evaluation.spared,
         warnings=_warnings(evaluation),
         brought=tuple(brought),
@@ -264,7 +266,16 @@ def _measures(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
 
     analysis = evaluation.analysis.under_limits
     measures = _details(evaluation, analysis)
-    for name, estimate in estimates(analysis).items():
+    probe = evaluation.pair.probe.kind
+    rows = table_with(evaluation.pair.limits.brought)
+    measured = {
+        name: estimate
+        for name, estimate in estimates(analysis).items()
+        if applies_to(rows[name], probe)
+    }
+    if probe not in BY_EXCERPT:
+        measures = {name: measures[name] for name in measures if name in measured}
+    for name, estimate in measured.items():
         row = {
             "value": estimate.value,
             "low": estimate.low,

@@ -8,7 +8,12 @@ from typing import TypeGuard
 
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.abilities import abilities_of
-from pytest_memleak.interfaces.protocols import Completion, Endpoint, Served
+from pytest_memleak.interfaces.protocols import (
+    Completion,
+    Endpoint,
+    RequestEndpoint,
+    Served,
+)
 from pytest_memleak.ledger.call_outcomes import Call
 from pytest_memleak.ledger.prompts import PromptSpec
 from pytest_memleak.records import FinishReason
@@ -65,6 +70,8 @@ class CheckedEndpoint:
         def sample() -> Sequence[Completion | str]:
             if self._recovery is not None:
                 return self._recovery.sample(request)
+            if request.before and isinstance(self._endpoint, RequestEndpoint):
+                return self._endpoint.answer(request)
             return self._endpoint.sample(
                 request.instruction,
                 n=request.n,

@@ -208,6 +208,11 @@ class SuiteTable(AnswerKeys):
         description="prompt template with {prefix}, {words}, for probe = "
         '"continuation"',
     )
+    turns: Positive = Field(
+        300,
+        description="most turns of a conversation after its opening, for probe = "
+        '"extraction"',
+    )
 
 
 class SamplingTable(_Table):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Verdict,
         VerdictResult,
     )
+    from pytest_memleak.records.extraction_facts import ExtractionFacts
     from pytest_memleak.records.measurement import DetectionSummary
     from pytest_memleak.records.pair_result import (
         CatalogSummary,
@@ -51,6 +52,7 @@ class Evaluation:
     generations: reads the generations again, from the ledger or their file
     near_verbatim: those with the near-verbatim passages that reports quote
     prompts: what was prompted of the book
+    extraction: what an extraction tried; None for other probes
     """
 
     suite: str
@@ -80,6 +82,7 @@ class Evaluation:
         repr=False,
     )
     prompts: PromptFacts | None = None
+    extraction: ExtractionFacts | None = None
 
     @property
     def verdict(self) -> Verdict:

@@ -62,13 +62,26 @@ class ChatSettings:
         text = json.dumps(settings, sort_keys=True, default=str)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
-    def prompt(self, instruction: str, *, api: Api) -> dict[str, Any]:
-        """Return the part of a request that holds system messages and instruction."""
+    def prompt(
+        self,
+        instruction: str,
+        *,
+        api: Api,
+        before: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """Return the part of a request that holds system messages and instruction.
+
+        before: the conversation before the instruction
+        """
         if api == "completions":
-            paragraphs = [*filter(None, self.system), instruction]
+            paragraphs = [*filter(None, self.system), *before, instruction]
             return {"prompt": "\n\n".join(paragraphs)}
         system = [{"role": "system", "content": text} for text in self.system]
-        return {"messages": [*system, {"role": "user", "content": instruction}]}
+        turns = [
+            {"role": "assistant" if number % 2 else "user", "content": text}
+            for number, text in enumerate((*before, instruction))
+        ]
+        return {"messages": [*system, *turns]}
 
 
 class ChatEndpoint(RequestEndpoint):
@@ -106,6 +119,7 @@ class ChatEndpoint(RequestEndpoint):
             obeyed=self._parameters.obeyed,
             continuing=self.continuing,
             chats=self._calls.has_chat_format,
+            converses=settings.api != "completions",
             recovery=Recovery(self._sample_stored, self._recover)
             if settings.store
             else None,
@@ -154,7 +168,7 @@ class ChatEndpoint(RequestEndpoint):
         n = min(request.n, parameters.most_completions or request.n)
         body = self._body(request, api=api, n=n)
         call = f"{'chat.' if api == 'chat' else ''}completions.create (n = {n})"
-        texts = (request.instruction, *settings.system)
+        texts = (*request.before, request.instruction, *settings.system)
         try:
             answer = self._calls.ask_json(
                 call,
@@ -208,7 +222,11 @@ class ChatEndpoint(RequestEndpoint):
         )
         return {
             "model": self._settings.model,
-            **self._settings.prompt(request.instruction, api=api),
+            **self._settings.prompt(
+                request.instruction,
+                api=api,
+                before=request.before,
+            ),
             **self._parameters.parameters(request, limit_name=name, n=n or request.n),
             **self._settings.extra_body,
         }

@@ -116,6 +116,7 @@ class LocalEndpoint(RequestEndpoint):
             fixed_weights=True,
             samples_each=True,
             continuing=self.continuing,
+            converses=not self.as_text,
         )
 
     def answer(self, request: SampleRequest) -> list[Completion]:
@@ -138,13 +139,13 @@ class LocalEndpoint(RequestEndpoint):
         with (
             at_work(threads=self.threads),
             BENCH.holding(self.wanted(), endpoint=self.id) as loaded,
-            failures_as(self.id, "sample", texts=(request.instruction,)),
+            failures_as(self.id, "sample", texts=(*request.before, request.instruction)),
         ):
             form = Format(loaded, self.wording)
             if self.as_text:
                 prompt = form.opening(request.instruction)
             else:
-                prompt = form.prompt(request.instruction)
+                prompt = form.prompt(request.instruction, request.before)
             most = self._room(loaded, prompt)
             if max_tokens is not None:
                 most = min(max_tokens, most)
