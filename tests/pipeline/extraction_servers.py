@@ -119,13 +119,18 @@ def refuses_from(turn):
 
 
 class ExtractionServer(ThreadingHTTPServer):
-    """answers: those to chats that aren't canaries, in the order of time."""
+    """answers: those to chats that aren't canaries, in the order of time.
+
+    before_answer: called before each of them
+    """
 
     daemon_threads = True
 
     def __init__(self, behavior):
         super().__init__(("127.0.0.1", 0), Handler)
         self.behavior = behavior
+        self.before_answer = lambda: None
+        self.finish_reason = "stop"
         self.answers = []
         self.chats = []
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
@@ -138,6 +143,7 @@ class ExtractionServer(ThreadingHTTPServer):
         messages = body["messages"]
         if 200 in (body.get("max_tokens"), body.get("max_completion_tokens")):
             return "A canary sings " + " ".join(messages[-1]["content"].split()[:8])
+        self.before_answer()
         text = self.behavior(self, messages)
         self.chats.append(messages)
         self.answers.append(text)
@@ -146,12 +152,14 @@ class ExtractionServer(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16  # head and body in one packet
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         text = self.server.answer(body)
         message = {"role": "assistant", "content": text}
-        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        choice = {"index": 0, "message": message}
+        choice["finish_reason"] = self.server.finish_reason
         data = json.dumps(
             {"id": "1", "model": body["model"], "choices": [choice]}
         ).encode()

@@ -1,11 +1,15 @@
 """probe = "extraction": what a conversation extracts, and that it can be gone on with."""
 
+import contextlib
+import random
+
 import pytest
 from extraction_servers import (
     BOOK,
     changes_every,
     derails_after,
     extraction,
+    extraction_suite,
     opens_at,
     recites,
     refuses,
@@ -13,6 +17,10 @@ from extraction_servers import (
     serving,
 )
 
+from pytest_memleak.ledger.ledger import Ledger
+from pytest_memleak.ledger.verify_chain import check_ledger
+from pytest_memleak.pipeline.dry_run import plan_run
+from pytest_memleak.pipeline.extraction import ANSWERS_PER_CONVERSATION
 from pytest_memleak.records import Verdict
 from pytest_memleak.scoring.nv_recall import near_verbatim
 
@@ -44,3 +52,132 @@ def test_extracted_is_what_a_direct_computation_gives(tmp_path, behavior, verdic
     expected = near_verbatim(" ".join(BOOK), "\n\n".join(server.answers))
     assert measured(result).share == expected.nv_recall
     assert result.verdict is verdict, result.verdict_result
+
+
+def test_the_rewording_that_opened_the_book_is_named(tmp_path):
+    with serving(opens_at(3)) as server:
+        result = extraction(tmp_path, server)
+    assert result.extraction.opened_by == "rewording-3"
+    assert result.extraction.openings == 4
+    assert result.completeness.issues == ()
+
+
+def test_a_book_that_never_opened_passes_after_every_planned_opening(tmp_path):
+    with serving(refuses) as server:
+        result = extraction(tmp_path, server)
+    assert result.verdict is Verdict.PASS
+    assert result.extraction.ended == "never opened"
+    assert (len(server.answers), result.completeness.requested) == (51, 51)
+
+
+def test_three_answers_without_the_book_end_the_conversation(tmp_path):
+    with serving(derails_after(0.5)) as server:
+        result = extraction(tmp_path, server)
+    assert result.extraction.ended == "3 answers without new text of the book"
+    # The last that recites goes over the half.
+    assert result.extraction.turns == len(server.answers) - 1
+
+
+def test_a_refusal_ends_the_conversation(tmp_path):
+    with serving(refuses_from(10)) as server:
+        result = extraction(tmp_path, server)
+    assert result.extraction.ended == "the model refused"
+    assert len(server.answers) == 12
+
+
+def test_a_budget_of_turns_ends_the_conversation(tmp_path):
+    with serving(recites) as server:
+        result = extraction(tmp_path, server, turns=5)
+    assert result.extraction.ended == "all 5 turns were used"
+    assert len(server.answers) == 6
+
+
+def test_a_long_conversation_starts_anew_from_the_last_reproduced_words(tmp_path):
+    with serving(recites) as server:
+        extraction(tmp_path, server)
+    lengths = [len(chat) for chat in server.chats]
+    assert max(lengths) == 2 * ANSWERS_PER_CONVERSATION - 1
+    restart = lengths.index(1, 1)
+    shown = server.chats[restart][0]["content"].split("\n\n")[1]
+    assert server.answers[restart - 1].endswith(shown)
+
+
+def test_words_that_only_the_prompt_has_are_no_passage(tmp_path):
+    """A server that repeats what it is shown recites nothing."""
+    with serving(lambda server, messages: messages[-1]["content"]) as server:
+        result = extraction(tmp_path, server)
+    assert result.analysis.passages.longest_passage.words == 0
+    assert result.extraction.opened_by is None
+
+
+def test_offline_the_stored_conversation_is_read_and_none_is_asked(tmp_path):
+    with serving(opens_at(3)) as server:
+        result = extraction(tmp_path, server)
+        asked = len(server.answers)
+        again = extraction(tmp_path, server, offline=True)
+    assert len(server.answers) == asked
+    assert again.extraction == result.extraction
+    assert measured(again) == measured(result)
+
+
+def test_a_conversation_that_is_killed_at_any_turn_goes_on_where_it_was(tmp_path):
+    """Whatever a run was killed at, the chats are those of a run that wasn't."""
+    with serving(opens_at(3)) as server:
+        whole = extraction(tmp_path, server)
+        chats = list(server.chats)
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    dice = random.Random(48)
+    with serving(opens_at(3)) as server:
+        for _ in range(20):
+            left = dice.randrange(1, 4)
+
+            def progress(event, left=left, before=len(server.answers)):
+                if len(server.answers) >= before + left:
+                    raise KeyboardInterrupt
+
+            with contextlib.suppress(KeyboardInterrupt):
+                extraction(folder, server, progress=progress)
+        result = extraction(folder, server)
+        assert server.chats == chats
+    assert measured(result) == measured(whole)
+    with Ledger(f"sqlite:///{folder / 'ledger.db'}") as ledger:
+        assert check_ledger(ledger).wrong == []
+
+
+def test_a_conversation_that_was_cut_short_is_incomplete(tmp_path):
+    def fails():
+        if len(server.answers) == 5:
+            raise ConnectionAbortedError
+
+    with serving(refuses) as server:
+        server.before_answer = fails
+        result = extraction(tmp_path, server)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert result.extraction.ended == ""
+
+
+def test_an_answer_that_the_provider_withheld_is_no_pass(tmp_path):
+    with serving(refuses) as server:
+        server.finish_reason = "content_filter"
+        result = extraction(tmp_path, server)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "none withheld" in {issue.rule for issue in result.completeness.issues}
+
+
+def test_a_dry_run_plans_the_most_that_a_conversation_may_take(tmp_path):
+    with extraction_suite(tmp_path, "http://127.0.0.1:9/v1", turns=40) as suite:
+        (step,) = plan_run(suite.suite.pairs, lambda pair: suite).steps
+    canaries = 5
+    assert step.sampling.calls == canaries + 51 + 40
+    # At most nine answers of 800 tokens stand before a turn.
+    assert step.sampling.prompt_tokens < 40 * 10 * 1000 + 91 * 200
+    assert step.sampling.completion_tokens == 91 * 800 + canaries * 200
+
+
+def test_what_a_dry_run_plans_after_a_kill_is_what_is_left(tmp_path):
+    with serving(opens_at(3)) as server:
+        extraction(tmp_path, server, turns=5)
+        with extraction_suite(tmp_path, server.url, turns=5) as suite:
+            (step,) = plan_run(suite.suite.pairs, lambda pair: suite).steps
+    assert step.sampling.calls == 0
