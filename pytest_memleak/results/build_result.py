@@ -115,9 +115,14 @@ def build_result(
     """
     from pytest_memleak.results.coverage_map import build_plot_data  # with numpy
 
-    return dataclasses.replace(
+    result = dataclasses.replace(
         build_plain_result(evaluation),
         passages=listed_passages(evaluation, quoted),
+    )
+    if evaluation.pair.probe.kind not in BY_EXCERPT:
+        return result
+    return dataclasses.replace(
+        result,
         spans=tuple(_passages(evaluation, quoted)),
         plot=build_plot_data(evaluation, quoted=quoted),
     )

@@ -270,7 +270,8 @@ def _under_limits(tally: Tally, confidence: float) -> UnderLimits | None:
 def _spans_by_round(tally: Tally) -> SpansByRound:
     longest = tally.longest_by_round()
     over = tally.spans_by_round()
-    by_excerpt = tally.longest_by_excerpt()
+    # Prompts that request no excerpt have no spans of their own.
+    by_excerpt = tally.longest_by_excerpt()[: len(tally.layout.excerpt_starts)]
     return SpansByRound(
         longest=tuple(longest.tolist()),
         over=tuple(over.tolist()),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from pytest_memleak.records.measurement import BY_EXCERPT
 from pytest_memleak.records.pair_result import PromptFacts
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ def prompt_facts(pair: Pair, book: Book | None, *, ready_made: bool) -> PromptFa
 
     ready_made: whether the book came as records, with their own instructions
     """
+    if pair.probe.kind not in BY_EXCERPT:
+        forbidding = tuple(_forbidding(pair, book, ready_made=False))
+        return PromptFacts(0, 0, ready_made=False, forbidding=forbidding)
     excerpts = book.excerpts if book else ()
     prompted = sum(bool(excerpt.instruction) for excerpt in excerpts)
     of_book = len(excerpts)
