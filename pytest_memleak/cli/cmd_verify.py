@@ -270,6 +270,7 @@ def _print_findings(
     from pytest_memleak.results.evidence_file import differences
     from pytest_memleak.results.run_evidence import versions
     from pytest_memleak.results.run_verdict import verdict_counts
+    from pytest_memleak.results.tried_prompts import tried_lines
 
     bundle = evidence.content
     claim = f"{bundle.result} ({verdict_counts(bundle.pairs)})"
@@ -285,6 +286,8 @@ def _print_findings(
             outcome = f"signature valid; {outcome}"
     print_sentence(inert(f"{parsed.evidence}: {outcome}"), indent=2)
     print(f"level: {', '.join(verification.levels) or 'none'}")
+    for line in tried_lines(bundle.pairs):
+        print_sentence(inert(line), indent=2)
     _print_lines("written by other versions", differences(bundle.program, versions()))
     _print_lines("missing", verification.missing)
     _print_lines("wrong", verification.wrong)

@@ -25,6 +25,7 @@ from pytest_memleak.records.pair_result import PairResult, Selection
 from pytest_memleak.records.verdicts import ReleaseComparison
 from pytest_memleak.redaction.file_writing import whole_file
 from pytest_memleak.results.result_codec import decode
+from pytest_memleak.results.tried_prompts import TriedPrompts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,6 +76,7 @@ class Bundle:
     """An evidence bundle, written and read by its types; it has no other keys.
 
     suites: what the controls of each suite showed
+    tried: what was tried on each model and book
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - not a field
@@ -93,6 +95,7 @@ class Bundle:
     compared: ReleaseComparison | None
     suites: tuple[SuiteControls, ...]
     limitations: tuple[str, ...]
+    tried: tuple[TriedPrompts, ...] = ()
     sha256: str = ""
 
     def __post_init__(self) -> None:
