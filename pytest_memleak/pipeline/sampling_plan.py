@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import BookError, Inconclusive
 from pytest_memleak.interfaces.abilities import Recording, abilities_of
 from pytest_memleak.pipeline.canaries import canary_prompts
+from pytest_memleak.pipeline.extraction import Conversation, Manner
+from pytest_memleak.pipeline.foreseen_turns import foreseen_prompts
 from pytest_memleak.pipeline.generation_request import instruction_faults
 from pytest_memleak.pipeline.ledger_endpoint import (
     FutureEndpoint,
     LedgerEndpoint,
     through_ledger,
 )
-from pytest_memleak.pipeline.extraction import Conversation, Manner
-from pytest_memleak.pipeline.foreseen_turns import foreseen_prompts
 from pytest_memleak.pipeline.prompted_book import (
     continuation_endpoint,
     manner_of,

@@ -111,7 +111,8 @@ class Book:
     @property
     def prompted_ids(self) -> tuple[str, ...]:
         """The IDs that generations may have: the excerpts', then the prompts'."""
-        return tuple(prompted.id for prompted in (*self.excerpts, *self.prompts))
+        names = [excerpt.id for excerpt in self.excerpts]
+        return (*names, *(prompt.id for prompt in self.prompts))
 
     @property
     def given_texts(self) -> tuple[str, ...]:

@@ -256,8 +256,8 @@ class PairResult:
         pair's own is
     leaked:    whether its own book exceeded a limit
     prompts:   what was prompted of its book; None if it wasn't read
-    tests:     its tests, once the run has ended
     extraction: what an extraction tried, and what came of it; None for other probes
+    tests:     its tests, once the run has ended
 
     The others are of the run (`RUN_ONLY`), and in no bundle:
     spared:    what an early stop didn't sample
@@ -295,8 +295,8 @@ class PairResult:
     leaked: bool
     stopped_early: bool
     prompts: PromptFacts | None
+    extraction: ExtractionFacts | None
     tests: tuple[PairTest, ...] = ()
-    extraction: ExtractionFacts | None = None
     spared: str | None = None
     warnings: tuple[str, ...] = ()
     passages: tuple[Passage, ...] = ()

@@ -106,7 +106,8 @@ def probe_text(result: PairResult) -> str:
         prompts = result.requested // result.settings["samples"]
         return f"{amount(prompts, 'named prompt')}, {samples} each"
     if result.received < result.requested:
-        return f"{result.probe}, {result.received:,} of {result.requested:,} generations"
+        received = f"{result.received:,} of {result.requested:,}"
+        return f"{result.probe}, {received} generations"
     return f"{result.probe}, {samples}"
 
 

@@ -234,7 +234,7 @@ def _validate_extraction(book: BookSource, path: Path) -> None:
             path,
             f"collection {book.id!r}: an extraction asks for one book from its "
             "beginning",
-            'list its works as [[book]], or set another probe for it in [[pair]]',
+            "list its works as [[book]], or set another probe for it in [[pair]]",
         )
 
 

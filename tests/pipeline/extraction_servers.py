@@ -102,7 +102,7 @@ def changes_every(number):
     """Recites, with every such word changed."""
 
     def answer(server, messages):
-        place, words = next_words(messages)
+        _, words = next_words(messages)
         for at in range(number - 1, len(words) - 8, number):
             words[at] = "changed"
         return " ".join(words)

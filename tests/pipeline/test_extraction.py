@@ -44,7 +44,14 @@ def measured(result):
         (refuses_from(10), Verdict.FAIL),
         (recites, Verdict.FAIL),
     ],
-    ids=["third rewording", "refuses", "derails", "1 of 25", "refuses later", "recites"],
+    ids=[
+        "third rewording",
+        "refuses",
+        "derails",
+        "1 of 25",
+        "refuses later",
+        "recites",
+    ],
 )
 def test_extracted_is_what_a_direct_computation_gives(tmp_path, behavior, verdict):
     with serving(behavior) as server:
@@ -130,10 +137,10 @@ def test_a_conversation_that_is_killed_at_any_turn_goes_on_where_it_was(tmp_path
     dice = random.Random(48)
     with serving(opens_at(3)) as server:
         for _ in range(20):
-            left = dice.randrange(1, 4)
+            until = len(server.answers) + dice.randrange(1, 4)
 
-            def progress(event, left=left, before=len(server.answers)):
-                if len(server.answers) >= before + left:
+            def progress(event, until=until):
+                if len(server.answers) >= until:
                     raise KeyboardInterrupt
 
             with contextlib.suppress(KeyboardInterrupt):

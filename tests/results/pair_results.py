@@ -20,7 +20,12 @@ from pytest_memleak.records.pair_result import (
 )
 from pytest_memleak.records.plot_records import CoverageMap, CoveredExcerpt, PlacedSpan
 
-SETTINGS = {"k": 5, "span_threshold": 20, "probe": {"kind": "instruction"}}
+SETTINGS = {
+    "k": 5,
+    "span_threshold": 20,
+    "samples": 5,
+    "probe": {"kind": "instruction"},
+}
 NOTHING = PairResult(
     pair="m/book",
     suite=SuiteFacts("s.memleak.toml", "/suites/s.memleak.toml", "5" * 64),
@@ -41,6 +46,7 @@ NOTHING = PairResult(
     leaked=False,
     stopped_early=False,
     prompts=None,
+    extraction=None,
 )
 
 

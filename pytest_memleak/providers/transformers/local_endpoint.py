@@ -139,7 +139,9 @@ class LocalEndpoint(RequestEndpoint):
         with (
             at_work(threads=self.threads),
             BENCH.holding(self.wanted(), endpoint=self.id) as loaded,
-            failures_as(self.id, "sample", texts=(*request.before, request.instruction)),
+            failures_as(
+                self.id, "sample", texts=(*request.before, request.instruction)
+            ),
         ):
             form = Format(loaded, self.wording)
             if self.as_text:
