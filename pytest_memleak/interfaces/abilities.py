@@ -192,8 +192,8 @@ class Abilities:
         `sample` continues a text's beginning without chat; None if the model only
         answers instructions
     chats:         tells whether chats have the model's own format; costs nothing
-    converses:     whether its method `answer` takes a request with a conversation
-        before the instruction (`RequestEndpoint`)
+    converses:     answers a request with the conversation before its instruction; None
+        if it can't
     """
 
     finetuning: Finetuning | None = None
@@ -208,7 +208,7 @@ class Abilities:
     obeyed: Callable[[], Mapping[str, Obeyed]] = dict
     continuing: Callable[[], Endpoint | None] | None = None
     chats: Callable[[], bool] = lambda: True
-    converses: bool = False
+    converses: Callable[[SampleRequest], Completions] | None = None
     recovery: Recovery | None = None
     batches: BatchCalls | None = None
     recording: Recording | None = None

@@ -189,7 +189,7 @@ def _with_ledger_facts(evaluation: Evaluation, own: SampledGenerations) -> Evalu
         evaluation,
         as_of=own.until,
         spared=own.spared,
-        extraction=own.extraction,
+        extraction=own.conversation.facts if own.conversation else None,
     )
 
 

@@ -73,7 +73,7 @@ def manner_of(endpoint: Endpoint | None) -> Manner:
     abilities = abilities_of(endpoint)
     if abilities.continuing is not None and abilities.continuing() is not None:
         return Manner.TEXT
-    return Manner.CHAT if abilities.converses else Manner.ALONE
+    return Manner.ALONE if abilities.converses is None else Manner.CHAT
 
 
 def _with_prompts_alone(book: Book, prompts: Sequence[BookPrompt]) -> Book:

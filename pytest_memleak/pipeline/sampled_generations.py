@@ -138,7 +138,7 @@ def _sample_part(
             until=source.resources.now,
             issues=tuple(issues),
             spared=spared,
-            extraction=None if conversation is None else conversation.facts,
+            conversation=conversation,
             find_requests=find_requests,
         )
 

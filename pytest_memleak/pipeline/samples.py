@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.book_attempts import FindRequests
     from pytest_memleak.ledger.prompts import PairPrompts
     from pytest_memleak.pipeline.canaries import Canaries
-    from pytest_memleak.records.extraction_facts import ExtractionFacts
+    from pytest_memleak.pipeline.extraction import Conversation
 
 
 @dataclass(
@@ -81,7 +81,7 @@ class LedgerSamples(_Samples):
     prompts: of all steps that were walked
     until: the time up to which the ledger is read, in seconds since 1970
     spared: what an early stop didn't sample; None without one
-    extraction: what an extraction tried; None for other probes
+    conversation: an extraction's; None for other probes
     find_requests: finds the prompts for the book that the suite's other pairs request
     """
 
@@ -89,7 +89,7 @@ class LedgerSamples(_Samples):
     prompts: PairPrompts
     until: float
     spared: str | None = None
-    extraction: ExtractionFacts | None = None
+    conversation: Conversation | None = None
     find_requests: FindRequests = dict
 
     @property

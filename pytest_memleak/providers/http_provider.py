@@ -257,7 +257,8 @@ class HttpEndpoint(RequestEndpoint):
     @property
     def abilities(self) -> Abilities:
         """The model's name, which responses should repeat."""
-        return Abilities(model_name=self._model, converses=self._provider.converses)
+        converses = self.answer if self._provider.converses else None
+        return Abilities(model_name=self._model, converses=converses)
 
     def answer(self, request: SampleRequest) -> Sequence[Completion]:
         """Return the request's completions, at least one.

@@ -11,7 +11,7 @@ from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import (
     Completion,
     Endpoint,
-    RequestEndpoint,
+    SampleRequest,
     Served,
 )
 from pytest_memleak.ledger.call_outcomes import Call
@@ -51,6 +51,7 @@ class CheckedEndpoint:
         abilities = abilities_of(endpoint)
         self._recovery = abilities.recovery
         self._obeyed = abilities.obeyed
+        self._converses = abilities.converses
 
     @property
     def recoverable(self) -> bool:
@@ -70,8 +71,8 @@ class CheckedEndpoint:
         def sample() -> Sequence[Completion | str]:
             if self._recovery is not None:
                 return self._recovery.sample(request)
-            if request.before and isinstance(self._endpoint, RequestEndpoint):
-                return self._endpoint.answer(request)
+            if request.before:
+                return self._answer_in_conversation(request)
             return self._endpoint.sample(
                 request.instruction,
                 n=request.n,
@@ -97,6 +98,17 @@ class CheckedEndpoint:
         if not completions:
             raise self.calls.failing("sample").unusable("no completions")
         return completions
+
+    def _answer_in_conversation(
+        self,
+        request: SampleRequest,
+    ) -> Sequence[Completion | str]:
+        if self._converses is None:
+            raise self.calls.failing("sample").final(
+                "the endpoint can't hold a conversation",
+                "give prompts without earlier messages, or test a model that chats",
+            )
+        return self._converses(request)
 
     def recover(self, request_id: str) -> tuple[Completion, ...] | None:
         """Return the answer that the provider stored; None if there is none."""

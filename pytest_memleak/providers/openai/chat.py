@@ -119,7 +119,7 @@ class ChatEndpoint(RequestEndpoint):
             obeyed=self._parameters.obeyed,
             continuing=self.continuing,
             chats=self._calls.has_chat_format,
-            converses=settings.api != "completions",
+            converses=None if settings.api == "completions" else self.answer,
             recovery=Recovery(self._sample_stored, self._recover)
             if settings.store
             else None,

@@ -85,7 +85,7 @@ class TinkerEndpoint(RequestEndpoint):
         return Abilities(
             fixed_weights=True,
             continuing=self.continuing,
-            converses=self._renderer != _TEXT,
+            converses=None if self._renderer == _TEXT else self.answer,
             recovery=Recovery(self.answer, self.recover),
         )
 

@@ -116,7 +116,7 @@ class LocalEndpoint(RequestEndpoint):
             fixed_weights=True,
             samples_each=True,
             continuing=self.continuing,
-            converses=not self.as_text,
+            converses=None if self.as_text else self.answer,
         )
 
     def answer(self, request: SampleRequest) -> list[Completion]:

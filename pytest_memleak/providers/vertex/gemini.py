@@ -140,7 +140,7 @@ class GeminiEndpoint(RequestEndpoint):
         name = None
         if "/" not in self._settings.model:
             name = self._settings.model
-        return Abilities(model_name=name, obeyed=self.obeyed, converses=True)
+        return Abilities(model_name=name, obeyed=self.obeyed, converses=self.answer)
 
     def obeyed(self) -> Mapping[str, Obeyed]:
         """Return the requested parameters and those that the server rejected."""
