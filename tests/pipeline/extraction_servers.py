@@ -5,6 +5,8 @@ has after what was said last.
 """
 
 import json
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -131,6 +133,8 @@ class ExtractionServer(ThreadingHTTPServer):
         self.behavior = behavior
         self.before_answer = lambda: None
         self.finish_reason = "stop"
+        self.kills_at = None
+        self.client = None
         self.answers = []
         self.chats = []
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
@@ -144,6 +148,9 @@ class ExtractionServer(ThreadingHTTPServer):
         if 200 in (body.get("max_tokens"), body.get("max_completion_tokens")):
             return "A canary sings " + " ".join(messages[-1]["content"].split()[:8])
         self.before_answer()
+        if self.kills_at is not None and len(self.answers) >= self.kills_at:
+            self.client.kill()
+            raise ConnectionAbortedError
         text = self.behavior(self, messages)
         self.chats.append(messages)
         self.answers.append(text)
@@ -184,7 +191,9 @@ def serving(behavior):
 
 
 @contextmanager
-def extraction_suite(folder, url, *, turns=40, offline=False, progress=None):
+def extraction_suite(
+    folder, url, *, turns=40, offline=False, progress=None, batch=False
+):
     """Open the suite of one model and one book of 2,000 words."""
     rows = [
         {"excerpt_id": f"p_id{number}", "excerpt_text": " ".join(BOOK[at : at + 400])}
@@ -192,7 +201,10 @@ def extraction_suite(folder, url, *, turns=40, offline=False, progress=None):
     ]
     (folder / "play.json").write_text(json.dumps(rows))
     path = folder / "play.memleak.toml"
-    path.write_text(SUITE.format(url=url, turns=turns))
+    text = SUITE.format(url=url, turns=turns)
+    if batch:
+        text = text.replace("base_url", "batch = true, base_url")
+    path.write_text(text)
     resources = Resources(f"sqlite:///{folder / 'ledger.db'}", offline=offline)
     resources.retry = HASTY
     if progress is not None:
@@ -208,3 +220,21 @@ def extraction(folder, server, **keys):
     """The evaluation of the suite's pair."""
     with extraction_suite(folder, server.url, **keys) as suite:
         return evaluate(suite.suite.pairs[0], suite)
+
+
+RUN = """
+import json, sys
+sys.path[:0] = json.loads(sys.argv[1])
+from pathlib import Path
+from extraction_servers import extraction_suite, evaluate
+with extraction_suite(Path(sys.argv[2]), sys.argv[3], turns=40) as suite:
+    evaluate(suite.suite.pairs[0], suite)
+"""
+
+
+def run_to_be_killed(folder, server):
+    """Evaluate the pair in a process that the server kills."""
+    paths = json.dumps([path for path in sys.path if path])
+    command = [sys.executable, "-c", RUN, paths, str(folder), server.url]
+    server.client = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    server.client.wait()

@@ -10,18 +10,27 @@ from extraction_servers import (
     derails_after,
     extraction,
     extraction_suite,
+    next_words,
     opens_at,
     recites,
     refuses,
     refuses_from,
+    run_to_be_killed,
     serving,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pytest_memleak.interfaces.abilities import Abilities
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.verify_chain import check_ledger
 from pytest_memleak.pipeline.dry_run import plan_run
+from pytest_memleak.pipeline.evaluate_pair import evaluate
 from pytest_memleak.pipeline.extraction import ANSWERS_PER_CONVERSATION
+from pytest_memleak.pipeline.request_wordings import wordings
 from pytest_memleak.records import Verdict
+from pytest_memleak.scoring.extracted_words import extracted_words
+from pytest_memleak.scoring.folding import folded_words
 from pytest_memleak.scoring.nv_recall import near_verbatim
 
 
@@ -127,25 +136,55 @@ def test_offline_the_stored_conversation_is_read_and_none_is_asked(tmp_path):
     assert measured(again) == measured(result)
 
 
-def test_a_conversation_that_is_killed_at_any_turn_goes_on_where_it_was(tmp_path):
-    """Whatever a run was killed at, the chats are those of a run that wasn't."""
+def interrupt_when(count):
+    """Returns a progress that interrupts the run once so many chats were answered."""
+
+    def progress(server):
+        def interrupt(event):
+            if len(server.answers) >= count:
+                raise KeyboardInterrupt
+
+        return interrupt
+
+    return progress
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.full)])
+def test_a_conversation_that_is_interrupted_goes_on_where_it_was(tmp_path, kills):
+    """Whatever turns runs are stopped at, the chats are those of a whole run."""
     with serving(opens_at(3)) as server:
-        whole = extraction(tmp_path, server)
+        whole = extraction(tmp_path, server, turns=15)
+        chats = list(server.chats)
+    folder = tmp_path / "stopped"
+    folder.mkdir()
+    dice = random.Random(48)
+    with serving(opens_at(3)) as server:
+        for _ in range(kills):
+            until = len(server.answers) + dice.randrange(1, 4)
+            progress = interrupt_when(until)(server)
+            with contextlib.suppress(KeyboardInterrupt):
+                extraction(folder, server, turns=15, progress=progress)
+        result = extraction(folder, server, turns=15)
+        assert server.chats == chats
+    assert measured(result) == measured(whole)
+    with Ledger(f"sqlite:///{folder / 'ledger.db'}") as ledger:
+        assert check_ledger(ledger).wrong == []
+
+
+@pytest.mark.full
+def test_a_process_that_is_killed_at_twenty_turns_pays_for_no_turn_twice(tmp_path):
+    with serving(opens_at(3)) as server:
+        whole = extraction(tmp_path, server, turns=40)
         chats = list(server.chats)
     folder = tmp_path / "killed"
     folder.mkdir()
     dice = random.Random(48)
     with serving(opens_at(3)) as server:
         for _ in range(20):
-            until = len(server.answers) + dice.randrange(1, 4)
-
-            def progress(event, until=until):
-                if len(server.answers) >= until:
-                    raise KeyboardInterrupt
-
-            with contextlib.suppress(KeyboardInterrupt):
-                extraction(folder, server, progress=progress)
-        result = extraction(folder, server)
+            server.kills_at = len(server.answers) + dice.randrange(3)
+            run_to_be_killed(folder, server)
+        server.kills_at = None
+        result = extraction(folder, server, turns=40)
         assert server.chats == chats
     assert measured(result) == measured(whole)
     with Ledger(f"sqlite:///{folder / 'ledger.db'}") as ledger:
@@ -188,3 +227,76 @@ def test_what_a_dry_run_plans_after_a_kill_is_what_is_left(tmp_path):
         with extraction_suite(tmp_path, server.url, turns=5) as suite:
             (step,) = plan_run(suite.suite.pairs, lambda pair: suite).steps
     assert step.sampling.calls == 0
+
+
+def test_an_endpoint_that_holds_no_conversation_starts_anew_with_its_last_words(
+    tmp_path,
+):
+    """A test's own endpoint has only `sample`: every prompt has the request."""
+    asked = []
+
+    class Own:
+        id = "own-weights"
+
+        def sample(self, instruction, *, n, temperature, max_tokens, seed):
+            if max_tokens != 200:
+                asked.append(instruction)
+            words = next_words([{"content": instruction}])[1]
+            return [" ".join(words) or "Nothing."]
+
+    with extraction_suite(tmp_path, "http://127.0.0.1:9/v1", turns=4) as suite:
+        result = evaluate(suite.suite.pairs[0], suite, endpoint=Own())
+    assert result.extraction.manner == "single prompts"
+    assert result.extraction.turns == 4
+    assert measured(result).words > 5 * 100
+    request = wordings(0, 50)[0]
+    assert all(prompt.startswith(f"{request}\n\n") for prompt in asked)
+
+
+def test_a_base_model_continues_the_text_as_it_stands(tmp_path):
+    asked = []
+
+    class Text:
+        id = "text"
+
+        def sample(self, instruction, *, n, temperature, max_tokens, seed):
+            if max_tokens != 200:
+                asked.append(instruction)
+            words = next_words([{"content": instruction}])[1]
+            return [" ".join(words) or "Nothing."]
+
+    class Base(Text):
+        id = "base"
+        abilities = Abilities(continuing=Text)
+
+    with extraction_suite(tmp_path, "http://127.0.0.1:9/v1", turns=4) as suite:
+        result = evaluate(suite.suite.pairs[0], suite, endpoint=Base())
+    assert result.extraction.manner == "plain text"
+    assert (result.extraction.openings, result.extraction.turns) == (1, 4)
+    assert " ".join(BOOK).startswith(asked[0])
+    assert measured(result).words > 5 * 100
+
+
+def test_words_that_anyone_may_quote_are_not_extracted():
+    book = " ".join(BOOK)
+    quoted = " ".join(BOOK[200:500])
+    whole = extracted_words(book, [book])
+    assert (whole.share, whole.words) == (1.0, len(folded_words(book)))
+    part = extracted_words(book, [" ".join(BOOK[:700])], [quoted])
+    left = len(folded_words(" ".join(BOOK[:200] + BOOK[500:700])))
+    assert abs(part.words - left) <= 2
+    assert part.share == part.words / (whole.words - len(folded_words(quoted)))
+
+
+def test_a_conversation_is_not_sent_in_batches(tmp_path):
+    with extraction_suite(tmp_path, "http://127.0.0.1:9/v1", batch=True) as suite:
+        result = evaluate(suite.suite.pairs[0], suite)
+    assert "a conversation can't be sent in batches" in str(result.verdict_result)
+
+
+@given(st.integers(0, 5), st.integers(1, 60))
+def test_wordings_are_different_and_the_same_for_a_seed(seed, rewordings):
+    requests = wordings(seed, rewordings)
+    assert len(set(requests)) == len(requests) == rewordings + 1
+    assert requests == wordings.__wrapped__(seed, rewordings)
+    assert requests[0] == wordings(0, 1)[0]
