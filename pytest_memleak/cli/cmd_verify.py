@@ -285,9 +285,9 @@ def _print_findings(
         if verification.attested:
             outcome = f"signature valid; {outcome}"
     print_sentence(inert(f"{parsed.evidence}: {outcome}"), indent=2)
-    print(f"level: {', '.join(verification.levels) or 'none'}")
     for line in tried_lines(bundle.pairs):
         print_sentence(inert(line), indent=2)
+    print(f"level: {', '.join(verification.levels) or 'none'}")
     _print_lines("written by other versions", differences(bundle.program, versions()))
     _print_lines("missing", verification.missing)
     _print_lines("wrong", verification.wrong)

@@ -46,7 +46,7 @@ Work = Callable[[Connection], T]
 
 SCHEMA_VERSION = 8
 _WITHOUT_CONVERSATIONS = 7
-_LAST_WITHOUT_CONVERSATIONS = "commit b3130f59 and earlier ones"
+_READS_IT = "a program from before extraction (0.1.0 up to commit b3130f59)"
 RECONNECT_FOR = 90.0
 # While several threads write, each turn waits this long for others: a commit takes
 # longer.
@@ -439,5 +439,5 @@ def _other_version(version: int) -> str:
         "(memleak commands: add --ledger NEW.db)"
     )
     if version == _WITHOUT_CONVERSATIONS:
-        return f"version {version} is read by {_LAST_WITHOUT_CONVERSATIONS}; {new}"
+        return f"{_READS_IT} reads version {version}; {new}"
     return new
