@@ -14,6 +14,7 @@ from pytest_memleak.books.build_book import (
     words_digest,
 )
 from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, check_template
+from pytest_memleak.books.prompt_file import read_prompts
 from pytest_memleak.errors import BookError, Inconclusive, MemleakError
 from pytest_memleak.interfaces.protocols import Manuscript
 
@@ -104,6 +105,10 @@ class PreparedBooks:
 
         Raises as `book` does. foreseen: as `foreseen` returns it
         """
+        if pair.probe.kind == "prompts" and pair.book.prompts is not None:
+            named = read_prompts(pair.book.prompts)
+            prompts = tuple(prompt.prompt for prompt in named)
+            return dataclasses.replace(self.cut(pair.book), prompts=prompts)
         if pair.probe.kind != "instruction":
             return self.cut(pair.book)
         return self.foreseen(pair.book) if foreseen else self.book(pair.book)

@@ -525,6 +525,8 @@ def _paths(suite: Suite) -> Iterator[Path]:
         yield book.source
         if book.summaries is not None:
             yield book.summaries
+        if book.prompts is not None:
+            yield book.prompts
     yield from suite.catalog
     root = suite.path.parent
     for model in suite.models:

@@ -455,13 +455,15 @@ class SamplingPlan:
         if required.purpose in _IN_SERIES:
             may_sample = walk is not Walk.READING
             source = source.current_series(pair, prompts, may_sample=may_sample)
-        if pair.probe.kind == "extraction":
-            if source.terms.sampler.batch:
-                raise Inconclusive(
-                    "a conversation can't be sent in batches",
-                    location=pair.id,
-                    hint="set batch = false in its [model.options]",
-                )
+        is_extraction = pair.probe.kind == "extraction"
+        converses = is_extraction or any(prompt.before for prompt in probed.prompts)
+        if converses and source.terms.sampler.batch:
+            raise Inconclusive(
+                "a conversation can't be sent in batches",
+                location=pair.id,
+                hint="set batch = false in its [model.options]",
+            )
+        if is_extraction:
             return ConversationPart(
                 required,
                 probed,

@@ -22,6 +22,7 @@ from pytest_memleak.records.measurement import (
 from pytest_memleak.records.number_format import MOMENT
 from pytest_memleak.records.pair import Scoring, is_gating
 from pytest_memleak.records.plot_records import CoverageMap, PlotData
+from pytest_memleak.records.prompt_rates import PromptRate
 from pytest_memleak.records.provenance import Provenance
 from pytest_memleak.records.verdicts import (
     Completeness,
@@ -257,6 +258,7 @@ class PairResult:
     leaked:    whether its own book exceeded a limit
     prompts:   what was prompted of its book; None if it wasn't read
     extraction: what an extraction tried, and what came of it; None for other probes
+    prompt_rates: how often each named prompt brought a long passage
     tests:     its tests, once the run has ended
 
     The others are of the run (`RUN_ONLY`), and in no bundle:
@@ -296,6 +298,7 @@ class PairResult:
     stopped_early: bool
     prompts: PromptFacts | None
     extraction: ExtractionFacts | None
+    prompt_rates: tuple[PromptRate, ...]
     tests: tuple[PairTest, ...] = ()
     spared: str | None = None
     warnings: tuple[str, ...] = ()

@@ -174,6 +174,7 @@ def build_plain_result(evaluation: Evaluation) -> PairResult:
         stopped_early=evaluation.spared is not None,
         prompts=evaluation.prompts,
         extraction=evaluation.extraction,
+        prompt_rates=evaluation.prompt_rates,
         spared=evaluation.spared,
         warnings=_warnings(evaluation),
         brought=tuple(brought),

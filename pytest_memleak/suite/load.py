@@ -208,6 +208,12 @@ def _pair(
         seed=None if seed == "none" else seed,
         max_tokens=table.max_tokens or suite.max_tokens,
     )
+    if probe == "prompts" and book.prompts is None:
+        raise suite_error(
+            path,
+            f'book {book.id!r}: probe = "prompts" needs a file of prompts',
+            'add prompts = "FILE.jsonl" to its [[book]], or set another probe',
+        )
     if probe == "extraction":
         _validate_extraction(book, path)
         # Each prompt is asked once, for the likeliest answer.

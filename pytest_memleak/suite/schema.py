@@ -261,6 +261,11 @@ class BookTable(_Table):
         None,
         description="path of a file with one summary per excerpt",
     )
+    prompts: Text | None = Field(
+        None,
+        description="path of a file of prompts, a JSON line each, for probe = "
+        '"prompts"',
+    )
     include: list[Text] = Field(
         default_factory=list,
         description="documents to read in full; names or patterns with * and ?",

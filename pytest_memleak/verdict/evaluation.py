@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         ScanScope,
         SecondOpinionCounts,
     )
+    from pytest_memleak.records.prompt_rates import PromptRate
     from pytest_memleak.records.provenance import Provenance
     from pytest_memleak.scoring.analysis import Analysis
 
@@ -53,6 +54,7 @@ class Evaluation:
     near_verbatim: those with the near-verbatim passages that reports quote
     prompts: what was prompted of the book
     extraction: what an extraction tried; None for other probes
+    prompt_rates: how often each named prompt brought a long passage
     """
 
     suite: str
@@ -83,6 +85,7 @@ class Evaluation:
     )
     prompts: PromptFacts | None = None
     extraction: ExtractionFacts | None = None
+    prompt_rates: tuple[PromptRate, ...] = ()
 
     @property
     def verdict(self) -> Verdict:

@@ -10,6 +10,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 
 from corpus import shakespeare
 
@@ -192,9 +193,19 @@ def serving(behavior):
 
 @contextmanager
 def extraction_suite(
-    folder, url, *, turns=40, offline=False, progress=None, batch=False
+    folder,
+    url,
+    *,
+    turns=40,
+    offline=False,
+    progress=None,
+    batch=False,
+    replaced=MappingProxyType({}),
 ):
-    """Open the suite of one model and one book of 2,000 words."""
+    """Open the suite of one model and one book of 2,000 words.
+
+    replaced: text of the suite file, by what it replaces
+    """
     rows = [
         {"excerpt_id": f"p_id{number}", "excerpt_text": " ".join(BOOK[at : at + 400])}
         for number, at in enumerate(range(0, len(BOOK), 400), 1)
@@ -204,6 +215,9 @@ def extraction_suite(
     text = SUITE.format(url=url, turns=turns)
     if batch:
         text = text.replace("base_url", "batch = true, base_url")
+    for old, new in replaced.items():
+        assert old in text
+        text = text.replace(old, new)
     path.write_text(text)
     resources = Resources(f"sqlite:///{folder / 'ledger.db'}", offline=offline)
     resources.retry = HASTY

@@ -47,6 +47,7 @@ NOTHING = PairResult(
     stopped_early=False,
     prompts=None,
     extraction=None,
+    prompt_rates=(),
 )
 
 
