@@ -172,6 +172,7 @@ def _judge(
             pair,
             own.book,
             ready_made=suite.books.is_ready_made(pair.book),
+            file_sha256=suite.books.prompts_digest(pair),
         ),
     )
     return _with_ledger_facts(evaluation, own.sampled)
@@ -185,15 +186,8 @@ def _prompt_rates(
     """Return how often each named prompt brought a long passage."""
     if pair.probe.kind != "prompts" or measured.analysis is None:
         return ()
-    return tuple(
-        prompt_rates(
-            pair,
-            measured.own.sampled,
-            suite.protected,
-            measured.catalog,
-            suite.resources,
-        ),
-    )
+    own = measured.own.sampled
+    return tuple(prompt_rates(pair, own, suite, measured.catalog))
 
 
 def _recited_control_issues(pair: Pair, analysis: Analysis | None) -> Iterator[Issue]:

@@ -113,6 +113,19 @@ class PreparedBooks:
             return self.cut(pair.book)
         return self.foreseen(pair.book) if foreseen else self.book(pair.book)
 
+    def prompts_digest(self, pair: Pair) -> str | None:
+        """Return the SHA-256 of the file of prompts that the pair names, if it does."""
+        if pair.probe.kind != "prompts" or pair.book.prompts is None:
+            return None
+        return sha256_of(pair.book.prompts)
+
+    def claimed_answers(self, pair: Pair) -> dict[str, str]:
+        """Return the answers that the pair's prompts are claimed to have, by prompt."""
+        if pair.book.prompts is None:
+            return {}
+        named = read_prompts(pair.book.prompts)
+        return {each.prompt.id: each.claimed for each in named if each.claimed}
+
     def summarized(self, pair: Pair) -> list[BookSource]:
         """Return the books whose summaries the pair needs: prompted or trained on."""
         trained = [self._suite.book(book_id) for book_id in pair.model.finetune_books]

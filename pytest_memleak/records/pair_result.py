@@ -187,12 +187,14 @@ class PromptFacts:
     ready_made: whether the book came as records, with instructions of their own
     forbidding: the prompts that ask not to quote: "system prompt", "template",
         "records' instructions"
+    file_sha256: of the file of named prompts; None without one
     """
 
     excerpts: int
     of_book: int
     ready_made: bool
     forbidding: tuple[str, ...]
+    file_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

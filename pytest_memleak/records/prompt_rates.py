@@ -13,7 +13,10 @@ class PromptRate:
     hits, samples: samples with such a passage, of those received
     low, high: the exact ends of the rate, each one-sided at the pair's confidence
     words:   of the longest passage, verbatim or near-verbatim; 0 without one
-    place:   of its first word: book, excerpt, and word in the book; "" without one
+    place:   of its words: book, if another, and excerpt; "" without one
+    claimed_words: of the longest passage in the answer that was claimed; None if none
+        was
+    claimed_place: of its words
     """
 
     id: str
@@ -23,3 +26,5 @@ class PromptRate:
     high: float
     words: int
     place: str
+    claimed_words: int | None = None
+    claimed_place: str = ""

@@ -165,3 +165,11 @@ def test_named_prompts_need_a_file(tmp_path):
         extraction_suite(tmp_path, "http://127.0.0.1:9/v1", replaced=KEYS),
     ):
         pass
+
+
+def test_what_a_claimed_answer_holds_stands_beside_what_came(asked):
+    result, _ = asked(refuses)
+    first, second, _ = result.prompt_rates
+    assert first.claimed_words is None
+    assert second.claimed_words >= 40
+    assert second.claimed_place.startswith("p_id1, words 0-")
