@@ -117,9 +117,9 @@ class Draft:
         blocks = [_HEAD.format(command=command), self._suite(), _LIMITS]
         for name, book in _named(self.books).items():
             source = Path(os.path.relpath(book, path.parent)).as_posix()
-            lines = ["[[book]]", f"id = {_quoted(name)}", f"source = {_quoted(source)}"]
+            lines = ["[[book]]", f"id = {quoted(name)}", f"source = {quoted(source)}"]
             if self.encoding:
-                lines.append(f"encoding = {_quoted(self.encoding)}")
+                lines.append(f"encoding = {quoted(self.encoding)}")
             lines += _choice_lines(self.choices.get(book, BookChoice()))
             blocks.append("\n".join(lines) + "\n")
         return "\n".join([*blocks, self._model()])
@@ -142,16 +142,16 @@ class Draft:
     def _model(self) -> str:
         lines = [
             "[[model]]",
-            f"id = {_quoted(identifier(self.base))}",
-            f"provider = {_quoted(self.provider)}",
-            f"base_model = {_quoted(self.base)}",
+            f"id = {quoted(identifier(self.base))}",
+            f"provider = {quoted(self.provider)}",
+            f"base_model = {quoted(self.base)}",
         ]
         if self.price:
             price = "price = {{ input = {}, output = {} }}  # US$ per million tokens"
             lines.append(price.format(*self.price))
         options = []
         if self.base_url:
-            options.append(f"base_url = {_quoted(self.base_url)}")
+            options.append(f"base_url = {quoted(self.base_url)}")
         if self.text_only:
             options.append('api = "completions"')
         if options:
@@ -163,9 +163,9 @@ def _choice_lines(choice: BookChoice) -> Iterator[str]:
     for key in ("include", "exclude"):
         names = getattr(choice, key)
         if names:
-            yield f"{key} = [{', '.join(map(_quoted, names))}]"
+            yield f"{key} = [{', '.join(map(quoted, names))}]"
     if choice.approved:
-        yield f"approved = {_quoted(choice.approved)}"
+        yield f"approved = {quoted(choice.approved)}"
 
 
 def _named(books: tuple[Path, ...]) -> dict[str, Path]:
@@ -185,7 +185,7 @@ def identifier(text: str) -> str:
     return plain[:60].lower() or "it"
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Quote a TOML string: as in JSON, but for one character."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
