@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.cli.book_question import NO_SUITE, show_book
-from pytest_memleak.cli.columns import command_line, next_step
+from pytest_memleak.cli.columns import command_line, next_step, print_sentence
 from pytest_memleak.cli.endpoint_trial import BASE_MODEL
 from pytest_memleak.cli.shared_options import REPEATED, add_arguments
 from pytest_memleak.cli.suite_template import (
@@ -118,7 +118,10 @@ def add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         choices=(*CI, "none"),
         help="the CI service to write a job for",
     )
-    output = {"-o/--output SUITE": "the suite file (default: release.memleak.toml)"}
+    output = {
+        "--extraction": "also ask for the book itself, in a conversation",
+        "-o/--output SUITE": "the suite file (default: release.memleak.toml)",
+    }
     default = Path("release.memleak.toml")
     add_arguments(init, output, output={"type": suite_path, "default": default})
     init.set_defaults(run=_init)
@@ -145,8 +148,11 @@ def _init(parsed: argparse.Namespace) -> int:
     draft = approved
     _write(suite, draft.text(suite), "the suite; check its limits")
     if not _has_chats(suite, draft):
-        write_whole(suite, replace(draft, text_only=True).text(suite))
+        draft = replace(draft, text_only=True)
+        write_whole(suite, draft.text(suite))
         print(BASE_MODEL)
+    if parsed.extraction or _wants_extraction(suite, draft):
+        write_whole(suite, replace(draft, extraction=True).text(suite))
     if job:
         _write(
             *job,
@@ -203,6 +209,47 @@ def _with_choices(draft: Draft) -> Draft | None:
 
 def _own_server(url: str) -> str | None:
     return None if url == _OPENAI else url_of(url)
+
+
+def _wants_extraction(path: Path, draft: Draft) -> bool:
+    """Offer the next rung of the ladder with its price; ask for it at a terminal."""
+    cost = _extraction_cost(path, replace(draft, extraction=True))
+    write_whole(path, draft.text(path))
+    print_sentence(
+        "Next rung: a model may refuse these prompts and yield to others. Extraction "
+        f"asks for the book itself, in up to 50 rewordings and a conversation{cost}.",
+    )
+    if not sys.stdin.isatty():
+        print("  --extraction adds it (docs/ladder.md)")
+        return False
+    return input("Add extraction? [y/N] ").strip().lower() in {"y", "yes"}
+
+
+def _extraction_cost(path: Path, draft: Draft) -> str:
+    """Return the most that extraction may cost, to end a sentence; "" if unknown."""
+    from pytest_memleak.pipeline.dry_run import plan_run
+    from pytest_memleak.pipeline.run import open_suite
+    from pytest_memleak.sampling.cost_plan import in_all
+
+    write_whole(path, draft.text(path))
+    try:
+        with open_suite(path, hosts=draft.hosts) as suite:
+            pairs = [
+                pair for pair in suite.suite.pairs if pair.probe.kind == "extraction"
+            ]
+            planned = plan_run(pairs, lambda _: suite)
+    except MemleakError:
+        return ""  # `memleak doctor` says what is missing
+    plans = [step.sampling for step in planned.steps if step.sampling]
+    if not plans:
+        return ""
+    plan = in_all(plans)
+    tokens = (
+        f"{plan.prompt_tokens:,} input tokens, {plan.completion_tokens:,} output tokens"
+    )
+    if plan.cost is None:
+        return f": at most {tokens}"
+    return f": at most US${plan.cost:,.2f} ({tokens})"
 
 
 def _has_chats(path: Path, draft: Draft) -> bool:

@@ -28,6 +28,9 @@ _PROBE = """\
 # instead, name a file of summaries in [[book]] (summaries = "..."), and remove this.
 probe = "continuation"
 """
+_EXTRACTION = """\
+# The same model, asked for the book itself in a conversation (docs/ladder.md).
+"""
 _LIMITS = """\
 [limits]
 preset = "strict"  # limits that you add can only be tighter
@@ -80,6 +83,7 @@ class Draft:
     text_only: whether the server offers no chat for the model
     deadline:  seconds per call of a slow server; None for the default
     choices:   what was said of each book that was shown
+    extraction: whether the model is also asked for the books themselves
     """
 
     books: tuple[Path, ...]
@@ -94,6 +98,7 @@ class Draft:
     text_only: bool = False
     deadline: int | None = None
     choices: Mapping[Path, BookChoice] = field(default_factory=dict)
+    extraction: bool = False
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -122,7 +127,10 @@ class Draft:
                 lines.append(f"encoding = {quoted(self.encoding)}")
             lines += _choice_lines(self.choices.get(book, BookChoice()))
             blocks.append("\n".join(lines) + "\n")
-        return "\n".join([*blocks, self._model()])
+        blocks.append(self._model())
+        if self.extraction:
+            blocks.append(_EXTRACTION + self._model(probe="extraction"))
+        return "\n".join(blocks)
 
     def _suite(self) -> str:
         limit = f"{self.detection_limit:g}  # a lower one needs more samples"
@@ -139,13 +147,16 @@ class Draft:
             lines.append(f"deadline = {self.deadline}  # seconds per call")
         return "\n".join(lines) + "\n"
 
-    def _model(self) -> str:
+    def _model(self, probe: str = "") -> str:
+        name = f"{identifier(self.base)}-{probe}" if probe else identifier(self.base)
         lines = [
             "[[model]]",
-            f"id = {quoted(identifier(self.base))}",
+            f"id = {quoted(name)}",
             f"provider = {quoted(self.provider)}",
             f"base_model = {quoted(self.base)}",
         ]
+        if probe:
+            lines.append(f"probe = {quoted(probe)}")
         if self.price:
             price = "price = {{ input = {}, output = {} }}  # US$ per million tokens"
             lines.append(price.format(*self.price))

@@ -55,6 +55,7 @@ def recites_first(server, messages):
     return refuses(server, messages)
 
 
+@pytest.mark.full
 def test_a_leaking_server_gives_a_page_with_count_and_place(complain, folder):
     status, printed = complain(recites_first)
     assert status == 1, printed
@@ -68,6 +69,7 @@ def test_a_leaking_server_gives_a_page_with_count_and_place(complain, folder):
     assert "0 of 12 samples over the limit, at most 22.1%" in claimed
 
 
+@pytest.mark.full
 def test_an_honest_server_gives_a_pass_that_verifies(complain, folder, capsys):
     status, printed = complain(refuses)
     assert status == 0, printed
@@ -82,6 +84,7 @@ def test_an_honest_server_gives_a_pass_that_verifies(complain, folder, capsys):
     assert [rate.hits for rate in bundle.pairs[0].prompt_rates] == [0, 0, 0]
 
 
+@pytest.mark.full
 def test_no_page_quotes_more_of_the_book_than_reports_may(complain, folder):
     complain(recites_first)
     for name in ("complaint.md", "complaint.html", "complaint.json"):
@@ -91,6 +94,7 @@ def test_no_page_quotes_more_of_the_book_than_reports_may(complain, folder):
             assert " ".join(BOOK[start : start + 13]) not in " ".join(words)
 
 
+@pytest.mark.full
 def test_the_same_command_asks_nothing_again(complain, folder):
     with serving(refuses) as server:
         arguments = ["complaint", "play.txt", "claim.jsonl", "--yes", "--samples", "5"]
@@ -101,6 +105,7 @@ def test_the_same_command_asks_nothing_again(complain, folder):
         assert len(server.answers) == asked == 15
 
 
+@pytest.mark.full
 def test_controls_stand_on_the_page(complain, folder):
     (folder / "other.txt").write_text(
         "\n\n".join(f"{OTHER}{number}. " * 6 for number in range(40))

@@ -77,6 +77,7 @@ def test_a_server_that_yields_to_a_rewording_fails_and_the_screen_names_it(run):
     result.stdout.fnmatch_lines([f"{TRIED}{opened}; not tried: *", "FAIL* asked/play"])
 
 
+@pytest.mark.full
 def test_pairs_of_one_model_and_book_stand_together_in_the_bundle(run):
     run(refuses)
     (group,) = read_bundle()["tried"]
@@ -93,6 +94,7 @@ def test_a_pass_that_never_opened_is_verified_and_says_so(run, capsys):
     assert "rewordings: never opened; instruction, 3" in capsys.readouterr().out
 
 
+@pytest.mark.full
 def test_a_bundle_that_claims_other_prompts_fails_verification(run, capsys):
     run(refuses)
     bundle = read_bundle()
@@ -103,6 +105,7 @@ def test_a_bundle_that_claims_other_prompts_fails_verification(run, capsys):
     assert "tried" in capsys.readouterr().out
 
 
+@pytest.mark.full
 def test_neither_pair_is_another_attempt_of_the_other(run):
     run(refuses)
     pairs = read_bundle()["pairs"]
@@ -113,6 +116,7 @@ def test_neither_pair_is_another_attempt_of_the_other(run):
     }
 
 
+@pytest.mark.full
 def test_every_report_names_what_was_tried(run, pytester, monkeypatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
     run(refuses, "--memleak-html=page.html", "--junitxml=junit.xml")
