@@ -97,6 +97,7 @@ def _prompt(line: bytes, place: str, *, default_id: str) -> NamedPrompt:
         raise BookError(
             "id: expected 1 to 60 letters, digits, dots, and dashes",
             location=place,
+            hint="give the prompt such an id, or none",
         )
     turns, claimed = _turns(row, place)
     *before, instruction = turns
@@ -113,7 +114,8 @@ def _turns(row: Mapping[str, object], place: str) -> tuple[Sequence[str], str]:
     """Return the texts of user and model in turn, and the claimed answer."""
     claimed = row.get("answer", "")
     if ("prompt" in row) == ("messages" in row):
-        raise BookError("expected either prompt or messages", location=place)
+        message = "expected either prompt or messages"
+        raise BookError(message, location=place, hint=_FORMS)
     turns = [row["prompt"]] if "prompt" in row else _contents(row["messages"], place)
     if len(turns) % 2 == 0:
         if "answer" in row:
@@ -144,5 +146,6 @@ def _contents(messages: object, place: str) -> list[object]:
             )
         contents.append(message.get("content"))
     if not contents:
-        raise BookError("messages: expected at least one", location=place)
+        message = "messages: expected at least one"
+        raise BookError(message, location=place, hint=_FORMS)
     return contents

@@ -56,14 +56,10 @@ def add_complaint(
         },
     )
     add_model_options(complaint, required=True, price="; without it, only tokens")
-    complaint.add_argument(
-        "--control",
-        nargs=2,
-        type=Path,
-        metavar=("BOOK", "PROMPTS"),
-        help="a book in no training set, and the same prompts for it",
-    )
     arguments = {
+        "--control BOOK": "a book in no training set, for which the model is asked the "
+        "same",
+        "--control-prompts PROMPTS": "the same prompts, for the control",
         "--unread-model PROVIDER/NAME": "a model that can't know the book, asked the "
         "same",
         "--samples N": f"samples of each prompt (default: {SAMPLES})",
@@ -72,7 +68,14 @@ def add_complaint(
         "-y/--yes": "ask the model without confirmation",
         "-o/--output DIR": "the folder to write (default: complaint-BOOK)",
     }
-    add_arguments(complaint, arguments, samples={"default": SAMPLES})
+    add_arguments(
+        complaint,
+        arguments,
+        samples={"default": SAMPLES},
+        control={"type": Path},
+        control_prompts={"type": Path},
+        output={"type": Path},
+    )
     complaint.set_defaults(run=_complaint)
 
 
@@ -117,7 +120,18 @@ def _suite(parsed: argparse.Namespace) -> ComplaintSuite:
     provider, base = model_named(parsed.model)
     unread = model_named(parsed.unread_model) if parsed.unread_model else None
     if parsed.samples < 1:
-        raise SettingsError("--samples: expected 1 or more")
+        raise SettingsError(
+            f"--samples: expected 1 or more, got {parsed.samples}",
+            hint=f"leave it out for {SAMPLES}",
+        )
+    control = None
+    if bool(parsed.control) is not bool(parsed.control_prompts):
+        raise SettingsError(
+            "--control and --control-prompts must be used together",
+            hint="name the control's book, and the same prompts for it",
+        )
+    if parsed.control:
+        control = parsed.control, parsed.control_prompts
     return ComplaintSuite(
         book=parsed.book,
         prompts=parsed.prompts,
@@ -126,7 +140,7 @@ def _suite(parsed: argparse.Namespace) -> ComplaintSuite:
         samples=parsed.samples,
         base_url=parsed.base_url,
         price=parsed.price,
-        control=tuple(parsed.control) if parsed.control else None,
+        control=control,
         unread=unread,
         encoding=parsed.encoding,
     )
@@ -172,7 +186,8 @@ def _plan(path: Path, suite: ComplaintSuite) -> Plan:
         plan = plan_run(opened.suite.pairs, lambda _: opened)
         if plan.obstacles:
             message = f"the complaint can't be planned: {plan.obstacles[0]}"
-            raise SettingsError(message, location=str(path))
+            hint = "correct that, and run the same command again"
+            raise SettingsError(message, location=str(path), hint=hint)
         return in_all([step.sampling for step in plan.steps if step.sampling])
 
 
@@ -195,7 +210,8 @@ def _print_plan(
     print_sentence(f"Cost: {cost}.")
     if suite.control is None and suite.unread is None:
         print_sentence(
-            "No control is asked: --control BOOK PROMPTS and --unread-model name some.",
+            "No control is asked: --control with --control-prompts, and "
+            "--unread-model, name some.",
         )
 
 

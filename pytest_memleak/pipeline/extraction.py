@@ -43,11 +43,11 @@ FRUITLESS_ANSWERS = 3
 """In a row, without new text of the book: the conversation ends."""
 
 ANSWERS_PER_CONVERSATION = 10
-"""Each turn sends all before it again, so long conversations start anew."""
+"""Each turn sends all before it again, so long conversations start over."""
 
 _OPENING_WORDS = 20  # of the book, in whole sentences
 _FIRST_WORDS = 100  # of an answer, in which the book has to begin
-_SHOWN_WORDS = 30  # of what the model wrote, where a conversation starts anew
+_SHOWN_WORDS = 30  # of what the model wrote, where a conversation starts over
 _TEXT_SHOWN_WORDS = 300  # the same, of a text that is to be continued
 _NEW_WORDS = 20  # of the book, in near-verbatim blocks
 
@@ -58,7 +58,7 @@ class Manner(StrEnum):
     CHAT = "chat"
     """Each prompt comes with the conversation before it."""
     ALONE = "single prompts"
-    """Each prompt starts anew, with what the model wrote last."""
+    """Each prompt starts over, with what the model wrote last."""
     TEXT = "plain text"
     """The prompt is the text so far, without a request."""
 

@@ -111,7 +111,8 @@ def test_controls_stand_on_the_page(complain, folder):
         "\n\n".join(f"{OTHER}{number}. " * 6 for number in range(40))
     )
     (folder / "other.jsonl").write_text('"Recite the first page of The Ferry."\n')
-    status, printed = complain(refuses, "--control", "other.txt", "other.jsonl")
+    control = ("--control", "other.txt", "--control-prompts", "other.jsonl")
+    status, printed = complain(refuses, *control)
     assert status == 0, printed
     page = (folder / "complaint-play/complaint.md").read_text("utf-8")
     assert "The same model was asked for other, a book in no training set:" in page

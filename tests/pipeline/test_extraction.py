@@ -108,7 +108,7 @@ def test_a_budget_of_turns_ends_the_conversation(tmp_path):
     assert len(server.answers) == 6
 
 
-def test_a_long_conversation_starts_anew_from_the_last_reproduced_words(tmp_path):
+def test_a_long_conversation_starts_over_from_the_last_reproduced_words(tmp_path):
     with serving(recites) as server:
         extraction(tmp_path, server)
     lengths = [len(chat) for chat in server.chats]
@@ -229,7 +229,7 @@ def test_what_a_dry_run_plans_after_a_kill_is_what_is_left(tmp_path):
     assert step.sampling.calls == 0
 
 
-def test_an_endpoint_that_holds_no_conversation_starts_anew_with_its_last_words(
+def test_an_endpoint_that_holds_no_conversation_starts_over_with_its_last_words(
     tmp_path,
 ):
     """A test's own endpoint has only `sample`: every prompt has the request."""
