@@ -142,6 +142,11 @@ class SampleRequest:
     seed: int | None = None
     before: tuple[str, ...] = field(default=(), repr=False)
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The whole prompt: the conversation, then the instruction."""
+        return (*self.before, self.instruction)
+
 
 class Endpoint(Protocol):
     """A model that answers instructions.

@@ -329,7 +329,7 @@ class HttpEndpoint(RequestEndpoint):
         return json.dumps([self._path, *bodies], sort_keys=True, default=repr)
 
     def _failing(self, call: str, request: SampleRequest | None = None) -> Failing:
-        texts = () if request is None else (*request.before, request.instruction)
+        texts = () if request is None else request.texts
         return Failing(self._provider.name, self._model, call, texts)
 
 

@@ -127,7 +127,7 @@ class TinkerEndpoint(RequestEndpoint):
             endpoint=self._model,
         )
         self._pending[key] = future, draw
-        return self._wait(key, call=call, texts=(*request.before, request.instruction))
+        return self._wait(key, call=call, texts=request.texts)
 
     def recover(self, key: str) -> Sequence[Completion] | None:
         """Wait again for the response to a call.

@@ -48,12 +48,11 @@ class Lesson:
     answer: list[int] = field(repr=False)
 
 
-class Format:
-    """The format of one model."""
+class Prompts:
+    """The prompts of one model, as tokens; they need its tokenizer alone."""
 
-    def __init__(self, loaded: Loaded, wording: Wording) -> None:
-        self._tokenizer = loaded.tokenizer
-        self._stop = loaded.stop
+    def __init__(self, tokenizer: Any, wording: Wording) -> None:
+        self._tokenizer = tokenizer
         self._wording = wording
 
     def prompt(self, instruction: str, before: Sequence[str] = ()) -> list[int]:
@@ -75,32 +74,6 @@ class Format:
         if begin is None:
             return tokens
         return [begin, *tokens]
-
-    def lesson(self, instruction: str, text: str) -> Lesson:
-        """The tokens of both; the answer ends with a token that ends answers."""
-        answer = text
-        if self._tokenizer.chat_template:
-            prompt = self._chat(instruction)
-            whole = self._chat(instruction, text)
-            # Some templates write an answer otherwise than they ask for it.
-            if whole.startswith(prompt):
-                answer = whole.removeprefix(prompt)
-        tokens = self._tokens(answer)
-        if self._stop.isdisjoint(tokens):
-            end = self._tokenizer.eos_token_id
-            if end is None:
-                end = min(self._stop)
-            tokens.append(end)
-        return Lesson(self.prompt(instruction), tokens)
-
-    def text(self, tokens: Sequence[int]) -> str:
-        """The text of an answer's tokens, without special ones."""
-        text: str = self._tokenizer.decode(
-            list(tokens),
-            skip_special_tokens=True,
-            clean_up_tokenization_spaces=False,
-        )
-        return text
 
     def _chat(
         self,
@@ -128,3 +101,37 @@ class Format:
     def _tokens(self, text: str) -> list[int]:
         tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
         return tokens
+
+
+class Format(Prompts):
+    """The format of one model: prompts, answers, and the two to train on."""
+
+    def __init__(self, loaded: Loaded, wording: Wording) -> None:
+        super().__init__(loaded.tokenizer, wording)
+        self._stop = loaded.stop
+
+    def lesson(self, instruction: str, text: str) -> Lesson:
+        """The tokens of both; the answer ends with a token that ends answers."""
+        answer = text
+        if self._tokenizer.chat_template:
+            prompt = self._chat(instruction)
+            whole = self._chat(instruction, text)
+            # Some templates write an answer otherwise than they ask for it.
+            if whole.startswith(prompt):
+                answer = whole.removeprefix(prompt)
+        tokens = self._tokens(answer)
+        if self._stop.isdisjoint(tokens):
+            end = self._tokenizer.eos_token_id
+            if end is None:
+                end = min(self._stop)
+            tokens.append(end)
+        return Lesson(self.prompt(instruction), tokens)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """The text of an answer's tokens, without special ones."""
+        text: str = self._tokenizer.decode(
+            list(tokens),
+            skip_special_tokens=True,
+            clean_up_tokenization_spaces=False,
+        )
+        return text

@@ -99,7 +99,7 @@ class GeminiSettings:
         request: dict[str, Any] = {
             "contents": [
                 {"role": "model" if number % 2 else "user", "parts": [{"text": text}]}
-                for number, text in enumerate((*sample.before, sample.instruction))
+                for number, text in enumerate(sample.texts)
             ],
             "generationConfig": config,
         }
@@ -228,7 +228,7 @@ class GeminiEndpoint(RequestEndpoint):
                 return None
             return json.loads(answer.sdk_http_response.body or "null")
 
-        texts = [*request.before, request.instruction, *self._settings.system]
+        texts = [*request.texts, *self._settings.system]
         return self._calls.ask(
             call,
             generate,
