@@ -300,3 +300,20 @@ def test_wordings_are_different_and_the_same_for_a_seed(seed, rewordings):
     assert len(set(requests)) == len(requests) == rewordings + 1
     assert requests == wordings.__wrapped__(seed, rewordings)
     assert requests[0] == wordings(0, 1)[0]
+
+
+@pytest.mark.parametrize("behavior", [refuses, recites], ids=["openings", "turns"])
+def test_a_dry_run_of_a_stopped_conversation_plans_what_is_left(tmp_path, behavior):
+    def planned(url):
+        with extraction_suite(tmp_path, url, turns=15) as suite:
+            (step,) = plan_run(suite.suite.pairs, lambda pair: suite).steps
+        return step.sampling.calls
+
+    with serving(behavior) as server:
+        progress = interrupt_when(4)(server)
+        assert planned(server.url) == 5 + 51 + 15
+        with contextlib.suppress(KeyboardInterrupt):
+            extraction(tmp_path, server, turns=15, progress=progress)
+        made = len(server.answers)
+        every = 51 + 15 if behavior is refuses else 1 + 15
+        assert planned(server.url) == every - made
