@@ -91,11 +91,11 @@ def _complaint(parsed: argparse.Namespace) -> int:
         suite = _approved(suite, asked=not parsed.yes and sys.stdin.isatty())
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(path, suite.text(path))
-    elif parsed.model != _model_of(path):
+    elif _lines(path.read_text("utf-8")) != _lines(suite.text(path)):
         raise SettingsError(
-            "this folder holds the complaint about another model",
+            "this folder holds another complaint, or a suite that was changed",
             location=str(folder),
-            hint="name a different folder with -o",
+            hint="name a different folder with -o, or run its suite with pytest",
         )
     plan = _plan(path, suite)
     _print_plan(plan, named, suite)
@@ -167,12 +167,10 @@ def _approved(suite: ComplaintSuite, *, asked: bool) -> ComplaintSuite:
     return replace(suite, words=shown.mode, approved=choice.approved)
 
 
-def _model_of(path: Path) -> str:
-    """Return the model of the folder's suite, as PROVIDER/NAME."""
-    from pytest_memleak.suite.load import load_suite
-
-    model = load_suite(path).models[0]
-    return f"{model.provider}/{model.base_model}"
+def _lines(text: str) -> list[str]:
+    """Return a suite's lines, without what the book's screen added."""
+    keys = ("approved = ", "word_mode = ")
+    return [line for line in text.splitlines() if line and not line.startswith(keys)]
 
 
 def _plan(path: Path, suite: ComplaintSuite) -> Plan:
@@ -265,7 +263,8 @@ def _write_pages(
     page, text = (folder / name for name in _PAGES)
     write_whole(page, html_page(blocks, title=complaint_title(complaint)))
     write_whole(text, markdown_page(blocks))
-    print_sentence(f"\nAnswer: {complaint_answer(result)}")
+    print()
+    print_sentence(f"Answer: {complaint_answer(result)}")
     print(f"Page: {page}, {text}")
     print(next_step(complaint.check, "verify the evidence"))
     return _STATUS.get(result.plain_verdict, 1)

@@ -119,6 +119,16 @@ def test_controls_stand_on_the_page(complain, folder):
     assert "- prompt-1: 0 of 12 samples over the limit" in page
 
 
+def test_a_folder_of_another_complaint_is_left_alone(folder, capsys):
+    suite = folder / "complaint-play/complaint.memleak.toml"
+    suite.parent.mkdir()
+    suite.write_text("mine")
+    arguments = ["complaint", "play.txt", "claim.jsonl", "--model", "openai/m"]
+    assert main([*arguments, "--yes"]) == 2
+    assert "holds another complaint" in capsys.readouterr().err
+    assert suite.read_text() == "mine"
+
+
 def test_without_a_terminal_nothing_is_asked_unless_it_is_told(folder, capsys):
     arguments = ["complaint", "play.txt", "claim.jsonl", "--model", "openai/m"]
     assert main([*arguments, "--base-url", "http://127.0.0.1:9/v1"]) == 2
