@@ -45,6 +45,7 @@ FRUITLESS_ANSWERS = 3
 ANSWERS_PER_CONVERSATION = 10
 """Each turn sends all before it again, so long conversations start over."""
 
+_TURN = "turn-"  # and its number, from 1
 _OPENING_WORDS = 20  # of the book, in whole sentences
 _FIRST_WORDS = 100  # of an answer, in which the book has to begin
 _SHOWN_WORDS = 30  # of what the model wrote, where a conversation starts over
@@ -103,7 +104,7 @@ class Conversation:
     def facts(self) -> ExtractionFacts:
         """What evidence states of it."""
         opened = self.opened_by is not None
-        asked = sum(not prompt.id.startswith("turn-") for prompt in self.prompts)
+        asked = sum(not is_turn(prompt) for prompt in self.prompts)
         return ExtractionFacts(
             openings=asked,
             all_openings=len(self._openings),
@@ -117,7 +118,7 @@ class Conversation:
     @property
     def book_prompts(self) -> tuple[BookPrompt, ...]:
         """Every planned opening, and the turns asked so far."""
-        turns = [prompt for prompt in self.prompts if prompt.id.startswith("turn-")]
+        turns = filter(is_turn, self.prompts)
         return (*self._openings, *turns)
 
     def next_prompt(self) -> BookPrompt | None:
@@ -141,11 +142,11 @@ class Conversation:
         elif not before:
             request = _quoting(self._request, self._last_words)
         given = "\n\n".join((*before[::2], request))
-        return BookPrompt(f"turn-{number}", request, before, given)
+        return BookPrompt(f"{_TURN}{number}", request, before, given)
 
     @property
     def _turns_asked(self) -> int:
-        return sum(prompt.id.startswith("turn-") for prompt in self.prompts)
+        return sum(map(is_turn, self.prompts))
 
     def add(self, answer: Generation) -> None:
         """Take the answer to the last prompt, and decide how to go on."""
@@ -203,6 +204,11 @@ class Conversation:
         if new >= _NEW_WORDS:
             self._last_words = _words_until(text, blocks[-1].text_end)
         return new
+
+
+def is_turn(prompt: BookPrompt) -> bool:
+    """Tell whether a prompt comes after the opening."""
+    return prompt.id.startswith(_TURN)
 
 
 def openings(book: Book, manner: Manner, *, seed: int) -> tuple[BookPrompt, ...]:
