@@ -317,3 +317,21 @@ def test_a_dry_run_of_a_stopped_conversation_plans_what_is_left(tmp_path, behavi
         made = len(server.answers)
         every = 51 + 15 if behavior is refuses else 1 + 15
         assert planned(server.url) == every - made
+
+
+def test_the_words_that_a_restart_shows_are_no_passage(tmp_path):
+    """The endpoint repeats what it is shown, and goes on with fifteen words."""
+
+    class Repeats:
+        id = "repeats"
+
+        def sample(self, instruction, *, n, temperature, max_tokens, seed):
+            shown = instruction.split("\n\n")[-1]
+            words = next_words([{"content": instruction}])[1]
+            first = [] if BOOK[0] == shown.split()[0] else shown.split()
+            return [" ".join([*first, *words[: 15 if first else 30]]) or "Nothing."]
+
+    with extraction_suite(tmp_path, "http://127.0.0.1:9/v1", turns=1) as suite:
+        result = evaluate(suite.suite.pairs[0], suite, endpoint=Repeats())
+    assert result.extraction.turns == 1
+    assert 25 <= result.analysis.passages.longest_passage.words <= 31
