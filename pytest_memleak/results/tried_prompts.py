@@ -45,10 +45,15 @@ class TriedPrompts:
     @property
     def text(self) -> str:
         """All of it, in a line."""
+        return f"tried: {self.ways}"
+
+    @property
+    def ways(self) -> str:
+        """What was tried, and what wasn't."""
         tried = "; ".join(self.tried) or "nothing"
         if not self.not_tried:
-            return f"tried: {tried}"
-        return f"tried: {tried}; not tried: {', '.join(self.not_tried)}"
+            return tried
+        return f"{tried}; not tried: {', '.join(self.not_tried)}"
 
 
 def tried_prompts(results: Iterable[PairResult]) -> tuple[TriedPrompts, ...]:
@@ -62,15 +67,16 @@ def tried_prompts(results: Iterable[PairResult]) -> tuple[TriedPrompts, ...]:
 
 def tried_lines(results: Iterable[PairResult]) -> Iterator[str]:
     """Yield what was tried, once for all models and books of which it holds alike."""
-    by_text: defaultdict[str, list[str]] = defaultdict(list)
+    by_ways: defaultdict[str, list[str]] = defaultdict(list)
     for group in tried_prompts(results):
-        by_text[group.text] += group.pairs
-    for text, pairs in by_text.items():
-        if len(by_text) == 1:
-            yield text
-            continue
-        more = f" and {amount(len(pairs) - 1, 'more pair')}" if len(pairs) > 1 else ""
-        yield f"{pairs[0]}{more}: {text}"
+        by_ways[group.ways] += group.pairs
+    for ways, pairs in by_ways.items():
+        where = ""
+        if len(by_ways) > 1:
+            where = f" ({pairs[0]})"
+        if where and len(pairs) > 1:
+            where = f" ({pairs[0]} and {amount(len(pairs) - 1, 'more pair')})"
+        yield f"tried{where}: {ways}"
 
 
 def _of_group(book: str, group: Sequence[PairResult]) -> TriedPrompts:
