@@ -37,6 +37,19 @@ def prompt_lines(result: PairResult) -> Iterator[str]:
         )
 
 
+def extraction_lines(result: PairResult) -> Iterator[str]:
+    """State how an extraction went, and why it ended."""
+    facts = result.extraction
+    if facts is None:
+        return
+    text = f"Extraction ({facts.manner}): {facts.openings} of {facts.all_openings} "
+    text += "openings asked"
+    if facts.opened_by is not None:
+        turns = f"{facts.turns:,} of {amount(facts.most_turns, 'turn')}"
+        text += f", opened by {facts.opened_by.replace('-', ' ')}; {turns}"
+    yield f"{text}; ended: {facts.ended or 'not yet'}"
+
+
 def rate_lines(result: PairResult) -> Iterator[str]:
     """State how often each named prompt brought a long passage, the worst first."""
     rates = sorted(result.prompt_rates, key=lambda rate: -rate.hits)

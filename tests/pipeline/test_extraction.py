@@ -29,6 +29,8 @@ from pytest_memleak.pipeline.evaluate_pair import evaluate
 from pytest_memleak.pipeline.extraction import ANSWERS_PER_CONVERSATION
 from pytest_memleak.pipeline.request_wordings import wordings
 from pytest_memleak.records import Verdict
+from pytest_memleak.reports.prompt_text import extraction_lines
+from pytest_memleak.results.build_result import build_plain_result
 from pytest_memleak.scoring.extracted_words import extracted_words
 from pytest_memleak.scoring.folding import folded_words
 from pytest_memleak.scoring.nv_recall import near_verbatim
@@ -76,6 +78,10 @@ def test_the_rewording_that_opened_the_book_is_named(tmp_path):
     assert result.extraction.opened_by == "rewording-3"
     assert result.extraction.openings == 4
     assert result.completeness.issues == ()
+    (line,) = extraction_lines(build_plain_result(result))
+    assert line.startswith(
+        "Extraction (chat): 4 of 51 openings asked, opened by rewording 3; "
+    )
 
 
 def test_a_book_that_never_opened_passes_after_every_planned_opening(tmp_path):
