@@ -285,14 +285,14 @@ def _print_findings(
         if verification.attested:
             outcome = f"signature valid; {outcome}"
     print_sentence(inert(f"{parsed.evidence}: {outcome}"), indent=2)
-    for line in tried_lines(bundle.pairs):
-        print_sentence(inert(line), indent=2)
     print(f"level: {', '.join(verification.levels) or 'none'}")
     _print_lines("written by other versions", differences(bundle.program, versions()))
     _print_lines("missing", verification.missing)
     _print_lines("wrong", verification.wrong)
     _print_lines("verified", verification.checked)
     _print_lines("not verified", [*verification.unchecked, *_UNVERIFIABLE])
+    for line in tried_lines(bundle.pairs):
+        print_sentence(inert(line), indent=2)
     verified = "recomputed" in verification.levels
     if parsed.badge and verified:
         BADGE.write(bundle, parsed.badge)

@@ -84,6 +84,12 @@ def test_the_rewording_that_opened_the_book_is_named(tmp_path):
     )
 
 
+def test_canaries_that_were_no_openings_are_no_other_attempt(tmp_path):
+    with serving(recites) as server:
+        result = extraction(tmp_path, server, turns=2)
+    assert result.provenance.tried.number == 1
+
+
 def test_a_book_that_never_opened_passes_after_every_planned_opening(tmp_path):
     with serving(refuses) as server:
         result = extraction(tmp_path, server)
