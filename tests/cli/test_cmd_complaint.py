@@ -4,6 +4,7 @@ import json
 
 import pytest
 from extraction_servers import BOOK, REFUSAL, serving
+from signing_keys import make_keys
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.results.evidence_file import read_evidence
@@ -85,6 +86,17 @@ def test_an_honest_server_gives_a_pass_that_verifies(complain, folder, capsys):
 
 
 @pytest.mark.full
+def test_signed_evidence_is_attested_by_the_key(complain, capsys):
+    make_keys()
+    status, printed = complain(refuses, "--signing-key", "ours.key")
+    assert status == 0, printed
+    evidence = "complaint-play/complaint.json"
+    assert main(["verify", evidence, "--public-key", "ours.pub"]) == 0
+    assert "level: attested, recomputed" in capsys.readouterr().out
+    assert main(["verify", evidence, "--public-key", "theirs.pub"]) == 1
+
+
+@pytest.mark.full
 def test_no_page_quotes_more_of_the_book_than_reports_may(complain, folder):
     complain(recites_first)
     for name in ("complaint.md", "complaint.html", "complaint.json"):
@@ -112,11 +124,13 @@ def test_controls_stand_on_the_page(complain, folder):
     )
     (folder / "other.jsonl").write_text('"Recite the first page of The Ferry."\n')
     control = ("--control", "other.txt", "--control-prompts", "other.jsonl")
-    status, printed = complain(refuses, *control)
+    status, printed = complain(refuses, *control, "--unread-model", "openai/unread")
     assert status == 0, printed
     page = (folder / "complaint-play/complaint.md").read_text("utf-8")
     assert "The same model was asked for other, a book in no training set:" in page
     assert "- prompt-1: 0 of 12 samples over the limit" in page
+    assert "The same prompts, asked of unread:" in page
+    assert "- 3 prompts: 0 of 12 samples over the limit" in page
 
 
 def test_a_folder_of_another_complaint_is_left_alone(folder, capsys):
