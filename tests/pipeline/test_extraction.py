@@ -347,3 +347,20 @@ def test_the_words_that_a_restart_shows_are_no_passage(tmp_path):
         result = evaluate(suite.suite.pairs[0], suite, endpoint=Repeats())
     assert result.extraction.turns == 1
     assert 25 <= result.analysis.passages.longest_passage.words <= 31
+
+
+def test_a_common_text_excuses_its_words_of_the_book(tmp_path):
+    (tmp_path / "quoted.txt").write_text(" ".join(BOOK[200:600]).capitalize() + ".")
+    common = {"[[book]]": '[[common]]\nsource = "quoted.txt"\n[[book]]'}
+    with (
+        serving(recites) as server,
+        extraction_suite(tmp_path, server.url, turns=6, replaced=common) as suite,
+    ):
+        result = evaluate(suite.suite.pairs[0], suite)
+    said = "\n\n".join(server.answers)
+    whole = near_verbatim(" ".join(BOOK), said)
+    excused = len(folded_words(" ".join(BOOK[200:600])))
+    matched = sum(block.words for block in whole.blocks)
+    assert abs(measured(result).words - (matched - excused)) <= 2
+    assert result.analysis.remaining.words.excused >= 390
+    assert build_plain_result(result).values["extracted"] < whole.nv_recall
