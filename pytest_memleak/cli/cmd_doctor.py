@@ -228,6 +228,8 @@ def _print_power(
 
     unsaid = tuple(limit for limit in power.limits if limit not in printed)
     power = dataclasses.replace(power, limits=unsaid)
+    if not power.rows and not unsaid:
+        return
     width, color = shutil.get_terminal_size().columns, sys.stdout.isatty()
     print(f"\n{inert(str(path))}, by the number of samples:")
     print(power_table(power, width=width, color=color))

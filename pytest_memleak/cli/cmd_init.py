@@ -119,7 +119,10 @@ def add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         choices=(*CI, "none"),
         help="the CI service to write a job for",
     )
-    output = {"-o/--output SUITE": "the suite file (default: release.memleak.toml)"}
+    output = {
+        "--extraction": "also ask for the book itself, in a conversation",
+        "-o/--output SUITE": "the suite file (default: release.memleak.toml)",
+    }
     default = Path("release.memleak.toml")
     add_arguments(init, output, output={"type": suite_path, "default": default})
     init.set_defaults(run=_init)
@@ -145,7 +148,9 @@ def _init(parsed: argparse.Namespace) -> int:
         return 1
     draft = approved
     _write(suite, draft.text(suite), "the suite; check its limits")
-    _complete(suite, draft)
+    draft = _completed(suite, draft)
+    if parsed.extraction or _wants_extraction(suite, draft):
+        write_whole(suite, replace(draft, extraction=True).text(suite))
     if job:
         _write(
             *job,
@@ -209,7 +214,48 @@ def _own_server(url: str) -> str | None:
     return None if url == _OPENAI else url_of(url)
 
 
-def _complete(path: Path, draft: Draft) -> None:
+def _wants_extraction(path: Path, draft: Draft) -> bool:
+    """Offer the next rung of the ladder with its price; ask for it at a terminal."""
+    cost = _extraction_cost(path, replace(draft, extraction=True))
+    write_whole(path, draft.text(path))
+    print_sentence(
+        "Next rung: a model may refuse these prompts and yield to others. Extraction "
+        f"asks for the book itself, in up to 50 rewordings and a conversation{cost}.",
+    )
+    if not sys.stdin.isatty():
+        print("  --extraction adds it (docs/ladder.md)")
+        return False
+    return is_confirmed("Add extraction?")
+
+
+def _extraction_cost(path: Path, draft: Draft) -> str:
+    """Return the most that extraction may cost, to end a sentence; "" if unknown."""
+    from pytest_memleak.pipeline.dry_run import plan_run
+    from pytest_memleak.pipeline.run import open_suite
+    from pytest_memleak.sampling.cost_plan import in_all
+
+    write_whole(path, draft.text(path))
+    try:
+        with open_suite(path, hosts=draft.hosts) as suite:
+            pairs = [
+                pair for pair in suite.suite.pairs if pair.probe.kind == "extraction"
+            ]
+            planned = plan_run(pairs, lambda _: suite)
+    except MemleakError:
+        return ""  # `memleak doctor` says what is missing
+    plans = [step.sampling for step in planned.steps if step.sampling]
+    if not plans:
+        return ""
+    plan = in_all(plans)
+    tokens = (
+        f"{plan.prompt_tokens:,} input tokens, {plan.completion_tokens:,} output tokens"
+    )
+    if plan.cost is None:
+        return f": at most {tokens}"
+    return f": at most US${plan.cost:,.2f} ({tokens})"
+
+
+def _completed(path: Path, draft: Draft) -> Draft:
     """Add to a new suite what its endpoint shows, or say what the suite lacks."""
     from pytest_memleak.interfaces.abilities import abilities_of
     from pytest_memleak.pipeline.run import open_suite
@@ -221,16 +267,15 @@ def _complete(path: Path, draft: Draft) -> None:
             is_chat = abilities_of(endpoint).chats()
     except MemleakError as error:
         print(f"The suite isn't complete. {error}")
-        return
+        return draft
     if not is_chat:
         draft = replace(draft, text_only=True)
         write_whole(path, draft.text(path))
         print(BASE_MODEL)
-    if sys.stdin.isatty():
-        _learn(path, draft)
+    return _with_learned_keys(path, draft) if sys.stdin.isatty() else draft
 
 
-def _learn(path: Path, draft: Draft) -> None:
+def _with_learned_keys(path: Path, draft: Draft) -> Draft:
     """Send neutral prompts after a yes, and write what they show into the suite."""
     from pytest_memleak.cli.endpoint_preflight import Preflight, print_trial
     from pytest_memleak.cli.model_checks import check_access
@@ -240,20 +285,21 @@ def _learn(path: Path, draft: Draft) -> None:
         with open_suite(path, hosts=draft.hosts) as suite:
             (model,) = suite.suite.models
             if suite.endpoints.is_free(model) and not draft.base_url:
-                return
+                return draft
             if any(check.fix for check in check_access(model)):
-                return  # `memleak doctor` says what is missing
+                return draft  # `memleak doctor` says what is missing
             preflight = Preflight.of(suite, model)
             print_sentence(f"To learn the model's settings: {preflight.cost}.")
             if not is_confirmed("Send them?"):
-                return
+                return draft
             trial = preflight.run()
     except MemleakError as error:
         print(error)
-        return
+        return draft
     print_trial(trial)
     draft = replace(draft, learned=trial.keys)
     write_whole(path, draft.text(path))
+    return draft
 
 
 def _option_or_answer(

@@ -1,9 +1,9 @@
 """The command `memleak`: first steps, scoring of files, books, ledgers and evidence.
 
 Exit codes: 0 success; 1 `verify` found a difference or no PASS, `scan` a passage over a
-limit, or `doctor` a problem, or the gate of `demo` or `try` did not pass; 2 invalid
-input, with one error message; 3 `scan` couldn't read a row or a file; 70 an internal
-error; 130 Ctrl-C.
+limit, or `doctor` a problem, or the gate of `demo`, `try`, or `complaint` did not pass;
+2 invalid input, with one error message; 3 `scan` couldn't read a row or a file; 70 an
+internal error; 130 Ctrl-C.
 Subcommands import heavy modules only when they run.
 """
 
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak import __version__
 from pytest_memleak.cli.cmd_catalog import add_catalog
 from pytest_memleak.cli.cmd_compare import add_compare
+from pytest_memleak.cli.cmd_complaint import add_complaint
 from pytest_memleak.cli.cmd_demo import add_demo
 from pytest_memleak.cli.cmd_disclose import add_disclose
 from pytest_memleak.cli.cmd_doctor import add_doctor
@@ -45,6 +46,7 @@ _COMMANDS = (
     add_demo,
     add_try,
     add_init,
+    add_complaint,
     add_doctor,
     add_score,
     add_scan,

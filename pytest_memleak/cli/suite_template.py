@@ -29,6 +29,9 @@ _PROBE = """\
 # instead, name a file of summaries in [[book]] (summaries = "..."), and remove this.
 probe = "continuation"
 """
+_EXTRACTION = """\
+# The same model, asked for the book itself in a conversation (docs/ladder.md).
+"""
 _LIMITS = """\
 [limits]
 preset = "strict"  # limits that you add can only be tighter
@@ -82,6 +85,7 @@ class Draft:
     deadline:  seconds per call of a slow server; None for the default
     choices:   what was said of each book that was shown
     learned:   keys that a preflight added
+    extraction: whether the model is also asked for the books themselves
     """
 
     books: tuple[Path, ...]
@@ -97,6 +101,7 @@ class Draft:
     deadline: int | None = None
     choices: Mapping[Path, BookChoice] = field(default_factory=dict)
     learned: tuple[LearnedKey, ...] = ()
+    extraction: bool = False
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -129,12 +134,15 @@ class Draft:
         blocks = [_HEAD.format(command=command), self._suite(), _LIMITS]
         for name, book in _named(self.books).items():
             source = Path(os.path.relpath(book, path.parent)).as_posix()
-            lines = ["[[book]]", f"id = {_quoted(name)}", f"source = {_quoted(source)}"]
+            lines = ["[[book]]", f"id = {quoted(name)}", f"source = {quoted(source)}"]
             if self.encoding:
-                lines.append(f"encoding = {_quoted(self.encoding)}")
+                lines.append(f"encoding = {quoted(self.encoding)}")
             lines += _choice_lines(self.choices.get(book, BookChoice()))
             blocks.append("\n".join(lines) + "\n")
-        return "\n".join([*blocks, self._model()])
+        blocks.append(self._model())
+        if self.extraction:
+            blocks.append(_EXTRACTION + self._model(probe="extraction"))
+        return "\n".join(blocks)
 
     def _suite(self) -> str:
         limit = f"{self.detection_limit:g}  # a lower one needs more samples"
@@ -152,20 +160,23 @@ class Draft:
             lines.append(f"deadline = {self.deadline}  # seconds per call")
         return "\n".join(lines) + "\n"
 
-    def _model(self) -> str:
+    def _model(self, probe: str = "") -> str:
+        name = f"{identifier(self.base)}-{probe}" if probe else identifier(self.base)
         lines = [
             "[[model]]",
-            f"id = {_quoted(identifier(self.base))}",
-            f"provider = {_quoted(self.provider)}",
-            f"base_model = {_quoted(self.base)}",
+            f"id = {quoted(name)}",
+            f"provider = {quoted(self.provider)}",
+            f"base_model = {quoted(self.base)}",
         ]
+        if probe:
+            lines.append(f"probe = {quoted(probe)}")
         if self.price:
             price = "price = {{ input = {}, output = {} }}  # US$ per million tokens"
             lines.append(price.format(*self.price))
         lines += lines_of(self.learned, "model")
         options = []
         if self.base_url:
-            options.append(f"base_url = {_quoted(self.base_url)}")
+            options.append(f"base_url = {quoted(self.base_url)}")
         if self.text_only:
             options.append('api = "completions"')
         if options:
@@ -177,9 +188,9 @@ def _choice_lines(choice: BookChoice) -> Iterator[str]:
     for key in ("include", "exclude"):
         names = getattr(choice, key)
         if names:
-            yield f"{key} = [{', '.join(map(_quoted, names))}]"
+            yield f"{key} = [{', '.join(map(quoted, names))}]"
     if choice.approved:
-        yield f"approved = {_quoted(choice.approved)}"
+        yield f"approved = {quoted(choice.approved)}"
 
 
 def _named(books: tuple[Path, ...]) -> dict[str, Path]:
@@ -199,7 +210,7 @@ def identifier(text: str) -> str:
     return plain[:60].lower() or "it"
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Quote a TOML string: as in JSON, but for one character."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 

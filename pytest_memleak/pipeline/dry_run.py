@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import BookSource, Model, Pair
+    from pytest_memleak.records.measurement import PlannedRounds
 
 
 def plan_run(
@@ -113,7 +114,9 @@ class _RunPlanner:
             yield _Requirement(pair, suite, plan, self._resized(required))
 
     def _resized(self, required: RequiredSamples) -> RequiredSamples:
-        if self._samples is None or required.purpose is Purpose.GREEDY:
+        is_greedy = required.purpose is Purpose.GREEDY
+        is_extraction = required.pair.probe.kind == "extraction"
+        if self._samples is None or is_greedy or is_extraction:
             return required
         sampling = replace(required.pair.sampling, samples=self._samples)
         return replace(required, pair=replace(required.pair, sampling=sampling))
@@ -162,7 +165,7 @@ class _RunPlanner:
         rounds = None
         if requirement.is_own:
             self._validate(requirement)
-            rounds = planned_rounds(required.pair)
+            rounds = _rounds_of(required.pair)
         if self._has_row(requirement, sampling, training):
             tokens, cost = training or (0, None)
             name = _row_name(required)
@@ -234,6 +237,11 @@ class _RunPlanner:
         is_first = what not in self._planned
         self._planned.add(what)
         return is_first
+
+
+def _rounds_of(pair: Pair) -> PlannedRounds | None:
+    """Return what the pair's samples detect; an extraction has no rounds."""
+    return None if pair.probe.kind == "extraction" else planned_rounds(pair)
 
 
 def _row_name(required: RequiredSamples) -> str:

@@ -124,7 +124,10 @@ class Measurement:
         return bisect.bisect_right(self.excerpt_starts, position) - 1
 
 
-ProbeKind = Literal["instruction", "continuation"]
+ProbeKind = Literal["instruction", "continuation", "extraction", "prompts"]
+
+BY_EXCERPT: frozenset[ProbeKind] = frozenset({"instruction", "continuation"})
+"""Probes that prompt for each excerpt; the others' prompts request the book."""
 
 
 class Estimate(NamedTuple):

@@ -28,6 +28,7 @@ from pytest_memleak.reports.passage_selection import (
 )
 from pytest_memleak.reports.release_text import comparison_lines, comparison_sentence
 from pytest_memleak.results.build_result import overview_measures
+from pytest_memleak.results.tried_prompts import tried_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +64,7 @@ def summary(run: RunReport) -> str:
     lines = ["## Memorization", "", *_table(run.results[:_MOST_ROWS])]
     for caption in detection_captions(run.results):
         lines += ["", _plain(caption)]
-    for line in control_lines(run.results):
+    for line in (*control_lines(run.results), *tried_lines(run.results)):
         lines += ["", _plain(line)]
     books = {result.book.id: result.book for result in run.results}
     for name, book in books.items():

@@ -37,6 +37,7 @@ from pytest_memleak.reports.passage_selection import (
 from pytest_memleak.reports.release_text import comparison_lines, comparison_sentence
 from pytest_memleak.reports.terminal_tables import print_pairs, print_rows
 from pytest_memleak.results.build_result import collect_measures
+from pytest_memleak.results.tried_prompts import tried_lines
 from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, NV_LONGEST_PASSAGE
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def summary(
     if verbosity >= 0 and detail >= 0:
         lines += _dim(detection_captions(results))
     lines += _dim(control_lines(results))
+    lines += _dim(tried_lines(results))
     if detail < 0:
         lines.append(Text())
         lines += _grouped(results)

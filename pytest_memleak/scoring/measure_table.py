@@ -11,7 +11,13 @@ import difflib
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SettingsError
-from pytest_memleak.records.measurement import Estimate, Measure, Needs
+from pytest_memleak.records.measurement import (
+    BY_EXCERPT,
+    Estimate,
+    Measure,
+    Needs,
+    ProbeKind,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,6 +33,7 @@ BASELINE = Needs(
 )
 WORKS = Needs("works", "it needs a [[collection]]")
 GREEDY = Needs("greedy", 'it needs probe = "continuation"')
+EXTRACTION = Needs("extraction", 'it needs probe = "extraction"')
 
 
 def _excess(null: Any) -> Estimate:
@@ -233,6 +240,28 @@ GREEDY_LONGEST_SPAN = Measure(
     needs=GREEDY,
     read=lambda result: result.greedy.longest_span,
 )
+EXTRACTED = Measure(
+    "extracted",
+    title="extracted",
+    unit="share of words",
+    about='share of the book that a conversation extracts (probe = "extraction")',
+    kind="share",
+    rises=True,
+    strict=0.01,
+    overview=True,
+    needs=EXTRACTION,
+    read=lambda result: result.extraction.share,
+)
+EXTRACTED_WORDS = Measure(
+    "extracted_words",
+    title="extracted words",
+    unit="words",
+    about='words of the book that a conversation extracts (probe = "extraction")',
+    kind="count",
+    rises=True,
+    needs=EXTRACTION,
+    read=lambda result: result.extraction.words,
+)
 _ROWS = (
     LONGEST_PASSAGE,
     PASSAGES_OVER,
@@ -248,6 +277,8 @@ _ROWS = (
     NV_LONGEST_SPAN,
     GREEDY_BMC,
     GREEDY_LONGEST_SPAN,
+    EXTRACTED,
+    EXTRACTED_WORDS,
 )
 
 MEASURES: dict[str, Measure] = {row.name: row for row in _ROWS}
@@ -288,6 +319,18 @@ def with_needs(names: Iterable[str], needs: Needs) -> list[str]:
     """Return which of the measures need this part of an Analysis."""
     built_in = [name for name in names if name in MEASURES]
     return [name for name in built_in if MEASURES[name].needs is needs]
+
+
+def applies_to(row: Measure, probe: ProbeKind) -> bool:
+    """Tell whether a limit on the measure applies to generations of this probe.
+
+    Where prompts request no excerpt, only passages have a prompt of their own.
+    """
+    if row.name not in MEASURES or probe in BY_EXCERPT:
+        return row.needs is not EXTRACTION
+    if row.needs is EXTRACTION:
+        return probe == "extraction"
+    return row.needs is PASSAGES
 
 
 def why_unmeasured(name: str) -> str:

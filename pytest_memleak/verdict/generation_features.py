@@ -230,7 +230,9 @@ class FeatureReader:
             characters = _characters_in_words(batch_words)
             self._characters_in_words += int(characters.sum())
         self._characters = int(_count_characters(texts).sum())
-        self._lengths = _numbers([len(keys) for keys in excerpt_keys])
+        # Prompts that request no excerpt expect no length.
+        lengths = [len(keys) for keys in excerpt_keys] + [0] * len(book.prompts)
+        self._lengths = _numbers(lengths)
         part_keys = _keys_between_breaks(excerpt_keys, book.breaks)
         self._recitable = RunSet(run_hashes(keys, _RECITED) for keys in part_keys)
         self._book_runs = RunSet(run_hashes(keys, RUN) for keys in part_keys)
@@ -238,7 +240,7 @@ class FeatureReader:
 
     def _read_instructions(self, book: Book) -> None:
         """Keep the runs of all instructions, and these runs with their excerpts."""
-        instructions = [excerpt.instruction or "" for excerpt in book.excerpts]
+        instructions = book.given_texts
         instruction_words = keyed(instructions, self._mode)
         every_run = []
         every_mixed = []

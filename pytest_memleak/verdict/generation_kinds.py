@@ -255,8 +255,8 @@ class GenerationCensus:
         self._prose = Prose.of(book, request.words)
         self._book = book
         self._number: dict[str, int] = {}
-        for number, excerpt in enumerate(book.excerpts):
-            self._number[excerpt.id] = number
+        for number, prompted in enumerate(book.prompted_ids):
+            self._number[prompted] = number
         self._seen: set[tuple[str, int]] = set()
         self._parts: list[_Part] = []
         self._kept = 0

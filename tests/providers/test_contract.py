@@ -201,7 +201,7 @@ OF_A_PROVIDER = {"finetuning", "count_tokens", "close", "deployments"}
 STORY = Book(
     "a", "Title", "Author", (Excerpt("p_id1", BOOK),), digest="", words_digest=""
 )
-CHATTING = "model_name obeyed continuing chats"
+CHATTING = "model_name obeyed continuing chats converses"
 MOST = {"concurrency": 3, "completions_per_call": 5}
 OPENED = [
     (*("ngram", {"base": None, "pretraining": ["a"], "read_book": lambda _: STORY}, None),
@@ -212,19 +212,20 @@ OPENED = [
     ("openai", {"batch": True}, None, f"{CHATTING} batches"),
     ("openai", {"store": True}, None, f"{CHATTING} recovery"),
     ("openai", {"batch": True, "store": True}, None, f"{CHATTING} batches recovery"),
-    ("vertex", MOST, None, "model_name obeyed"),
-    ("vertex", {"batch": True, "bucket": "gs://b"}, None, "model_name obeyed batches"),
-    ("vertex", {}, "projects/p/locations/us-central1/endpoints/7", "obeyed"),
+    ("vertex", MOST, None, "model_name obeyed converses"),
+    (*("vertex", {"batch": True, "bucket": "gs://b"}, None),
+     "model_name obeyed batches converses"),
+    ("vertex", {}, "projects/p/locations/us-central1/endpoints/7", "obeyed converses"),
     (*("vertex", {"base": "meta/llama3_1@llama-3.1-8b", "deployment": {}}, None),
-     "obeyed continuing chats"),
+     "obeyed continuing chats converses"),
     ("together", MOST, None, CHATTING),
     (*("together", {"deployment": {}}, "projects/p/models/m/revisions/r"),
-     "fixed_weights obeyed continuing chats"),
-    ("tinker", MOST, None, "fixed_weights continuing recovery"),
+     "fixed_weights obeyed continuing chats converses"),
+    ("tinker", MOST, None, "fixed_weights continuing recovery converses"),
     (*("transformers", {}, f"transformers:base+{'a' * 64}.{'b' * 32}"),
-     "fixed_weights samples_each continuing engine"),
+     "fixed_weights samples_each continuing engine converses"),
     (*("vllm", {}, f"vllm:base+{'a' * 64}.{'b' * 32}"),
-     "fixed_weights samples_each continuing engine"),
+     "fixed_weights samples_each continuing engine converses"),
 ]  # fmt: skip
 OPENED += [(name, MOST, None, "model_name") for name in HTTP_APIS]
 assert {name for name, *_ in OPENED} == {*PROVIDERS, *HTTP_APIS}

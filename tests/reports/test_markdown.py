@@ -67,7 +67,11 @@ def rows(text):
 
 def test_a_pair_has_a_row_with_reasons_and_places_of_passages(leak):
     clean = dataclasses.replace(
-        leak, model="b", pair="b/ferry", verdict="PASS", reasons=()
+        leak,
+        model=dataclasses.replace(leak.model, id="b"),
+        pair="b/ferry",
+        verdict="PASS",
+        reasons=(),
     )
     wanted = dataclasses.replace(leak, expected="leak")
     heading, *result = rows(markdown_of(leak, clean, wanted))
@@ -105,7 +109,8 @@ def spoiled_result(leak, bad):
     for passage in leak.passages:
         passages.append(dataclasses.replace(passage, chapter=bad, excerpt_id=bad))
     lists = dict.fromkeys(("reasons", "warnings", "changes"), (bad,))
-    names = dict.fromkeys(("pair", "model", "spared"), bad)
+    names = dict.fromkeys(("pair", "spared"), bad)
+    names["model"] = dataclasses.replace(leak.model, id=bad)
     return dataclasses.replace(leak, passages=tuple(passages), **lists, **names)
 
 

@@ -393,7 +393,8 @@ DETAILS = {
 @pytest.mark.parametrize(("fields", "below"), DETAILS.values(), ids=DETAILS)
 def test_a_pair_s_details_stand_below_the_table(fields, below):
     passes = fields.get("verdict", "PASS") == "PASS"
-    shown = lines(result_with(**fields), verbosity=0 if passes else 1)[3:]
+    # Behind the table, and what was tried.
+    shown = lines(result_with(**fields), verbosity=0 if passes else 1)[4:]
     assert shown == ([""] if below else []) + below
 
 
@@ -510,7 +511,8 @@ def test_many_pairs_are_a_matrix():
 def test_many_pairs_are_grouped_by_cause():
     shown = lines(*many(12), verbosity=-1)
     place = "longest passage, 104 words: p_id1, words 1,000-1,016"
-    assert shown == [
+    assert shown[0].startswith("tried: instruction, ")
+    assert shown[1:] == [
         "",
         "FAIL (3 pairs): exceeds the limits on bmc, longest_span, spans_over",
         f"  model-0/book-00: {place}",
@@ -650,7 +652,7 @@ def test_hostile_text_prints_without_control_characters(reason, chapter, name, w
     )
     text = summary([result], width=100, color=False, verbosity=1)
     assert not set(text) & CONTROLS
-    assert len(text.splitlines()) == 10
+    assert len(text.splitlines()) == 11
 
 
 MEASURED = BookPart(

@@ -103,6 +103,7 @@ class ChatEndpoint(RequestEndpoint):
             obeyed=self._parameters.obeyed,
             continuing=self.continuing,
             chats=self._calls.has_chat_format,
+            converses=None if settings.api == "completions" else self.answer,
             recovery=Recovery(self._sample_stored, self._recover)
             if settings.store
             else None,
@@ -159,7 +160,7 @@ class ChatEndpoint(RequestEndpoint):
         n = min(request.n, most or request.n)
         body = self._body(request, api=api, n=n)
         call = f"{form.call} (n = {n})"
-        texts = (request.instruction, *settings.system)
+        texts = (*request.texts, *settings.system)
         try:
             answer = self._calls.ask_json(
                 call,
@@ -213,7 +214,7 @@ class ChatEndpoint(RequestEndpoint):
         n = min(n or request.n, form.most_completions or request.n)
         return {
             "model": self._settings.model,
-            **prompt_of(api, self._settings.system, request.instruction),
+            **prompt_of(api, self._settings.system, request.texts),
             **self._parameters.parameters(request, limit_name=name, n=n),
             **self._settings.extra_body,
         }

@@ -138,6 +138,7 @@ class LocalEndpoint(RequestEndpoint):
             fixed_weights=True,
             samples_each=True,
             continuing=self.continuing,
+            converses=None if self.as_text else self.answer,
             engine=Engine(self.sample_many, self.at_once),
         )
 
@@ -157,7 +158,7 @@ class LocalEndpoint(RequestEndpoint):
         warning.
         """
         at_once = self.at_once
-        texts = [request.instruction for request in requests]
+        texts = [text for request in requests for text in request.texts]
         with (
             at_work(threads=self.threads),
             BENCH.holding(self.wanted(), endpoint=self.id) as loaded,
@@ -191,7 +192,7 @@ class LocalEndpoint(RequestEndpoint):
         if self.as_text:
             prompt = form.opening(request.instruction)
         else:
-            prompt = form.prompt(request.instruction)
+            prompt = form.prompt(request.instruction, request.before)
         most = self._room(loaded, prompt)
         if request.max_tokens is not None:
             most = min(request.max_tokens, most)

@@ -68,11 +68,14 @@ class Prompts:
         self._wording = wording
         self._is_chat = has_chats(tokenizer, wording)
 
-    def prompt(self, instruction: str) -> list[int]:
-        """The tokens after which the model answers."""
+    def prompt(self, instruction: str, before: Sequence[str] = ()) -> list[int]:
+        """The tokens after which the model answers.
+
+        before: the conversation before the instruction
+        """
         if self._is_chat:
-            return self._tokens(self._chat(instruction))
-        paragraphs = [instruction, ""]
+            return self._tokens(self._chat(instruction, before=before))
+        paragraphs = [*before, instruction, ""]
         if self._wording.system is not None:
             paragraphs.insert(0, self._wording.system)
         return self.opening("\n\n".join(paragraphs))
@@ -85,11 +88,19 @@ class Prompts:
             return tokens
         return [begin, *tokens]
 
-    def _chat(self, instruction: str, answer: str | None = None) -> str:
+    def _chat(
+        self,
+        instruction: str,
+        answer: str | None = None,
+        *,
+        before: Sequence[str] = (),
+    ) -> str:
         messages = []
         if self._wording.system is not None:
             messages.append({"role": "system", "content": self._wording.system})
-        messages.append({"role": "user", "content": instruction})
+        for number, text in enumerate((*before, instruction)):
+            role = "assistant" if number % 2 else "user"
+            messages.append({"role": role, "content": text})
         if answer is not None:
             messages.append({"role": "assistant", "content": answer})
         chat: str = self._tokenizer.apply_chat_template(

@@ -65,6 +65,7 @@ class VllmEndpoint(RequestEndpoint):
             fixed_weights=True,
             samples_each=True,
             continuing=self.continuing,
+            converses=None if self.as_text else self.answer,
             engine=Engine(self.sample_many),
         )
 
@@ -81,13 +82,13 @@ class VllmEndpoint(RequestEndpoint):
         adapter, settings = self.adapter(), self.settings()
         if adapter is not None:
             settings = replace(settings, rank=rank_for(adapter, self.id))
-        asked = [request.instruction for request in requests]
+        asked = [text for request in requests for text in request.texts]
         with (
             ENGINES.holding(settings, endpoint=self.id) as engine,
             failures_of_vllm(self.id, "sample", texts=asked),
         ):
             outputs = engine.llm.generate(
-                [{"prompt_token_ids": self._prompt(text)} for text in asked],
+                [{"prompt_token_ids": self._prompt(request)} for request in requests],
                 [_parameters(request) for request in requests],
                 use_tqdm=False,
                 lora_request=engine.lora_request(adapter),
@@ -100,9 +101,12 @@ class VllmEndpoint(RequestEndpoint):
             return None
         return replace(self, id=f"{self.id}#text", as_text=True)
 
-    def _prompt(self, text: str) -> list[int]:
+    def _prompt(self, request: SampleRequest) -> list[int]:
         prompts = Prompts(self._tokenizer, self.wording)
-        tokens = prompts.opening(text) if self.as_text else prompts.prompt(text)
+        if self.as_text:
+            tokens = prompts.opening(request.instruction)
+        else:
+            tokens = prompts.prompt(request.instruction, request.before)
         if not tokens:
             raise engine_error(
                 "A prompt has no tokens",

@@ -26,6 +26,7 @@ from pytest_memleak.reports.pair_outcome import WORST_FIRST
 from pytest_memleak.results.build_result import collect_measures
 from pytest_memleak.results.run_evidence import collect_pairs, suite_controls
 from pytest_memleak.results.run_verdict import passes, result_of_run
+from pytest_memleak.results.tried_prompts import tried_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -93,6 +94,7 @@ class Cover:
     sampled:     how many generations, and when
     detection:   the detection limit, in a sentence
     notes:       what controls show
+    tried:       what was tried, and what wasn't
     next:        what to do
     worst:       the longest passage of a single generation, from the pairs that matter
         most
@@ -111,6 +113,7 @@ class Cover:
     sampled: str
     detection: str
     notes: tuple[str, ...]
+    tried: tuple[str, ...]
     next: tuple[str, ...]
     worst: WorstPassage | None
     unrun: tuple[tuple[str, str], ...]
@@ -142,6 +145,7 @@ def cover(
         sampled=_sampled(run.results),
         detection=_detection(run.results),
         notes=tuple(control_lines(run.results)),
+        tried=tuple(tried_lines(run.results)),
         next=tuple(_next(verdict, run, pairs)),
         worst=_worst(pairs),
         unrun=tuple(unrun),

@@ -73,6 +73,10 @@ _LEADS = {
         "How much of each book the models reproduce word for word, prompted with the "
         "beginning of each excerpt."
     ),
+    "extraction": (
+        "How much of each book the models write in a conversation that asks for it."
+    ),
+    "prompts": "What the models write of each book when they get the named prompts.",
     "several": "How much of each book the models have memorized.",
 }
 

@@ -477,10 +477,17 @@ def _text(
     return tuple(shown)
 
 
+_PROBE_OF_KEY = {
+    "probe.prefix_words": "continuation",
+    "probe.continuation_template": "continuation",
+    "probe.turns": "extraction",
+}
+
+
 def setting_texts(result: PairResult) -> Iterator[Setting]:
     """List a pair's settings, without those that its probe ignores."""
     for key, value in flatten(result.settings):
-        if key == "probe.prefix_words" and result.probe != "continuation":
+        if _PROBE_OF_KEY.get(key, result.probe) != result.probe:
             continue
         yield key.replace("probe.kind", "probe"), value_text(value)
 
