@@ -419,6 +419,7 @@ class RunReport:
     ledger: the end of its hash chain, as `{"entries": ..., "link": ...}`, None if it is
     empty
     exit_status: pytest's, at the end
+    typed: the command line that started the run, to type again; "" if unknown
     """
 
     version: str
@@ -431,3 +432,4 @@ class RunReport:
     uncollected: tuple[str, ...] = ()
     ledger: Mapping[str, Any] | None = None
     exit_status: int = 0
+    typed: str = ""

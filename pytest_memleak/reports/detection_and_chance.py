@@ -42,6 +42,24 @@ def detection_caption(confidence: float) -> str:
     )
 
 
+def highest_limit(results: Sequence[PairResult]) -> Iterator[str]:
+    """State the run's detection limit: the highest of its pairs, without controls."""
+    limited = []
+    for result in results:
+        if result.detection and not result.control:
+            limited.append((result.detection.detection, result))
+    if not limited:
+        return
+    _, highest = max(limited, key=lambda entry: entry[0])
+    if highest.detection is None:
+        return
+    texts = {detection_text(result) for _, result in limited}
+    scope = f" (the highest, of {highest.pair})" if len(texts) > 1 else ""
+    caption = detection_caption(highest.detection.confidence)
+    meaning = caption.removeprefix("detection limit")
+    yield f"Detection limit {detection_text(highest)}{scope}{meaning}"
+
+
 def detection_lines(result: PairResult) -> Iterator[str]:
     """State the pair's detection limit, and what it rests on."""
     summary = result.detection
