@@ -33,6 +33,7 @@ from pytest_memleak.cli.cmd_table import add_table
 from pytest_memleak.cli.cmd_trace import add_trace
 from pytest_memleak.cli.cmd_try import add_try
 from pytest_memleak.cli.cmd_verify import add_verify
+from pytest_memleak.cli.cmd_view import add_view
 from pytest_memleak.cli.shared_options import Parser
 from pytest_memleak.errors import MemleakError
 
@@ -51,6 +52,7 @@ _COMMANDS = (
     add_catalog,
     add_ledger,
     add_verify,
+    add_view,
     add_compare,
     add_trace,
     add_table,

@@ -10,6 +10,7 @@ import dataclasses
 import gc
 import inspect
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
 _SWITCH_INTERVAL = 1e-5  # seconds until a thread yields to others
 _LONGEST_LINE = 200  # characters of a command line that is shown again
+_PASSWORD = re.compile("://[^/ ]*@")
 
 
 def attach_result(
@@ -158,12 +160,17 @@ def run_report(
 
 
 def typed_line(config: pytest.Config) -> str:
-    """Return the command line of this run, with paths from here; "" if it is long."""
+    """Return the command line of this run, with paths from here.
+
+    Returns "" for a long line, or one with a password in a URL.
+    """
     if TYPED in os.environ:
         return os.environ[TYPED]
     arguments = map(_from_here, config.invocation_params.args)
     line = " ".join(["pytest", *arguments])
-    return line if len(line) <= _LONGEST_LINE else ""
+    has_password = _PASSWORD.search(line) is not None
+    is_shown = len(line) <= _LONGEST_LINE and not has_password
+    return line if is_shown else ""
 
 
 def _from_here(argument: str | os.PathLike[str]) -> str:

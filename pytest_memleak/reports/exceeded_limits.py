@@ -53,12 +53,20 @@ def exceeded_limits(result: PairResult) -> list[ExceededLimit]:
 
 def _exceeded(result: PairResult) -> Iterator[ExceededLimit]:
     for row, limit in _limited(result):
-        # Of a collection, other limits apply to each work.
-        is_of_each_work = row.of_works and row.kind == "count"
-        if result.works and is_of_each_work:
+        if result.works and not _is_of_all_works(row, result):
             continue
         if limit_check(result, row, limit).over:
             yield ExceededLimit(row, result.values[row.name], limit)
+
+
+def _is_of_all_works(row: Measure, result: PairResult) -> bool:
+    """Whether a limit applies to a collection as a whole, not to each work.
+
+    Limits on lengths and counts do where a passage of another book exceeds them.
+    """
+    if not row.of_works or row.kind == "share":
+        return True
+    return any(reason.startswith(f"{row.name} ") for reason in result.reasons)
 
 
 def _exceeded_by_others(result: PairResult) -> Iterator[ExceededLimit]:

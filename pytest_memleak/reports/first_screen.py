@@ -62,11 +62,11 @@ def _headline(run: RunReport, verdict: Verdict) -> str:
     everyone = (*run.results, *run.unrun)
     models = {(pair.suite.path, pair.model.id) for pair in everyone}
     books = {(pair.suite.path, pair.book.id) for pair in everyone}
-    counts = _counts(run.results)
-    reasons = list(_further_reasons(run, verdict))
-    parts = [", ".join(counts), *reasons]
+    parts = [", ".join(_counts(run.results)), *_further_reasons(run, verdict)]
     if run.unrun:
-        parts.append(f"{len(run.results):,} of {len(everyone):,} pairs ran")
+        place = 1 if verdict is Verdict.FAIL else 0
+        ran = f"{len(run.results):,} of {len(everyone):,} pairs ran"
+        parts.insert(place, ran)
     parts.append(f"{amount(len(models), 'model')}, {amount(len(books), 'book')}")
     return "; ".join(filter(None, parts))
 
@@ -107,7 +107,7 @@ def _further_reasons(run: RunReport, verdict: Verdict) -> Iterator[str]:
         yield f"{amount(len(run.uncollected), 'file')} couldn't be collected"
     for suite in suite_controls((*run.results, *run.unrun)):
         if not suite.gates:
-            yield f"{suite.suite} has no gated pair"
+            yield f"{suite.suite} gates nothing: all its pairs are controls"
     kinds = {pair_outcome(result).kind for result in run.results}
     explained = kinds - {"pass", "expected"} or run.unrun or failed or run.compared
     if run.exit_status and not explained:

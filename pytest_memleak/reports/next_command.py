@@ -52,7 +52,11 @@ def _was_left_out(pair: PairResult) -> bool:
 def _of_passes(run: RunReport, verdict: Verdict) -> NextCommand:
     """Return the command where every pair is as it should be."""
     if verdict is not Verdict.PASS:
-        why = f"after the reason above is gone; {_REUSED}"
+        gated = any(pair.gates for pair in run.results)
+        why = "after the reason above is gone"
+        if not gated:
+            why = "after you add a pair that must not leak"
+        why = f"{why}; {_REUSED}"
         return NextCommand(_same_line(run), why)
     bundle = run.outputs.get(EVIDENCE.name)
     if bundle:

@@ -82,7 +82,7 @@ def _member(result: PairResult, *, is_single: bool) -> _Member | None:
     if kind == "unexpected":
         return _Member(result, kind, _NO_LEAK, _NO_LEAK, fix=_NO_LEAK_FIX)
     if kind == "inconclusive":
-        return _undecided(result)
+        return _undecided(result, is_single=is_single)
     return None
 
 
@@ -107,7 +107,7 @@ def _failed(result: PairResult, *, is_single: bool) -> _Member:
     )
 
 
-def _undecided(result: PairResult) -> _Member:
+def _undecided(result: PairResult, *, is_single: bool) -> _Member:
     diagnosed = result_diagnosis(result)
     if diagnosed:
         return _diagnosed(result, diagnosed)
@@ -117,7 +117,7 @@ def _undecided(result: PairResult) -> _Member:
     doubtful = limits_in_doubt(result)
     if doubtful:
         key = f"{', '.join(doubtful)}: too close to the limit to decide"
-        if len(result.reasons) == 1:
+        if len(result.reasons) == 1 and not is_single:
             cause = key
     beside = result.reasons[1:]
     return _Member(result, "inconclusive", key, cause, fix=fix, beside=beside)

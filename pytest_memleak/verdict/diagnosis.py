@@ -24,6 +24,7 @@ _MAJORITY = 0.5  # of the generations that aren't full answers
 _NEARLY_ALL = 0.9  # of all generations
 _GREEDY = "greedy"  # the place of issues of greedy generations
 _CANARIES = "canaries"
+_FIXES_WITH_CAUSE = {Kind.CANNED}  # before a colon; a diagnosis has its own
 
 _ANSWERED = frozenset(
     {
@@ -77,7 +78,7 @@ def _row_of_kind(kind: Kind, key: str, cause: str) -> _Row:
 
 
 _OF = "{count} of {received} generations"
-_NOT_PROSE = "the generations aren't prose, as with a wrong chat template"
+_NOT_PROSE = "the answers aren't prose, as with a wrong chat template"
 _ROWS = (
     _Row(
         key="withheld",
@@ -106,7 +107,7 @@ _ROWS = (
     ),
     _Row(
         key="short",
-        cause=f"the generations are short: {_OF}",
+        cause=f"the answers are short: {_OF}",
         fix="short",
         rules=_ANSWERED,
         explains=_ANY,
@@ -151,7 +152,7 @@ def _why_nothing_came(issues: Sequence[Issue]) -> Issue:
 def _of_issue(chief: Issue, issues: Sequence[Issue], *, key: str) -> Diagnosis:
     """Return the diagnosis of an issue that is a cause itself."""
     cause = f"{chief.place}: {chief.cause}" if chief.place else chief.cause
-    beside = tuple(issue for issue in issues if issue is not chief)
+    beside = tuple(issue for issue in issues if str(issue) != str(chief))
     if key == NO_ANSWER:  # where nothing came, every other rule is broken, too
         beside = ()
     return Diagnosis(key, cause.rstrip("."), chief.fix, beside)
@@ -188,4 +189,7 @@ def _of_row(row: _Row, evidence: Completeness, *, recorded: bool) -> Diagnosis:
             beside.append(issue)
     received = f"{evidence.received:,}"
     cause = row.cause.format(count=f"{count:,}", received=received)
-    return Diagnosis(row.key, cause, fix(row.fix, recorded=recorded), tuple(beside))
+    what_to_do = fix(row.fix, recorded=recorded)
+    if row.fix in _FIXES_WITH_CAUSE:
+        _, _, what_to_do = what_to_do.partition(": ")
+    return Diagnosis(row.key, cause, what_to_do, tuple(beside))

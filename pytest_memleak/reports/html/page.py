@@ -81,11 +81,10 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
     pairs = pair_views(run.results, titles)
     pairs.sort(key=_severity)
     front = cover(run, pairs, titles)
-    style = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
-    style += _running_head(front, created)
+    style = style_sheet() + _running_head(front, created)
     # The policy's digest covers the bytes between the tags.
     digest = hashlib.sha256(style.encode()).digest()
-    template = _environment().get_template("report.html.j2")
+    template = environment().get_template("report.html.j2")
     page = template.stream(
         style=Markup(style),  # noqa: S704 - our own file
         style_digest=base64.b64encode(digest).decode(),
@@ -106,6 +105,11 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
     )
     page.enable_buffering(_PIECES_TOGETHER)  # or all are in memory at once
     return "".join(page)
+
+
+def style_sheet(name: str = "report.css") -> str:
+    """Return a style sheet; that of the report serves all pages."""
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
 def _severity(pair: PairView) -> int:
@@ -176,7 +180,8 @@ def _key(text: str) -> Markup:
 
 
 @functools.cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return Jinja's environment of this package's pages."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
