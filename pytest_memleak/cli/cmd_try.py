@@ -29,6 +29,7 @@ from pytest_memleak.cli.suite_template import (
     model_named,
     suite_path,
 )
+from pytest_memleak.cli.waiting import show_elapsed
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records.number_format import amount, percent_at_most
 from pytest_memleak.redaction.file_writing import write_whole
@@ -238,7 +239,12 @@ def _try_endpoint(path: Path, draft: Draft) -> Trial:
             excerpts = len(suite.books.cut(pair.book).excerpts)
             for limit in limits_out_of_reach([pair], suite):
                 print_sentence(limit)
-            trial = sample_neutral(endpoint, at_once=concurrency, excerpts=excerpts)
+            with show_elapsed("waiting for the server"):
+                trial = sample_neutral(
+                    endpoint,
+                    at_once=concurrency,
+                    excerpts=excerpts,
+                )
             return replace(trial, text_only=draft.text_only or trial.text_only)
     print_sentence(BASE_MODEL)
     draft = replace(draft, text_only=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
+from pytest_memleak.pipeline.ledger_endpoint import LedgerEndpoint
 from pytest_memleak.pipeline.limit_reachability import (
     planned_rounds,
     validate_limit_reach,
@@ -30,7 +31,7 @@ from pytest_memleak.sampling.cost_plan import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import BookSource, Model, Pair
@@ -145,7 +146,7 @@ class _RunPlanner:
         required, suite = requirement.required, requirement.suite
         suite.validate_preregistration()
         training = None
-        plans: list[Plan] = []
+        sampled: list[tuple[PromptStep, Plan]] = []
         for step in requirement.plan.foreseen_steps(required):
             match step:
                 case SummaryStep():
@@ -157,7 +158,8 @@ class _RunPlanner:
                     if left.generations:
                         self.if_lost.append(PlannedStep(required.pair.id, left))
                 case PromptStep():
-                    plans.append(step.left(self._counted))
+                    sampled.append((step, step.left(self._counted)))
+        plans = [left for _, left in sampled]
         sampling = in_all(plans) if plans else None
         rounds = None
         if requirement.is_own:
@@ -166,7 +168,15 @@ class _RunPlanner:
         if self._has_row(requirement, sampling, training):
             tokens, cost = training or (0, None)
             name = _row_name(required)
-            self.steps.append(PlannedStep(name, sampling, tokens, cost, rounds=rounds))
+            row = PlannedStep(
+                name,
+                sampling,
+                tokens,
+                cost,
+                rounds=rounds,
+                seconds=_seconds_of(sampled),
+            )
+            self.steps.append(row)
         if sampling is not None and sampling.generations:
             self._add_deployment(required.pair.model, suite)
 
@@ -234,6 +244,24 @@ class _RunPlanner:
         is_first = what not in self._planned
         self._planned.add(what)
         return is_first
+
+
+def _seconds_of(sampled: Sequence[tuple[PromptStep, Plan]]) -> float | None:
+    """Return the time of planned calls; None where no earlier ones show it."""
+    from pytest_memleak.ledger.call_pace import seconds_per_call
+
+    total = 0.0
+    for step, left in sampled:
+        source = step.source
+        if not left.calls:
+            continue
+        if not isinstance(source, LedgerEndpoint):
+            return None
+        pace = seconds_per_call(source.ledger, source.endpoint_id)
+        if pace is None:
+            return None
+        total += pace * left.calls
+    return total
 
 
 def _row_name(required: RequiredSamples) -> str:

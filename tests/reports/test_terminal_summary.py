@@ -220,6 +220,31 @@ def test_a_narrow_terminal_cuts_no_number(width):
     assert "…" not in text
 
 
+TIMED = Plan("p", 36, 315, 0, 11_198, 180_330, None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "line"),
+    [
+        ((700.0, 5.0), "Time: about 12 minutes at the pace of earlier calls"),
+        (
+            (40.0, None),
+            "Time: about 40 seconds at the pace of earlier calls, plus 1 pair whose "
+            "model has no earlier calls",
+        ),
+        ((10_000.0, 1.0), "Time: about 3 hours at the pace of earlier calls"),
+        ((None, None), None),
+    ],
+)
+def test_a_plan_states_its_time_if_earlier_calls_show_it(seconds, line):
+    steps = [
+        PlannedStep(f"m/{n}", TIMED, seconds=each) for n, each in enumerate(seconds)
+    ]
+    text = plan_table(RunPlan(tuple(steps), ()), width=80, color=False, wrap=False)
+    times = [line for line in text.splitlines() if line.startswith("Time: ")]
+    assert times == ([line] if line else [])
+
+
 @pytest.mark.parametrize("wrap", [True, False])
 def test_a_plan_fits_eighty_columns(wrap):
     plan = Plan("p", 36, 315, 0, 11_198, 180_330, None)
