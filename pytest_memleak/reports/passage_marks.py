@@ -29,7 +29,7 @@ class MarkedText(NamedTuple):
 
 
 class MarkedPassage(NamedTuple):
-    """A passage in its generation and in its book."""
+    """A passage in its generation and in its book, with some words around it."""
 
     generation: MarkedText
     book: MarkedText
@@ -77,11 +77,22 @@ def _in_book(source: PassageSource, split: Split) -> tuple[MarkedText, list[str]
     text = _APART.join(texts)
     own_words = split(text)[first : first + source.size]
     marked = mark_words(text, split, first, source.size)
-    begin = max(0, first - _AROUND)
-    start = end_of_words(begin, text, split) if begin else 0
-    tail = marked.after
-    after = tail[: end_of_words(_AROUND, tail, split)]
-    return MarkedText(marked.before[start:], marked.marked, after), own_words
+    return _shortened(marked, split, first), own_words
+
+
+def _shortened(marked: MarkedText, split: Split, first: int) -> MarkedText:
+    """Leave some words before and after what is marked. first: its first word."""
+    start = 0
+    if first > _AROUND:
+        start = end_of_words(first - _AROUND, marked.before, split)
+    end = end_of_words(_AROUND, marked.after, split)
+    before = marked.before[start:]
+    after = marked.after[:end]
+    if start:
+        before = f"… {before.lstrip()}"
+    if end < len(marked.after):
+        after = f"{after} …"
+    return MarkedText(before, marked.marked, after)
 
 
 def _in_generation(
@@ -103,7 +114,11 @@ def _in_generation(
         count = 0
     if not count:
         return MarkedText(text, "", "")
-    return mark_words(text, split, source.place, count)
+    return _shortened(
+        mark_words(text, split, source.place, count),
+        split,
+        source.place,
+    )
 
 
 def _until_last_match(own_words: Sequence[str], text_words: Sequence[str]) -> int:

@@ -20,7 +20,7 @@ from pytest_memleak.reports.book_text import book_titles
 from pytest_memleak.reports.html.coverage_strips import WIDTH, draw_strip, heat_labels
 from pytest_memleak.reports.html.page import environment, style_sheet
 from pytest_memleak.reports.measure_text import format_value
-from pytest_memleak.reports.pair_outcome import pair_outcome
+from pytest_memleak.reports.pair_outcome import WORST_FIRST, pair_outcome
 from pytest_memleak.reports.passage_marks import mark_passage
 from pytest_memleak.reports.screen_map import screen_maps
 from pytest_memleak.results.coverage_map import decode_times
@@ -64,6 +64,7 @@ class _Passage(NamedTuple):
     where: str
     book: str
     prompt: Markup | None
+    whole: Markup | None
     generation: MarkedText | None
     text: MarkedText
 
@@ -93,6 +94,7 @@ def render_passages(
     titles = book_titles(results)
     ran = [result for result in results if not _is_unrun(result)]
     unrun = [result for result in results if _is_unrun(result)]
+    shown = sorted(shown, key=_severity)
     anchors = [
         f"pair-{pair.number}-{place}"
         for pair in shown
@@ -115,6 +117,13 @@ def render_passages(
         heat=heat_labels(),
         width=WIDTH,
     )
+
+
+def _severity(pair: ShownPair) -> tuple[int, int]:
+    """Return a key that sorts the worst pairs first, then the longest passages."""
+    longest = max((source.words for source in pair.passages), default=0)
+    kind = pair_outcome(pair.result).kind
+    return WORST_FIRST.index(kind), -longest
 
 
 def _linked(
@@ -187,6 +196,7 @@ def _passages(pair: ShownPair, anchors: Sequence[str]) -> Iterator[_Passage]:
             where=_where(source),
             book=source.book.title or source.book.id,
             prompt=_text(prompt) if prompt else None,
+            whole=_text(source.held.generation) if source.held else None,
             generation=_texts(marked.generation) if source.held else None,
             text=_texts(marked.book),
         )
