@@ -157,25 +157,29 @@ def _shown(run: Run, result: PairResult, number: int) -> ShownPair:
     pair = _pair_named(suite.suite.pairs, result.pair, path)
     if result.as_of is not None:
         run.resources.as_of = result.as_of
-    found = find_sources(pair, suite)
+    sources = find_sources(pair, suite)
     requested = result.model.endpoint
-    if requested not in (None, found.evaluation.endpoint):
+    if requested not in (None, sources.evaluation.endpoint):
         absent = AbsentEndpoint(requested)
-        found = find_sources(pair, suite, endpoint=absent)
+        sources = find_sources(pair, suite, endpoint=absent)
     note = ""
-    if found.evaluation.verdict != result.plain_verdict:
+    if sources.evaluation.verdict != result.plain_verdict:
         note = (
-            f"Suite, books, and ledger give {found.evaluation.verdict} now, not "
+            f"Suite, books, and ledger give {sources.evaluation.verdict} now, not "
             f"{result.verdict}: run memleak verify on the bundle."
         )
-    return ShownPair(result, number, found.passages, note)
+    return ShownPair(result, number, sources.passages, note)
 
 
 def _pair_named(pairs: Sequence[Pair], name: str, path: Path) -> Pair:
     for pair in pairs:
         if pair.id == name:
             return pair
-    raise EvidenceError(f"the suite has no pair {name!r}", location=str(path))
+    raise EvidenceError(
+        f"the suite has no pair {name!r}",
+        location=str(path),
+        hint="restore the suite file of that run",
+    )
 
 
 def _of_suite(run: Run, parsed: argparse.Namespace) -> Iterator[ShownPair]:
@@ -190,9 +194,9 @@ def _of_suite(run: Run, parsed: argparse.Namespace) -> Iterator[ShownPair]:
     for pair in suite.suite.pairs:
         if parsed.pair in (None, pair.id):
             number += 1
-            found = find_sources(pair, suite)
-            result = build_plain_result(found.evaluation)
-            yield ShownPair(result, number, found.passages)
+            sources = find_sources(pair, suite)
+            result = build_plain_result(sources.evaluation)
+            yield ShownPair(result, number, sources.passages)
 
 
 def _report(path: Path, shown: Sequence[ShownPair]) -> None:
