@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak import __version__
 from pytest_memleak.cli.cmd_catalog import add_catalog
 from pytest_memleak.cli.cmd_compare import add_compare
+from pytest_memleak.cli.cmd_completion import add_completion
 from pytest_memleak.cli.cmd_demo import add_demo
 from pytest_memleak.cli.cmd_doctor import add_doctor
 from pytest_memleak.cli.cmd_guard import add_guard
@@ -29,6 +30,7 @@ from pytest_memleak.cli.cmd_ledger import add_ledger
 from pytest_memleak.cli.cmd_prepare import add_prepare
 from pytest_memleak.cli.cmd_scan import add_scan
 from pytest_memleak.cli.cmd_score import add_score
+from pytest_memleak.cli.cmd_suite_schema import add_suite_schema
 from pytest_memleak.cli.cmd_table import add_table
 from pytest_memleak.cli.cmd_trace import add_trace
 from pytest_memleak.cli.cmd_try import add_try
@@ -56,6 +58,7 @@ _COMMANDS = (
     add_compare,
     add_trace,
     add_table,
+    add_suite_schema,
 )
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -163,4 +166,5 @@ def _parser() -> argparse.ArgumentParser:
     )
     for add_command in _COMMANDS:
         add_command(commands)
+    add_completion(commands, parser)
     return parser

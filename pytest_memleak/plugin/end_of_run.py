@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -345,6 +346,7 @@ class EndOfRun:
     def _write_report(self, terminalreporter: Any, report: RunReport) -> None:
         from pytest_memleak.plugin.run_pair import deployment_lines
         from pytest_memleak.plugin.run_reports import evidence_line
+        from pytest_memleak.reports.annotations import annotation_lines
         from pytest_memleak.reports.first_screen import first_screen
         from pytest_memleak.reports.screen_text import screen_text
         from pytest_memleak.reports.terminal_summary import summary
@@ -369,6 +371,8 @@ class EndOfRun:
             view = first_screen(report)
             screen = screen_text(view, brief=verbosity < 0, **terminal)
             terminalreporter.write(screen)
+            for line in annotation_lines(report, view, os.environ):
+                terminalreporter.write_line(line)
         for line in deployment_lines(self._config):
             terminalreporter.write_line(line)
 
