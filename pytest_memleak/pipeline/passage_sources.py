@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.samples import SampledGenerations
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import Pair, Span
-    from pytest_memleak.scoring.protected_passages import ProtectedPassage
+    from pytest_memleak.scoring.protected_passages import (
+        ProtectedPassage,
+        ProtectedPassages,
+    )
     from pytest_memleak.verdict.evaluation import Evaluation
 
     Holder = tuple[Origin, str, int]
@@ -109,31 +112,29 @@ def find_sources(
     analysis = evaluation.analysis
     if analysis is None or analysis.passages is None:
         return PairSources(evaluation, ())
-    listed = [
-        (kind, passage)
-        for kind, passage in passages_to_list(analysis.passages)
-        if passage.start is not None
-    ]
     span = analysis.measurement.longest_span
+    listed = _listed(analysis.passages)
     holders = {passage.holder for _, passage in listed}
-    if span.start is not None:
-        holders.add(_holder_of(span))
+    holders.add(_holder_of(span))
     plan = plan_pair(pair, suite.suite, suite.endpoints, endpoint=endpoint)
     held = dict(_held_texts(sample_all(plan), holders))
     excused = (analysis.passages.excused, analysis.passages.nv_excused)
     sources = []
     for kind, passage in listed:
-        source = _source(
-            kind,
-            passage,
-            evaluation,
-            held.get(passage.holder),
-            excused=passage in excused,
-        )
+        text = held.get(passage.holder)
+        is_excused = passage in excused
+        source = _source(kind, passage, evaluation, text, excused=is_excused)
         sources.append(source)
     if span.start is not None and not _is_listed(span, sources):
-        sources.append(_span_source(span, evaluation, held.get(_holder_of(span))))
+        text = held.get(_holder_of(span))
+        sources.append(_span_source(span, evaluation, text))
     return PairSources(evaluation, tuple(sources))
+
+
+def _listed(passages: ProtectedPassages) -> list[tuple[str, ProtectedPassage]]:
+    """List the passages that there are, each with its kind."""
+    every = passages_to_list(passages)
+    return [(kind, passage) for kind, passage in every if passage.start is not None]
 
 
 def _holder_of(span: Span) -> Holder:

@@ -107,17 +107,30 @@ def _map(
         kinds = [cells[id(pair)].kind for pair in own]
         models.append(_model(_letter(number), model, own, kinds))
     rows = []
-    folded = []
     for book, title in books.items():
-        row = tuple(tuple(by_place[book, model]) for model in order)
-        kinds = [cell.kind for place in row for cell in place]
-        if len(books) >= _FOLDS_FROM and set(kinds) == {"pass"}:
-            folded.append(title)
-        else:
-            rows.append(ScreenRow(book, title, row))
+        places = tuple(tuple(by_place[book, model]) for model in order)
+        rows.append(ScreenRow(book, title, places))
+    folded = _folded(rows)
     if _MOST_EMPTY * len(pairs) < len(order) * len(books):
         rows = []
-    return ScreenMap(suite, tuple(models), tuple(rows), tuple(folded))
+    return ScreenMap(
+        suite,
+        tuple(models),
+        rows=tuple(row for row in rows if row.title not in folded),
+        folded=folded,
+    )
+
+
+def _folded(rows: Sequence[ScreenRow]) -> tuple[str, ...]:
+    """Return the titles of many books' rows in which every pair passes."""
+    if len(rows) < _FOLDS_FROM:
+        return ()
+    folded = []
+    for row in rows:
+        kinds = {cell.kind for place in row.cells for cell in place}
+        if kinds == {"pass"}:
+            folded.append(row.title)
+    return tuple(folded)
 
 
 def _letter(number: int) -> str:

@@ -217,6 +217,43 @@ def test_greedy_generations_and_rests_are_placed(pytester):
     assert "<summary>The prompt</summary>" in page.source
 
 
+RECORDED = """
+[suite]
+samples = 3
+[limits]
+longest_passage = 38
+nv_longest_passage = 38
+[[book]]
+id = "tale"
+source = "tale.json"
+[[model]]
+id = "m"
+provider = "recorded"
+options = { path = "m.json" }
+"""
+
+
+def test_a_near_verbatim_passage_is_marked_up_to_its_last_match(pytester):
+    texts = write_tale("tale", 3, seed=3)
+    changed = texts["p_id0"].split()[20:100]
+    for place in range(9, 80, 10):
+        changed[place] = f"changed{place}"
+    leaky = f"{prose(30, 1)} {' '.join(changed)} {prose(30, 2)}"
+    answers = {key: [prose(120, key + str(n)) for n in range(3)] for key in texts}
+    answers["p_id1"][2] = leaky
+    write_answers("m.json", answers)
+    Path("s.memleak.toml").write_text(RECORDED)
+    assert main(["view", "s.memleak.toml"]) == 0
+    page = Page()
+    (near,) = [marks for heading, marks in page.passages if "near" in heading]
+    generation, book = near
+    assert generation[0] == book[0]
+    assert generation[-1] == book[-1]
+    assert {"changed9", "changed19"} <= set(generation)
+    assert len(set(generation) & set(book)) >= 65
+    assert "prompted for p_id1, generation 2" in page.source
+
+
 @pytest.mark.full
 def test_every_mark_of_eighty_pairs_equals_the_book(pytester):
     draw = random.Random(5)

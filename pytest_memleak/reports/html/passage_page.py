@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.pipeline.passage_sources import PassageSource
     from pytest_memleak.records.pair_result import PairResult
+    from pytest_memleak.reports.book_text import BookTitles
     from pytest_memleak.reports.html.coverage_strips import Strip
     from pytest_memleak.reports.pair_outcome import Outcome
     from pytest_memleak.reports.passage_marks import MarkedText
@@ -94,6 +95,23 @@ def render_passages(
     titles = book_titles(results)
     ran = [result for result in results if not _is_unrun(result)]
     unrun = [result for result in results if _is_unrun(result)]
+    style = style_sheet() + style_sheet("passages.css")
+    digest = hashlib.sha256(style.encode()).digest()
+    page = environment().get_template("passages.html.j2")
+    return page.render(
+        style=Markup(style),  # noqa: S704 - our own file
+        style_digest=base64.b64encode(digest).decode(),
+        subject=f"{amount(len(results), 'pair')}, {amount(len(shown), 'pair')} shown",
+        maps=_linked(screen_maps(ran, unrun, titles), shown),
+        trend=_trend(earlier),
+        pairs=_pairs(shown, titles),
+        heat=heat_labels(),
+        width=WIDTH,
+    )
+
+
+def _pairs(shown: Sequence[ShownPair], titles: BookTitles) -> list[_Pair]:
+    """Build the shown pairs' parts of the page, the worst first."""
     shown = sorted(shown, key=_severity)
     anchors = [
         f"pair-{pair.number}-{place}"
@@ -104,19 +122,7 @@ def render_passages(
     for pair in shown:
         title = titles[pair.result.suite.name, pair.result.book.id]
         pairs.append(_pair(pair, title, anchors))
-    style = style_sheet() + style_sheet("passages.css")
-    digest = hashlib.sha256(style.encode()).digest()
-    page = environment().get_template("passages.html.j2")
-    return page.render(
-        style=Markup(style),  # noqa: S704 - our own file
-        style_digest=base64.b64encode(digest).decode(),
-        subject=f"{amount(len(results), 'pair')}, {amount(len(shown), 'pair')} shown",
-        maps=_linked(screen_maps(ran, unrun, titles), shown),
-        trend=_trend(earlier),
-        pairs=pairs,
-        heat=heat_labels(),
-        width=WIDTH,
-    )
+    return pairs
 
 
 def _severity(pair: ShownPair) -> tuple[int, int]:
