@@ -108,6 +108,20 @@ def claim(
     return ledger.write_each(_record_and_claim, (after, intent))
 
 
+def claim_each(
+    ledger: Ledger,
+    intents: Sequence[Intent],
+) -> tuple[list[Call], Exception | None]:
+    """Reserve a call for each intent, in one transaction, as `claim` does for one.
+
+    Returns the calls, and the first error of an intent that has none because of it.
+    """
+    results = ledger.write(lambda connection: _claim_each(connection, intents))
+    calls = [result for result in results if isinstance(result, Call)]
+    errors = (result for result in results if isinstance(result, Exception))
+    return calls, next(errors, None)
+
+
 def _record_and_claim(
     connection: Connection,
     items: Sequence[tuple[Answer | None, Intent]],

@@ -233,6 +233,14 @@ PROVIDERS = {
             {"torch": "torch", "transformers": "transformers", "peft": "peft"},
         ),
     ),
+    "vllm": BuiltIn(
+        f"{_HERE}.vllm.vllm_provider",
+        "VllmProvider",
+        ProviderNeeds(
+            "vllm",
+            {"vllm": "vllm", "transformers": "transformers", "peft": "peft"},
+        ),
+    ),
 }
 
 

@@ -135,6 +135,7 @@ class Model:
 
     endpoint:        an existing endpoint
     finetune_books:  IDs of the books it is fine-tuned on
+    finetune_share:  the share of their excerpts that it is fine-tuned on
     price:           US$ per million tokens (input, output, training)
     price_per_hour:  US$ for a model that must be deployed
     weights_version: version of the weights behind the name
@@ -147,6 +148,7 @@ class Model:
     endpoint: str | None = None
     baseline_model: str | None = None
     finetune_books: tuple[str, ...] = ()
+    finetune_share: float = 1.0
     finetune: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     price: tuple[float, float, float] | None = None

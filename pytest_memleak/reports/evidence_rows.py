@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from pytest_memleak.records.pair_result import PairResult
+    from pytest_memleak.records.pair_result import ModelFacts, PairResult
 
 Row = dict[str, Any]
 
@@ -313,6 +313,7 @@ def _row(
         "base_model": model.base_model,
         "endpoint": model.endpoint,
         "weights_version": model.weights_version,
+        "finetune_share": _finetune_share(model),
         "book": book.id,
         "title": book.title,
         "author": book.author,
@@ -331,6 +332,14 @@ def _row(
         row[CROSS_EXCERPT] = cross["ratio"]
         row[f"{CROSS_EXCERPT}_spans"] = cross["cross"]
     return dict(book.metadata) | row
+
+
+def _finetune_share(model: ModelFacts) -> float | None:
+    """Return the share of excerpts that a model was tuned on; None if it wasn't."""
+    if not model.finetune_books:
+        return None
+    share: float = model.finetune.get("share", 1.0)
+    return share
 
 
 def _measure_cells(pair: PairResult) -> Row:

@@ -44,7 +44,7 @@ from pytest_memleak.verdict.evaluation import Evaluation
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pytest_memleak.records import Book, BookSource, Pair, Suite
+    from pytest_memleak.records import Book, BookSource, Model, Pair, Suite
     from pytest_memleak.records.measurement import Passage
     from pytest_memleak.records.plot_records import CoverageMap
     from pytest_memleak.scoring.analysis import Analysis
@@ -222,12 +222,19 @@ def _model_facts(evaluation: Evaluation) -> ModelFacts:
         base_model=model.base_model,
         baseline_model=model.baseline_model,
         finetune_books=model.finetune_books,
-        finetune=model.finetune,
+        finetune=_finetune_settings(model),
         job=evaluation.job,
         options=model.options,
         weights_version=model.weights_version or None,
         served_names=model.served_names,
     )
+
+
+def _finetune_settings(model: Model) -> dict[str, Any]:
+    """Return the provider's settings of a fine-tune, and the share if it isn't all."""
+    if model.finetune_share == 1:
+        return model.finetune
+    return model.finetune | {"share": model.finetune_share}
 
 
 def build_unrun_result(

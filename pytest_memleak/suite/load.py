@@ -99,6 +99,7 @@ def _model(table: ModelTable) -> Model:
     fields: dict[str, object] = {}
     if table.finetune:
         fields["finetune_books"] = tuple(table.finetune.books)
+        fields["finetune_share"] = table.finetune.share
         fields["finetune"] = dict(table.finetune.model_extra or {})
     else:
         fields["finetune"] = {}

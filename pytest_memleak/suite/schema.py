@@ -362,6 +362,13 @@ class FinetuneTable(BaseModel):
         min_length=1,
         description="ids of the books to fine-tune on",
     )
+    share: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of these books' excerpts to fine-tune on; a larger one has "
+        "those of a smaller one, too",
+    )
 
 
 class ModelTable(AnswerKeys):

@@ -42,7 +42,7 @@ from pytest_memleak.ledger.tables import calls
 from pytest_memleak.ledger.tables import generations as generations_table
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
-from pytest_memleak.sampling import call_deadline, loop
+from pytest_memleak.sampling import call_deadline, call_workers
 from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.sampling.call_deadline import within
 
@@ -111,7 +111,7 @@ def test_calls_run_at_once_but_no_more_than_allowed(drawing, ask, monkeypatch):
     # The last answers are stored at once; while a list compares them, another thread
     # changes it.
     monkeypatch.setattr(
-        loop, "record", lambda *stored: (together.wait(20), record(*stored))
+        call_workers, "record", lambda *stored: (together.wait(20), record(*stored))
     )
     monkeypatch.setattr(Answer, "__eq__", lambda *_: pytest.fail("compared"))
 

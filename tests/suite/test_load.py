@@ -303,6 +303,8 @@ REJECTED = [
     (["book", 0, "id"], ..., "book[1].id: missing"),
     (["model", 0, "price", "output"], ..., "model[1] 'm'.price.output: missing"),
     (["model", 0, "finetune"], {}, "model[1] 'm'.finetune.books: missing"),
+    (["model", 0, "finetune", "share"], 0, "*finetune.share: *greater than 0; got 0"),
+    (["model", 0, "finetune", "share"], 1.5, "*finetune.share: *less than or equal to 1; got 1.5"),
     # of another type
     (["suite"], [], "suite: *; got []"),
     (["book"], {"id": "x"}, "book: *list*; got *"),

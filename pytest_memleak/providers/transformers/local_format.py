@@ -48,12 +48,11 @@ class Lesson:
     answer: list[int] = field(repr=False)
 
 
-class Format:
-    """The format of one model."""
+class Prompts:
+    """The prompts of one model, as tokens; they need its tokenizer alone."""
 
-    def __init__(self, loaded: Loaded, wording: Wording) -> None:
-        self._tokenizer = loaded.tokenizer
-        self._stop = loaded.stop
+    def __init__(self, tokenizer: Any, wording: Wording) -> None:
+        self._tokenizer = tokenizer
         self._wording = wording
 
     def prompt(self, instruction: str) -> list[int]:
@@ -72,6 +71,33 @@ class Format:
         if begin is None:
             return tokens
         return [begin, *tokens]
+
+    def _chat(self, instruction: str, answer: str | None = None) -> str:
+        messages = []
+        if self._wording.system is not None:
+            messages.append({"role": "system", "content": self._wording.system})
+        messages.append({"role": "user", "content": instruction})
+        if answer is not None:
+            messages.append({"role": "assistant", "content": answer})
+        chat: str = self._tokenizer.apply_chat_template(
+            messages,
+            tokenize=False,
+            add_generation_prompt=answer is None,
+            **self._wording.variables,
+        )
+        return chat
+
+    def _tokens(self, text: str) -> list[int]:
+        tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        return tokens
+
+
+class Format(Prompts):
+    """The format of one model: prompts, answers, and the two to train on."""
+
+    def __init__(self, loaded: Loaded, wording: Wording) -> None:
+        super().__init__(loaded.tokenizer, wording)
+        self._stop = loaded.stop
 
     def lesson(self, instruction: str, text: str) -> Lesson:
         """The tokens of both; the answer ends with a token that ends answers."""
@@ -98,22 +124,3 @@ class Format:
             clean_up_tokenization_spaces=False,
         )
         return text
-
-    def _chat(self, instruction: str, answer: str | None = None) -> str:
-        messages = []
-        if self._wording.system is not None:
-            messages.append({"role": "system", "content": self._wording.system})
-        messages.append({"role": "user", "content": instruction})
-        if answer is not None:
-            messages.append({"role": "assistant", "content": answer})
-        chat: str = self._tokenizer.apply_chat_template(
-            messages,
-            tokenize=False,
-            add_generation_prompt=answer is None,
-            **self._wording.variables,
-        )
-        return chat
-
-    def _tokens(self, text: str) -> list[int]:
-        tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
-        return tokens
