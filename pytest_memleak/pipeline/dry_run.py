@@ -105,6 +105,7 @@ class _RunPlanner:
         self._pairs_by_obstacle: dict[Issue, dict[str, None]] = {}
         self._samples = samples
         self._counted = Counted()
+        self._paces: dict[str, float | None] = {}  # seconds per call, by endpoint
         self._planned: set[tuple[object, ...]] = set()
 
     def requirements(self, pair: Pair, suite: SuiteRun) -> Iterator[_Requirement]:
@@ -174,11 +175,38 @@ class _RunPlanner:
                 tokens,
                 cost,
                 rounds=rounds,
-                seconds=_seconds_of(sampled),
+                seconds=self._seconds_of(sampled),
             )
             self.steps.append(row)
         if sampling is not None and sampling.generations:
             self._add_deployment(required.pair.model, suite)
+
+    def _seconds_of(
+        self,
+        sampled: Sequence[tuple[PromptStep, Plan]],
+    ) -> float | None:
+        """Return the time of planned calls; None where no earlier ones show it."""
+        total = 0.0
+        for step, left in sampled:
+            if not left.calls:
+                continue
+            pace = self._pace(step)
+            if pace is None:
+                return None
+            total += pace * left.calls
+        return total
+
+    def _pace(self, step: PromptStep) -> float | None:
+        """Return the seconds of a call to the step's endpoint, read once."""
+        from pytest_memleak.ledger.call_pace import seconds_per_call
+
+        source = step.source
+        if not isinstance(source, LedgerEndpoint):
+            return None
+        name = source.endpoint_id
+        if name not in self._paces:
+            self._paces[name] = seconds_per_call(source.ledger, name)
+        return self._paces[name]
 
     def _validate(self, requirement: _Requirement) -> None:
         books = requirement.suite.books
@@ -244,24 +272,6 @@ class _RunPlanner:
         is_first = what not in self._planned
         self._planned.add(what)
         return is_first
-
-
-def _seconds_of(sampled: Sequence[tuple[PromptStep, Plan]]) -> float | None:
-    """Return the time of planned calls; None where no earlier ones show it."""
-    from pytest_memleak.ledger.call_pace import seconds_per_call
-
-    total = 0.0
-    for step, left in sampled:
-        source = step.source
-        if not left.calls:
-            continue
-        if not isinstance(source, LedgerEndpoint):
-            return None
-        pace = seconds_per_call(source.ledger, source.endpoint_id)
-        if pace is None:
-            return None
-        total += pace * left.calls
-    return total
 
 
 def _row_name(required: RequiredSamples) -> str:
