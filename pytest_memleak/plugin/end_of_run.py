@@ -366,7 +366,7 @@ class EndOfRun:
         if page := report.outputs.get(HTML.name):
             terminalreporter.write_line(f"HTML report: {page}")
         if report.results or report.unrun:
-            if text:
+            if text or EVIDENCE.name in report.outputs or page:
                 terminalreporter.write_line("")
             view = first_screen(report)
             screen = screen_text(view, brief=verbosity < 0, **terminal)

@@ -154,12 +154,17 @@ def _model(
     pairs: Sequence[PairResult],
     kinds: Sequence[str],
 ) -> ScreenModel:
-    words = Counter(map(_word, pairs, kinds))
+    worst_first = sorted(zip(kinds, pairs, strict=True), key=_place_of_kind)
+    words = Counter(_word(pair, kind) for kind, pair in worst_first)
     counts = ", ".join(f"{count:,} {word}" for word, count in words.items())
-    ordered = sorted(set(kinds), key=SCREEN_KINDS.index)
     peaks = "; ".join(_peaks(pairs))
     text = f"{counts}: {peaks}" if peaks else counts
-    return ScreenModel(letter, name, ordered[0], text)
+    return ScreenModel(letter, name, worst_first[0][0], text)
+
+
+def _place_of_kind(entry: tuple[str, PairResult]) -> int:
+    kind, _ = entry
+    return SCREEN_KINDS.index(kind)
 
 
 def _word(pair: PairResult, kind: str) -> str:

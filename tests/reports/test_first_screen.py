@@ -166,7 +166,7 @@ def test_the_view_of_an_interrupted_run_counts_what_ran():
         "23 of 80 pairs ran; 10 pairs leaked as expected, 13 passed; 8 models, 10 books"
     )
     [(models, rows)] = maps
-    assert "F clean-b [unrun] 3 pass, 7 not run" in models
+    assert "F clean-b [unrun] 7 not run, 3 pass" in models
     assert rows["dracula-1"][:2] == ["unrun:", "unrun:"]
     assert causes == [
         "unrun | 57 pairs | not run: the run was interrupted before its test | "
