@@ -66,6 +66,8 @@ def _view(parsed: argparse.Namespace) -> int:
         bundle = read_evidence(parsed.source).content
         results, as_of = bundle.pairs, bundle.created + 1
         _validate_pair(parsed, [result.pair for result in results])
+        if bundle.ledger is not None:
+            _validate_ledger(parsed)
     with _open_run(parsed, as_of) as run:
         if results:
             shown = list(_of_bundle(run, parsed, results))
@@ -92,6 +94,19 @@ def _validate_pair(parsed: argparse.Namespace, pairs: Sequence[str]) -> None:
         location=str(parsed.source),
         hint=nearest(parsed.pair, pairs),
     )
+
+
+def _validate_ledger(parsed: argparse.Namespace) -> None:
+    """Raise EvidenceError where the ledger of a bundle isn't here."""
+    from pytest_memleak.ledger.engines import file_of, parse_url
+
+    path = file_of(parse_url(ledger_url(parsed)))
+    if path is not None and not path.exists():
+        raise EvidenceError(
+            "no such ledger, so no generation can be shown",
+            location=str(path),
+            hint=f"name it with --ledger URL, or {_ELSEWHERE}",
+        )
 
 
 @contextlib.contextmanager

@@ -217,6 +217,18 @@ def test_greedy_generations_and_rests_are_placed(pytester):
     assert "<summary>The prompt</summary>" in page.source
 
 
+def test_a_bundle_without_its_ledger_is_an_error(pytester, capsys):
+    write_tale("tale", 2, seed=7)
+    Path("s.memleak.toml").write_text(GREEDY)
+    pytester.runpytest("-m", "copyright", "-q", EVIDENCE)
+    Path(".memleak").rename("gone")
+    assert main(["view", "e.json"]) == 2
+    message = capsys.readouterr().err
+    assert "no such ledger" in message
+    assert "name it with --ledger URL" in message
+    assert main(["view", "e.json", "--ledger", "gone/ledger.db"]) == 0
+
+
 RECORDED = """
 [suite]
 samples = 3
