@@ -31,6 +31,7 @@ from pytest_memleak.cli.suite_template import (
     model_named,
     suite_path,
 )
+from pytest_memleak.cli.waiting import show_elapsed
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records.number_format import amount, percent_at_most
 from pytest_memleak.redaction.file_writing import write_whole
@@ -248,7 +249,8 @@ def _learn(
             may_cost = not (suite.endpoints.is_free(pair.model) or draft.is_local)
             if asked and may_cost and not is_confirmed("Send them?"):
                 return None
-            trial = preflight.run()
+            with show_elapsed("waiting for the server"):
+                trial = preflight.run()
             return replace(trial, text_only=draft.text_only or trial.text_only)
     print_sentence(BASE_MODEL)
     draft = replace(draft, text_only=True)

@@ -20,6 +20,9 @@ SUITE_ENDS = ".memleak.toml"
 RELEASE_SAMPLES = 100
 """Generations per excerpt of a release test."""
 _HEAD = """\
+#:schema ./memleak-suite.schema.json
+# For completion in editors: memleak suite-schema > memleak-suite.schema.json
+#
 # Does this model reproduce these books?
 #
 #     {command}

@@ -447,10 +447,13 @@ class RunReport:
     outputs: the requested files by option name ("html", "evidence", "signing_key"), and
     "step_summary" if the CI server has one
     compared: the comparison with an earlier release, if requested
-    The others are set only if evidence or an HTML report is requested:
-    release: its name; selection: the selected tests; unrun: pairs with tests of which
-    none evaluated them; uncollected: suites that couldn't be collected, whose pairs are
-    unknown;
+    unrun: pairs with tests of which none evaluated them; without a requested file,
+    those of selected tests alone
+    exit_status: pytest's, at the end
+    typed: the command line that started the run, to type again; "" if unknown
+    The others are set only if a file of `outputs` is requested:
+    release: its name; selection: the selected tests; uncollected: suites that couldn't
+    be collected, whose pairs are unknown;
     ledger: the end of its hash chain, as `{"entries": ..., "link": ...}`, None if it is
     empty
     exit_status: pytest's, at the end
@@ -468,3 +471,4 @@ class RunReport:
     ledger: Mapping[str, Any] | None = None
     exit_status: int = 0
     made_by: MadeBy = field(default_factory=MadeBy)
+    typed: str = ""

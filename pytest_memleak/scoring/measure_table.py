@@ -55,6 +55,7 @@ def _excess(null: Any) -> Estimate:
 LONGEST_PASSAGE = Measure(
     "longest_passage",
     title="longest passage",
+    short="",
     unit="words",
     about="longest passage of any protected book, prompted or not, in words",
     kind="count",
@@ -71,6 +72,7 @@ LONGEST_PASSAGE = Measure(
 PASSAGES_OVER = Measure(
     "passages_over",
     title="long passages",
+    short="passages",
     unit="over {span_threshold} words",
     about="number of distinct passages of protected books over span_threshold words",
     kind="count",
@@ -85,6 +87,7 @@ PASSAGES_OVER = Measure(
 NV_LONGEST_PASSAGE = Measure(
     "nv_longest_passage",
     title="longest near-verbatim passage",
+    short="nv",
     unit="matching words",
     about="longest near-verbatim passage of any protected book, in matching words",
     kind="count",
@@ -120,6 +123,7 @@ BMC = Measure(
 LONGEST_BLOCK = Measure(
     "longest_block",
     title="longest block",
+    short="block",
     unit="words",
     about="longest memorized block, in words",
     kind="count",
@@ -136,6 +140,7 @@ LONGEST_BLOCK = Measure(
 LONGEST_SPAN = Measure(
     "longest_span",
     title="longest span",
+    short="span",
     unit="words",
     about="longest regurgitated span, in words",
     kind="count",
@@ -153,6 +158,7 @@ LONGEST_SPAN = Measure(
 SPANS_OVER = Measure(
     "spans_over",
     title="long spans",
+    short="spans",
     unit="over {span_threshold} words",
     about="number of spans over span_threshold words",
     kind="count",
@@ -170,6 +176,7 @@ SPANS_OVER = Measure(
 LEAKING_WORKS = Measure(
     "leaking_works",
     title="leaking works",
+    short="works",
     unit="share of works",
     about="share of a collection's works that exceed a limit; default 0",
     kind="share",
@@ -180,6 +187,7 @@ LEAKING_WORKS = Measure(
 BMC_EXCESS = Measure(
     "bmc_excess",
     title="coverage above chance",
+    short="excess",
     unit="bmc minus null",
     about="BMC minus that of generations for negative controls or other test books",
     kind="share",
@@ -198,6 +206,7 @@ UPLIFT = Measure(
 NV_RECALL = Measure(
     "nv_recall",
     title="near-verbatim recall",
+    short="nv recall",
     unit="share of words",
     about="share of the book's words in near-verbatim spans",
     kind="share",
@@ -208,6 +217,7 @@ NV_RECALL = Measure(
 NV_LONGEST_SPAN = Measure(
     "nv_longest_span",
     title="longest near-verbatim span",
+    short="nv span",
     unit="matching words",
     about="longest near-verbatim span, in matching words",
     kind="count",
@@ -219,6 +229,7 @@ NV_LONGEST_SPAN = Measure(
 GREEDY_BMC = Measure(
     "greedy_bmc",
     title="greedy coverage",
+    short="greedy bmc",
     unit=BMC.unit,
     about='BMC@k of the greedy continuations alone (probe = "continuation")',
     kind="share",
@@ -230,6 +241,7 @@ GREEDY_BMC = Measure(
 GREEDY_LONGEST_SPAN = Measure(
     "greedy_longest_span",
     title="longest greedy span",
+    short="greedy",
     unit="words",
     about="longest regurgitated span of the greedy continuations, in words",
     kind="count",

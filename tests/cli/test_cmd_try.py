@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import time
 import tomllib
 from contextlib import ExitStack
@@ -239,6 +240,8 @@ def test_the_terminal_shows_progress_and_whole_words(
     )
     assert seen.code == 1, seen.lines
     assert seen.progress("sampling")
+    waited = re.compile(r"waiting for the server +0:00:\d\d")
+    assert any(waited.search(line) for screen in seen.screens for line in screen)
     taken = seen.lines.index(seen.line("  accepts      temperature, "))
     assert seen.lines[taken + 1].startswith(" " * 15)
     assert seen.line("Probe: ").endswith(" 6 excerpts, 10")

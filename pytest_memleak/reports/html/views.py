@@ -51,12 +51,11 @@ if TYPE_CHECKING:
     from pytest_memleak.records.measurement import Passage
     from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.records.plot_records import CoverageMap, PlotData
+    from pytest_memleak.reports.book_text import BookTitles
     from pytest_memleak.reports.html.charts import LengthClass
     from pytest_memleak.reports.html.coverage_strips import Arc, Run, Strip
     from pytest_memleak.scoring.array_types import PerWord
 
-    SuiteBook = tuple[str, str]  # a suite's name, and the id of a book in it
-    BookTitles = Mapping[SuiteBook, str]
     Setting = tuple[str, str]  # a key, and its value as text
 
 _COLUMNS = 600
