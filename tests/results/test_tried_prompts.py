@@ -12,7 +12,7 @@ FACTS = ExtractionFacts(51, 51, None, 0, 300, "never opened", "chat")
 
 
 def result(probe="instruction", *, pair="m/book", received=10, requested=10, **fields):
-    settings = NOTHING.settings | {"probe": {"kind": probe}}
+    settings = NOTHING.settings | {"samples": 5, "probe": {"kind": probe}}
     completeness = Completeness(requested=requested, received=received)
     changed = {"settings": settings, "completeness": completeness, "pair": pair}
     return dataclasses.replace(NOTHING, **(changed | fields))
