@@ -46,7 +46,9 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 Work = Callable[[Connection], T]
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
+_WITHOUT_CONVERSATIONS = 7
+_READS_IT = "a program from before extraction (0.1.0 up to commit b3130f59)"
 RECONNECT_FOR = 90.0
 # While several threads write, each turn waits this long for others: a commit takes
 # longer.
@@ -436,7 +438,17 @@ def _version_of(connection: Connection, *, place: str) -> int | None:
             f"The ledger has version {version}; this program reads version "
             f"{SCHEMA_VERSION}",
             location=place,
-            hint="to start a new one, add --memleak-ledger=NEW.db "
-            "(memleak commands: add --ledger NEW.db)",
+            hint=_other_version(version),
         )
     return version
+
+
+def _other_version(version: int) -> str:
+    """Return what to do with a ledger of that version."""
+    new = (
+        "to start a new one, add --memleak-ledger=NEW.db "
+        "(memleak commands: add --ledger NEW.db)"
+    )
+    if version == _WITHOUT_CONVERSATIONS:
+        return f"{_READS_IT} reads version {version}; {new}"
+    return new

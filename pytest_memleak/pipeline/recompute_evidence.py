@@ -28,6 +28,7 @@ from pytest_memleak.results.evidence_file import differences, pair_differences
 from pytest_memleak.results.result_codec import encode, encode_pair
 from pytest_memleak.results.run_evidence import LIMITATIONS, suite_controls, versions
 from pytest_memleak.results.run_verdict import run_result
+from pytest_memleak.results.tried_prompts import tried_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -225,6 +226,9 @@ class _Comparison:
             claimed,
             {"suites": [encode(suite) for suite in controls]},
         )
+        tried = [encode(group) for group in tried_prompts(bundle.pairs)]
+        claimed = {"tried": self._evidence.bundle.get("tried")}
+        self.result.wrong += differences(claimed, {"tried": tried})
         self.result.unchecked += [
             f"{suite} couldn't be collected" for suite in bundle.uncollected
         ]
@@ -601,6 +605,8 @@ def _paths(suite: Suite) -> Iterator[Path]:
         yield book.source
         if book.summaries is not None:
             yield book.summaries
+        if book.prompts is not None:
+            yield book.prompts
     yield from suite.catalog
     root = suite.path.parent
     for model in suite.models:

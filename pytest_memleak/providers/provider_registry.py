@@ -243,7 +243,7 @@ PROVIDERS = {
         "VllmProvider",
         ProviderNeeds(
             "vllm",
-            {"vllm": "vllm", "transformers": "transformers", "peft": "peft"},
+            {"vllm": "vllm", "transformers": "transformers"},
         ),
     ),
 }

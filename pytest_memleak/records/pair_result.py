@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pytest_memleak.records.book import BookPart
+from pytest_memleak.records.extraction_facts import ExtractionFacts
 from pytest_memleak.records.made_by import MadeBy
 from pytest_memleak.records.measurement import (
     DetectionSummary,
@@ -22,6 +23,7 @@ from pytest_memleak.records.measurement import (
 from pytest_memleak.records.number_format import MOMENT
 from pytest_memleak.records.pair import Scoring, is_gating
 from pytest_memleak.records.plot_records import CoverageMap, PlotData
+from pytest_memleak.records.prompt_rates import PromptRate
 from pytest_memleak.records.provenance import Provenance
 from pytest_memleak.records.verdicts import (
     Completeness,
@@ -205,12 +207,14 @@ class PromptFacts:
     ready_made: whether the book came as records, with instructions of their own
     forbidding: the prompts that ask not to quote: "system prompt", "template",
         "records' instructions"
+    file_sha256: of the file of named prompts; None without one
     """
 
     excerpts: int
     of_book: int
     ready_made: bool
     forbidding: tuple[str, ...]
+    file_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +280,8 @@ class PairResult:
     leaked:    whether its own book exceeded a limit
     prompts:   what was prompted of its book; None if it wasn't read
     committed: the passages that can be disclosed, in the order of reports
+    extraction: what an extraction tried, and what came of it; None for other probes
+    prompt_rates: how often each named prompt brought a long passage
     tests:     its tests, once the run has ended
 
     The others are of the run (`RUN_ONLY`), and in no bundle:
@@ -315,6 +321,8 @@ class PairResult:
     stopped_early: bool
     prompts: PromptFacts | None
     committed: tuple[CommittedPassage, ...]
+    extraction: ExtractionFacts | None
+    prompt_rates: tuple[PromptRate, ...]
     tests: tuple[PairTest, ...] = ()
     spared: str | None = None
     warnings: tuple[str, ...] = ()
@@ -439,10 +447,13 @@ class RunReport:
     outputs: the requested files by option name ("html", "evidence", "signing_key"), and
     "step_summary" if the CI server has one
     compared: the comparison with an earlier release, if requested
-    The others are set only if evidence or an HTML report is requested:
-    release: its name; selection: the selected tests; unrun: pairs with tests of which
-    none evaluated them; uncollected: suites that couldn't be collected, whose pairs are
-    unknown;
+    unrun: pairs with tests of which none evaluated them; without a requested file,
+    those of selected tests alone
+    exit_status: pytest's, at the end
+    typed: the command line that started the run, to type again; "" if unknown
+    The others are set only if a file of `outputs` is requested:
+    release: its name; selection: the selected tests; uncollected: suites that couldn't
+    be collected, whose pairs are unknown;
     ledger: the end of its hash chain, as `{"entries": ..., "link": ...}`, None if it is
     empty
     exit_status: pytest's, at the end
@@ -460,3 +471,4 @@ class RunReport:
     ledger: Mapping[str, Any] | None = None
     exit_status: int = 0
     made_by: MadeBy = field(default_factory=MadeBy)
+    typed: str = ""

@@ -27,6 +27,7 @@ from pytest_memleak.records.verdicts import ReleaseComparison
 from pytest_memleak.redaction.file_writing import whole_file
 from pytest_memleak.results.possible_numbers import impossible_numbers
 from pytest_memleak.results.result_codec import decode
+from pytest_memleak.results.tried_prompts import TriedPrompts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,6 +82,7 @@ class Bundle:
 
     suites: what the controls of each suite showed
     made_by: who made it, and where, as its author says
+    tried: what was tried on each model and book
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - not a field
@@ -100,6 +102,7 @@ class Bundle:
     suites: tuple[SuiteControls, ...]
     limitations: tuple[str, ...]
     made_by: MadeBy = field(default_factory=MadeBy)
+    tried: tuple[TriedPrompts, ...] = ()
     sha256: str = ""
 
     def __post_init__(self) -> None:

@@ -46,6 +46,8 @@ NOTHING = PairResult(
     leaked=False,
     stopped_early=False,
     prompts=None,
+    extraction=None,
+    prompt_rates=(),
 )
 
 
