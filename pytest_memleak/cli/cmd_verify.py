@@ -297,7 +297,6 @@ def _print_findings(
     from pytest_memleak.results.evidence_file import differences
     from pytest_memleak.results.run_evidence import versions
     from pytest_memleak.results.run_verdict import verdict_counts
-    from pytest_memleak.results.tried_prompts import tried_lines
 
     bundle = evidence.content
     claim = f"{bundle.result} ({verdict_counts(bundle.pairs)})"
@@ -324,8 +323,6 @@ def _print_findings(
     _print_lines("wrong", verification.wrong)
     _print_lines("verified", verification.checked)
     _print_lines("not verified", [*verification.unchecked, *_UNVERIFIABLE])
-    for line in tried_lines(bundle.pairs):
-        print_sentence(inert(line), indent=2)
     verified = "recomputed" in verification.levels
     if parsed.badge and verified:
         BADGE.write(bundle, parsed.badge)

@@ -36,8 +36,9 @@ class ProgressEvent:
     about:    its subject: a pair, a book's summaries, a provider's job
     done, of: received and requested generations; `of` is 0 if they aren't counted
     tokens:   input and output tokens in the ledger
-    cost:     US$ at most, None without a price; lost: of which lost calls may have cost
+    cost:     US$ at most, None without a price
     note:     what to know at once
+    lost:     US$ of the cost that lost calls may have cost
     """
 
     phase: Phase
@@ -46,8 +47,8 @@ class ProgressEvent:
     of: int = 0
     tokens: int = 0
     cost: float | None = None
-    lost: float = 0.0
     note: str = ""
+    lost: float = 0.0
 
 
 class Progress:

@@ -25,6 +25,7 @@ from pytest_memleak.records.number_format import (
 )
 from pytest_memleak.records.provenance import weights_digest
 from pytest_memleak.results.run_evidence import model_names, suite_controls
+from pytest_memleak.results.tried_prompts import tried_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -303,14 +304,8 @@ def _attempt(tried: Tried) -> str:
 
 
 def tried_text(pairs: Iterable[PairResult]) -> str:
-    """State which prompts were tried, and how often."""
-    tried = []
-    for pair in pairs:
-        if pair.received:
-            samples = amount(pair.settings["samples"], "sample")
-            tuned = ", fine-tuned" if pair.model.finetune_books else ""
-            tried.append(f"{pair.probe}, {samples}{tuned}")
-    return _listed(tried)
+    """State what was tried on the models and books, and what wasn't."""
+    return _listed(line.removeprefix("tried: ") for line in tried_lines(pairs))
 
 
 def _controls(pairs: Sequence[PairResult]) -> str:

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 from pytest_memleak.errors import EvidenceError
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.pair_result import CommittedPassage
-from pytest_memleak.results.evidence_file import read_regular
 from pytest_memleak.results.passage_details import listed_passages
 
 if TYPE_CHECKING:
@@ -99,6 +98,8 @@ def read_disclosure(path: Path) -> dict[str, Any]:
 
     Its formatting must be the program's, so that no byte of it can differ unseen.
     """
+    from pytest_memleak.results.evidence_file import read_regular  # with pydantic
+
     data = read_regular(path, most=_MAX_BYTES)
     try:
         disclosed = json.loads(data)

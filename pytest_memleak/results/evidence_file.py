@@ -239,7 +239,11 @@ def read_regular(path: Path, *, most: int = _MAX_BYTES) -> bytes:
             is_larger = os.fstat(descriptor).st_size > most
             data = b"" if is_larger else file.read(most + 1)
     if is_larger or len(data) > most:
-        raise EvidenceError(_too_large(most), location=str(path))
+        raise EvidenceError(
+            _too_large(most),
+            location=str(path),
+            hint="name the file that pytest or memleak wrote",
+        )
     return data
 
 

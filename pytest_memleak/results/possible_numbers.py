@@ -33,7 +33,10 @@ def impossible_numbers(pair: PairResult) -> Iterator[str]:
         if low > high:
             yield f"measures.{name}: low exceeds high"
     if pair.rounds is not None:
-        yield from _rounds(pair.rounds, pair.values)
+        yield from _rounds(pair.rounds)
+        # A conversation has rounds of measures that aren't its own.
+        if pair.extraction is None and pair.rounds.measures.keys() - pair.values.keys():
+            yield "rounds.measures: the pair lacks one of these measures"
     if pair.detection is not None:
         for name, (low, high) in pair.detection.ranges.items():
             if not 0 <= low <= high:
@@ -105,13 +108,11 @@ def _detection_shares(summary: DetectionSummary) -> Iterator[Fact]:
     yield "detection.drifting", summary.drifting
 
 
-def _rounds(rounds: RoundStats, values: Mapping[str, Number]) -> Iterator[str]:
+def _rounds(rounds: RoundStats) -> Iterator[str]:
     lengths = {len(series) for series in rounds.measures.values()}
     if len(lengths) > 1 or 0 in lengths:
         yield "rounds.measures: the numbers of rounds differ, or are 0"
     for name, series in rounds.measures.items():
-        if name not in values:
-            yield f"rounds.measures.{name}: the pair has no such measure"
         if min(series, default=0) < 0:
             yield f"rounds.measures.{name}: a value is negative"
     if rounds.units < 1:

@@ -210,8 +210,8 @@ class _PairSampling:
             then.requested,
             then.prompt_tokens + then.completion_tokens + tokens,
             then.cost if cost is None else (then.cost or 0.0) + cost,
+            str(self.context.notice),
             lost=(then.cost or 0.0) - (then.billed or 0.0),
-            note=str(self.context.notice),
         )
 
     def _sample(self, workers: Workers, lacking: Missing) -> None:

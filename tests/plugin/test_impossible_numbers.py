@@ -42,7 +42,7 @@ IMPOSSIBLE = (
     (put("measures", "bmc", "low", value=2), "measures.bmc: low exceeds high"),
     (put("rounds", "measures", "bmc", value=[]), "rounds.measures: the numbers of"),
     (shorten, "rounds.measures: the numbers of rounds differ"),
-    (rename, "rounds.measures.another: the pair has no such measure"),
+    (rename, "rounds.measures: the pair lacks one of these measures"),
     (
         put("rounds", "measures", "bmc", value=[-1, 0, 0]),
         "rounds.measures.bmc: a value",

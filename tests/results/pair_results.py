@@ -21,7 +21,7 @@ from pytest_memleak.records.pair_result import (
 from pytest_memleak.records.plot_records import CoverageMap, CoveredExcerpt, PlacedSpan
 
 SETTINGS = {
-    "samples": 1,
+    "samples": 5,
     "k": 5,
     "span_threshold": 20,
     "probe": {"kind": "instruction"},
