@@ -264,7 +264,7 @@ def test_a_book_without_instructions_names_the_ways_to_get_some(gate, option):
         (["prepare", ".", "-o", "it.json"], "lower k, or check the file"),
         (["try", "stori.txt", "--model", "openai/base"], "did you mean story.txt?"),
         (["try", "story.txt", "--modle", "openai/base"], "did you mean --model?"),
-        (["try", "it.epub", "--model", "gpt-4o"], "as in openai/gpt-4o;"),
+        (["try", "it.epub", "--model", "gpt-4o"], "as in openai/gpt-oss-20b;"),
         (["verify", "gone.json"], "has no file of a similar name"),
         (["ledger", "list"], "name the ledger with --ledger"),
         (["score", "--k", "five", "a", "b"], "run memleak score --help for usage"),
