@@ -17,7 +17,12 @@ from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import Book, Excerpt, WordMode, Work
 from pytest_memleak.records.book import book_digest
 from pytest_memleak.scoring.measure_table import PASSAGE_LIMIT
-from pytest_memleak.scoring.words import requested_words, words
+from pytest_memleak.scoring.words import (
+    has_runs,
+    needs_icu,
+    requested_words,
+    words,
+)
 
 
 def make_book(
@@ -94,7 +99,8 @@ def with_icu(book: Book, *, mode: WordMode) -> Book:
     from pytest_memleak.scoring.book_layout import icu_version_for  # with numpy
 
     icu = icu_version_for(book)
-    if icu is None:
+    book = dataclasses.replace(book, icu=icu)
+    if icu is None or not needs_icu([excerpt.text for excerpt in book.excerpts]):
         return book
     letters = 0
     count = 0
@@ -108,13 +114,15 @@ def with_icu(book: Book, *, mode: WordMode) -> Book:
         "characters"
     )
     warnings = (*book.warnings, notice)
-    return dataclasses.replace(book, icu=icu, warnings=warnings)
+    return dataclasses.replace(book, warnings=warnings)
 
 
 def words_digest(book: Book) -> str:
     """Return the SHA-256 of all words, however they are cut (hexadecimal)."""
     digest = hashlib.sha256()
-    separator = "" if book.icu else " "  # the same for each version of ICU
+    # The same for each version of ICU, and without it.
+    has_icu_words = has_runs(excerpt.text for excerpt in book.excerpts)
+    separator = "" if has_icu_words else " "
     for excerpt in book.excerpts:
         text = "".join(f"{word}{separator}" for word in words(excerpt.text, "unicode"))
         digest.update(text.encode("utf-8", "surrogatepass"))

@@ -60,12 +60,7 @@ def show_book(
     """
     from pytest_memleak.reports.book_screen import shown_cuts
 
-    if path.is_dir():  # which a suite takes for a folder of books
-        raise SettingsError(
-            "is a folder",
-            location=str(path),
-            hint="name the file of one book",
-        )
+    _validate_file(path)
     choice = BookReview()
     shown = _read_book(path, choice, encoding)
     _print_screen(shown.outline)
@@ -91,6 +86,21 @@ def show_book(
         _print_screen(shown.outline)
     print(NOT_ASKED)
     return ShownBook(choice, shown.mode)
+
+
+def word_mode_of(path: Path, *, encoding: str | None) -> WordMode:
+    """Return the word mode that can measure a book; raises as `show_book` does."""
+    _validate_file(path)
+    return _read_book(path, BookReview(), encoding).mode
+
+
+def _validate_file(path: Path) -> None:
+    if path.is_dir():  # which a suite takes for a folder of books
+        raise SettingsError(
+            "is a folder",
+            location=str(path),
+            hint="name the file of one book",
+        )
 
 
 def _read_book(

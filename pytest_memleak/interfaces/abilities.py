@@ -205,6 +205,8 @@ class Abilities:
         `sample` continues a text's beginning without chat; None if the model only
         answers instructions
     chats:         tells whether chats have the model's own format; costs nothing
+    converses:     answers a request with the conversation before its instruction; None
+        if it can't. An engine's requests have it, too
     engine:        samples many requests together, instead of call by call
     """
 
@@ -220,6 +222,7 @@ class Abilities:
     obeyed: Callable[[], Mapping[str, Obeyed]] = dict
     continuing: Callable[[], Endpoint | None] | None = None
     chats: Callable[[], bool] = lambda: True
+    converses: Callable[[SampleRequest], Completions] | None = None
     recovery: Recovery | None = None
     batches: BatchCalls | None = None
     engine: Engine | None = None

@@ -258,10 +258,13 @@ def tried(
     *,
     until: float,
     find_requests: FindRequests = dict,
+    own_keys: Collection[Key] = (),
 ) -> Tried | None:
     """Number the attempt of the pair's generations, among those begun by `until`.
 
     Returns None if nothing was sampled. `until` is in seconds since 1970.
+
+    own_keys: of the pair's canaries, which may have prompts that it didn't need
     """
     if not prompts.questions:
         return None
@@ -295,6 +298,7 @@ def tried(
         prompts,
         until=until,
         find_requests=find_requests,
+        own_keys=own_keys,
     )
     return Tried(
         number=attempts.own_number,

@@ -358,9 +358,11 @@ class CallTerms:
 
     def prompt_tokens(self, question: PromptSpec) -> int:
         """Count a prompt's tokens: by the provider, else as 4/3 of its words."""
+        if question.most_prompt_tokens is not None:
+            return question.most_prompt_tokens
         count_tokens = abilities_of(self.sampler).count_tokens
         if count_tokens is not None:
-            return count_tokens(question.instruction)
+            return sum(map(count_tokens, (*question.before, question.instruction)))
         return math.ceil(question.prompt_words * TOKENS_PER_WORD)
 
     def estimate(self, ask: Ask) -> int | None:

@@ -47,9 +47,10 @@ class LedgerCounts:
     got:       those that are stored, including withheld ones
     withheld:  counts by finish reason
     calls:     calls made, including lost ones
-    lost:      calls with an unknown outcome, counted as billed
+    lost:      calls with an unknown outcome, which may have been billed
     recovered: calls whose interrupted answer was recovered from the provider
-    cost:      US$, lost calls at their highest cost; None without a price
+    billed:    US$ of answered calls; None without a price
+    cost:      the same, with lost calls at their highest cost
     """
 
     requested: int
@@ -60,6 +61,7 @@ class LedgerCounts:
     recovered: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    billed: float | None = None
     cost: float | None = None
 
 
@@ -248,13 +250,21 @@ def tally(
             recovered=sums["recovered"],
             prompt_tokens=sums["prompt_tokens"],
             completion_tokens=sums["completion_tokens"],
+            billed=sums["billed"] / 1e9 if sums["priced"] else None,
             cost=sums["cost"] / 1e9 if sums["priced"] else None,
         )
 
     return ledger.read(work)
 
 
-_SUMMED = ("recovered", "prompt_tokens", "completion_tokens", "cost", "priced")
+_SUMMED = (
+    "recovered",
+    "prompt_tokens",
+    "completion_tokens",
+    "billed",
+    "cost",
+    "priced",
+)
 _SUMS = sa.select(
     calls.c.state,
     sa.func.count().label("calls"),

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.pipeline.catalog import CatalogMatches
+from pytest_memleak.pipeline.extraction import whole_text
 from pytest_memleak.pipeline.required_samples import Purpose, Samples, all_generations
 from pytest_memleak.records import Generation, Issue, Origin, Pair
 from pytest_memleak.records.number_format import amount
@@ -15,6 +16,7 @@ from pytest_memleak.scoring.analysis import (
     judged_measures,
     judged_measures_of_own_book_and_others,
 )
+from pytest_memleak.scoring.extracted_words import extracted_words
 from pytest_memleak.scoring.measure_table import NEAR, with_needs
 from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.second_opinion import (
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.pipeline.protected_index import ProtectedBooks
     from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.pipeline.samples import PairSamples, Stop
+    from pytest_memleak.pipeline.samples import PairSamples, SampledGenerations, Stop
     from pytest_memleak.scoring.analysis import Analysis, PromptedOtherwise
     from pytest_memleak.scoring.text_batches import Batch
 
@@ -73,6 +75,13 @@ def analyze_pair(
     )
     if analysis is None:
         return None
+    if pair.probe.kind == "extraction":
+        extraction = extracted_words(
+            whole_text(book),
+            (generation.text for generation in _in_order(parts[0])),
+            protected.excusing_texts(pair),
+        )
+        return dataclasses.replace(analysis, extraction=extraction)
     for part in parts:
         if part.required.purpose is Purpose.GREEDY:
             likeliest = measure(
@@ -83,6 +92,13 @@ def analyze_pair(
             )
             return dataclasses.replace(analysis, greedy=likeliest)
     return analysis
+
+
+def _in_order(part: SampledGenerations) -> list[Generation]:
+    """Return the answers of a conversation in the order in which they were asked."""
+    order = {name: number for number, name in enumerate(part.prompt_ids)}
+    every = [generation for generation in part.generations() if generation.text]
+    return sorted(every, key=lambda generation: order[generation.excerpt_id])
 
 
 def by_attempt(parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:

@@ -29,7 +29,9 @@ _WORDS_ALIKE = 12
 
 
 def canary_book(book: Book) -> Book:
-    """Return five excerpts, spread over the book."""
+    """Return five excerpts, spread over the book; or its first five prompts."""
+    if book.prompts:
+        return replace(book, prompts=book.prompts[:CANARIES])
     prompted = [excerpt for excerpt in book.excerpts if excerpt.instruction]
     step = max(1, len(prompted) // CANARIES)
     spread = prompted[::step]

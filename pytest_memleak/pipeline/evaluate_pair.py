@@ -22,6 +22,7 @@ from pytest_memleak.pipeline.limit_reachability import (
     validate_limits_can_be_exceeded,
 )
 from pytest_memleak.pipeline.measured_pair import measure_pair
+from pytest_memleak.pipeline.named_prompts import prompt_rates
 from pytest_memleak.pipeline.provenance_check import identify
 from pytest_memleak.pipeline.reference_models import compare_references
 from pytest_memleak.pipeline.sampled_generations import sample_all
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.samples import SampledGenerations
     from pytest_memleak.pipeline.sampling_plan import SamplingPlan
     from pytest_memleak.pipeline.suite_run import SuiteRun
+    from pytest_memleak.records.prompt_rates import PromptRate
     from pytest_memleak.scoring.analysis import Analysis
 
 
@@ -120,7 +122,7 @@ def _judge(
     analysis = references.analysis
     delivery = check_delivery(own)
     detection = None
-    if analysis is not None:
+    if analysis is not None and pair.probe.kind != "extraction":
         answers = delivery.answers
         detection = detection_summary(analysis, pair, answers, lost=delivery.lost)
     issues = (
@@ -165,13 +167,27 @@ def _judge(
         book_file=suite.books.file_digest(pair.book),
         generations=rereading([part.sampled for part in counted]),
         near_verbatim=measured.second_opinion.near_verbatim,
+        prompt_rates=_prompt_rates(pair, suite, measured),
         prompts=prompt_facts(
             pair,
             own.book,
             ready_made=suite.books.is_ready_made(pair.book),
+            file_sha256=suite.books.prompts_digest(pair),
         ),
     )
     return _with_ledger_facts(evaluation, own.sampled)
+
+
+def _prompt_rates(
+    pair: Pair,
+    suite: SuiteRun,
+    measured: MeasuredPair,
+) -> tuple[PromptRate, ...]:
+    """Return how often each named prompt brought a long passage."""
+    if pair.probe.kind != "prompts" or measured.analysis is None:
+        return ()
+    own = measured.own.sampled
+    return tuple(prompt_rates(pair, own, suite, measured.catalog))
 
 
 def _recited_control_issues(pair: Pair, analysis: Analysis | None) -> Iterator[Issue]:
@@ -182,10 +198,15 @@ def _recited_control_issues(pair: Pair, analysis: Analysis | None) -> Iterator[I
 
 
 def _with_ledger_facts(evaluation: Evaluation, own: SampledGenerations) -> Evaluation:
-    """Add what only samples from the ledger have: a time, and perhaps an early stop."""
+    """Add what only samples from the ledger have, such as a time."""
     if not isinstance(own, LedgerSamples):
         return evaluation
-    return replace(evaluation, as_of=own.until, spared=own.spared)
+    return replace(
+        evaluation,
+        as_of=own.until,
+        spared=own.spared,
+        extraction=own.conversation.facts if own.conversation else None,
+    )
 
 
 def _without_evidence(

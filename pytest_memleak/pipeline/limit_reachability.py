@@ -23,7 +23,7 @@ from pytest_memleak.scoring.confidence_bounds import (
     samples_for_answers,
 )
 from pytest_memleak.scoring.folding import folded_words
-from pytest_memleak.scoring.measure_table import table_with
+from pytest_memleak.scoring.measure_table import MEASURES, applies_to, table_with
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
@@ -195,6 +195,7 @@ def detection_summary(
         ranges={
             name: (interval.low, interval.high)
             for name, interval in analysis.ranges.items()
+            if applies_to(MEASURES[name], pair.probe.kind)
         },
     )
 

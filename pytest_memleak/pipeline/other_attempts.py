@@ -20,7 +20,11 @@ from pytest_memleak.pipeline.canaries import canary_prompts
 from pytest_memleak.pipeline.ledger_endpoint import SECONDS_PER_DAY
 from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
 from pytest_memleak.pipeline.samples import FurtherSamples, LedgerSamples
-from pytest_memleak.pipeline.sampling_plan import LedgerPart, plan_pair
+from pytest_memleak.pipeline.sampling_plan import (
+    ConversationPart,
+    LedgerPart,
+    plan_pair,
+)
 from pytest_memleak.records import Book, Generation
 
 if TYPE_CHECKING:
@@ -105,7 +109,11 @@ def _prompts_of(
         part = theirs.open(required)
         if not isinstance(part, LedgerPart):
             continue
-        yield part.source.endpoint_id, part.prompts
+        requested = [part.prompts]
+        if isinstance(part, ConversationPart):
+            requested = [*part.requested()]
+        for prompts in requested:
+            yield part.source.endpoint_id, prompts
         if required.purpose is Purpose.OWN:
             canaries = canary_prompts(required.pair, part.book, rounds=1 << 30)
             yield part.source.endpoint_id, canaries

@@ -14,6 +14,7 @@ from pytest_memleak.books.build_book import (
     words_digest,
 )
 from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, check_template
+from pytest_memleak.books.prompt_file import read_prompts
 from pytest_memleak.errors import BookError, Inconclusive, MemleakError
 from pytest_memleak.interfaces.protocols import Manuscript
 
@@ -104,9 +105,26 @@ class PreparedBooks:
 
         Raises as `book` does. foreseen: as `foreseen` returns it
         """
+        if pair.probe.kind == "prompts" and pair.book.prompts is not None:
+            named = read_prompts(pair.book.prompts)
+            prompts = tuple(prompt.prompt for prompt in named)
+            return dataclasses.replace(self.cut(pair.book), prompts=prompts)
         if pair.probe.kind != "instruction":
             return self.cut(pair.book)
         return self.foreseen(pair.book) if foreseen else self.book(pair.book)
+
+    def prompts_digest(self, pair: Pair) -> str | None:
+        """Return the SHA-256 of the file of prompts that the pair names, if it does."""
+        if pair.probe.kind != "prompts" or pair.book.prompts is None:
+            return None
+        return sha256_of(pair.book.prompts)
+
+    def claimed_answers(self, pair: Pair) -> dict[str, str]:
+        """Return the answers that the pair's prompts are claimed to have, by prompt."""
+        if pair.book.prompts is None:
+            return {}
+        named = read_prompts(pair.book.prompts)
+        return {each.prompt.id: each.claimed for each in named if each.claimed}
 
     def summarized(self, pair: Pair) -> list[BookSource]:
         """Return the books whose summaries the pair needs: prompted or trained on."""

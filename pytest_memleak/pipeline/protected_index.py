@@ -124,6 +124,15 @@ class ProtectedBooks:
             )
         return self._excused[key]
 
+    def excusing_texts(self, pair: Pair) -> list[str]:
+        """Return the texts that excuse words of the pair's book."""
+        names = set(self._suite.books_that_excuse_words(pair)) - {pair.book.id}
+        return [
+            "\n\n".join(_texts(book))
+            for book in self._all_readable().values()
+            if book.id.removesuffix(_EXCLUDED) in names
+        ]
+
     def scan_scope(self, pair: Pair) -> ScanScope:
         """Return the books that passages may come from, and excused ones."""
         digests = {name: book.digest for name, book in self._all_readable().items()}

@@ -42,13 +42,16 @@ def suite_power(suite: SuiteRun) -> Power:
     Its resources should be offline, with an empty ledger.
     """
     pairs = suite.suite.pairs
-    notes = _suite_notes(pairs)
+    sampled = pairs_with_rounds(pairs)
+    notes = _suite_notes(sampled)
     rows: list[PowerRow] = []
     obstacles: dict[str, None] = {}
     for samples in sorted({*USUAL_SAMPLES, *notes}):
         planned = plan_run(pairs, lambda _: suite, samples=samples)
         obstacles |= dict.fromkeys(map(str, planned.obstacles))
-        rows.append(power_row(planned, pairs[0], samples, notes.get(samples, "")))
+        if not sampled:
+            break  # whatever the number of samples
+        rows.append(power_row(planned, sampled[0], samples, notes.get(samples, "")))
     return Power(
         rows=tuple(rows),
         confidence=planned_rounds(pairs[0]).confidence,
@@ -57,9 +60,17 @@ def suite_power(suite: SuiteRun) -> Power:
     )
 
 
+def pairs_with_rounds(pairs: Iterable[Pair]) -> list[Pair]:
+    """Return the pairs whose prompts have many samples: no extraction."""
+    return [pair for pair in pairs if pair.probe.kind != "extraction"]
+
+
 def next_samples(pairs: Iterable[Pair]) -> int | None:
     """Return the next usual number above all pairs' samples, if there is one."""
-    most = max((planned_rounds(pair).samples for pair in pairs), default=0)
+    sampled = pairs_with_rounds(pairs)
+    if not sampled:
+        return None
+    most = max(planned_rounds(pair).samples for pair in sampled)
     for samples in USUAL_SAMPLES:
         if samples > most:
             return samples

@@ -82,11 +82,13 @@ class Probe:
     prefix_words: words of an excerpt's beginning that a continuation's prompt has
     continuation_template: the suite's template around it, None for the endpoint's
         default
+    turns: the most turns of an extraction, after its opening
     """
 
     kind: ProbeKind = "instruction"
     prefix_words: int = 50
     continuation_template: str | None = None
+    turns: int = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class CollectionSource:
 class BookSource:
     """The source of a suite's book, before it is read.
 
+    `prompts` is a file of prompts (`probe` "prompts");
     `instruction_template` is the suite's template, None for the paper's own; `include`
     and `exclude` name documents in it to read whole, or not at all; `encoding` is that
     of plain text, if the suite states it; `approved` is the digest of the words that
@@ -119,6 +122,7 @@ class BookSource:
     author: str | None = None
     role: Literal["test", "train", "negative-control", "common"] = "test"
     summaries: Path | None = None
+    prompts: Path | None = None
     instruction_template: str | None = None
     bring_your_own: bool = False
     include: tuple[str, ...] = ()

@@ -16,7 +16,12 @@ from pytest_memleak.reports.detection_and_chance import (
     round_lines,
 )
 from pytest_memleak.reports.excused_text import excused_word_lines
-from pytest_memleak.reports.prompt_text import excerpts_line, prompt_lines
+from pytest_memleak.reports.prompt_text import (
+    excerpts_line,
+    extraction_lines,
+    prompt_lines,
+    rate_lines,
+)
 from pytest_memleak.verdict.model_identity import REUSE_RULES
 
 if TYPE_CHECKING:
@@ -39,6 +44,8 @@ def generation_lines(result: PairResult) -> Iterator[str]:
     """Describe a pair's generations, a sentence each; some quote servers."""
     evidence = result.completeness
     provenance = result.provenance
+    yield from extraction_lines(result)
+    yield from rate_lines(result)
     yield from reuse_lines(result)
     yield from detection_lines(result)
     yield from round_lines(result)
@@ -83,6 +90,7 @@ def reuse_lines(result: PairResult) -> Iterator[str]:
 
 def notice_lines(result: PairResult) -> Iterator[str]:
     """Describe what readers must know even of a pass: rounds, losses, attempts."""
+    yield from rate_lines(result)
     yield from round_lines(result)
     yield from excused_word_lines(result)
     yield from _loss_lines(result)

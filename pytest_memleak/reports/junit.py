@@ -13,6 +13,7 @@ from pytest_memleak.reports.book_text import excluded_lines, work_name
 from pytest_memleak.reports.generation_text import server_name
 from pytest_memleak.reports.setting_keys import flatten
 from pytest_memleak.results.run_evidence import suite_controls
+from pytest_memleak.results.tried_prompts import tried_prompts
 from pytest_memleak.scoring.measure_table import OF_PASSAGES
 
 if TYPE_CHECKING:
@@ -194,6 +195,10 @@ def add_properties(run: RunReport, junit: Any) -> None:
             properties[f"{name}.false_alarms.{limit}"] = (
                 f"{alarms.over} of {alarms.measured}"
             )
+    for number, group in enumerate(tried_prompts(run.results), 1):
+        properties[f"memleak.tried.{number}"] = inert(
+            f"{', '.join(group.pairs)}: {group.text}",
+        )
     for name, value in properties.items():
         junit.add_global_property(name, value)
 

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from pytest_memleak.records.number_format import amount, first_three, percent_at_most
+from pytest_memleak.records.number_format import (
+    amount,
+    duration_text,
+    first_three,
+    percent_at_most,
+)
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.console import (
     full_width,
@@ -72,6 +77,7 @@ def plan_table(
             lines.append(
                 Text(inert(f"{line} Add [model.price] with input and output.")),
             )
+    lines += [Text(inert(line)) for line in _time(planned)]
     lines += [Text(inert(line)) for line in _rounds(planned.steps)]
     lines += [Text(line) for line in _control_calls(planned.if_lost)]
     lines += [
@@ -121,6 +127,17 @@ def power_table(
     ]
     print_lines(console, lines, width=width, wrap=True)
     return out.getvalue()
+
+
+def _time(planned: RunPlan) -> Iterator[str]:
+    """State how long the calls take, if earlier ones show it."""
+    if planned.seconds <= 0:
+        return
+    text = f"Time: about {duration_text(planned.seconds)} at the pace of earlier calls"
+    left = len(planned.untimed)
+    if left:
+        text += f", plus {amount(left, 'pair')} whose model has no earlier calls"
+    yield text
 
 
 def _with_few_rows(steps: Sequence[PlannedStep]) -> Sequence[PlannedStep]:

@@ -15,7 +15,7 @@ from pytest_memleak.records import (
     Verdict,
     VerdictResult,
 )
-from pytest_memleak.records.measurement import RoundStats
+from pytest_memleak.records.measurement import BY_EXCERPT, RoundStats
 from pytest_memleak.records.pair_result import (
     APPROVED,
     LIKELIEST_SPAN,
@@ -29,6 +29,7 @@ from pytest_memleak.records.pair_result import (
 )
 from pytest_memleak.records.verdicts import verdict_words
 from pytest_memleak.redaction.text import QUOTED_WORDS
+from pytest_memleak.results.committed_passages import commit_passages
 from pytest_memleak.results.passage_details import listed_passages, passage_details
 from pytest_memleak.results.quotes import own_passage, passage_rate, shown_title
 from pytest_memleak.scoring.measure_table import (
@@ -36,6 +37,7 @@ from pytest_memleak.scoring.measure_table import (
     MEASURES,
     PASSAGES,
     SPANS_OVER,
+    applies_to,
     table_with,
     with_needs,
 )
@@ -114,9 +116,14 @@ def build_result(
     """
     from pytest_memleak.results.coverage_map import build_plot_data  # with numpy
 
-    return dataclasses.replace(
+    result = dataclasses.replace(
         build_result_without_quotes(evaluation),
         passages=listed_passages(evaluation, quoted),
+    )
+    if evaluation.pair.probe.kind not in BY_EXCERPT:
+        return result
+    return dataclasses.replace(
+        result,
         spans=tuple(_worst_passages(evaluation, quoted)),
         plot=build_plot_data(evaluation, quoted=quoted),
     )
@@ -167,6 +174,9 @@ def build_result_without_quotes(evaluation: Evaluation) -> PairResult:
         leaked=verdict_result.leaked,
         stopped_early=evaluation.spared is not None,
         prompts=evaluation.prompts,
+        committed=commit_passages(evaluation),
+        extraction=evaluation.extraction,
+        prompt_rates=evaluation.prompt_rates,
         spared=evaluation.spared,
         warnings=_warnings(evaluation),
         brought=tuple(brought),
@@ -271,7 +281,16 @@ def _measures(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
 
     analysis = evaluation.analysis.without_excused_words
     measures = _details(evaluation, analysis)
-    for name, estimate in estimates(analysis).items():
+    probe = evaluation.pair.probe.kind
+    rows = table_with(evaluation.pair.limits.brought)
+    measured = {
+        name: estimate
+        for name, estimate in estimates(analysis).items()
+        if applies_to(rows[name], probe)
+    }
+    if probe not in BY_EXCERPT:
+        measures = {name: measures[name] for name in measures if name in measured}
+    for name, estimate in measured.items():
         row = {
             "value": estimate.value,
             "low": estimate.low,

@@ -41,7 +41,7 @@ def listed_passages(evaluation: Evaluation, quoted: int | None) -> tuple[Passage
     passages = evaluation.analysis.passages
     every_excused = (passages.excused, passages.nv_excused)
     listed: list[Passage] = []
-    for kind, passage in _passages_to_list(passages):
+    for kind, passage in passages_to_list(passages):
         if passage.start is None:
             continue
         record = _passage(
@@ -79,7 +79,7 @@ def passage_details(evaluation: Evaluation) -> dict[str, Any]:
     return details
 
 
-def _passages_to_list(
+def passages_to_list(
     passages: ProtectedPassages,
 ) -> Iterator[tuple[str, ProtectedPassage]]:
     """Yield each passage to list with its kind."""
@@ -130,7 +130,7 @@ def _passage(
     *,
     excused: bool,
 ) -> Passage:
-    book = _book(passage.book, evaluation)
+    book = book_of_passage(passage.book, evaluation)
     start = passage.start or 0
     end = passage.end or 0
     near = "near-verbatim" in kind
@@ -244,10 +244,10 @@ def _other_books_with(
 
 
 def _book_id(name: str | None, evaluation: Evaluation) -> str:
-    return _book(name, evaluation).id
+    return book_of_passage(name, evaluation).id
 
 
-def _book(name: str | None, evaluation: Evaluation) -> Book:
+def book_of_passage(name: str | None, evaluation: Evaluation) -> Book:
     """Return the book by the name that the analysis uses."""
     books = {}
     if evaluation.book:

@@ -429,7 +429,9 @@ def _rounds(pair: PairResult) -> PairRounds:
 
     rounds = pair.rounds
     assert rounds is not None  # noqa: S101 - `_obstacle`
-    values = {name: pair.values[name] for name in rounds.measures}
+    values = {
+        name: value for name, value in pair.values.items() if name in rounds.measures
+    }
     for name in OF_PASSAGES:
         if name in values:
             # Only sampled rounds are compared; the longest passage may be elsewhere.
@@ -437,7 +439,7 @@ def _rounds(pair: PairResult) -> PairRounds:
     return PairRounds(
         words=pair.book.words or 0,
         values=values,
-        per_round={name: np.array(values) for name, values in rounds.measures.items()},
+        per_round={name: np.array(rounds.measures[name]) for name in values},
         spread=Spread(
             variance=rounds.variance,
             units=rounds.units,

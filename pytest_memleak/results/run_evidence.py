@@ -35,6 +35,7 @@ from pytest_memleak.results.evidence_file import (
 )
 from pytest_memleak.results.result_codec import encode, localize
 from pytest_memleak.results.run_verdict import result_of_run
+from pytest_memleak.results.tried_prompts import tried_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -110,6 +111,8 @@ def run_evidence(run: RunReport) -> dict[str, Any]:
         compared=run.compared,
         suites=suite_controls(pairs, by="path"),
         limitations=LIMITATIONS,
+        made_by=run.made_by,
+        tried=tried_prompts(pairs),
     )
     plain = encode(bundle, exclude={"pairs": {"__all__": RUN_ONLY}})
     return seal_bundle(plain)

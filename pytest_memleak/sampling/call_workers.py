@@ -14,7 +14,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from pytest_memleak.errors import CallsDropped, LedgerError
-from pytest_memleak.ledger.call_outcomes import Answer, Call, record
+from pytest_memleak.ledger.call_outcomes import Answer, Call, give_up, record
+from pytest_memleak.ledger.call_states import NOT_STORED
 from pytest_memleak.ledger.prompts import Ask, PromptSpec, asks
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.sampling.call_attempts import (
@@ -48,7 +49,7 @@ class Workers:
         self._retiring = 0
         self._failure: BaseException | None = None
         self._singles = 0
-        self._unstored: set[int] = set()  # calls
+        self._unstored: dict[int, Answer] = {}  # by call
 
     def sample(self, wanted: Iterable[Ask], *, tell: Callable[[], None]) -> None:
         """Sample what is free of `wanted`; call `tell` a few times a second meanwhile.
@@ -65,9 +66,23 @@ class Workers:
             raise
         if self._failure is not None:
             if self._unstored and isinstance(self._failure, LedgerError):
+                self._store_again()
+            if self._unstored and isinstance(self._failure, LedgerError):
                 lost = amount(len(self._unstored), "response")
                 self._failure.message += f"; received and not stored: {lost}"
             raise self._failure
+
+    def _store_again(self) -> None:
+        """Store what found no room: some may be free now, or suffice for the cause."""
+        ledger = self._context.ledger
+        for number, answer in list(self._unstored.items()):
+            try:
+                record(ledger, answer)
+            except LedgerError:
+                with contextlib.suppress(LedgerError):
+                    give_up(ledger, answer.call, billed=True, cause=NOT_STORED)
+            else:
+                del self._unstored[number]
 
     def _wait_for_calls_in_flight(self, tell: Callable[[], None]) -> None:
         """Wait for the calls in flight, which may be billed."""
@@ -164,9 +179,9 @@ class Workers:
                     self._start_more()
         finally:
             if answer is not None:
-                self._unstored.add(answer.call.id)
+                self._unstored[answer.call.id] = answer
                 record(self._context.ledger, answer)
-                self._unstored.discard(answer.call.id)
+                del self._unstored[answer.call.id]
         return False
 
     def _retires(self) -> bool:

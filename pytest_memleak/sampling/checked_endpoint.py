@@ -8,7 +8,12 @@ from typing import TypeGuard
 
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.abilities import Engine, abilities_of
-from pytest_memleak.interfaces.protocols import Completion, Endpoint, Served
+from pytest_memleak.interfaces.protocols import (
+    Completion,
+    Endpoint,
+    SampleRequest,
+    Served,
+)
 from pytest_memleak.ledger.call_outcomes import Call
 from pytest_memleak.ledger.prompts import PromptSpec
 from pytest_memleak.records import FinishReason
@@ -54,6 +59,7 @@ class CheckedEndpoint:
         abilities = abilities_of(endpoint)
         self._recovery = abilities.recovery
         self._obeyed = abilities.obeyed
+        self._converses = abilities.converses
 
     @property
     def recoverable(self) -> bool:
@@ -73,6 +79,8 @@ class CheckedEndpoint:
         def sample() -> Sequence[Completion | str]:
             if self._recovery is not None:
                 return self._recovery.sample(request)
+            if request.before:
+                return self._answer_in_conversation(request)
             return self._endpoint.sample(
                 request.instruction,
                 n=request.n,
@@ -98,6 +106,17 @@ class CheckedEndpoint:
         if not completions:
             raise self.calls.failing("sample").unusable("no completions")
         return completions
+
+    def _answer_in_conversation(
+        self,
+        request: SampleRequest,
+    ) -> Sequence[Completion | str]:
+        if self._converses is None:
+            raise self.calls.failing("sample").final(
+                "the endpoint can't hold a conversation",
+                "give prompts without earlier messages, or test a model that chats",
+            )
+        return self._converses(request)
 
     def sample_many(
         self,

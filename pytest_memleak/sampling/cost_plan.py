@@ -44,6 +44,7 @@ class PlannedStep:
     training_tokens: of the outstanding fine-tune, 0 without one
     hours:           the most hours of a deployment
     rounds:          the detection limit of a pair's own samples
+    seconds:         the time that its calls take, by earlier ones; None without any
     """
 
     what: str
@@ -53,6 +54,7 @@ class PlannedStep:
     hours: float = 0.0
     hours_cost: float | None = None
     rounds: PlannedRounds | None = None
+    seconds: float | None = None
 
     @property
     def cost(self) -> float | None:
@@ -83,6 +85,20 @@ class RunPlan:
     def cost(self) -> float:
         """The most that the steps with a price cost, in US$."""
         return sum(step.cost or 0.0 for step in self.steps)
+
+    @property
+    def seconds(self) -> float:
+        """The time that calls take, of the steps whose endpoint has earlier ones."""
+        return sum(step.seconds or 0.0 for step in self.steps)
+
+    @property
+    def untimed(self) -> tuple[str, ...]:
+        """The names of the steps with calls whose endpoint has no earlier ones."""
+        names = []
+        for step in self.steps:
+            if step.sampling and step.sampling.calls and step.seconds is None:
+                names.append(step.what)
+        return tuple(names)
 
     @property
     def unpriced(self) -> tuple[str, ...]:

@@ -124,10 +124,11 @@ class EngineWorkers(Workers):
         ]
         if not answers:
             return
-        numbers = {answer.call.id for answer in answers}
-        self._unstored |= numbers
+        unstored = {answer.call.id: answer for answer in answers}
+        self._unstored |= unstored
         self._context.ledger.write(lambda connection: record_each(connection, answers))
-        self._unstored -= numbers
+        for number in unstored:
+            del self._unstored[number]
         for answer in answers:
             self._context.counts.add(answer)
 

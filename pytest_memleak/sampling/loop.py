@@ -211,6 +211,7 @@ class _PairSampling:
             then.prompt_tokens + then.completion_tokens + tokens,
             then.cost if cost is None else (then.cost or 0.0) + cost,
             str(self.context.notice),
+            lost=(then.cost or 0.0) - (then.billed or 0.0),
         )
 
     def _sample(self, workers: Workers, lacking: Missing) -> None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, Generation, Scoring
     from pytest_memleak.scoring.excused_words import RemainingWords
+    from pytest_memleak.scoring.extracted_words import ExtractedWords
     from pytest_memleak.scoring.generation_tally import Count, Tally
     from pytest_memleak.scoring.protected_passages import Protected
     from pytest_memleak.scoring.text_batches import Batch
@@ -96,6 +97,7 @@ class Analysis:
     beside:    passages of generations with other instructions, each set alone
     works:     measures of a collection's works
     remaining: the measures without excused words; None where no text excuses any
+    extraction: what a conversation extracted, if the probe is one
     """
 
     measurement: Measurement
@@ -116,6 +118,7 @@ class Analysis:
     beside: tuple[ProtectedPassages, ...] = ()
     works: WorkMeasures | None = None
     remaining: WithoutExcusedWords | None = field(default=None, repr=False)
+    extraction: ExtractedWords | None = None
 
     @property
     def without_excused_words(self) -> Analysis:
@@ -269,7 +272,8 @@ def _measured_without_excused_words(
 def _spans_by_round(tally: Tally) -> SpansByRound:
     longest = tally.longest_own_run_by_round()
     over = tally.spans_by_round()
-    by_excerpt = tally.longest_own_run_by_excerpt()
+    # Prompts that request no excerpt have no spans of their own.
+    by_excerpt = tally.longest_own_run_by_excerpt()[: len(tally.layout.excerpt_starts)]
     return SpansByRound(
         longest=tuple(longest.tolist()),
         over=tuple(over.tolist()),

@@ -64,6 +64,14 @@ class ShareInterval(NamedTuple):
     high: float
 
 
+def one_sided_ends(hits: int, tries: int, *, confidence: float) -> ShareInterval:
+    """Return the exact lower and upper end of a proportion, each one-sided.
+
+    With none of 299, the upper end at 95% is 1%.
+    """
+    return clopper_pearson(hits, tries, confidence=2 * confidence - 1)
+
+
 @lru_cache(maxsize=4096)
 def clopper_pearson(
     hits: float,

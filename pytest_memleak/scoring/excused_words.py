@@ -113,7 +113,7 @@ def placed_in_book(
         longest_block=_placed(measured.longest_block, remaining),
         longest_span=_placed(measured.longest_span, remaining),
         spans=tuple(_placed(span, remaining) for span in measured.spans),
-        excerpt_starts=tuple(layout.starts.tolist()),
+        excerpt_starts=layout.excerpt_starts,
     )
 
 

@@ -213,9 +213,9 @@ class Tally:
         index = protected.index
         self._index = index
         self._measured = index.numbers[protected.measured]
-        self.layout = index.books[self._measured].layout
+        self.layout = index.books[self._measured].layout.with_prompts(book)
         _validate_index(book, scoring, protected)
-        instructions = [excerpt.instruction or "" for excerpt in book.excerpts]
+        instructions = book.given_texts
         self._prompt_words = PromptWords(
             index.instructions(instructions, folded=False),
             trim=scoring.trim,

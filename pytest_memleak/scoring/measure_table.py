@@ -11,7 +11,13 @@ import difflib
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SettingsError
-from pytest_memleak.records.measurement import Estimate, Measure, Needs
+from pytest_memleak.records.measurement import (
+    BY_EXCERPT,
+    Estimate,
+    Measure,
+    Needs,
+    ProbeKind,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,6 +33,7 @@ BASELINE = Needs(
 )
 WORKS = Needs("works", "it needs a [[collection]]")
 GREEDY = Needs("greedy", 'it needs probe = "continuation"')
+EXTRACTION = Needs("extraction", 'it needs probe = "extraction"')
 
 
 def _excess_estimate(null: Any) -> Estimate:
@@ -48,6 +55,7 @@ def _excess_estimate(null: Any) -> Estimate:
 LONGEST_PASSAGE = Measure(
     "longest_passage",
     title="longest passage",
+    short="",
     unit="words",
     about="longest passage of any protected book, prompted or not, in words",
     kind="count",
@@ -64,6 +72,7 @@ LONGEST_PASSAGE = Measure(
 PASSAGES_OVER = Measure(
     "passages_over",
     title="long passages",
+    short="passages",
     unit="over {span_threshold} words",
     about="number of distinct passages of protected books over span_threshold words",
     kind="count",
@@ -78,6 +87,7 @@ PASSAGES_OVER = Measure(
 NV_LONGEST_PASSAGE = Measure(
     "nv_longest_passage",
     title="longest near-verbatim passage",
+    short="nv",
     unit="matching words",
     about="longest near-verbatim passage of any protected book, in matching words",
     kind="count",
@@ -113,6 +123,7 @@ BMC = Measure(
 LONGEST_BLOCK = Measure(
     "longest_block",
     title="longest block",
+    short="block",
     unit="words",
     about="longest memorized block, in words",
     kind="count",
@@ -129,6 +140,7 @@ LONGEST_BLOCK = Measure(
 LONGEST_SPAN = Measure(
     "longest_span",
     title="longest span",
+    short="span",
     unit="words",
     about="longest regurgitated span, in words",
     kind="count",
@@ -146,6 +158,7 @@ LONGEST_SPAN = Measure(
 SPANS_OVER = Measure(
     "spans_over",
     title="long spans",
+    short="spans",
     unit="over {span_threshold} words",
     about="number of spans over span_threshold words",
     kind="count",
@@ -163,6 +176,7 @@ SPANS_OVER = Measure(
 LEAKING_WORKS = Measure(
     "leaking_works",
     title="leaking works",
+    short="works",
     unit="share of works",
     about="share of a collection's works that exceed a limit; default 0",
     kind="share",
@@ -173,6 +187,7 @@ LEAKING_WORKS = Measure(
 BMC_EXCESS = Measure(
     "bmc_excess",
     title="coverage above chance",
+    short="excess",
     unit="bmc minus null",
     about="BMC minus that of generations for negative controls or other test books",
     kind="share",
@@ -191,6 +206,7 @@ UPLIFT = Measure(
 NV_RECALL = Measure(
     "nv_recall",
     title="near-verbatim recall",
+    short="nv recall",
     unit="share of words",
     about="share of the book's words in near-verbatim spans",
     kind="share",
@@ -201,6 +217,7 @@ NV_RECALL = Measure(
 NV_LONGEST_SPAN = Measure(
     "nv_longest_span",
     title="longest near-verbatim span",
+    short="nv span",
     unit="matching words",
     about="longest near-verbatim span, in matching words",
     kind="count",
@@ -212,6 +229,7 @@ NV_LONGEST_SPAN = Measure(
 GREEDY_BMC = Measure(
     "greedy_bmc",
     title="greedy coverage",
+    short="greedy bmc",
     unit=BMC.unit,
     about='BMC@k of the greedy continuations alone (probe = "continuation")',
     kind="share",
@@ -223,6 +241,7 @@ GREEDY_BMC = Measure(
 GREEDY_LONGEST_SPAN = Measure(
     "greedy_longest_span",
     title="longest greedy span",
+    short="greedy",
     unit="words",
     about="longest regurgitated span of the greedy continuations, in words",
     kind="count",
@@ -232,6 +251,28 @@ GREEDY_LONGEST_SPAN = Measure(
     strict=LONGEST_SPAN.strict,
     needs=GREEDY,
     read=lambda analysis: analysis.greedy.longest_span,
+)
+EXTRACTED = Measure(
+    "extracted",
+    title="extracted",
+    unit="share of words",
+    about='share of the book that a conversation extracts (probe = "extraction")',
+    kind="share",
+    rises=True,
+    strict=0.01,
+    overview=True,
+    needs=EXTRACTION,
+    read=lambda result: result.extraction.share,
+)
+EXTRACTED_WORDS = Measure(
+    "extracted_words",
+    title="extracted words",
+    unit="words",
+    about='words of the book that a conversation extracts (probe = "extraction")',
+    kind="count",
+    rises=True,
+    needs=EXTRACTION,
+    read=lambda result: result.extraction.words,
 )
 _ROWS = (
     LONGEST_PASSAGE,
@@ -248,6 +289,8 @@ _ROWS = (
     NV_LONGEST_SPAN,
     GREEDY_BMC,
     GREEDY_LONGEST_SPAN,
+    EXTRACTED,
+    EXTRACTED_WORDS,
 )
 
 MEASURES: dict[str, Measure] = {row.name: row for row in _ROWS}
@@ -288,6 +331,18 @@ def with_needs(names: Iterable[str], needs: Needs) -> list[str]:
     """Return which of the measures need this part of an Analysis."""
     built_in = [name for name in names if name in MEASURES]
     return [name for name in built_in if MEASURES[name].needs is needs]
+
+
+def applies_to(row: Measure, probe: ProbeKind) -> bool:
+    """Tell whether a limit on the measure applies to generations of this probe.
+
+    Where prompts request no excerpt, only passages have a prompt of their own.
+    """
+    if row.name not in MEASURES or probe in BY_EXCERPT:
+        return row.needs is not EXTRACTION
+    if row.needs is EXTRACTION:
+        return probe == "extraction"
+    return row.needs is PASSAGES
 
 
 def why_unmeasured(name: str) -> str:

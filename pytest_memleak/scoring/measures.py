@@ -88,7 +88,7 @@ def measurement(tally: Tally, rounds: Rounds | None = None) -> Measurement:
         spans_over=len(spans),
         spans=spans,
         coverage=_coverage(tally, rounds_of_word),
-        excerpt_starts=tuple(layout.starts.tolist()),
+        excerpt_starts=layout.excerpt_starts,
     )
 
 

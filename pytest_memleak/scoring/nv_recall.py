@@ -17,7 +17,7 @@ from pytest_memleak.scoring.matching_blocks import EqualRun, matching_blocks
 from pytest_memleak.scoring.text_batches import in_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_memleak.records import Book, Generation
     from pytest_memleak.scoring.array_types import Flags
@@ -115,7 +115,7 @@ def near_verbatim_spans(excerpt: str, generation: str) -> list[NearBlock]:
 
     They are its blocks of at least 20 words.
     """
-    return _spans(folded_words(excerpt), folded_words(generation))
+    return near_verbatim_blocks(folded_words(excerpt), folded_words(generation))
 
 
 class NearVerbatimTally:
@@ -143,7 +143,7 @@ class NearVerbatimTally:
             raise UnknownExcerpt(excerpt_id, book_id=self._book_id)
         excerpt_words = self._words[excerpt_id]
         generation_words = folded_words(generation.text)
-        for block in _spans(excerpt_words, generation_words):
+        for block in near_verbatim_blocks(excerpt_words, generation_words):
             self._note_covered(excerpt_id, block)
             self._note_longest(generation, block)
 
@@ -194,8 +194,12 @@ class NearVerbatimTally:
         )
 
 
-def _spans(excerpt: list[str], generation: list[str]) -> list[NearBlock]:
-    raw = matching_blocks(excerpt, generation)
+def near_verbatim_blocks(
+    book: Sequence[str],
+    text: Sequence[str],
+) -> list[NearBlock]:
+    """Return the blocks of at least 20 words that folded words have in common."""
+    raw = matching_blocks(book, text)
     joined = _first_pass(raw)
     return list(map(_block, joined))
 

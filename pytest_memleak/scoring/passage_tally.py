@@ -81,7 +81,7 @@ class PassageTally:
         """Prepare for generations prompted with excerpts of `book`."""
         self._protected = protected
         self._scoring = scoring
-        self._excerpt_ids = [excerpt.id for excerpt in book.excerpts]
+        self._excerpt_ids = book.prompted_ids
         self._by_excerpt = bool(book.works)  # a collection needs passages per work
         self._index_instructions(book)
         self._rank_books()
@@ -89,7 +89,7 @@ class PassageTally:
 
     def _index_instructions(self, book: Book) -> None:
         index = self._protected.index
-        instructions = [excerpt.instruction or "" for excerpt in book.excerpts]
+        instructions = book.given_texts
         folded = index.instructions(instructions, folded=True)
         plain = index.instructions(instructions, folded=False)
         self._near_prompt_words = PromptWords(folded, trim=self._scoring.trim)

@@ -162,7 +162,7 @@ def differences_by_automaton(
             after = second.get(key, 0)
             is_sampled = generation.origin is Origin.SAMPLED
             if counted is not None and is_sampled and before == after:
-                least, most = bounds[generation.excerpt_id]
+                least, most = bounds.get(generation.excerpt_id, (0, 0))
                 begin = max(start, least)
                 end = min(start + after, most)
                 is_long = end - begin >= index.k

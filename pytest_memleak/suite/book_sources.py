@@ -62,6 +62,7 @@ def book_source(
             table.bring_your_own,
         ),
         summaries=_summaries_path(table, key, path),
+        prompts=_prompts(table, key, path),
         include=tuple(table.include),
         exclude=tuple(table.exclude),
     )
@@ -195,6 +196,13 @@ def matching_files(
             hint=hint,
         )
     return sorted(files)
+
+
+def _prompts(table: BookTable, key: str, path: Path) -> Path | None:
+    if not table.prompts:
+        return None
+    name = f"{key}.prompts"
+    return _existing_path(table.prompts, name, path, table.bring_your_own)
 
 
 def _summaries_path(

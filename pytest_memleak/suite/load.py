@@ -6,6 +6,7 @@ Opens no book; only checks that its file exists.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,6 +28,7 @@ from pytest_memleak.scoring.measure_table import (
     MEASURES,
     OF_PASSAGES,
     PRESETS,
+    applies_to,
     table_with,
     unknown_name_hint,
     with_needs,
@@ -201,28 +203,49 @@ def _pair(
     temperature = None if suite.temperature == "default" else suite.temperature
     seed = suite.seed if table.seed is None else table.seed
     brought = [row for name, row in extension_measures.items() if name in limits]
+    sampling = record_of(
+        Sampling,
+        suite,
+        suite_file.sampling,
+        override,
+        temperature=temperature,
+        seed=None if seed == "none" else seed,
+        max_tokens=table.max_tokens or suite.max_tokens,
+    )
+    if probe == "prompts" and book.prompts is None:
+        raise suite_error(
+            path,
+            f'book {book.id!r}: probe = "prompts" needs a file of prompts',
+            'add prompts = "FILE.jsonl" to its [[book]], or set another probe',
+        )
+    if probe == "extraction":
+        _validate_extraction(book, path)
+        # Each prompt is asked once, for the likeliest answer.
+        sampling = replace(sampling, samples=1, temperature=0.0)
     return Pair(
         suite=path,
         model=model,
         book=book,
-        sampling=record_of(
-            Sampling,
-            suite,
-            suite_file.sampling,
-            override,
-            temperature=temperature,
-            seed=None if seed == "none" else seed,
-            max_tokens=table.max_tokens or suite.max_tokens,
-        ),
+        sampling=sampling,
         scoring=record_of(Scoring, suite),
         limits=Limits(limits, brought=brought),
         confidence=suite.confidence,
-        detection_limit=suite.detection_limit,
+        detection_limit=None if probe == "extraction" else suite.detection_limit,
         answers=record_of(AnswerLimits, suite, table),
         expected=expected,
         probe=record_of(Probe, suite, kind=probe),
         limit_origins=origins,
     )
+
+
+def _validate_extraction(book: BookSource, path: Path) -> None:
+    if book.collection is not None:
+        raise suite_error(
+            path,
+            f"collection {book.id!r}: an extraction asks for one book from its "
+            "beginning",
+            "list its works as [[book]], or set another probe for it in [[pair]]",
+        )
 
 
 def _limit_tables(
@@ -268,6 +291,9 @@ def _limits_of_pair(
             measure: f"{key}.{measure}" for measure in _limits_by_measure(table)
         }
         origins |= {measure: f"{key}.measures.{measure}" for measure in table.measures}
+    rows = table_with(source.extension_measures)
+    for name in [name for name in limits if not _applies(rows[name], probe)]:
+        del limits[name], origins[name]
     _set_limit_of_leaking_works(limits, origins, book, source)
     return limits, origins
 
@@ -281,6 +307,11 @@ def _preset(name: str | None, probe: ProbeKind) -> dict[str, float]:
         for measure in with_needs(PRESETS[name], GREEDY):
             del limits[measure]
     return limits
+
+
+def _applies(row: Measure, probe: ProbeKind) -> bool:
+    """Tell whether a limit applies to the probe; if it may, an issue says why not."""
+    return row.name == LEAKING_WORKS.name or applies_to(row, probe)
 
 
 def _set_limit_of_leaking_works(

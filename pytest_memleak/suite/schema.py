@@ -208,6 +208,11 @@ class SuiteTable(AnswerKeys):
         description="prompt template with {prefix}, {words}, for probe = "
         '"continuation"',
     )
+    turns: Positive = Field(
+        300,
+        description="most turns of a conversation after its opening, for probe = "
+        '"extraction"',
+    )
 
 
 class SamplingTable(_Table):
@@ -255,6 +260,11 @@ class BookTable(_Table):
     summaries: Text | None = Field(
         None,
         description="path of a file with one summary per excerpt",
+    )
+    prompts: Text | None = Field(
+        None,
+        description="path of a file of prompts, a JSON line each, for probe = "
+        '"prompts"',
     )
     include: list[Text] = Field(
         default_factory=list,

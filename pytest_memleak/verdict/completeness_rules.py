@@ -43,7 +43,7 @@ _LEAST_COMMON_WORDS = Fraction(35, 100)
 _LEAST_WORD_ORDER = Fraction(3, 4)
 _LEAST_COMMON_PAIRS = Fraction(1, 10)
 _FEWEST_MARKED_PAIRS = 50  # F + R under which the order is not judged
-_WORDLESS = frozenset({Kind.WITHHELD, Kind.EMPTY, Kind.REFUSAL, Kind.ECHO})
+_WORDLESS = frozenset({Kind.WITHHELD, Kind.EMPTY, Kind.REFUSAL, Kind.ECHO, Kind.CUT})
 
 RuleOutcome = Issue | RuleCheck | str
 
@@ -69,7 +69,9 @@ class RuleContext:
         self.readings = counted.readings
         self.kinds = counted.kinds
         self.excerpts = len(counted.excerpts)
-        self.requested = self.excerpts * counted.request.samples
+        named = counted.request.named
+        prompts = self.excerpts if named is None else len(named)
+        self.requested = prompts * counted.request.samples
         self.counts = count_kinds(counted.kinds)
 
     def are_of(self, *kinds: Kind) -> Flags:
@@ -352,6 +354,17 @@ def check_recitation(context: RuleContext) -> Iterator[RuleOutcome]:
         )
 
 
+def check_none_withheld(context: RuleContext) -> Iterator[RuleOutcome]:
+    """Yield an issue for any answer to a named prompt that the provider withheld."""
+    withheld = context.counts[Kind.WITHHELD]
+    if withheld:
+        words = _server_words(context.counted.withheld)
+        yield context.issue(
+            "none withheld",
+            f"the provider withheld {amount(withheld, 'answer')}{words}",
+        )
+
+
 # --- answers that aren't independent samples, or no prose
 
 
@@ -481,3 +494,12 @@ RULES: tuple[Callable[[RuleContext], Iterator[RuleOutcome]], ...] = (
     check_answer_diversity,
     check_prose,
 )
+
+RULES_ON_NAMED_PROMPTS: tuple[Callable[[RuleContext], Iterator[RuleOutcome]], ...] = (
+    check_all_received,
+    check_no_surplus,
+    note_missing_finish_reasons,
+    check_none_withheld,
+    check_recitation,
+)
+"""The same where prompts request no excerpt: refusals and short answers count."""

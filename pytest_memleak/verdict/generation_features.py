@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.records import FinishReason
+from pytest_memleak.records.generation import finish_reason
 from pytest_memleak.scoring.keyed_texts import keyed
 from pytest_memleak.scoring.text_batches import batches_of
 from pytest_memleak.scoring.word_ranges import count_up
@@ -232,7 +233,9 @@ class FeatureReader:
             characters = _characters_in_words(batch_words)
             self._characters_in_words += int(characters.sum())
         self._characters = int(_count_characters(texts).sum())
-        self._lengths = _numbers([len(keys) for keys in excerpt_keys])
+        # Prompts that request no excerpt expect no length.
+        lengths = [len(keys) for keys in excerpt_keys] + [0] * len(book.prompts)
+        self._lengths = _numbers(lengths)
         part_keys = _keys_between_breaks(excerpt_keys, book.breaks)
         self._recitable = RunSet(run_hashes(keys, _RECITED) for keys in part_keys)
         self._book_runs = RunSet(run_hashes(keys, RUN) for keys in part_keys)
@@ -240,7 +243,7 @@ class FeatureReader:
 
     def _read_instructions(self, book: Book) -> None:
         """Keep the runs of all instructions, and these runs with their excerpts."""
-        instructions = [excerpt.instruction or "" for excerpt in book.excerpts]
+        instructions = book.given_texts
         instruction_words = keyed(instructions, self._mode)
         every_run = []
         every_mixed = []
@@ -513,9 +516,11 @@ def _count_characters(texts: Sequence[str]) -> Counts:
 
 
 def _how_it_ended(generation: Generation) -> int:
+    """Return how it ended; without text, a limit of tokens can have ended it, too."""
     reason = generation.finish_reason
     if reason is FinishReason.EMPTY and not generation.text.strip():
-        return ENDED
+        was_cut = finish_reason(generation.finish_word) is FinishReason.LENGTH
+        return LENGTH if was_cut else ENDED
     return _HOW_IT_ENDED.get(reason, WITHHELD)
 
 

@@ -91,7 +91,8 @@ def kinds_of(
     # By the first that applies.
     rules = {
         Kind.WITHHELD: ~whole,
-        Kind.EMPTY: readings.blank,
+        # Of a reasoning model that spent its tokens, the limit is to blame.
+        Kind.EMPTY: readings.blank & ~was_cut,
         Kind.REFUSAL: is_listed | _open_alike(readings, few_words),
         Kind.ECHO: words_are_enough & own_is_short,
         Kind.CUT: was_cut & is_half,
@@ -256,8 +257,8 @@ class GenerationCensus:
         self._prose = Prose.of(book, request.words)
         self._book = book
         self._number: dict[str, int] = {}
-        for number, excerpt in enumerate(book.excerpts):
-            self._number[excerpt.id] = number
+        for number, prompted in enumerate(book.prompted_ids):
+            self._number[prompted] = number
         self._seen: set[tuple[str, int]] = set()
         self._parts: list[_Part] = []
         self._kept = 0

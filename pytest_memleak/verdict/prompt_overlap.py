@@ -63,6 +63,8 @@ class PromptOverlap:
 
 def prompt_overlap(book: Book, request: GenerationRequest) -> PromptOverlap:
     """Compare each excerpt with its own instruction, also in folded words."""
+    if request.named is not None:
+        return PromptOverlap(share=None, not_requested=(), vague=(), aimed=None)
     # What else was requested makes no difference.
     prompts_only = replace(
         request,

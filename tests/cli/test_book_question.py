@@ -26,7 +26,8 @@ def init(program, tmp_path, lamplighter):
             folder=tmp_path,
             program=program,
             columns=400,
-            typed="".join(f"{answer}\n" for answer in answers),
+            # Nor is the next rung of the ladder wanted.
+            typed="".join(f"{answer}\n" for answer in (*answers, "n")),
         )
         assert seen.code == code, seen.lines
         return seen

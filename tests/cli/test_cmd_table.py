@@ -32,7 +32,7 @@ def pair(model, book, bmc, suite="s.memleak.toml"):
         named(NOTHING, model=model, book=book),
         pair=f"{model}/{book}",
         suite=SuiteFacts(suite, f"/suites/{suite}", "0" * 64),
-        settings={"samples": 10, "temperature": 1.0},
+        settings={**NOTHING.settings, "samples": 10, "temperature": 1.0},
         completeness=Completeness(310, 310),
         measures={
             "bmc": estimated(bmc, bmc, bmc + 0.25),

@@ -304,8 +304,8 @@ def test_output_to_a_full_disk_is_an_error(files, in_a_process, unbuffered):
         done = in_a_process("score", *files(), stdout=device, **environment)
     assert done.returncode == 2
     assert done.stderr == (
-        "memleak score: standard output: No space left on device\n"
-        "  free some space, or write to a different disk\n"
+        "memleak score: standard output: The disk is full\n"
+        "  free space and rerun; stored generations are reused\n"
     )
 
 
@@ -411,7 +411,7 @@ def test_an_odd_file_is_one_plain_error_and_what_to_type(refused, here, odd, arg
 def test_a_failed_copy_names_its_target(refused, here, monkeypatch):
     full = OSError(errno.ENOSPC, "full", "from", None, "to")
     monkeypatch.setattr("shutil.copyfile", Mock(side_effect=full))
-    assert "memleak demo: to: full" in refused("demo")
+    assert "memleak demo: to: The disk is full" in refused("demo")
 
 
 def test_a_file_name_that_is_no_text_is_an_error(memleak, tmp_path, odd):

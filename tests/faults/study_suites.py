@@ -1,6 +1,7 @@
 """The paper's six designs, as suites/whack_a_mole has them, on small books and emulators."""
 
 import contextlib
+import importlib
 import json
 import re
 import shutil
@@ -82,8 +83,14 @@ def write_suite(folder, design, provider, *, options="", kept=KEPT_OPTIONS):
     return path
 
 
+@pytest.fixture(scope="session")
+def tinker_sdk():
+    """Imported once: pytester forgets what a test imports, and torch can't be twice."""
+    return importlib.import_module("tinker_server")
+
+
 @pytest.fixture
-def emulated(tmp_path_factory, excerpts, pytester, request):
+def emulated(tinker_sdk, tmp_path_factory, excerpts, pytester, request):
     """Writes a design with books, and starts the server of its models, which have read them."""
 
     def needed(name):

@@ -173,7 +173,7 @@ def test_a_bucket_is_waited_for(provider_of, tables):
     ("vertex", "google.cloud.storage", {}, "google-cloud-storage"),
     ("tinker", "tinker_cookbook", {"renderer": "role_colon"}, "tinker-cookbook"),
     *(("transformers", each, {}, each) for each in ("torch", "transformers", "peft")),
-    *(("vllm", each, {}, each) for each in ("vllm", "transformers", "peft")),
+    *(("vllm", each, {}, each) for each in ("vllm", "transformers")),
 ])  # fmt: skip
 def test_a_missing_sdk_is_named_with_what_installs_it(
     provider_of, monkeypatch, module, options, package
@@ -201,7 +201,7 @@ OF_A_PROVIDER = {"finetuning", "count_tokens", "close", "deployments"}
 STORY = Book(
     "a", "Title", "Author", (Excerpt("p_id1", BOOK),), digest="", words_digest=""
 )
-CHATTING = "model_name obeyed continuing chats"
+CHATTING = "model_name obeyed continuing chats converses"
 MOST = {"concurrency": 3, "completions_per_call": 5}
 OPENED = [
     (*("ngram", {"base": None, "pretraining": ["a"], "read_book": lambda _: STORY}, None),
@@ -212,19 +212,20 @@ OPENED = [
     ("openai", {"batch": True}, None, f"{CHATTING} batches"),
     ("openai", {"store": True}, None, f"{CHATTING} recovery"),
     ("openai", {"batch": True, "store": True}, None, f"{CHATTING} batches recovery"),
-    ("vertex", MOST, None, "model_name obeyed"),
-    ("vertex", {"batch": True, "bucket": "gs://b"}, None, "model_name obeyed batches"),
-    ("vertex", {}, "projects/p/locations/us-central1/endpoints/7", "obeyed"),
+    ("vertex", MOST, None, "model_name obeyed converses"),
+    (*("vertex", {"batch": True, "bucket": "gs://b"}, None),
+     "model_name obeyed batches converses"),
+    ("vertex", {}, "projects/p/locations/us-central1/endpoints/7", "obeyed converses"),
     (*("vertex", {"base": "meta/llama3_1@llama-3.1-8b", "deployment": {}}, None),
-     "obeyed continuing chats"),
+     "obeyed continuing chats converses"),
     ("together", MOST, None, CHATTING),
     (*("together", {"deployment": {}}, "projects/p/models/m/revisions/r"),
-     "fixed_weights obeyed continuing chats"),
-    ("tinker", MOST, None, "fixed_weights continuing recovery"),
+     "fixed_weights obeyed continuing chats converses"),
+    ("tinker", MOST, None, "fixed_weights continuing recovery converses"),
     (*("transformers", {}, f"transformers:base+{'a' * 64}.{'b' * 32}"),
-     "fixed_weights samples_each continuing engine"),
+     "fixed_weights samples_each continuing engine converses"),
     (*("vllm", {}, f"vllm:base+{'a' * 64}.{'b' * 32}"),
-     "fixed_weights samples_each continuing engine"),
+     "fixed_weights samples_each continuing engine converses"),
 ]  # fmt: skip
 OPENED += [(name, MOST, None, "model_name") for name in HTTP_APIS]
 assert {name for name, *_ in OPENED} == {*PROVIDERS, *HTTP_APIS}

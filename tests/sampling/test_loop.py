@@ -241,11 +241,12 @@ def test_no_paid_call_is_made_where_the_disk_may_not_hold_it(
     wanted = [Deployment(digest * 64, "weights", {}, 1.0) for digest in "ef"]
     job = claim_deployment(ledger, "own", wanted[0], **costs, recovery=0.0)
     with pytest.raises(
-        LedgerError, match="less than 32 MiB free, so no more paid calls are made"
+        LedgerError,
+        match="full: less than 32 MiB are free, so no more paid calls are made",
     ):
         sample_all(ledger, endpoint, prompts, hasty)
     assert len(texts(ledger, prompts)) == len(endpoint.calls) == 2
-    with pytest.raises(LedgerError, match="has less than 32 MiB free"):
+    with pytest.raises(LedgerError, match="less than 32 MiB are free"):
         claim_deployment(ledger, "own", wanted[1], **costs, recovery=0.0)
     sample_all(
         ledger, endpoint, prompts, hasty, dataclasses.replace(terms(), free=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -54,14 +54,19 @@ FORMS: Mapping[Api, ApiForm] = {
 def prompt_of(
     api: Api,
     system: tuple[str, ...],
-    instruction: str,
+    texts: Sequence[str],
 ) -> dict[str, Any]:
-    """Return the part of a request that holds system messages and instruction."""
+    """Return the part of a request that holds system messages and prompt.
+
+    texts: the user's and the model's in turn, the last the instruction
+    """
     if api == "completions":
-        paragraphs = [*filter(None, system), instruction]
+        paragraphs = [*filter(None, system), *texts]
         return {"prompt": "\n\n".join(paragraphs)}
     messages = [{"role": "system", "content": text} for text in system]
-    messages.append({"role": "user", "content": instruction})
+    for number, text in enumerate(texts):
+        role = "assistant" if number % 2 else "user"
+        messages.append({"role": role, "content": text})
     return {"input" if api == "responses" else "messages": messages}
 
 

@@ -24,11 +24,11 @@ from pytest_memleak.providers.openai.api_forms import (
     prompt_of,
     read_answer,
 )
-from pytest_memleak.providers.openai.choices import read_completions
+from pytest_memleak.providers.openai.choices import failure_of, read_completions
 from pytest_memleak.providers.openai.openai_batch import ChatBatches
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
 from pytest_memleak.providers.openai.server_parameters import ServerParameters
-from pytest_memleak.providers.response_fields import FILTER_CODES, filtered
+from pytest_memleak.providers.response_fields import cut_short, filtered
 
 REQUEST_KEY = "memleak_request"
 
@@ -103,6 +103,7 @@ class ChatEndpoint(RequestEndpoint):
             obeyed=self._parameters.obeyed,
             continuing=self.continuing,
             chats=self._calls.has_chat_format,
+            converses=None if settings.api == "completions" else self.answer,
             recovery=Recovery(self._sample_stored, self._recover)
             if settings.store
             else None,
@@ -159,7 +160,7 @@ class ChatEndpoint(RequestEndpoint):
         n = min(request.n, most or request.n)
         body = self._body(request, api=api, n=n)
         call = f"{form.call} (n = {n})"
-        texts = (request.instruction, *settings.system)
+        texts = (*request.texts, *settings.system)
         try:
             answer = self._calls.ask_json(
                 call,
@@ -169,8 +170,10 @@ class ChatEndpoint(RequestEndpoint):
                 texts=texts,
             )
         except Refused as refused:
-            if refused.code in FILTER_CODES:
+            if refused.moderated:
                 return filtered(n)
+            if refused.token_limit is not None and refused.token_limit.is_cut:
+                return cut_short(n, max_tokens=request.max_tokens)
             chatless = settings.api == "auto" and api == "chat" and not more
             formatless = "chat template" in refused.cause.replace("_", " ")
             if chatless and (formatless or refused.status == HTTPStatus.NOT_FOUND):
@@ -211,7 +214,7 @@ class ChatEndpoint(RequestEndpoint):
         n = min(n or request.n, form.most_completions or request.n)
         return {
             "model": self._settings.model,
-            **prompt_of(api, self._settings.system, request.instruction),
+            **prompt_of(api, self._settings.system, request.texts),
             **self._parameters.parameters(request, limit_name=name, n=n),
             **self._settings.extra_body,
         }
@@ -227,11 +230,15 @@ class ChatEndpoint(RequestEndpoint):
     ) -> list[Completion]:
         most = request.max_tokens
         completions = read_answer(api, answer, request)
+        failing = Failing(self._calls.provider, self._settings.model, call, texts)
+        if not completions and (failure := failure_of(answer)) is not None:
+            words = safe_message(failure, texts=texts)
+            raise failing.busy(f"The answer ended with an error: {words}")
         if not completions:
             # A bare text may be the model's, not an error's message.
             message = "" if isinstance(answer, str) else error_message(answer)
             words = safe_message(message, texts=texts)
-            raise Failing(self._calls.provider, self._settings.model, call).unusable(
+            raise failing.unusable(
                 f"The response has no completion{words and f': {words}'}",
                 f"check that {self._calls.base_url} serves {FORMS[api].path}",
             )

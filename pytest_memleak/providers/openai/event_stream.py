@@ -34,8 +34,8 @@ _FROM_LEAST_WITHHELD = (
 
 def read_body(content: bytes) -> object:
     """Return the JSON of a response, or of the one that a stream's events add up to."""
-    text = content.decode("utf-8")
-    lines = _LINE_END.split(text.lstrip("\ufeff \n\r"))
+    text = content.decode("utf-8").lstrip("\ufeff \n\r")
+    lines = _LINE_END.split(text)
     if not lines[0].startswith(_FIELDS):
         return json.loads(text)
     events = [_event(data) for data in _data_of(lines)]

@@ -17,9 +17,11 @@ from pytest_memleak.interfaces.protocols import (
     SampleRequest,
 )
 from pytest_memleak.providers.call_errors import Failing, may_pass, safe_message
+from pytest_memleak.providers.error_bodies import error_code, error_message
 from pytest_memleak.providers.openai.api_forms import FORMS, Api, read_answer
 from pytest_memleak.providers.openai.openai_client import PROVIDER, OpenAICalls
-from pytest_memleak.providers.response_fields import FILTER_CODES, as_mapping, filtered
+from pytest_memleak.providers.response_fields import as_mapping, filtered
+from pytest_memleak.providers.server_complaints import is_moderation
 from pytest_memleak.records.number_format import amount
 
 if TYPE_CHECKING:
@@ -170,10 +172,8 @@ class ChatBatches:
         for row in self._rows(batch.error_file_id):
             error = _error(row)
             code = error.get("code")
-            status = as_mapping(row.get("response")).get("status_code")
-            if not isinstance(status, int):
-                status = 0  # never sent
-            if may_pass(status) or code in FILTER_CODES:
+            status = _status(row)
+            if may_pass(status) or _is_moderation(row):
                 worth_reading = True
             message = error.get("message") or code or ""
             parts = (f"{status or ''}", message)
@@ -192,7 +192,7 @@ class ChatBatches:
         rejected = {
             row.get("custom_id")
             for row in self._rows(batch.error_file_id)
-            if _error(row).get("code") in FILTER_CODES
+            if _is_moderation(row)
         }
         if not rejected:
             return []
@@ -229,6 +229,19 @@ def _messages(batch: Batch) -> str:
 def _body(row: Mapping[str, Any]) -> Mapping[str, Any]:
     response = as_mapping(row.get("response"))
     return as_mapping(response.get("body"))
+
+
+def _status(row: Mapping[str, Any]) -> int:
+    """Return the status of a row's response; 0 if it was never sent."""
+    status = as_mapping(row.get("response")).get("status_code")
+    return status if isinstance(status, int) else 0
+
+
+def _is_moderation(row: Mapping[str, Any]) -> bool:
+    """Tell whether a filter rejected a row's prompt."""
+    error = _error(row)
+    message = error_message(error)
+    return is_moderation(_status(row), error_code(error), message)
 
 
 def _error(row: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -3,11 +3,9 @@
     [[model]]
     id = "tuned"
     provider = "openai"
-    base_model = "gpt-4o-2024-08-06"
-    [model.finetune]                 # or: endpoint = "ft:...", an existing model
-    books = ["kafka-on-the-shore"]
+    base_model = "gpt-oss-20b"
     [model.options]
-    batch = true
+    base_url = "http://localhost:8000/v1"    # without it: OpenAI's own server
 
 The key comes from the environment (OPENAI_API_KEY); your own server (`base_url`) needs
 none. The paper's recipe is the default: one epoch, batches of one (arXiv 2603.20957).
@@ -203,7 +201,7 @@ class OpenAIProvider:
             trains=self._recipe.system,
         )
         untuned = setup.untuned(
-            'base_model = "gpt-4o-2024-08-06" or endpoint = "ft:..."',
+            'base_model = "gpt-oss-20b" or endpoint = "ft:..."',
         )
         if options.auth == "google":
             packages = {"google.auth": "google-auth"}

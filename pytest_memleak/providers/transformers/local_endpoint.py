@@ -27,7 +27,11 @@ from pytest_memleak.interfaces.protocols import (
     SampleRequest,
     Served,
 )
-from pytest_memleak.providers.transformers.local_format import Format, Wording
+from pytest_memleak.providers.transformers.local_format import (
+    Format,
+    Wording,
+    has_chats,
+)
 from pytest_memleak.providers.transformers.weights import (
     Loaded,
     Wanted,
@@ -134,6 +138,7 @@ class LocalEndpoint(RequestEndpoint):
             fixed_weights=True,
             samples_each=True,
             continuing=self.continuing,
+            converses=None if self.as_text else self.answer,
             engine=Engine(self.sample_many, self.at_once),
         )
 
@@ -153,7 +158,7 @@ class LocalEndpoint(RequestEndpoint):
         warning.
         """
         at_once = self.at_once
-        texts = [request.instruction for request in requests]
+        texts = [text for request in requests for text in request.texts]
         with (
             at_work(threads=self.threads),
             BENCH.holding(self.wanted(), endpoint=self.id) as loaded,
@@ -187,7 +192,7 @@ class LocalEndpoint(RequestEndpoint):
         if self.as_text:
             prompt = form.opening(request.instruction)
         else:
-            prompt = form.prompt(request.instruction)
+            prompt = form.prompt(request.instruction, request.before)
         most = self._room(loaded, prompt)
         if request.max_tokens is not None:
             most = min(request.max_tokens, most)
@@ -245,8 +250,8 @@ class LocalEndpoint(RequestEndpoint):
             return load_tokenizer(self.wanted().base, endpoint=self.id)
 
     def continuing(self) -> LocalEndpoint | None:
-        """The same weights on plain text; None for a tokenizer with a chat template."""
-        if self._tokenizer.chat_template:
+        """The same weights on plain text; None where prompts are chats."""
+        if has_chats(self._tokenizer, self.wording):
             return None
         return replace(self, id=f"{self.id}#text", as_text=True)
 

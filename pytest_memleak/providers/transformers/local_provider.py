@@ -14,10 +14,10 @@ import json
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from pytest_memleak.errors import ProviderError, SuiteError
 from pytest_memleak.interfaces.abilities import Finetuning
@@ -54,6 +54,7 @@ _TUNED = re.compile(
     r"[a-z]+:(?P<base>[^+#]+)\+(?P<name>[0-9a-f]{64})\.(?P<adapter>[0-9a-f]{32})",
 )
 
+LocalApi = Literal["auto", "completions"]
 EndpointT = TypeVar("EndpointT", bound=Endpoint)
 
 
@@ -65,6 +66,22 @@ class LoadSettings:
     revision: str | None
     device: str = "auto"
     threads: int | None = None
+
+
+def wording_of(
+    setup: ProviderSetup,
+    system: str | None,
+    chat_variables: Mapping[str, Any],
+    api: LocalApi,
+) -> Wording:
+    """Return the options' wording; SuiteError where they exclude each other."""
+    is_plain = api == "completions"
+    if is_plain and chat_variables:
+        raise setup.error(
+            'options.chat_variables need a chat, but options.api is "completions"',
+            "remove one of them",
+        )
+    return Wording(system, chat_variables, plain=is_plain)
 
 
 class LocalProvider(ABC, Generic[EndpointT]):
@@ -106,7 +123,9 @@ class LocalProvider(ABC, Generic[EndpointT]):
     @property
     def finetuning(self) -> Finetuning:
         """A training takes as long as it takes."""
-        shaping = frozenset({"dtype", "revision", "system", "chat_variables"})
+        shaping = frozenset(
+            {"api", "dtype", "revision", "system", "chat_variables"},
+        )
         return Finetuning(
             find=self.find_finetune,
             start=self.start_finetune,

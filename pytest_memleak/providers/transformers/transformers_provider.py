@@ -22,10 +22,11 @@ from pytest_memleak.interfaces.abilities import Abilities
 from pytest_memleak.interfaces.protocols import ProviderSetup
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.providers.transformers.local_endpoint import BENCH, LocalEndpoint
-from pytest_memleak.providers.transformers.local_format import Wording
 from pytest_memleak.providers.transformers.local_provider import (
     LoadSettings,
+    LocalApi,
     LocalProvider,
+    wording_of,
 )
 from pytest_memleak.providers.transformers.lora import FinetuneTable
 from pytest_memleak.providers.transformers.weights import (
@@ -46,6 +47,8 @@ class OptionsTable(Table):
         hub's cache, or the newest
     system: a system prompt before every instruction
     chat_variables: variables of the tokenizer's chat template
+    api: "completions" trains and samples plain text, without a chat; "auto" uses the
+        tokenizer's chat template if it has one
     """
 
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
@@ -55,6 +58,7 @@ class OptionsTable(Table):
     revision: str | None = Field(default=None, min_length=1)
     system: str | None = None
     chat_variables: dict[str, Any] = Field(default_factory=dict)
+    api: LocalApi = "auto"
 
 
 class TransformersProvider(LocalProvider[LocalEndpoint]):
@@ -74,7 +78,7 @@ class TransformersProvider(LocalProvider[LocalEndpoint]):
                 options.device,
                 options.threads,
             ),
-            Wording(options.system, options.chat_variables),
+            wording_of(setup, options.system, options.chat_variables, options.api),
             recipe,
             options.completions_per_call,
         )

@@ -118,7 +118,7 @@ def models_of(setup: ProviderSetup) -> tuple[str, str]:
     """Return the model to fine-tune, and the model to sample without fine-tuning."""
     base, endpoint = setup.model.base_model, setup.model.endpoint
     untuned = setup.untuned(
-        'base_model = "gemini-2.5-flash" or endpoint = '
+        'base_model = "gemini-3.5-flash" or endpoint = '
         '"projects/.../locations/.../endpoints/..."',
     )
     for key, value in (("base_model", base), ("endpoint", endpoint)):

@@ -18,7 +18,11 @@ from pytest_memleak.interfaces.protocols import (
     SampleRequest,
     Served,
 )
-from pytest_memleak.providers.transformers.local_format import Prompts, Wording
+from pytest_memleak.providers.transformers.local_format import (
+    Prompts,
+    Wording,
+    has_chats,
+)
 from pytest_memleak.providers.transformers.weights import (
     LocalWeights,
     Wanted,
@@ -61,6 +65,7 @@ class VllmEndpoint(RequestEndpoint):
             fixed_weights=True,
             samples_each=True,
             continuing=self.continuing,
+            converses=None if self.as_text else self.answer,
             engine=Engine(self.sample_many),
         )
 
@@ -77,13 +82,13 @@ class VllmEndpoint(RequestEndpoint):
         adapter, settings = self.adapter(), self.settings()
         if adapter is not None:
             settings = replace(settings, rank=rank_for(adapter, self.id))
-        asked = [request.instruction for request in requests]
+        asked = [text for request in requests for text in request.texts]
         with (
             ENGINES.holding(settings, endpoint=self.id) as engine,
             failures_of_vllm(self.id, "sample", texts=asked),
         ):
             outputs = engine.llm.generate(
-                [{"prompt_token_ids": self._prompt(text)} for text in asked],
+                [{"prompt_token_ids": self._prompt(request)} for request in requests],
                 [_parameters(request) for request in requests],
                 use_tqdm=False,
                 lora_request=engine.lora_request(adapter),
@@ -91,14 +96,17 @@ class VllmEndpoint(RequestEndpoint):
         return [self._completions(output) for output in outputs]
 
     def continuing(self) -> VllmEndpoint | None:
-        """The same weights on plain text; None for a tokenizer with a chat template."""
-        if self._tokenizer.chat_template:
+        """The same weights on plain text; None where prompts are chats."""
+        if has_chats(self._tokenizer, self.wording):
             return None
         return replace(self, id=f"{self.id}#text", as_text=True)
 
-    def _prompt(self, text: str) -> list[int]:
+    def _prompt(self, request: SampleRequest) -> list[int]:
         prompts = Prompts(self._tokenizer, self.wording)
-        tokens = prompts.opening(text) if self.as_text else prompts.prompt(text)
+        if self.as_text:
+            tokens = prompts.opening(request.instruction)
+        else:
+            tokens = prompts.prompt(request.instruction, request.before)
         if not tokens:
             raise engine_error(
                 "A prompt has no tokens",

@@ -21,10 +21,12 @@ from pydantic import Field
 from pytest_memleak.interfaces.abilities import Abilities
 from pytest_memleak.interfaces.protocols import ProviderSetup, TrainingSet
 from pytest_memleak.providers.option_tables import Table, read_table
-from pytest_memleak.providers.transformers.local_format import Wording
+from pytest_memleak.providers.provider_registry import validate_installed
 from pytest_memleak.providers.transformers.local_provider import (
     LoadSettings,
+    LocalApi,
     LocalProvider,
+    wording_of,
 )
 from pytest_memleak.providers.transformers.lora import FinetuneTable
 from pytest_memleak.providers.transformers.weights import LocalWeights
@@ -50,6 +52,8 @@ class OptionsTable(Table):
         hub's cache, or the newest
     system: a system prompt before every instruction
     chat_variables: variables of the tokenizer's chat template
+    api: "completions" trains and samples plain text, without a chat; "auto" uses the
+        tokenizer's chat template if it has one
     """
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -59,6 +63,7 @@ class OptionsTable(Table):
     revision: str | None = Field(default=None, min_length=1)
     system: str | None = None
     chat_variables: dict[str, Any] = Field(default_factory=dict)
+    api: LocalApi = "auto"
 
 
 class VllmProvider(LocalProvider[VllmEndpoint]):
@@ -73,7 +78,7 @@ class VllmProvider(LocalProvider[VllmEndpoint]):
         super().__init__(
             setup,
             LoadSettings(options.dtype, options.revision),
-            Wording(options.system, options.chat_variables),
+            wording_of(setup, options.system, options.chat_variables, options.api),
             recipe,
             _COMPLETIONS_PER_CALL,
         )
@@ -86,6 +91,7 @@ class VllmProvider(LocalProvider[VllmEndpoint]):
 
     def start_finetune(self, training: TrainingSet) -> str:
         """Train on the same GPU, once no engine is loaded."""
+        validate_installed(PROVIDER, {"peft": "peft"}, extra=PROVIDER)
         ENGINES.clear()
         return super().start_finetune(training)
 

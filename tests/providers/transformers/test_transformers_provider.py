@@ -394,13 +394,14 @@ def test_an_impossible_request_is_rejected_unquoted(make):
             draw(make().open(None), **requested)
 
 
-def form_of(loaded, template=None, *, system=None, begin=None, **variables):
+def form_of(
+    loaded, template=None, *, system=None, begin=None, plain=False, **variables
+):
     tokenizer = make_tokenizer()
     tokenizer.chat_template = template
     tokenizer.bos_token = begin
-    return Format(
-        Loaded(loaded.model, tokenizer, loaded.stop), Wording(system, variables)
-    )
+    wording = Wording(system, variables, plain=plain)
+    return Format(Loaded(loaded.model, tokenizer, loaded.stop), wording)
 
 
 def test_the_plain_form(loaded):
@@ -432,6 +433,29 @@ def test_the_form_of_a_chat_template(loaded):
     assert (
         decode(form_of(loaded, without_end).lesson("Hi", "Ahoy").answer) == "Ahoy<end>"
     )
+
+
+def test_chat_weights_are_trained_and_sampled_as_plain_text_where_the_suite_says_so(
+    loaded,
+):
+    plain = form_of(loaded)
+    chatless = form_of(loaded, CHAT, plain=True)
+    assert chatless.prompt("Hello") == plain.prompt("Hello")
+    assert chatless.lesson("Hello", "Ahoy") == plain.lesson("Hello", "Ahoy")
+
+
+def test_plain_text_of_chat_weights_continues_a_text_and_has_an_id_of_its_own(
+    make, copy
+):
+    edit_json(copy / "tokenizer_config.json", chat_template=CHAT)
+    chat = make(base=str(copy)).open(None)
+    plain = make(base=str(copy), api="completions").open(None)
+    assert plain.id != chat.id
+    assert chat.continuing() is None
+    assert plain.continuing().id == f"{plain.id}#text"
+    assert texts(plain) != texts(chat)
+    with pytest.raises(SuiteError, match="chat_variables need a chat"):
+        make(api="completions", chat_variables={"mood": "glad"})
 
 
 def test_the_id_has_a_digest_of_every_prompts_wording(make):

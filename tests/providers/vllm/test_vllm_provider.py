@@ -1,14 +1,24 @@
 """The `vllm` provider on a stub with vLLM's public signature, whose models recite."""
 
 import importlib
+import importlib.util
 import json
 import shutil
 import sys
 
 import pytest
-from clients import BOOK, INSTRUCTION, OTHER, PLACE, make_provider, prose, sample
+from clients import (
+    BOOK,
+    INSTRUCTION,
+    OTHER,
+    PLACE,
+    make_provider,
+    prose,
+    sample,
+    training,
+)
 
-from pytest_memleak.errors import ProviderError, SuiteError
+from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import SampleRequest
 from pytest_memleak.providers.vllm.vllm_engine import ENGINES
@@ -303,6 +313,25 @@ def test_a_folder_without_weights_is_named(make, tmp_path):
 def test_errors_are_of_this_provider(make, tmp_path):
     with pytest.raises(ProviderError, match=r"^vllm endpoint nowhere: open failed"):
         make(endpoint="nowhere").open(None)
+
+
+def test_a_fine_tune_needs_peft(make, monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(MissingExtra, match="needs the package 'peft'"):
+        make().start_finetune(training())
+
+
+def test_a_fine_tune_lets_go_of_the_engine_first(make, monkeypatch):
+    provider = make()
+    provider.open(None).answer(request())
+    seen = []
+    start = "pytest_memleak.providers.transformers.local_provider.LocalProvider"
+    monkeypatch.setattr(
+        f"{start}.start_finetune", lambda *_: seen.append(ENGINES._loaded) or "job"
+    )
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    assert provider.start_finetune(training()) == "job"
+    assert seen == [None]
 
 
 def test_nothing_is_imported_before_it_is_sampled(make):
