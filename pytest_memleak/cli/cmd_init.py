@@ -225,7 +225,8 @@ def _wants_extraction(path: Path, draft: Draft) -> bool:
     if not sys.stdin.isatty():
         print("  --extraction adds it (docs/ladder.md)")
         return False
-    return is_confirmed("Add extraction?")
+    # It pays nothing, so an answer typed ahead counts.
+    return input("Add extraction? [y/N] ").strip().lower() in {"y", "yes"}
 
 
 def _extraction_cost(path: Path, draft: Draft) -> str:

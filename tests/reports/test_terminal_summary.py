@@ -410,8 +410,8 @@ DETAILS = {
 @pytest.mark.parametrize(("fields", "below"), DETAILS.values(), ids=DETAILS)
 def test_a_pair_s_details_stand_below_the_table(fields, below):
     passes = fields.get("verdict", "PASS") == "PASS"
-    # Behind the table, and what was tried.
-    shown = lines(result_with(**fields), verbosity=0 if passes else 1)[4:]
+    # Behind the table.
+    shown = lines(result_with(**fields), verbosity=0 if passes else 1)[3:]
     assert shown == ([""] if below else []) + below
 
 
