@@ -11,8 +11,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LONG = 16  # characters: prose has few units so long, and needs no further search
-_UNIT = re.compile(rf"\S{{{_LONG},}}")
+LONG_UNIT = 16
+"""The least characters, a power of two, of a unit that may be decoded.
+
+Prose has few units so long, and needs no further search.
+"""
+
+_UNIT = re.compile(rf"\S{{{LONG_UNIT},}}")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Za-z])(?=[A-Z][a-z])")
 _ESCAPE = re.compile(r"\\u[0-9A-Fa-f]{4}")
 _LEAST_HUMPS = 8
@@ -34,7 +39,7 @@ def decoded_words(text: str) -> Iterator[str]:
     A blob has 40 characters or more, and decodes to UTF-8 of which 70% are letters.
     camelCase has eight humps or more, and few digits.
     """
-    units = [unit for unit in text.split() if len(unit) >= _LONG]
+    units = [unit for unit in text.split() if len(unit) >= LONG_UNIT]
     if not units:
         return
     long = " ".join(units)
