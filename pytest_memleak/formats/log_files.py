@@ -75,8 +75,9 @@ class RowBlock:
     def parsed(self) -> Iterator[tuple[int, Any, str]]:
         """Yield what `places` does, and a RecordsError for a row that isn't parsed."""
         kind = "line" if ".jsonl" in self.path.name.lower() else "row"
+        place = f"{self.path}, {kind} "
         for number, row in enumerate(self.rows, self.first):
-            where = f"{self.path}, {kind} {number}"
+            where = f"{place}{number}"
             if not isinstance(row, bytes):
                 yield number, row, where
                 continue

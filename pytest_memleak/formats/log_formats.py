@@ -33,6 +33,19 @@ _ERRORS = (("error",), ("response", "error"), ("response", "body", "error"))
 _ATTACHMENT = "attachment://"
 
 
+class PlainTexts(NamedTuple):
+    """The texts of a row of a common shape.
+
+    answers: what the model wrote
+    prompts: the prompt of each
+    prompt:  the whole row's
+    """
+
+    answers: list[str]
+    prompts: list[str]
+    prompt: str
+
+
 class RowPaths(NamedTuple):
     """Paths in each row, such as `/answer/text`.
 
@@ -54,6 +67,29 @@ class RowPaths(NamedTuple):
         if record is None:
             raise _unknown_format(row, where)
         return record
+
+    def plain_texts(self, row: object) -> PlainTexts | None:
+        """Return a row's texts, if they are those of its `record` and nothing else is.
+
+        None for most shapes; far faster than the record.
+        """
+        if self.text is not None or not isinstance(row, dict):
+            return None
+        row_format = format_of(frozenset(row))
+        if row_format is None or row_format in PAPER_FORMATS:
+            return None
+        reading = read_plain_row(row, row_format)
+        if reading is None or not reading.answers:
+            return None
+        prompt = _joined_prompts(reading.prompts)
+        prompts: list[str] = []
+        answers: list[str] = []
+        for (text,), facts in reading.answers.items():
+            is_last = facts.before == len(reading.prompts)
+            own_prompts = reading.prompts[: facts.before]
+            prompts.append(prompt if is_last else _joined_prompts(own_prompts))
+            answers.append(text)
+        return PlainTexts(answers, prompts, prompt)
 
     def _named_record(
         self,

@@ -169,16 +169,24 @@ class LogScan:
         """
         if isinstance(row, RecordsError):
             raise row
+        counts = self.counted.counts
+        plain = self._reader.plain_texts(row)
+        if plain is not None:
+            counts["rows"] += 1
+            counts["texts"] += sum(map(_has_words, plain.answers))
+            if not self._training:
+                return plain.answers, plain.prompts
+            self._count_style(plain.prompt)
+            counts["texts"] += _has_words(plain.prompt)
+            return [*plain.answers, plain.prompt], []
         record = self._reader.record(row, where)
         prompt = record.get("instruction") or ""
         answers = record.get("generations", [record])
         texts = texts_of_record(record, where)
         prompts: list[str] = []
-        counts = self.counted.counts
         if self._training:
             texts = texts_in(row) if record is row else [*texts, prompt]
-            summary = len(prompt.split()) >= _LEAST_SUMMARY
-            counts["style_rows"] += summary and bool(_STYLE.search(prompt))
+            self._count_style(prompt)
         else:
             prompts = [answer.get("instruction", prompt) for answer in answers]
         counts["rows"] += 1
@@ -186,6 +194,11 @@ class LogScan:
             # An answer that failed has the text of an error.
             counts["texts"] += sum(map(_has_words, texts))
         return texts, prompts
+
+    def _count_style(self, prompt: str) -> None:
+        summary = len(prompt.split()) >= _LEAST_SUMMARY
+        is_asking = summary and bool(_STYLE.search(prompt))
+        self.counted.counts["style_rows"] += is_asking
 
     def _quoted(self, passage: Passage, text: str) -> str:
         """Quote a passage; "" if only a further reading of the text has it."""

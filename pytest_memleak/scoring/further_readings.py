@@ -78,10 +78,11 @@ _LEET_WORDS = 8
 
 # What isn't ASCII is a letter or a mark of some language.
 _ORDINARY = bytes(range(0x80, 0x100)) + b"\n\r-*"  # beside prose's
-# Per first byte of a character in UTF-8: whether it is inside a unit, or the end of a text.
+# Per first byte of a character in UTF-8: whether it is inside a unit, or ends a text.
 _TEXT_ENDS = 2
-_INSIDE_UNIT = bytes([_TEXT_ENDS]) + bytes(
-    not chr(byte).isspace() or byte >= 0x80 for byte in range(1, 256)
+_BLANKS = frozenset(filter(str.isspace, map(chr, range(128))))
+_INSIDE_UNIT = bytes(
+    [_TEXT_ENDS, *(chr(byte) not in _BLANKS for byte in range(1, 256))]
 )
 _CONTINUATIONS = bytes(range(0x80, 0xC0))
 _CODES = re.compile(
@@ -241,7 +242,7 @@ def _in_reverse_order(kinds: NDArray[np.uint8], ends: Positions) -> set[int]:
     is_reversed = comes_behind[:-1] & comes_before[1:]
     is_in_order = comes_before[:-1] & comes_behind[1:]
     places = np.flatnonzero(is_reversed | is_in_order)
-    weights = np.where(is_reversed[places], 1, -1)
+    weights = np.where(is_reversed.take(places), 1, -1)
     return _with_stretch(places, weights, ends, each=0, least=_BACKWARD)
 
 

@@ -83,7 +83,8 @@ def changed_by_folding(
         # Hyphens alone change nothing, and most texts have no other.
         if rare.strip(b"-") and _may_change(texts[number], rare):
             suspects.add(number)
-    suspects.update(_with_nul(texts))
+    if marks.have_nul:
+        suspects |= {number for number, text in enumerate(texts) if "\x00" in text}
     if not suspects:
         return _NO_TEXTS, [], suspects
     numbers = sorted(suspects)
@@ -106,16 +107,6 @@ def _may_change(text: str, marks: bytes) -> bool:
     if _MAY_CHANGE.search(marks) or _NUMBER_FIRST.match(text):
         return True
     return b"-\n" in marks and _HYPHEN_AT_END.search(text) is not None
-
-
-def _with_nul(texts: Sequence[str]) -> list[int]:
-    if not any(map(_has_nul, texts)):
-        return []
-    return [number for number, text in enumerate(texts) if _has_nul(text)]
-
-
-def _has_nul(text: str) -> bool:
-    return "\x00" in text
 
 
 def _parts(joined: bytes) -> list[bytes]:
@@ -153,7 +144,14 @@ def _joined(texts: Sequence[str], reading: _Reading) -> bytes:
         return BEFORE + BEHIND[2:]
     if any("\x00" in text for text in texts):
         texts = [text.replace("\x00", BEYOND) for text in texts]
-    in_bytes = reading.encoded(_BETWEEN.join(texts))
+    if reading is _AS_FOLDED:
+        in_bytes = reading.encoded(_BETWEEN.join(texts))
+    else:
+        # Joined first, one letter beyond ASCII would make each text take longer.
+        each = [
+            text.encode() if text.isascii() else reading.encoded(text) for text in texts
+        ]
+        in_bytes = _BETWEEN.encode().join(each)
     read = reading.read(in_bytes)
     beyond = BEYOND.encode()
     if beyond in in_bytes:

@@ -13,17 +13,20 @@ _PROSE = (string.ascii_letters + " \t.,;:!?'\"()>`").encode()
 
 
 class TextMarks:
-    """The bytes of some texts, in UTF-8 with NUL between them."""
+    """The bytes of some texts, in UTF-8 with NUL between them.
+
+    have_nul: whether a text has one
+    """
 
     def __init__(self, texts: Sequence[str]) -> None:
         # Joined first, one letter beyond ASCII would make each text take longer.
         self._texts = [text.encode("utf-8", "surrogatepass") for text in texts]
         self._joined = b"\x00".join(self._texts)
-        self._have_nul = self._joined.count(0) >= len(texts)
+        self.have_nul = self._joined.count(0) >= len(texts)
 
     def joined(self, *, nul_as: bytes) -> bytes:
         """Return all texts; `nul_as` stands for any NUL in them."""
-        if self._have_nul:
+        if self.have_nul:
             return b"\x00".join(text.replace(b"\x00", nul_as) for text in self._texts)
         return self._joined
 
