@@ -169,16 +169,21 @@ class LogScan:
         """
         if isinstance(row, RecordsError):
             raise row
-        counts = self.counted.counts
         plain = self._reader.plain_texts(row)
-        if plain is not None:
-            counts["rows"] += 1
-            counts["texts"] += sum(map(_has_words, plain.answers))
-            if not self._training:
-                return plain.answers, plain.prompts
+        if plain is None:
+            return self._read_record(row, where)
+        texts = plain.answers
+        prompts = plain.prompts
+        if self._training:
             self._count_style(plain.prompt)
-            counts["texts"] += _has_words(plain.prompt)
-            return [*plain.answers, plain.prompt], []
+            texts = [*texts, plain.prompt]
+            prompts = []
+        self.counted.counts["rows"] += 1
+        self.counted.counts["texts"] += sum(map(_has_words, texts))
+        return texts, prompts
+
+    def _read_record(self, row: Any, where: str) -> tuple[list[str], list[str]]:
+        """Read a row of any shape."""
         record = self._reader.record(row, where)
         prompt = record.get("instruction") or ""
         answers = record.get("generations", [record])
@@ -189,6 +194,7 @@ class LogScan:
             self._count_style(prompt)
         else:
             prompts = [answer.get("instruction", prompt) for answer in answers]
+        counts = self.counted.counts
         counts["rows"] += 1
         if not any(answer.get("failed") for answer in answers):
             # An answer that failed has the text of an error.
