@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pytest_memleak.library.library import Library
     from pytest_memleak.library.log_scan import ScanResult
     from pytest_memleak.library.scan_state import ScanState
-    from pytest_memleak.library.sharded_scan import ScanPlan, ShardScan
+    from pytest_memleak.library.sharded_scan import Engine, ScanPlan, ShardScan
 
 Row = dict[str, Any]
 
@@ -91,6 +91,9 @@ def add_scan(commands: Commands) -> None:
             "DIR": "keep the results of parts that were scanned in this folder; the "
             "same command goes on from there",
             "--jobs N": "the number of processes (default: one per core)",
+            "--ray "
+            "ADDRESS": "scan on the nodes of a Ray cluster, which share the files; auto: "
+            "on the one of this machine, which is started if it doesn't run",
             "--quote": "print the passages themselves",
             "--json": "print JSON, with every passage, instead of a table",
             **WORD_MODE,
@@ -169,8 +172,12 @@ def _scanned(
     from rich.console import Console
     from rich.progress import Progress
 
-    from pytest_memleak.library.sharded_scan import scan_shards
+    from pytest_memleak.library.ray_scan import scan_on_ray
+    from pytest_memleak.library.sharded_scan import processes, scan_shards
 
+    engine: Engine = processes(parsed.jobs or count_cores())
+    if parsed.ray:
+        engine = partial(scan_on_ray, address=parsed.ray)
     hidden = not sys.stderr.isatty()
     with Progress(
         console=Console(stderr=True),
@@ -181,7 +188,7 @@ def _scanned(
         return scan_shards(
             plan,
             work,
-            jobs=parsed.jobs or count_cores(),
+            engine=engine,
             state=state,
             progress=progress,
         )
@@ -214,6 +221,11 @@ def _validate(parsed: argparse.Namespace) -> None:
         raise SettingsError(either, hint="omit one of them")
     if not (parsed.logs or parsed.training):
         raise SettingsError(either, hint="add --logs FILE or --training FILE")
+    if parsed.ray and parsed.jobs:
+        raise SettingsError(
+            "--jobs is for this machine alone",
+            hint="omit it with --ray: each core of the cluster gets a process",
+        )
     if parsed.prompt is not None and parsed.text is None:
         raise SettingsError("--prompt needs --text", hint="add --text /path/in/row")
     for folder in (*parsed.logs, *parsed.training):
