@@ -92,8 +92,8 @@ def add_scan(commands: Commands) -> None:
             "same command goes on from there",
             "--jobs N": "the number of processes (default: one per core)",
             "--ray "
-            "ADDRESS": "scan on the nodes of a Ray cluster, which share the files; auto: "
-            "on the one of this machine, which is started if it doesn't run",
+            "ADDRESS": "scan on the nodes of a Ray cluster, which share the files; "
+            "auto: on the one of this machine, which is started if none runs",
             "--quote": "print the passages themselves",
             "--json": "print JSON, with every passage, instead of a table",
             **WORD_MODE,

@@ -1,4 +1,4 @@
-"""A scan on a Ray cluster: its nodes read the same files, on storage that they share."""
+"""A scan on a Ray cluster, whose nodes read the same files from shared storage."""
 
 from __future__ import annotations
 

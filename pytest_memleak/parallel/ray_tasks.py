@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_memleak import __version__
@@ -19,7 +20,9 @@ Result = TypeVar("Result")
 AUTO = "auto"
 """The address of the cluster that runs on this machine; one is started if none does."""
 
+_CLIENT = "ray://"
 _RETRIES = 3
+_SECONDS_TO_CONNECT = 10
 _WAITING_PER_CORE = 2
 
 
@@ -86,13 +89,15 @@ def _connected(address: str) -> Any:
             hint=f"install it with: {install_command('ray')}",
         ) from None
     try:
+        if address != AUTO:
+            _validate_reachable(address)
         ray.init(
             address=None if address == AUTO else address,
             include_dashboard=False if address == AUTO else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except (ConnectionError, TimeoutError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise SettingsError(
             f"no Ray cluster can be reached: {type(error).__name__}",
             location=address,
@@ -100,6 +105,12 @@ def _connected(address: str) -> Any:
             "here with --ray auto",
         ) from None
     return ray
+
+
+def _validate_reachable(address: str) -> None:
+    """Raise OSError or ValueError if nothing listens there: Ray tries for minutes."""
+    host, _, port = address.removeprefix(_CLIENT).rpartition(":")
+    socket.create_connection((host, int(port)), _SECONDS_TO_CONNECT).close()
 
 
 def _result_of(ray: Any, ended: Any, address: str) -> Any:
