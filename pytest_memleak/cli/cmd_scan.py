@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.cli.columns import print_table
 from pytest_memleak.cli.shared_options import WORD_MODE, add_command
-from pytest_memleak.errors import RecordsError, SettingsError
+from pytest_memleak.errors import RecordsError, SettingsError, escaped
 from pytest_memleak.formats.log_formats import RowPaths
 from pytest_memleak.formats.log_paths import files_at
 from pytest_memleak.parallel import count_cores
@@ -209,10 +209,11 @@ def _no_text(plan: ScanPlan, result: ScanResult) -> RecordsError:
 
 def _place(unread: Row) -> str:
     """Return the file of what couldn't be read, and its row."""
+    file = _shown(unread["file"])
     if unread["row"] is None:
-        return str(unread["file"])
+        return file
     kind = "line" if ".jsonl" in unread["file"].lower() else "row"
-    return f"{unread['file']}, {kind} {unread['row']}"
+    return f"{file}, {kind} {unread['row']}"
 
 
 def _validate(parsed: argparse.Namespace) -> None:
@@ -388,4 +389,4 @@ def _shown(value: object) -> str:
         return f"{value:.1%}"
     if isinstance(value, int):
         return f"{value:,}"
-    return str(value)
+    return escaped(str(value)).replace("\n", "\\n")

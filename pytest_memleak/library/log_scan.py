@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_memleak.errors import RecordsError
+from pytest_memleak.errors import RecordsError, escaped
 from pytest_memleak.formats.paper_format import texts_of_record
 from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
 from pytest_memleak.scoring.folding import passage_words
@@ -221,5 +221,5 @@ def _has_words(text: str) -> bool:
 
 def _without_place(error: MemleakError, place: str) -> str:
     """Return what is wrong, and where in the place if the error says so."""
-    inside = (error.location or "").removeprefix(place).lstrip(", ")
+    inside = (error.location or "").removeprefix(escaped(place)).lstrip(", ")
     return f"{inside}: {error.message}" if inside else error.message
