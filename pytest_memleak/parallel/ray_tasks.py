@@ -97,7 +97,7 @@ def _connected(address: str) -> Any:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001 - Ray raises that class itself, too
         raise SettingsError(
             f"no Ray cluster can be reached: {type(error).__name__}",
             location=address,
