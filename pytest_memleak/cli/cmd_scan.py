@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_memleak.cli.columns import print_table
 from pytest_memleak.cli.shared_options import WORD_MODE, add_command
 from pytest_memleak.errors import RecordsError, SettingsError, escaped
+from pytest_memleak.formats.log_files import kind_of_rows
 from pytest_memleak.formats.log_formats import RowPaths
 from pytest_memleak.formats.log_paths import files_at
 from pytest_memleak.parallel import count_cores
@@ -212,8 +213,7 @@ def _place(unread: Row) -> str:
     file = _shown(unread["file"])
     if unread["row"] is None:
         return file
-    kind = "line" if ".jsonl" in unread["file"].lower() else "row"
-    return f"{file}, {kind} {unread['row']}"
+    return f"{file}, {kind_of_rows(unread['file'])} {unread['row']}"
 
 
 def _validate(parsed: argparse.Namespace) -> None:

@@ -29,6 +29,7 @@ from pytest_memleak.formats.paper_format import (
     no_list,
     read_whole,
 )
+from pytest_memleak.formats.vllm_log import responses_in
 
 _MOST_BYTES_OF_BLOCK = 1 << 20
 MOST_ROWS_OF_BLOCK = 1 << 10
@@ -88,7 +89,7 @@ class RowBlock:
 
     def parsed(self) -> Iterator[tuple[int, Any, str]]:
         """Yield what `places` does, and a RecordsError for a row that isn't parsed."""
-        kind = "line" if ".jsonl" in self.path.name.lower() else "row"
+        kind = kind_of_rows(self.path.name)
         place = f"{self.path}, {kind} "
         for number, row in enumerate(self.rows, self.first):
             where = f"{place}{number}"
@@ -98,6 +99,12 @@ class RowBlock:
             text = row.removeprefix(codecs.BOM_UTF8).strip()
             if text:
                 yield number, _parsed(text, where), where
+
+
+def kind_of_rows(name: str) -> str:
+    """Return what the rows of a file are called: lines, if they are numbered so."""
+    is_of_lines = any(suffix in name.lower() for suffix in (".jsonl", ".log"))
+    return "line" if is_of_lines else "row"
 
 
 def _parsed(text: bytes, where: str) -> Any:
@@ -438,6 +445,14 @@ def _lines(
         yield line
 
 
+def _lines_of_vllm(
+    file: IO[bytes],
+    path: Path,
+    reading: Reading,
+) -> Iterator[Any]:
+    return responses_in(lines_in_file(file, path, reading.most_bytes), path)
+
+
 def lines_in_file(
     file: IO[bytes],
     path: Path,
@@ -487,6 +502,7 @@ _UNPACKED: dict[str, Callable[[IO[bytes]], Any]] = {
 }
 _READERS: dict[str, _Reader] = {
     ".jsonl": _lines,
+    ".log": _lines_of_vllm,
     ".json": _json_rows,
     ".eval": _samples,
     ".csv": _cells,

@@ -19,8 +19,10 @@ from pytest_memleak.formats.log_answers import (
     read_row,
 )
 from pytest_memleak.formats.log_format_table import (
+    CALL_FORMAT,
     LISTS_OF_MESSAGES,
     PAPER_FORMATS,
+    LogFormat,
     format_of,
 )
 from pytest_memleak.formats.log_messages import value_at
@@ -76,7 +78,7 @@ class RowPaths(NamedTuple):
         if self.text is not None or not isinstance(row, dict):
             return None
         row_format = format_of(frozenset(row))
-        if row_format is None or row_format in PAPER_FORMATS:
+        if row_format is None or row_format in PAPER_FORMATS or row_format.calls:
             return None
         reading = read_plain_row(row, row_format)
         if reading is None or not reading.answers:
@@ -158,6 +160,35 @@ def record_of(row: object, where: str | None = None) -> Record | None:
         return None
     if row_format in PAPER_FORMATS:
         return row
+    if row_format.calls is not None:
+        return _record_of_calls(row_format.calls(row), where)
+    return _record_of_format(row, row_format, where)
+
+
+def _record_of_calls(calls: list[Record], where: str | None) -> Record:
+    """Return a row of several calls, whose generations have their own prompts."""
+    generations: list[Record] = []
+    record: Record = {"excerpt_id": None, "instruction": ""}
+    for call in calls:
+        of_call = _record_of_format(call, CALL_FORMAT, where)
+        if of_call is None:
+            # Its texts are where no format has them.
+            generations.append({"generated_text": "", "reasoning": texts_in(call)})
+            continue
+        record["excerpt_id"] = of_call["excerpt_id"]
+        if len(calls) == 1:
+            record["instruction"] = of_call["instruction"]
+        for generation in of_call["generations"]:
+            own = {"instruction": of_call["instruction"]}
+            generations.append(own | generation)
+    return record | {"generations": generations}
+
+
+def _record_of_format(
+    row: Record,
+    row_format: LogFormat,
+    where: str | None,
+) -> Record | None:
     reading = read_plain_row(row, row_format) or read_row(row, row_format, where)
     failed = not reading.answers and _has_error(row)
     if not (reading.answers or reading.prompts or failed):

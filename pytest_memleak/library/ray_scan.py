@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from pytest_memleak.errors import RecordsError
+from pytest_memleak import __version__
+from pytest_memleak.errors import Inconclusive, RecordsError
 from pytest_memleak.library.log_scan import ScanResult
 from pytest_memleak.parallel.ray_tasks import run_tasks_on_ray
 
@@ -41,12 +42,25 @@ class PlannedShard:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NodeScan:
-    """The work of a node: it scans shards of files that it shares with the others."""
+    """The work of a node: it scans shards of files that it shares with the others.
+
+    version: of the package where the scan began
+    """
 
     work: ShardScan
+    version: str
 
     def __call__(self, planned: PlannedShard) -> ScanResult:
-        """Scan a shard; name its file as unread if this node has another one."""
+        """Scan a shard; name its file as unread if this node has another one.
+
+        Raises Inconclusive if the node has another version of this package.
+        """
+        if self.version != __version__:
+            raise Inconclusive(
+                f"a node of the Ray cluster has pytest-memleak {__version__}, not "
+                f"{self.version}",
+                hint="install the same version on every node",
+            )
         path = planned.shard.path
         try:
             status = path.stat()
@@ -80,7 +94,7 @@ def scan_on_ray(
     Raises SettingsError, Inconclusive (`run_tasks_on_ray`).
     """
     by_plan = {PlannedShard.of(shard): shard for shard in shards}
-    results = run_tasks_on_ray(NodeScan(work), by_plan, address=address)
+    results = run_tasks_on_ray(NodeScan(work, __version__), by_plan, address=address)
     for planned, result in results:
         shard = by_plan[planned]
         progress(shard.size)

@@ -8,7 +8,6 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pytest_memleak import __version__
 from pytest_memleak.errors import Inconclusive, SettingsError, install_command
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def run_tasks_on_ray(
         running: dict[Any, Task] = {}
         while True:
             for task in _next_few(ray, running, waiting):
-                running[run.remote(shared_work, task, __version__)] = task
+                running[run.remote(shared_work, task)] = task
             if not running:
                 return
             (ended,), _ = ray.wait(list(running), num_returns=1)
@@ -70,10 +69,8 @@ def _next_few(
             yield next(waiting)
 
 
-def _run(work: Callable[[Task], Result], task: Task, version: str) -> Result:
+def _run(work: Callable[[Task], Result], task: Task) -> Result:
     """Do a task on a node."""
-    if version != __version__:
-        raise _other_package(f"it has pytest-memleak {__version__}, not {version}")
     return work(task)
 
 
@@ -121,14 +118,10 @@ def _result_of(ray: Any, ended: Any, address: str) -> Any:
         cause = error.cause
         if isinstance(cause, Inconclusive):
             raise cause from None
-        raise _other_package(f"{type(cause).__name__}: {cause}", address) from None
+        raise Inconclusive(
+            f"a node of the Ray cluster can't do its part: {type(cause).__name__}",
+            location=address,
+            hint="install this version of pytest-memleak and its extras on every node",
+        ) from None
     except ray.exceptions.RayError:
         return None
-
-
-def _other_package(cause: str, address: str | None = None) -> Inconclusive:
-    return Inconclusive(
-        f"a node of the Ray cluster can't do its part: {cause}",
-        location=address,
-        hint=f"install pytest-memleak {__version__} and its extras on every node",
-    )
