@@ -13,6 +13,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.cli.columns import print_table
+from pytest_memleak.cli.scan_outputs import ScanOutputs, write_scan_reports
 from pytest_memleak.cli.shared_options import WORD_MODE, add_command
 from pytest_memleak.errors import RecordsError, SettingsError, escaped
 from pytest_memleak.formats.log_files import kind_of_rows
@@ -95,6 +96,12 @@ def add_scan(commands: Commands) -> None:
             "--ray "
             "ADDRESS": "scan on the nodes of a Ray cluster, which share the files; "
             "auto: on the one of this machine, which is started if none runs",
+            "--html "
+            "FILE": "write a page: which books, how much of each, where, and when",
+            "--sarif FILE": "write SARIF 2.1.0, for code scanning",
+            "--customer "
+            "NAME": "with --training: write the verdict on this customer's set to "
+            "NAME.verdict.json, without names of books",
             "--quote": "print the passages themselves",
             "--json": "print JSON, with every passage, instead of a table",
             **WORD_MODE,
@@ -114,7 +121,10 @@ def _scan(parsed: argparse.Namespace) -> int:
     from pytest_memleak.scoring.find_passages import NEAR_PASSAGE
 
     _validate(parsed)
-    plan = ScanPlan.of(files_at([*parsed.logs, *parsed.training]))
+    files = files_at([*parsed.logs, *parsed.training])
+    outputs = ScanOutputs(parsed.html, parsed.sarif, parsed.customer)
+    outputs.validate([*parsed.logs, *parsed.training], files)
+    plan = ScanPlan.of(files)
     library = Library.of(
         parsed.books,
         Scoring(word_mode=parsed.word_mode),
@@ -141,9 +151,11 @@ def _scan(parsed: argparse.Namespace) -> int:
         print(json.dumps(report, indent=2))
     else:
         _print(report)
+    code = int(bool(report["over"]))
     if report["unread_rows"] or report["unread_files"]:
-        return UNREAD
-    return int(bool(report["over"]))
+        code = UNREAD
+    write_scan_reports(outputs, report, code)
+    return code
 
 
 def _state(parsed: argparse.Namespace, least: int) -> ScanState | None:
@@ -217,6 +229,11 @@ def _place(unread: Row) -> str:
 
 
 def _validate(parsed: argparse.Namespace) -> None:
+    if parsed.customer is not None and not parsed.training:
+        raise SettingsError(
+            "--customer is for training sets",
+            hint="name them with --training, or omit it",
+        )
     either = "name either generations (--logs) or training rows"
     if parsed.logs and parsed.training:
         raise SettingsError(either, hint="omit one of them")

@@ -87,6 +87,11 @@ class RowBlock:
                 raise row
             yield number, row, where
 
+    def row(self, number: int) -> Any:
+        """Return a row by its number, parsed."""
+        row = self.rows[number - self.first]
+        return _parsed(_bare(row), "") if isinstance(row, bytes) else row
+
     def parsed(self) -> Iterator[tuple[int, Any, str]]:
         """Yield what `places` does, and a RecordsError for a row that isn't parsed."""
         kind = kind_of_rows(self.path.name)
@@ -96,9 +101,13 @@ class RowBlock:
             if not isinstance(row, bytes):
                 yield number, row, where
                 continue
-            text = row.removeprefix(codecs.BOM_UTF8).strip()
+            text = _bare(row)
             if text:
                 yield number, _parsed(text, where), where
+
+
+def _bare(line: bytes) -> bytes:
+    return line.removeprefix(codecs.BOM_UTF8).strip()
 
 
 def kind_of_rows(name: str) -> str:

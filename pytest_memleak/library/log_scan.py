@@ -13,6 +13,7 @@ import numpy as np
 from pytest_memleak.errors import RecordsError, escaped
 from pytest_memleak.formats.paper_format import texts_of_record
 from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
+from pytest_memleak.formats.row_dates import date_of
 from pytest_memleak.scoring.folding import passage_words
 from pytest_memleak.scoring.freed_memory import keep_freed_memory
 from pytest_memleak.scoring.words import end_of_words, words
@@ -42,7 +43,8 @@ class ScanResult:
     counts:   `rows`, `texts`, `style_rows`, whose prompt asks for an author's style
               and has a summary, and `unread_rows`
     passages: the fields of each (`Passage`), its file, row (from 1), text in the row
-              (from 0), and, if it was asked for, its quote
+              (from 0), the row's date if it has one, and, if it was asked for, its
+              quote
     unread:   of rows that couldn't be read, the first of each shard: file, row, cause,
               and fix; of files that couldn't be read to their end, with row None
     lines:    how many lines or rows there were
@@ -156,7 +158,12 @@ class LogScan:
             places += [(number, nth) for nth in range(len(row_texts))]
         for passage in self._library.find(texts, prompts, least=self._least):
             number, nth = places[passage.text]
-            place = {"file": str(block.path), "row": number, "text": nth}
+            place = {
+                "file": str(block.path),
+                "row": number,
+                "text": nth,
+                "date": date_of(block.row(number)),
+            }
             fields = passage._asdict() | place
             if self._quote:
                 fields["quote"] = self._quoted(passage, texts[passage.text])

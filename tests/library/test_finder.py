@@ -95,6 +95,7 @@ def test_a_pipeline_of_datatrove_writes_the_passages(novel, tmp_path):
 
 
 @pytest.mark.full
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray by itself
 def test_a_dataset_of_ray_gets_the_passages(novel, monkeypatch):
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     ray = pytest.importorskip("ray")

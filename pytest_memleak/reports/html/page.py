@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from pytest_memleak.reports.html.views import PairView
     from pytest_memleak.results.coverage_map import ModelMatrix
 
-_TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 _LONGEST_TEXT = 2000
 _PIECES_TOGETHER = 1_000
 _LONGEST_NAME = 120
@@ -91,11 +91,11 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
     pairs = pair_views(run.results, titles)
     pairs.sort(key=_severity)
     front = cover(run, pairs, titles)
-    style = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
+    style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     style += _running_head(front, created)
     # The policy's digest covers the bytes between the tags.
     digest = hashlib.sha256(style.encode()).digest()
-    template = _environment().get_template("report.html.j2")
+    template = environment().get_template("report.html.j2")
     matrix = matrices(pairs) if fills_matrix(run.results) else ()
     page = template.stream(
         style=Markup(style),  # noqa: S704 - our own file
@@ -195,9 +195,10 @@ def _key(text: str) -> Markup:
 
 
 @functools.cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return the templates' environment, in which every text is inert."""
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         finalize=_finalize,
         undefined=StrictUndefined,
