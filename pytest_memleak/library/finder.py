@@ -31,7 +31,7 @@ _Columns = dict[str, list[Any]]
 class Finder:
     """Finds passages of books in a column of batches, and adds columns to them.
 
-    text:   the column of the texts; values that are no text have no passage
+    text:   the column of the texts; where a value is no text, the columns are None
     prompt: the column of their prompts, if any, whose words don't count
     least:  the fewest words of a verbatim passage (near-verbatim: 20)
     """
@@ -102,7 +102,8 @@ class Finder:
             yield document
 
     def _columns(self, texts: Iterable[Any], prompts: Iterable[Any]) -> _Columns:
-        strings = list(map(_as_text, texts))
+        values = list(texts)
+        strings = list(map(_as_text, values))
         found: dict[int, list[Passage]] = defaultdict(list)
         for passage in self._library.find(
             strings,
@@ -110,12 +111,19 @@ class Finder:
             least=self._least,
         ):
             found[passage.text].append(passage)
-        passages = [found[number] for number in range(len(strings))]
-        return {
-            _EXACT: [_longest(each, near=False) for each in passages],
-            _NEAR: [_longest(each, near=True) for each in passages],
-            _EVERY: list(map(_as_json, passages)),
-        }
+        columns: _Columns = {name: [] for name in self.COLUMNS}
+        for number, value in enumerate(values):
+            cells: tuple[Any, ...] = (None, None, None)
+            if isinstance(value, str):
+                passages = found[number]
+                cells = (
+                    _longest(passages, near=False),
+                    _longest(passages, near=True),
+                    _as_json(passages),
+                )
+            for name, cell in zip(self.COLUMNS, cells, strict=True):
+                columns[name].append(cell)
+        return columns
 
 
 def _as_text(value: object) -> str:

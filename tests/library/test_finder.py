@@ -18,7 +18,7 @@ CHANGED = " ".join(
     "xyzzy" if n % 15 == 14 else w for n, w in enumerate(PASSAGE.split())
 )
 HARMLESS = " ".join(RNG.choices([f"v{n}" for n in range(900)], k=50))
-TEXTS = [HARMLESS, PASSAGE, CHANGED, None]
+TEXTS = [HARMLESS, PASSAGE, CHANGED]
 
 
 @pytest.fixture
@@ -34,12 +34,12 @@ def finder(novel):
 
 
 def assert_passages(exact, near, passages, *, book):
-    assert [int(words) for words in exact] == [0, 60, 0, 0]
+    assert [int(words) for words in exact] == [0, 60, 0]
     assert int(near[1]) == 60
     assert 50 <= int(near[2]) < 60
-    assert (int(near[0]), int(near[3])) == (0, 0)
+    assert int(near[0]) == 0
     rows = [json.loads(text) for text in passages]
-    assert rows[0] == rows[3] == []
+    assert rows[0] == []
     assert {row["book"] for row in rows[1]} == {book}
     assert {row["near"] for row in rows[1]} == {False, True}
     assert (rows[1][0]["place"], rows[1][0]["place_end"]) == (0, 60)
@@ -47,7 +47,7 @@ def assert_passages(exact, near, passages, *, book):
 
 
 def test_a_batch_gets_the_passages_of_its_rows(finder, novel):
-    batch = {"answer": np.array(TEXTS, dtype=object), "prompt": np.array([""] * 4)}
+    batch = {"answer": np.array(TEXTS, dtype=object), "prompt": np.array([""] * 3)}
     result = pickle.loads(pickle.dumps(finder))(batch)
     assert [*result] == ["answer", "prompt", *Finder.COLUMNS]
     assert_passages(*(result[name] for name in Finder.COLUMNS), book=novel)
@@ -58,13 +58,19 @@ def test_words_of_the_prompt_do_not_count(finder):
     assert finder(batch)["longest_passage"] == [0, 60]
 
 
+def test_a_value_that_is_no_text_has_no_words_and_no_passages(finder):
+    result = finder({"answer": [None, b"x", PASSAGE], "prompt": [None, "", None]})
+    assert result["longest_passage"] == [None, None, 60]
+    assert result["passages"][:2] == [None, None]
+
+
 def test_an_empty_batch_stays_empty(finder):
     assert finder({"answer": [], "prompt": []})["passages"] == []
 
 
 def test_data_frames_get_the_passages_of_their_rows(novel):
     pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame({"text": TEXTS}, index=[3, 5, 7, 9])
+    frame = pandas.DataFrame({"text": TEXTS}, index=[3, 5, 7])
     (result,) = Finder([novel]).frames([frame])
     assert [*result.columns] == ["text", *Finder.COLUMNS]
     columns = [result[name].to_list() for name in Finder.COLUMNS]
@@ -80,7 +86,7 @@ def test_a_pipeline_of_datatrove_writes_the_passages(novel, tmp_path):
 
     def documents(_data, _rank=0, _world_size=1):
         for number, text in enumerate(TEXTS):
-            yield Document(text=text or "", id=str(number))
+            yield Document(text=text, id=str(number))
 
     finder = Finder([novel])
     writer = JsonlWriter(str(tmp_path / "out"), compression=None)
@@ -102,7 +108,7 @@ def test_a_dataset_of_ray_gets_the_passages(novel, monkeypatch):
     pytest.importorskip("pyarrow")
     ray.init(include_dashboard=False, log_to_driver=False, num_cpus=2)
     try:
-        rows = [{"id": number, "text": text or ""} for number, text in enumerate(TEXTS)]
+        rows = [{"id": number, "text": text} for number, text in enumerate(TEXTS)]
         dataset = ray.data.from_items(rows).map_batches(
             Finder,
             fn_constructor_args=[[novel]],
@@ -128,7 +134,7 @@ def test_a_table_of_spark_gets_the_passages(novel, monkeypatch):
         .getOrCreate()
     )
     try:
-        rows = [(number, text) for number, text in enumerate(TEXTS)]
+        rows = list(enumerate(TEXTS))
         table = session.createDataFrame(rows, "id int, text string")
         schema = (
             "id int, text string, longest_passage int, nv_longest_passage int, "
