@@ -86,7 +86,7 @@ class MemleakError(Exception):
     def __setattr__(self, name: str, value: object) -> None:
         """Escape control characters: keys, paths, and names can have them."""
         if isinstance(value, str):
-            value = "".join(map(_escaped, value))
+            value = escaped(value)
         super().__setattr__(name, value)
 
     def __str__(self) -> str:
@@ -109,6 +109,11 @@ class MemleakError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions with keyword-only arguments can't be pickled by default (xdist).
         return (_rebuild, (type(self), self.__dict__))
+
+
+def escaped(text: str) -> str:
+    """Return a text, such as a path, with control characters escaped, but line ends."""
+    return "".join(map(_escaped, text))
 
 
 def _escaped(character: str) -> str:

@@ -10,7 +10,7 @@ from pytest_memleak.errors import BookError
 
 _TOKEN = re.compile(r"\S+")
 _LETTER = r"[^\W\d_]"
-# METRICS section 1. Other encodings put signs in the place of letters: "m‚moire"
+# Other encodings put signs in the place of letters: "m‚moire"
 # (cp850), "pøes¹ahuje" (ISO 8859-2). Apostrophes, dashes and the middle dot stand
 # within words anyway.
 _SYMBOL_INSIDE = re.compile(

@@ -13,8 +13,10 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.cli.columns import print_table
+from pytest_memleak.cli.scan_outputs import ScanOutputs, write_scan_reports
 from pytest_memleak.cli.shared_options import WORD_MODE, add_command
-from pytest_memleak.errors import RecordsError, SettingsError
+from pytest_memleak.errors import RecordsError, SettingsError, escaped
+from pytest_memleak.formats.log_files import kind_of_rows
 from pytest_memleak.formats.log_paths import files_at
 from pytest_memleak.formats.rows_as_records import RowPaths
 from pytest_memleak.parallel import count_cores
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from pytest_memleak.library.library import Library
     from pytest_memleak.library.log_scan import ScanResult
     from pytest_memleak.library.scan_state import ScanState
-    from pytest_memleak.library.sharded_scan import ScanPlan, ShardScan
+    from pytest_memleak.library.sharded_scan import Engine, ScanPlan, ShardScan
 
 Row = dict[str, Any]
 
@@ -91,6 +93,15 @@ def add_scan(commands: Commands) -> None:
             "DIR": "keep the results of parts that were scanned in this folder; the "
             "same command goes on from there",
             "--jobs N": "the number of processes (default: one per core)",
+            "--ray "
+            "ADDRESS": "scan on the nodes of a Ray cluster, which share the files; "
+            "auto: on the one of this machine, which is started if none runs",
+            "--html "
+            "FILE": "write a page: which books, how much of each, where, and when",
+            "--sarif FILE": "write SARIF 2.1.0, for code scanning",
+            "--customer "
+            "NAME": "with --training: write the verdict on this customer's set to "
+            "NAME.verdict.json, without names of books",
             "--quote": "print the passages themselves",
             "--json": "print JSON, with every passage, instead of a table",
             **WORD_MODE,
@@ -110,7 +121,10 @@ def _scan(parsed: argparse.Namespace) -> int:
     from pytest_memleak.scoring.find_passages import NEAR_PASSAGE
 
     _validate(parsed)
-    plan = ScanPlan.of(files_at([*parsed.logs, *parsed.training]))
+    files = files_at([*parsed.logs, *parsed.training])
+    outputs = ScanOutputs(parsed.html, parsed.sarif, parsed.customer)
+    outputs.validate([*parsed.logs, *parsed.training], files)
+    plan = ScanPlan.of(files)
     library = Library.of(
         parsed.books,
         Scoring(word_mode=parsed.word_mode),
@@ -137,9 +151,11 @@ def _scan(parsed: argparse.Namespace) -> int:
         print(json.dumps(report, indent=2))
     else:
         _print(report)
+    code = int(bool(report["over"]))
     if report["unread_rows"] or report["unread_files"]:
-        return UNREAD
-    return int(bool(report["over"]))
+        code = UNREAD
+    write_scan_reports(outputs, report, code)
+    return code
 
 
 def _state(parsed: argparse.Namespace, least: int) -> ScanState | None:
@@ -169,8 +185,12 @@ def _scanned(
     from rich.console import Console
     from rich.progress import Progress
 
-    from pytest_memleak.library.sharded_scan import scan_shards
+    from pytest_memleak.library.ray_scan import scan_on_ray
+    from pytest_memleak.library.sharded_scan import processes, scan_shards
 
+    engine: Engine = processes(parsed.jobs or count_cores())
+    if parsed.ray:
+        engine = partial(scan_on_ray, address=parsed.ray)
     hidden = not sys.stderr.isatty()
     with Progress(
         console=Console(stderr=True),
@@ -181,7 +201,7 @@ def _scanned(
         return scan_shards(
             plan,
             work,
-            jobs=parsed.jobs or count_cores(),
+            engine=engine,
             state=state,
             progress=progress,
         )
@@ -202,18 +222,28 @@ def _no_text(plan: ScanPlan, result: ScanResult) -> RecordsError:
 
 def _place(unread: Row) -> str:
     """Return the file of what couldn't be read, and its row."""
+    file = _shown(unread["file"])
     if unread["row"] is None:
-        return str(unread["file"])
-    kind = "line" if ".jsonl" in unread["file"].lower() else "row"
-    return f"{unread['file']}, {kind} {unread['row']}"
+        return file
+    return f"{file}, {kind_of_rows(unread['file'])} {unread['row']}"
 
 
 def _validate(parsed: argparse.Namespace) -> None:
+    if parsed.customer is not None and not parsed.training:
+        raise SettingsError(
+            "--customer is for training sets",
+            hint="name them with --training, or omit it",
+        )
     either = "name either generations (--logs) or training rows"
     if parsed.logs and parsed.training:
         raise SettingsError(either, hint="omit one of them")
     if not (parsed.logs or parsed.training):
         raise SettingsError(either, hint="add --logs FILE or --training FILE")
+    if parsed.ray and parsed.jobs:
+        raise SettingsError(
+            "--jobs is for this machine alone",
+            hint="omit it with --ray: each core of the cluster gets a process",
+        )
     if parsed.prompt is not None and parsed.text is None:
         raise SettingsError("--prompt needs --text", hint="add --text /path/in/row")
     for folder in (*parsed.logs, *parsed.training):
@@ -376,4 +406,4 @@ def _shown(value: object) -> str:
         return f"{value:.1%}"
     if isinstance(value, int):
         return f"{value:,}"
-    return str(value)
+    return escaped(str(value)).replace("\n", "\\n")

@@ -12,28 +12,29 @@ import contextlib
 import csv
 import gzip
 import io
-import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from pytest_memleak.errors import RecordsError, file_errors, install_command
 from pytest_memleak.formats.log_messages import value_at
 from pytest_memleak.formats.paper_format import (
+    MAX_JSON_BYTES,
     json_value,
-    lines_of,
     no_list,
     read_whole,
 )
 from pytest_memleak.formats.rows_as_records import is_row, keys_of, record_of
+from pytest_memleak.formats.vllm_log import responses_in
 
-_Reader = Callable[[IO[bytes], Path, str | None], Iterable[Any]]
 _MOST_BYTES_OF_BLOCK = 1 << 20
 MOST_ROWS_OF_BLOCK = 1 << 10
+_BLANK_LINES = 1 << 20  # in a row; a small compressed file may have billions
+_PIECE = 1 << 20
 _PACKED_PIECE = 1 << 13  # bytes, which may unpack to thousands as many
 _ZSTD = 93  # the compression of zips that Python reads from 3.14 on
 _LISTS_WITHOUT_ROWS = {"log_updates", "reductions", "prompts"}
@@ -47,6 +48,20 @@ _UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
 )
+
+
+class Reading(NamedTuple):
+    """How files are read.
+
+    text:       the path of each row's text, if not by its format
+    most_bytes: of a row; a longer one is an error
+    """
+
+    text: str | None = None
+    most_bytes: int = MAX_JSON_BYTES
+
+
+_Reader = Callable[[IO[bytes], Path, Reading], Iterable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +87,33 @@ class RowBlock:
                 raise row
             yield number, row, where
 
+    def row(self, number: int) -> Any:
+        """Return a row by its number, parsed."""
+        row = self.rows[number - self.first]
+        return _parsed(_bare(row), "") if isinstance(row, bytes) else row
+
     def parsed(self) -> Iterator[tuple[int, Any, str]]:
         """Yield what `places` does, and a RecordsError for a row that isn't parsed."""
-        kind = "line" if ".jsonl" in self.path.name.lower() else "row"
+        kind = kind_of_rows(self.path.name)
+        place = f"{self.path}, {kind} "
         for number, row in enumerate(self.rows, self.first):
-            where = f"{self.path}, {kind} {number}"
+            where = f"{place}{number}"
             if not isinstance(row, bytes):
                 yield number, row, where
                 continue
-            text = row.removeprefix(codecs.BOM_UTF8).strip()
+            text = _bare(row)
             if text:
                 yield number, _parsed(text, where), where
+
+
+def _bare(line: bytes) -> bytes:
+    return line.removeprefix(codecs.BOM_UTF8).strip()
+
+
+def kind_of_rows(name: str) -> str:
+    """Return what the rows of a file are called: lines, if they are numbered so."""
+    is_of_lines = any(suffix in name.lower() for suffix in (".jsonl", ".log"))
+    return "line" if is_of_lines else "row"
 
 
 def _parsed(text: bytes, where: str) -> Any:
@@ -102,17 +133,18 @@ def size_of(path: Path) -> int:
             return file.seek(0, io.SEEK_END)
 
 
-def read_blocks(path: Path, *, text: str | None = None) -> Iterator[RowBlock]:
+def read_blocks(
+    path: Path,
+    reading: Reading = Reading(),  # noqa: B008 - nothing changes it
+) -> Iterator[RowBlock]:
     """Yield the rows of a file in blocks.
 
     Raises RecordsError for an unknown suffix, and for a file that is missing, empty,
     damaged, or unreadable without a package.
-
-    text: the path of each row's text, if not by its format
     """
     read = reader_of(path)
     is_empty = True
-    for block in blocks_of(path, lambda file: read(file, path, text)):
+    for block in blocks_of(path, lambda file: read(file, path, reading)):
         is_empty = False
         yield block
     if is_empty:
@@ -215,7 +247,7 @@ def _blocks(rows: Iterable[Any]) -> Iterator[list[Any]]:
 def _json_rows(
     file: IO[bytes],
     path: Path,
-    text: str | None,
+    reading: Reading,
 ) -> list[Any]:
     data = read_whole(file, path)
     value = json_value(data, str(path))
@@ -223,7 +255,7 @@ def _json_rows(
         return [value]
     rows = value
     if isinstance(value, dict):
-        rows = _rows_in_lists(value, text)
+        rows = _rows_in_lists(value, reading.text)
     if not isinstance(rows, list):
         raise no_list(value, str(path))
     if value and not rows:
@@ -254,19 +286,24 @@ def _some_has(rows: list[Any], keys: list[str]) -> bool:
 def _samples(
     file: IO[bytes],
     _path: Path,
-    _text: str | None,
-) -> Iterator[bytes]:
-    """Yield the samples of inspect_ai's zip."""
+    reading: Reading,
+) -> Iterator[bytes | RecordsError]:
+    """Yield the samples of inspect_ai's zip, and the error of each too long one."""
     with zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
             if not member.filename.startswith("samples/"):
                 continue
-            if member.compress_type != _ZSTD:
+            most_bytes = reading.most_bytes
+            if member.file_size > most_bytes:
+                yield _too_long(most_bytes)
+            elif member.compress_type != _ZSTD:
                 yield archive.read(member)
-                continue
-            _read_as_stored(member)
-            packed = io.BytesIO(archive.read(member))
-            yield _unpacked_zstd(packed).read()
+            else:
+                _read_as_stored(member)
+                packed = io.BytesIO(archive.read(member))
+                sample = _unpacked_zstd(packed).read(most_bytes + 1)
+                is_whole = len(sample) <= most_bytes
+                yield sample if is_whole else _too_long(most_bytes)
 
 
 def _read_as_stored(member: zipfile.ZipInfo) -> None:
@@ -279,10 +316,10 @@ def _read_as_stored(member: zipfile.ZipInfo) -> None:
 def _cells(
     file: IO[bytes],
     path: Path,
-    _text: str | None,
+    reading: Reading,
 ) -> Iterator[dict[str, str] | RecordsError]:
     """Yield rows of a CSV by their heads, and the error of each with too many cells."""
-    csv.field_size_limit(sys.maxsize)
+    csv.field_size_limit(reading.most_bytes)
     lines = codecs.iterdecode(file, "utf-8-sig")
     rows = csv.reader(lines)
     heads = next(rows, [])
@@ -315,7 +352,7 @@ def _unread_cell(
 def _parquet(
     file: IO[bytes],
     path: Path,
-    _text: str | None,
+    _reading: Reading,
 ) -> Iterator[Any]:
     return rows_of_parquet(file, path)
 
@@ -411,9 +448,60 @@ def _unpacked_zstd(raw: IO[bytes]) -> io.BufferedReader:
 def _lines(
     file: IO[bytes],
     path: Path,
-    _text: str | None,
-) -> Iterator[bytes]:
-    return lines_of(file, path)
+    reading: Reading,
+) -> Iterator[bytes | RecordsError]:
+    for line, _ in lines_in_file(file, path, reading.most_bytes):
+        yield line
+
+
+def _lines_of_vllm(
+    file: IO[bytes],
+    path: Path,
+    reading: Reading,
+) -> Iterator[Any]:
+    return responses_in(lines_in_file(file, path, reading.most_bytes), path)
+
+
+def lines_in_file(
+    file: IO[bytes],
+    path: Path,
+    most_bytes: int,
+) -> Iterator[tuple[bytes | RecordsError, int]]:
+    """Yield each line, or the error of one that is too long, and its bytes.
+
+    Raises RecordsError for too many blank lines.
+    """
+    blank = 0
+    while line := file.readline(most_bytes + 1):
+        if len(line) > most_bytes:
+            yield _too_long(most_bytes), len(line) + skip_line(file, line)
+            continue
+        yield line, len(line)
+        blank = blank + 1 if line.isspace() else 0
+        if blank > _BLANK_LINES:
+            raise RecordsError(
+                f"it has over {_BLANK_LINES:,} blank lines in a row",
+                location=str(path),
+                hint="remove them",
+            )
+
+
+def skip_line(file: IO[bytes], line: bytes = b"") -> int:
+    """Read on to the end of a line, of any length; return how many bytes."""
+    skipped = 0
+    while not line.endswith(b"\n"):
+        line = file.readline(_PIECE)
+        if not line:
+            break
+        skipped += len(line)
+    return skipped
+
+
+def _too_long(most_bytes: int) -> RecordsError:
+    return RecordsError(
+        f"the row exceeds the maximum of {most_bytes:,} bytes",
+        hint="split its text into several rows",
+    )
 
 
 _EXTRAS = {"zstandard": "formats", "pyarrow": "tables"}
@@ -423,6 +511,7 @@ _UNPACKED: dict[str, Callable[[IO[bytes]], Any]] = {
 }
 _READERS: dict[str, _Reader] = {
     ".jsonl": _lines,
+    ".log": _lines_of_vllm,
     ".json": _json_rows,
     ".eval": _samples,
     ".csv": _cells,

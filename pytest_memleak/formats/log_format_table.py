@@ -7,6 +7,8 @@ from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import NamedTuple
 
+from pytest_memleak.formats.trace_rows import WRITERS, Calls
+
 Path = Sequence[str]
 
 
@@ -18,6 +20,8 @@ class LogFormat(NamedTuple):
     prompt:  the path of the prompt outside messages
     texts:   the path of the model's texts outside messages
     dataset: keys of what the writer took from its dataset
+    calls:   returns a row's calls, each with a request and a response, which are read
+             in its place
     """
 
     keys: AbstractSet[str]
@@ -25,6 +29,7 @@ class LogFormat(NamedTuple):
     prompt: Path = ("prompt",)
     texts: Path = ("completion",)
     dataset: AbstractSet[str] = frozenset()
+    calls: Calls | None = None
 
 
 LISTS_OF_MESSAGES = {"messages", "contents", "choices", "candidates"}
@@ -58,10 +63,15 @@ LOG_FORMATS = (
     # batches of OpenAI and of Gemini
     LogFormat({"custom_id", "response"}, row_id=("custom_id",)),
     LogFormat({"request", "response"}, row_id=("key",)),
+    # OpenAI's Responses
+    LogFormat({"object", "output"}),
+    # Anthropic's messages, and traces of Langfuse, LangSmith, and OpenTelemetry
+    *(LogFormat(keys, calls=calls) for keys, calls in WRITERS),
     # requests and responses of chats, and training sets
     *(LogFormat({key}) for key in sorted(LISTS_OF_MESSAGES)),
     LogFormat({"prompt", "completion"}),
 )
+CALL_FORMAT = LogFormat({"request", "response"})
 _FORMATS = (*PAPER_FORMATS, *LOG_FORMATS)
 
 

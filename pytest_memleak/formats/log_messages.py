@@ -229,8 +229,14 @@ def is_asking(turn: object) -> bool:
         return True
     for key in ("role", "from", "type"):
         if role := value_at(turn, [key]):
-            return str(role).lower() in _ASKING_ROLES
+            return is_asking_role(str(role))
     return False
+
+
+@lru_cache(1 << 6)
+def is_asking_role(role: str) -> bool:
+    """Return whether texts of a role are prompts."""
+    return role.lower() in _ASKING_ROLES
 
 
 def value_at(row: object, path: Sequence[str]) -> Any:

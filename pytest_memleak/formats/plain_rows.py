@@ -11,13 +11,14 @@ from typing import Any
 
 from pytest_memleak.formats.log_answers import AnswerFacts, RowReading
 from pytest_memleak.formats.log_format_table import LogFormat
-from pytest_memleak.formats.log_messages import CONTAINERS, is_asking
+from pytest_memleak.formats.log_messages import CONTAINERS, is_asking_role
 from pytest_memleak.formats.message_texts import KEYS_OF_END, Record, is_without_text
 from pytest_memleak.formats.reasoning_and_tool_calls import NO_TEXT, is_text_key
 
 _KEYS_OF_TEXTS = frozenset({"messages", "prompt", "completion", "response", "choices"})
 _KEYS_OF_TURN = frozenset({"role", "content"})
 _KEYS_OF_MESSAGE = KEYS_OF_END | {"role"}
+_SINGLE_VALUES = (str, *NO_TEXT)
 _KEYS_OF_PART = frozenset({"type", "text"})
 
 
@@ -48,7 +49,7 @@ def _chat(messages: Any) -> RowReading | None:
         text = _text_of(message)
         if text is None:
             return None
-        if is_asking(message):
+        if is_asking_role(message["role"]):
             prompts[text] = None
             is_after_answer = False
         elif is_after_answer:
@@ -81,17 +82,17 @@ def _single_choice(choices: Any) -> RowReading | None:
     (choice,) = choices
     if not isinstance(choice, dict):
         return None
-    ends = KEYS_OF_END & choice.keys()
-    if len(ends) > 1 or not _is_plain(choice, ends | {"message"}):
-        return None
+    end: Record = {}
+    for key, value in choice.items():
+        if key in KEYS_OF_END:
+            if end or not is_without_text(key, value):
+                return None
+            end["finish_reason"] = value
+        elif key != "message" and not _is_plain_value(key, value):
+            return None
     text = _text_of(choice.get("message"))
     if text is None:
         return None
-    end: Record = {}
-    for key in ends:
-        if not is_without_text(key, choice[key]):
-            return None
-        end["finish_reason"] = choice[key]
     return _reading({(text,): AnswerFacts(0, end)}, [])
 
 
@@ -100,7 +101,7 @@ def _text_of(message: Any) -> str | None:
     if not isinstance(message, dict):
         return None
     role = message.get("role")
-    if not _is_filled(role) or not is_without_text("role", role):
+    if not _is_filled(role) or is_text_key(role):
         return None
     if len(message) > len(_KEYS_OF_TURN) and not _is_plain(message, _KEYS_OF_TURN):
         return None
@@ -120,13 +121,20 @@ def _is_filled(value: Any) -> bool:
 def _is_plain(part: Record, read: Any) -> bool:
     """Return whether an object is no message, and has text under the keys read only."""
     for key, value in part.items():
-        if key in read:
-            continue
-        if key in _KEYS_OF_MESSAGE or _may_hold_messages(key, value):
-            return False
-        if not (is_without_text(key, value) or _has_only_numbers(key, value)):
+        if key not in read and not _is_plain_value(key, value):
             return False
     return True
+
+
+def _is_plain_value(key: str, value: Any) -> bool:
+    """Return whether what stands beside a text is no text, and no message."""
+    if key in _KEYS_OF_MESSAGE:
+        return False
+    if isinstance(value, _SINGLE_VALUES):
+        return is_without_text(key, value)
+    if _may_hold_messages(key, value):
+        return False
+    return is_without_text(key, value) or _has_only_numbers(key, value)
 
 
 def _may_hold_messages(key: str, value: Any) -> bool:

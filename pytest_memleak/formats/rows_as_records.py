@@ -19,8 +19,10 @@ from pytest_memleak.formats.log_answers import (
     read_row,
 )
 from pytest_memleak.formats.log_format_table import (
+    CALL_FORMAT,
     LISTS_OF_MESSAGES,
     PAPER_FORMATS,
+    LogFormat,
     format_of,
 )
 from pytest_memleak.formats.log_messages import value_at
@@ -31,6 +33,19 @@ from pytest_memleak.formats.reasoning_and_tool_calls import count_runs, texts_in
 
 _ERRORS = (("error",), ("response", "error"), ("response", "body", "error"))
 _ATTACHMENT = "attachment://"
+
+
+class PlainTexts(NamedTuple):
+    """The texts of a row of a common shape.
+
+    answers: what the model wrote
+    prompts: the prompt of each
+    prompt:  the whole row's
+    """
+
+    answers: list[str]
+    prompts: list[str]
+    prompt: str
 
 
 class RowPaths(NamedTuple):
@@ -54,6 +69,29 @@ class RowPaths(NamedTuple):
         if record is None:
             raise _unknown_format(row, where)
         return record
+
+    def plain_texts(self, row: object) -> PlainTexts | None:
+        """Return a row's texts, if they are those of its `record` and nothing else is.
+
+        None for most shapes; far faster than the record.
+        """
+        if self.text is not None or not isinstance(row, dict):
+            return None
+        row_format = format_of(frozenset(row))
+        if row_format is None or row_format in PAPER_FORMATS or row_format.calls:
+            return None
+        reading = read_plain_row(row, row_format)
+        if reading is None or not reading.answers:
+            return None
+        prompt = _joined_prompts(reading.prompts)
+        prompts: list[str] = []
+        answers: list[str] = []
+        for (text,), facts in reading.answers.items():
+            is_last = facts.before == len(reading.prompts)
+            own_prompts = reading.prompts[: facts.before]
+            prompts.append(prompt if is_last else _joined_prompts(own_prompts))
+            answers.append(text)
+        return PlainTexts(answers, prompts, prompt)
 
     def _named_record(
         self,
@@ -122,6 +160,35 @@ def record_of(row: object, where: str | None = None) -> Record | None:
         return None
     if row_format in PAPER_FORMATS:
         return row
+    if row_format.calls is not None:
+        return _record_of_calls(row_format.calls(row), where)
+    return _record_of_format(row, row_format, where)
+
+
+def _record_of_calls(calls: list[Record], where: str | None) -> Record:
+    """Return a row of several calls, whose generations have their own prompts."""
+    generations: list[Record] = []
+    record: Record = {"excerpt_id": None, "instruction": ""}
+    for call in calls:
+        of_call = _record_of_format(call, CALL_FORMAT, where)
+        if of_call is None:
+            # Its texts are where no format has them.
+            generations.append({"generated_text": "", "reasoning": texts_in(call)})
+            continue
+        record["excerpt_id"] = of_call["excerpt_id"]
+        if len(calls) == 1:
+            record["instruction"] = of_call["instruction"]
+        for generation in of_call["generations"]:
+            own = {"instruction": of_call["instruction"]}
+            generations.append(own | generation)
+    return record | {"generations": generations}
+
+
+def _record_of_format(
+    row: Record,
+    row_format: LogFormat,
+    where: str | None,
+) -> Record | None:
     reading = read_plain_row(row, row_format) or read_row(row, row_format, where)
     failed = not reading.answers and _has_error(row)
     if not (reading.answers or reading.prompts or failed):

@@ -7,6 +7,7 @@ passages = library.find(["what a model answered"], ["what it was asked"])
 """
 
 from pytest_memleak.library.book_files import read_book
+from pytest_memleak.library.finder import Finder
 from pytest_memleak.library.library import Library, Passage
 
-__all__ = ["Library", "Passage", "read_book"]
+__all__ = ["Finder", "Library", "Passage", "read_book"]

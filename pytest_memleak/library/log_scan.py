@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_memleak.errors import RecordsError
+from pytest_memleak.errors import RecordsError, escaped
 from pytest_memleak.formats.paper_format import texts_of_record
 from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
+from pytest_memleak.formats.row_dates import date_of
 from pytest_memleak.scoring.folding import passage_words
 from pytest_memleak.scoring.freed_memory import keep_freed_memory
 from pytest_memleak.scoring.words import place_after_words, words
@@ -44,7 +45,8 @@ class ScanResult:
     counts:   `rows`, `texts`, `style_rows`, whose prompt asks for an author's style
               and has a summary, and `unread_rows`
     passages: the fields of each (`Passage`), its file, row (from 1), text in the row
-              (from 0), and, if it was asked for, its quote
+              (from 0), the row's date if it has one, and, if it was asked for, its
+              quote
     unread:   of rows that couldn't be read, the first of each shard: file, row, cause,
               and fix; of files that couldn't be read to their end, with row None
     lines:    how many lines or rows there were
@@ -158,7 +160,12 @@ class LogScan:
             places += [(number, nth) for nth in range(len(row_texts))]
         for passage in self._library.find(texts, prompts, least=self._least):
             number, nth = places[passage.text]
-            place = {"file": str(block.path), "row": number, "text": nth}
+            place = {
+                "file": str(block.path),
+                "row": number,
+                "text": nth,
+                "date": date_of(block.row(number)),
+            }
             fields = passage._asdict() | place
             if self._quote:
                 fields["quote"] = self._quoted(passage, texts[passage.text])
@@ -171,23 +178,42 @@ class LogScan:
         """
         if isinstance(row, RecordsError):
             raise row
+        plain = self._reader.plain_texts(row)
+        if plain is None:
+            return self._read_record(row, where)
+        texts = plain.answers
+        prompts = plain.prompts
+        if self._training:
+            self._count_style(plain.prompt)
+            texts = [*texts, plain.prompt]
+            prompts = []
+        self.counted.counts["rows"] += 1
+        self.counted.counts["texts"] += sum(map(_has_words, texts))
+        return texts, prompts
+
+    def _read_record(self, row: Any, where: str) -> tuple[list[str], list[str]]:
+        """Read a row of any shape."""
         record = self._reader.record(row, where)
         prompt = record.get("instruction") or ""
         answers = record.get("generations", [record])
         texts = texts_of_record(record, where)
         prompts: list[str] = []
-        counts = self.counted.counts
         if self._training:
             texts = texts_in(row) if record is row else [*texts, prompt]
-            summary = len(prompt.split()) >= _LEAST_SUMMARY
-            counts["style_rows"] += summary and bool(_STYLE.search(prompt))
+            self._count_style(prompt)
         else:
             prompts = [answer.get("instruction", prompt) for answer in answers]
+        counts = self.counted.counts
         counts["rows"] += 1
         if not any(answer.get("failed") for answer in answers):
             # An answer that failed has the text of an error.
             counts["texts"] += sum(map(_has_words, texts))
         return texts, prompts
+
+    def _count_style(self, prompt: str) -> None:
+        summary = len(prompt.split()) >= _LEAST_SUMMARY
+        is_asking = summary and bool(_STYLE.search(prompt))
+        self.counted.counts["style_rows"] += is_asking
 
     def _quoted(self, passage: Passage, text: str) -> str:
         """Quote a passage; "" if only a further reading of the text has it."""
@@ -204,5 +230,5 @@ def _has_words(text: str) -> bool:
 
 def _cause_within(error: MemleakError, place: str) -> str:
     """Return what is wrong, and where in the place if the error says so."""
-    inside = (error.location or "").removeprefix(place).lstrip(", ")
+    inside = (error.location or "").removeprefix(escaped(place)).lstrip(", ")
     return f"{inside}: {error.message}" if inside else error.message

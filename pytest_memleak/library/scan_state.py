@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_memleak.formats.log_shards import Shard
     from pytest_memleak.records import WordMode
 
-_FORM = 2
+_FORM = 3
 _FIELDS = [field.name for field in dataclasses.fields(ScanResult)]
 
 

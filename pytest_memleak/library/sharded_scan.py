@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,18 @@ from pytest_memleak.library.log_scan import LogScan, ScanResult
 from pytest_memleak.parallel.task_workers import run_tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from pytest_memleak.library.scan_state import ScanState
+
+Engine = Callable[
+    [list[Shard], "ShardScan", Callable[[int], object]],
+    Iterable[tuple[Shard, ScanResult | None]],
+]
+"""Scans shards, reports the bytes read, and gives each with its result.
+
+The result is None where processes ended early.
+"""
 
 _SMALL = 8 << 20  # bytes, which one process reads before others have started
 
@@ -88,12 +97,13 @@ def scan_shards(
     plan: ScanPlan,
     work: ShardScan,
     *,
-    jobs: int,
+    engine: Engine,
     state: ScanState | None,
     progress: Callable[[int], object],
 ) -> ScanResult:
     """Scan what wasn't scanned before, and return the result of all shards.
 
+    engine:   `processes` of this machine, or those of others
     progress: is called with the bytes that were read since the last call
 
     Raises OSError where the state can't be written.
@@ -101,7 +111,8 @@ def scan_shards(
     results = _kept_results(plan, state)
     progress(sum(shard.size for shard in results))
     waiting = [shard for shard in plan.shards if shard not in results]
-    for shard, result in _scanned(waiting, work, jobs, progress):
+    for shard, scanned in engine(waiting, work, progress):
+        result = _result_of_dead_processes(shard) if scanned is None else scanned
         results[shard] = result
         if state and _is_finished(result):
             state.keep(shard, result)
@@ -130,25 +141,27 @@ def _kept_results(
     return results
 
 
-def _scanned(
-    shards: list[Shard],
-    work: ShardScan,
-    jobs: int,
-    progress: Callable[[int], object],
-) -> Iterator[tuple[Shard, ScanResult]]:
-    """Yield each shard with its result, in the order in which they end."""
-    if jobs == 1 or sum(shard.size for shard in shards) < _SMALL:
-        for shard in shards:
-            yield shard, work(shard, progress)
-        return
-    for shard, result in run_tasks(work.itself, shards, jobs=jobs, progress=progress):
-        yield shard, _result_of_dead_processes(shard) if result is None else result
+def processes(jobs: int) -> Engine:
+    """Return so many processes of this machine; one is this itself."""
+
+    def scan(
+        shards: list[Shard],
+        work: ShardScan,
+        progress: Callable[[int], object],
+    ) -> Iterator[tuple[Shard, ScanResult | None]]:
+        if jobs == 1 or sum(shard.size for shard in shards) < _SMALL:
+            for shard in shards:
+                yield shard, work(shard, progress)
+            return
+        yield from run_tasks(work.itself, shards, jobs=jobs, progress=progress)
+
+    return scan
 
 
 def _result_of_dead_processes(shard: Shard) -> ScanResult:
     result = ScanResult()
     error = RecordsError(
-        "two processes ended early while reading it",
+        "several processes ended early while reading it",
         hint="they may have run out of memory: use fewer processes (--jobs)",
     )
     result.add_unread_file(shard.path, error)

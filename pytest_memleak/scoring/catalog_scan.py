@@ -32,6 +32,7 @@ from pytest_memleak.scoring.keyed_texts import (
 from pytest_memleak.scoring.ngram_prefilter import BORDER
 from pytest_memleak.scoring.prompt_trimming import NO_RANGES
 from pytest_memleak.scoring.text_batches import batches_of
+from pytest_memleak.scoring.text_marks import TextMarks
 from pytest_memleak.scoring.word_hashes import TEXT_END, BookKeys, scrambled
 
 if TYPE_CHECKING:
@@ -163,8 +164,9 @@ class GenerationPrefilter:
         number = count()
         for batch in batches_of(texts, len):
             plain = keyed(batch, mode)
-            changed, numbers, suspects = texts_changed_by_folding(batch, plain)
-            _, further_texts = further_readings(batch, plain, suspects)
+            marks = TextMarks(batch)
+            changed, numbers, suspects = texts_changed_by_folding(batch, plain, marks)
+            _, further_texts = further_readings(batch, plain, suspects, marks)
             readings = keyed_folded(further_texts)
             for reading in (plain, changed, readings):
                 scrambled(reading.keys)

@@ -9,19 +9,23 @@ stretch without usual words or of them in reverse order.
 from __future__ import annotations
 
 import re
-import string
 from itertools import chain, groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.formats.encoded_words import decoded_words, rotated
+from pytest_memleak.formats.encoded_words import (
+    LONG_UNIT,
+    decoded_words,
+    rotated,
+)
 from pytest_memleak.scoring.folding import ANSI, with_gaps
+from pytest_memleak.scoring.text_marks import TextMarks
 from pytest_memleak.scoring.word_hashes import keys_of
-from pytest_memleak.scoring.words import marks_beside, without_references
+from pytest_memleak.scoring.words import without_references
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -73,10 +77,14 @@ _DOUBLED = 12
 _LEET_WORDS = 8
 
 # What isn't ASCII is a letter or a mark of some language.
-_ORDINARY = (
-    bytes(range(0x80, 0x100))
-    + (string.ascii_letters + " \t\n\r.,;:!?'\"()-*>`").encode()
+_ORDINARY = bytes(range(0x80, 0x100)) + b"\n\r-*"  # beside prose's
+# Per first byte of a character in UTF-8: whether it is inside a unit, or ends a text.
+_TEXT_ENDS = 2
+_BLANKS = frozenset(filter(str.isspace, map(chr, range(128))))
+_INSIDE_UNIT = bytes(
+    [_TEXT_ENDS, *(chr(byte) not in _BLANKS for byte in range(1, 256))]
 )
+_CONTINUATIONS = bytes(range(0x80, 0xC0))
 _CODES = re.compile(
     r"(?:[%=]|\\x)([0-9A-Fa-f]{2})|(?:\\u|%u)([0-9A-Fa-f]{4})"
     r"|(?:\\u\{|U\+)([0-9A-Fa-f]{2,5})(?:\}|\b\s?)|\\(?:([nrt])|e|033)",
@@ -107,28 +115,32 @@ _WIDE = 96
 def further_readings(
     texts: Sequence[str],
     words: Keyed,
-    suspects: Container[int],
+    suspects: Collection[int],
+    marks: TextMarks | None = None,
 ) -> tuple[list[int], list[str]]:
     """Return the further readings of some texts, and the number of the text of each.
 
     words: all texts' words as measured; suspects: numbers of those that folding may
-    change
+    change; marks: the texts', where they have been read
     """
+    marks = marks or TextMarks(texts)
     kinds_of_words = _kinds_of(words)
     strange = _texts_without_usual_words(kinds_of_words, words.ends)
     backward = _texts_in_reverse_order(kinds_of_words, words.ends)
     doubled = _texts_with_doubled_words(words)
-    odd_of_texts = odd_marks(texts)
-    joined = "\n".join(texts)
-    marks = [mark for mark in _BEGINS if mark in joined]
+    encoded = _with_odd_marks(marks) | _with_pieces(texts, marks)
     numbers: list[int] = []
     readings: list[str] = []
-    for number, text in enumerate(texts):
-        kinds: list[Iterable[str]] = [decoded_words(text)]
+    long_units = _with_long_units(marks)
+    some_kind = {*suspects, *strange, *backward, *doubled, *encoded, *long_units}
+    for number in sorted(some_kind):
+        text = texts[number]
+        kinds: list[Iterable[str]] = []
+        if number in long_units:
+            kinds.append(decoded_words(text))
         if number in suspects:
             kinds.append([with_gaps(text)])
-        is_odd = len(odd_of_texts[number]) >= ODD
-        if is_odd or any(mark in text for mark in marks):
+        if number in encoded:
             kinds.append(_decoded(text))
         if number in doubled:
             kinds.append(_thinned(text))
@@ -145,7 +157,7 @@ def further_readings(
 
 def odd_marks(texts: Sequence[str]) -> list[bytes]:
     """Return what each text has that prose doesn't have."""
-    return marks_beside(_ORDINARY, texts)
+    return TextMarks(texts).beside(_ORDINARY)
 
 
 def _kinds_by_table_place() -> NDArray[np.uint8]:
@@ -171,6 +183,42 @@ def _table_place(keys: Keys) -> Positions:
 _TABLE = _kinds_by_table_place()
 
 
+def _with_odd_marks(marks: TextMarks) -> set[int]:
+    """Return which texts have many odd characters."""
+    odd_of_texts = enumerate(marks.beside(_ORDINARY))
+    return {number for number, odd in odd_of_texts if len(odd) >= ODD}
+
+
+def _with_pieces(texts: Sequence[str], marks: TextMarks) -> set[int]:
+    """Return which texts have a tokenizer's marks."""
+    joined = marks.joined(nul_as=b" ")
+    # A byte is found far faster than two.
+    if not any(all(map(joined.__contains__, mark.encode())) for mark in _BEGINS):
+        return set()
+    numbered = enumerate(texts)
+    return {number for number, text in numbered if any(map(text.__contains__, _BEGINS))}
+
+
+def _with_long_units(marks: TextMarks) -> set[int]:
+    """Return which texts may have a unit long enough to be decoded; few of prose.
+
+    All that have such a unit are among them: only a blank of ASCII parts units here.
+    """
+    joined = marks.joined(nul_as=b"x")
+    is_inside = joined.translate(_INSIDE_UNIT, _CONTINUATIONS)
+    in_unit = np.frombuffer(is_inside, dtype=np.uint8)
+    length = 1
+    while length < LONG_UNIT:
+        # From here on, twice as many bytes are inside a unit.
+        in_unit = in_unit[length:] & in_unit[:-length]
+        length *= 2
+    places = np.flatnonzero(in_unit == 1)
+    if not len(places):
+        return set()
+    ends = np.flatnonzero(np.frombuffer(is_inside, dtype=np.uint8) == _TEXT_ENDS)
+    return {*ends.searchsorted(places).tolist()}
+
+
 def _kinds_of(words: Keyed) -> NDArray[np.uint8]:
     """Return the kinds of each word; a text's end counts as usual only."""
     kinds = _TABLE.take(_table_place(words.keys), mode="clip")
@@ -194,7 +242,7 @@ def _texts_in_reverse_order(kinds: NDArray[np.uint8], ends: Positions) -> set[in
     is_reversed = comes_behind[:-1] & comes_before[1:]
     is_in_order = comes_before[:-1] & comes_behind[1:]
     places = np.flatnonzero(is_reversed | is_in_order)
-    weights = np.where(is_reversed[places], 1, -1)
+    weights = np.where(is_reversed.take(places), 1, -1)
     return _texts_with_stretch(places, weights, ends, each=0, least=_BACKWARD)
 
 

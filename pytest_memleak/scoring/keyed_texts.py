@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import codecs
 import re
-import string
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.scoring.folding import folded, passage_words
+from pytest_memleak.scoring.text_marks import TextMarks
 from pytest_memleak.scoring.word_hashes import (
     BEFORE,
     BEHIND,
@@ -30,7 +30,6 @@ from pytest_memleak.scoring.words import (
     LOWER_OR_SPACE,
     WITH_SPACES,
     encoded,
-    marks_beside,
     words,
 )
 
@@ -78,19 +77,25 @@ class ChangedTexts(NamedTuple):
 def texts_changed_by_folding(
     texts: Sequence[str],
     plain: Keyed,
+    marks: TextMarks | None = None,
 ) -> ChangedTexts:
     """Return the folded words of texts that folding changes.
 
     plain: all the texts' words as measured, which serve for the others.
+    marks: the texts', where they have been read
     """
+    marks = marks or TextMarks(texts)
     start_of_end = plain.start[plain.ends]
     text_of_dropped = start_of_end.searchsorted(plain.dropped) - 1
     with_dropped = {*text_of_dropped.tolist()}
     suspects = set(with_dropped)
-    odd_marks = marks_beside(_LEFT_ALONE, texts, and_beside=COMMON_MARKS)
-    for number, marks in enumerate(odd_marks):
-        if _may_change(texts[number], marks):
+    rare_marks = marks.beside(_LEFT_ALONE, and_beside=COMMON_MARKS)
+    for number, rare in enumerate(rare_marks):
+        # Hyphens alone change nothing, and most texts have no other.
+        if rare.strip(b"-") and _may_change(texts[number], rare):
             suspects.add(number)
+    if marks.have_nul:
+        suspects |= {number for number, text in enumerate(texts) if "\x00" in text}
     if not suspects:
         return ChangedTexts(_NO_TEXTS, [], suspects)
     numbers = sorted(suspects)
@@ -110,7 +115,7 @@ def texts_changed_by_folding(
 
 def _may_change(text: str, marks: bytes) -> bool:
     """Return whether folding may change a text; marks: what prose seldom has of it."""
-    if "\x00" in text or _MAY_CHANGE.search(marks) or _NUMBER_FIRST.match(text):
+    if _MAY_CHANGE.search(marks) or _NUMBER_FIRST.match(text):
         return True
     return b"-\n" in marks and _HYPHEN_AT_END.search(text) is not None
 
@@ -122,7 +127,7 @@ def _words_of_each_text(joined: bytes) -> list[bytes]:
 
 # What folding and both modes read alike; then what it may change, of the rest: it
 # removes numbers that begin a line, and joins words at a line's end.
-_LEFT_ALONE = (string.ascii_letters + " \t.,;:!?'\"()`>+=/\\[]{}|@#$%^~").encode()
+_LEFT_ALONE = b"+=/\\[]{}|@#$%^~"  # beside prose's
 _MAY_CHANGE = re.compile(rb"[^0-9\n-]|\n-*[0-9]")
 _NUMBER_FIRST = re.compile(r"(?:[^\w\n]|_)*[0-9]")
 _HYPHEN_AT_END = re.compile(r"-[ \t]*\n")
@@ -150,7 +155,14 @@ def _words_as_bytes(texts: Sequence[str], reading: _Reading) -> bytes:
         return BEFORE + BEHIND[2:]
     if any("\x00" in text for text in texts):
         texts = [text.replace("\x00", BEYOND) for text in texts]
-    in_bytes = reading.encoded(_BETWEEN.join(texts))
+    if reading is _AS_FOLDED:
+        in_bytes = reading.encoded(_BETWEEN.join(texts))
+    else:
+        # Joined first, one letter beyond ASCII would make each text take longer.
+        each = [
+            text.encode() if text.isascii() else reading.encoded(text) for text in texts
+        ]
+        in_bytes = _BETWEEN.encode().join(each)
     read = reading.read(in_bytes)
     beyond = BEYOND.encode()
     if beyond in in_bytes:

@@ -25,6 +25,7 @@ from pytest_memleak.scoring.keyed_texts import (
 from pytest_memleak.scoring.measured_places import MeasuredPlaces
 from pytest_memleak.scoring.ngram_prefilter import BORDER, gram_hashes
 from pytest_memleak.scoring.text_batches import batches_of
+from pytest_memleak.scoring.text_marks import TextMarks
 from pytest_memleak.scoring.word_hashes import NO_WORD, Keyed, unscrambled
 from pytest_memleak.scoring.word_ranges import count_up
 
@@ -172,7 +173,8 @@ class SharedIndex:
         exact: their words as measured
         plain, plain_matches: the same, as they are compared with folded words of books
         """
-        changed, changed_texts, suspects = texts_changed_by_folding(texts, exact)
+        marks = TextMarks(texts)
+        changed, changed_texts, suspects = texts_changed_by_folding(texts, exact, marks)
         is_changed = np.isin(plain_matches.text, changed_texts)
         every_text = np.arange(len(texts))
         words_ahead = plain.lengths()
@@ -187,7 +189,7 @@ class SharedIndex:
         if changed_texts:
             near_matches.append(self._match_folded(changed_texts, changed))
             words_ahead[changed_texts] = changed.lengths()
-        reading_of, readings = further_readings(texts, exact, suspects)
+        reading_of, readings = further_readings(texts, exact, suspects, marks)
         if readings:
             further = self._match_folded(reading_of, keyed_folded(readings))
             lengths = further.words.lengths()

@@ -272,9 +272,10 @@ def cut_into_words(joined: bytes, counted: NDArray[np.bool_] | None) -> Keyed:
 def _between_spaces(letters: NDArray[np.uint8]) -> StartsAndEnds:
     """Return where each part between spaces starts and ends."""
     is_inside = letters != _SPACE
-    is_edge = is_inside[1:] != is_inside[:-1]
-    edges = np.flatnonzero(is_edge) + 1
-    edges = np.concatenate(([0], edges))  # the first byte is the first TEXT_END
+    is_edge = np.empty(len(letters), dtype=np.bool_)
+    is_edge[0] = True  # the first byte is the first TEXT_END
+    np.not_equal(is_inside[1:], is_inside[:-1], out=is_edge[1:])
+    edges = np.flatnonzero(is_edge)
     if len(edges) % 2:
         edges = np.concatenate((edges, [len(letters)]))
     start = np.ascontiguousarray(edges[::2])
@@ -336,8 +337,10 @@ def _keys(
     length = end - start
     keys: Keys = eight[start]  # `take` would copy all of `eight`
     keys &= _MASKS.take(length, mode="clip")
-    looks_long = (keys >> _LAST_BYTE) == LONG
-    long = np.flatnonzero((length > _KEY_BYTES) | looks_long)
+    is_long = length > _KEY_BYTES
+    if LONG in joined:
+        is_long |= (keys >> _LAST_BYTE) == LONG
+    long = np.flatnonzero(is_long)
     if len(long):
         keys[long] = _hashes(
             joined=joined,

@@ -158,25 +158,6 @@ def encoded(
     return text.encode("latin-1", errors)
 
 
-def marks_beside(
-    ordinary: bytes,
-    texts: Sequence[str],
-    *,
-    and_beside: str = "",
-) -> list[bytes]:
-    """Return what each text has beside `ordinary` bytes and such characters, in UTF-8.
-
-    NUL reads as a blank.
-    """
-    joined = "\x00".join(texts)
-    if joined.count("\x00") >= len(texts):
-        joined = "\x00".join(text.replace("\x00", " ") for text in texts)
-    marks = joined.encode("utf-8", "surrogatepass").translate(None, ordinary)
-    for mark in and_beside:
-        marks = marks.replace(mark.encode(), b"")
-    return marks.split(b"\x00") if texts else []
-
-
 def _with_spaces(error: UnicodeError) -> tuple[str, int]:
     """Encode characters with a letter among them as `BEYOND`, separators as spaces."""
     if not isinstance(error, UnicodeEncodeError):
@@ -270,7 +251,7 @@ def has_runs(texts: Iterable[str]) -> bool:
 
 
 def needs_icu(texts: Sequence[str]) -> bool:
-    """Whether a book is of a script without spaces, by METRICS section 1.
+    """Whether a book is of a script without spaces (docs/method.md, "Words").
 
     Such letters hold at least 1% of all: not a novel in English with a name in
     Japanese.

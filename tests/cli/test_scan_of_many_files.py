@@ -175,6 +175,51 @@ def test_a_file_of_unknown_kind_in_a_folder_is_named(scan):
     assert "logs/b.jsonl.bz2: no reader for '.bz2' files" in out
 
 
+@pytest.mark.parametrize("name", ["a\x1b[2Jb", "a\nb", "a\tb", "a\udcffb"], ids=ascii)
+def test_an_odd_name_of_a_file_is_shown_once_and_escaped(scan, name):
+    path = Path(f"logs/{name}.jsonl")
+    path.write_text(f"{row(PASSAGE)}no row\n", encoding="utf-8")
+    code, out, _ = scan("logs")
+    assert code == 3
+    shown = f"logs/{ascii(name)[1:-1]}.jsonl"
+    assert f"{shown}, line 2: not JSON: Expecting value" in out.splitlines()[-3]
+    assert all(name not in line for line in out.splitlines())
+    path.write_text("", encoding="utf-8")
+    write_rows("logs/b.jsonl", PASSAGE)
+    assert f"\n{shown}: there are no rows\n" in scan("logs")[1]
+
+
+def test_a_row_too_long_is_named_and_the_next_ones_are_read(scan, monkeypatch):
+    monkeypatch.setattr(log_shards, "MOST_BYTES_OF_ROW", 1_000)
+    long = " ".join(HARMLESS * 9)
+    write_rows("logs/a.jsonl", PASSAGE, long, PASSAGE)
+    packed = gzip.compress(Path("logs/a.jsonl").read_bytes())
+    Path("logs/b.jsonl.gz").write_bytes(packed)
+    code, report, _ = scan("logs", "--json")
+    assert code == 3
+    files = ("logs/a.jsonl", "logs/b.jsonl.gz")
+    assert places(report) == [(file, row) for file in files for row in (1, 3)]
+    unread = [
+        (place["file"], place["row"], place["cause"]) for place in report["unread"]
+    ]
+    cause = "the row exceeds the maximum of 1,000 bytes"
+    assert unread == [(file, 2, cause) for file in files]
+
+
+def test_a_small_file_of_very_many_blank_lines_is_not_read_to_its_end(scan):
+    blank = b"\n" * (1 << 21)
+    rows = row(PASSAGE).encode()
+    Path("logs/a.jsonl.gz").write_bytes(gzip.compress(rows + blank + rows))
+    code, report, _ = scan("logs", "--json")
+    assert code == 3
+    assert places(report) == [("logs/a.jsonl.gz", 1)]
+    (unread,) = report["unread"]
+    assert (unread["row"], unread["cause"]) == (
+        None,
+        "it has over 1,048,576 blank lines in a row",
+    )
+
+
 def test_hidden_files_of_a_folder_are_left_out(scan):
     write_rows("logs/a.jsonl", HARMLESS[0])
     write_rows("logs/.cache/x.metadata", HARMLESS[0])
@@ -351,7 +396,7 @@ def test_a_part_over_which_processes_die_is_named_and_the_others_keep_their_rows
     code, report, _ = scan("logs", "--json", "--jobs", "2", "--state", "s")
     assert code == 3
     assert (report["unread_files"], report["unread_rows"]) == (1, 0)
-    assert "two processes ended early" in report["unread"][0]["cause"]
+    assert "several processes ended early" in report["unread"][0]["cause"]
     assert set(places(report)) < set(whole)
     assert places(report)[-1] == whole[-1]
     assert places(scan("logs", "--json", "--state", "s", "--jobs", "3")[1]) == whole

@@ -4,12 +4,15 @@ import copy
 
 import log_rows
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_memleak.formats.log_answers import read_row
 from pytest_memleak.formats.log_format_table import PAPER_FORMATS, format_of
+from pytest_memleak.formats.paper_format import texts_of_record
 from pytest_memleak.formats.plain_rows import read_plain_row
+from pytest_memleak.formats.rows_as_records import RowPaths
 
 TEXTS = [
     "She walks to the harbor, where a ship has come in.",
@@ -117,6 +120,21 @@ def test_a_plain_row_is_read_as_a_row_of_any_shape(row):
     )
 
 
+@given(changed_rows())
+@settings(max_examples=examples(2_000), deadline=None)
+def test_a_plain_row_has_the_texts_of_its_record(row):
+    plain = RowPaths().plain_texts(copy.deepcopy(row))
+    if plain is None:
+        return
+    record = RowPaths().record(row, "here")
+    prompt = record["instruction"] or ""
+    assert plain.prompt == prompt
+    assert plain.answers == texts_of_record(record, "here")
+    answers = record["generations"]
+    assert plain.prompts == [answer.get("instruction", prompt) for answer in answers]
+    assert not any(answer.get("failed") for answer in answers)
+
+
 @pytest.mark.parametrize(
     "form",
     [
@@ -130,6 +148,7 @@ def test_a_row_of_a_common_shape_is_plain(form):
     row = form(1, TEXTS[1])
     row_format = format_of(frozenset(row))
     assert read_plain_row(row, row_format).answers
+    assert RowPaths().plain_texts(row).answers == [TEXTS[1]]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_memleak.formats.encoded_words import decoded_words
 from pytest_memleak.records import Generation, Scoring
 from pytest_memleak.scoring import further_readings
 from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
@@ -66,6 +67,36 @@ NASTY = st.sampled_from([
 @given(st.lists(NASTY | st.characters(), max_size=12).map("".join))
 def test_no_text_is_beyond_reading(text):
     index().matches([text, text + 12 * "\\", " ".join([text] * 4)])
+
+
+UNITS = st.sampled_from([
+    "SheWalksToTheHarborWhereAShipHasComeIn", "c2hlIHdhbGtzIHRvIHRoZSBoYXJib3IgYnkgbmlnaHQ",
+    "7368652077616c6b7320746f2074686520686172626f72", "fifteen-letters", "sixteen-letters-",
+    "she", "a—ship—has—come—in—tonight", "\u3000", "\xa0", "\x85", "\0", "\x1c", "\x01", "é" * 15,
+    "😀" * 9, "\ud83d", " ", "\n", "\t", "",
+])  # fmt: skip
+
+
+@settings(max_examples=examples(500))
+@given(st.lists(st.lists(UNITS, max_size=6).map("".join), max_size=6))
+def test_every_text_that_decodes_is_read_again(texts):
+    numbers, readings = read(*texts)
+    result = set(zip(numbers, readings, strict=True))
+    for number, text in enumerate(texts):
+        decoded = {*decoded_words(text)} - {text}
+        assert {(number, reading) for reading in decoded} <= result
+
+
+@settings(max_examples=examples(300))
+@given(st.lists(st.lists(NASTY | UNITS, max_size=12).map("".join), max_size=4))
+def test_texts_read_together_have_the_readings_of_each(texts):
+    numbers, readings = read(*texts)
+    alone = [
+        (number, reading)
+        for number, text in enumerate(texts)
+        for reading in read(text)[1]
+    ]
+    assert [*zip(numbers, readings, strict=True)] == alone
 
 
 def test_a_stretch_ends_with_its_text():

@@ -1,0 +1,104 @@
+"""A scan in SARIF 2.1.0, which code scanning shows beside the scanned files.
+
+It has places and counts, no text. Source: the OASIS standard, sections 3.13 to 3.58.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from pytest_memleak.formats.log_files import kind_of_rows
+from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, NV_LONGEST_PASSAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Row = Mapping[str, Any]
+
+_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+_MOST_RESULTS = 25_000  # that GitHub takes of a run
+_RULES = {
+    False: ("verbatim-passage", "A row has a verbatim passage of a protected book."),
+    True: ("near-passage", "A row has a near-verbatim passage of a protected book."),
+}
+
+
+def sarif_of(report: Row, *, version: str) -> str:
+    """Return a scan's report as SARIF.
+
+    A passage over its limit is an error, any other one a note. Beyond the passages that
+    GitHub takes, the shorter ones are left out, and counted in a notification.
+    """
+    passages = sorted(report["passages"], key=itemgetter("words"), reverse=True)
+    notes = [_notification(place) for place in report["unread"]]
+    further = len(passages) - _MOST_RESULTS
+    if further > 0:
+        text = f"{further:,} shorter passages are left out"
+        notes.append({"level": "note", "message": {"text": text}})
+    is_complete = not (report["unread_rows"] or report["unread_files"])
+    invocation = {
+        "executionSuccessful": is_complete,
+        "toolExecutionNotifications": notes,
+    }
+    rules = [
+        {"id": name, "shortDescription": {"text": text}}
+        for name, text in _RULES.values()
+    ]
+    driver = {"name": "pytest-memleak", "version": version, "rules": rules}
+    run = {
+        "tool": {"driver": driver},
+        "invocations": [invocation],
+        "results": [
+            _result(passage, report["limits"]) for passage in passages[:_MOST_RESULTS]
+        ],
+    }
+    log = {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
+    return f"{json.dumps(log, indent=1)}\n"
+
+
+def _result(passage: Row, limits: Mapping[str, float | None]) -> dict[str, Any]:
+    name, _ = _RULES[passage["near"]]
+    limit = limits[(NV_LONGEST_PASSAGE if passage["near"] else LONGEST_PASSAGE).name]
+    is_over = limit is not None and passage["words"] > limit
+    kind = "near-verbatim" if passage["near"] else "verbatim"
+    text = (
+        f"{passage['words']:,} words of a {kind} passage of {passage['book']}, from "
+        f"word {passage['start']:,} of the book"
+    )
+    fields = ("book", "near", "start", "end", "file", "row", "text", "place")
+    identity = json.dumps([passage[field] for field in fields])
+    digest = hashlib.sha256(identity.encode()).hexdigest()
+    return {
+        "ruleId": name,
+        "level": "error" if is_over else "note",
+        "message": {"text": text},
+        "locations": [_location(passage)],
+        "partialFingerprints": {"passage/v1": digest},
+    }
+
+
+def _notification(place: Row) -> dict[str, Any]:
+    text = f"{place['cause']}. {place['fix']}" if place["fix"] else place["cause"]
+    return {
+        "level": "error",
+        "message": {"text": text},
+        "locations": [_location(place)],
+    }
+
+
+def _location(place: Row) -> dict[str, Any]:
+    """Return a row's place: its line where rows are lines, else by name."""
+    file = str(place["file"])
+    uri = quote(file.encode("utf-8", "surrogateescape"))
+    location: dict[str, Any] = {"artifactLocation": {"uri": uri}}
+    if place["row"] is None:
+        return {"physicalLocation": location}
+    if kind_of_rows(file) == "line":
+        location["region"] = {"startLine": place["row"]}
+        return {"physicalLocation": location}
+    name = {"fullyQualifiedName": f"row {place['row']}"}
+    return {"physicalLocation": location, "logicalLocations": [name]}
