@@ -62,7 +62,8 @@ def sarif_of(report: Row, *, version: str) -> str:
 
 def _result(passage: Row, limits: Mapping[str, float | None]) -> dict[str, Any]:
     name, _ = _RULES[passage["near"]]
-    limit = limits[(NV_LONGEST_PASSAGE if passage["near"] else LONGEST_PASSAGE).name]
+    measure = NV_LONGEST_PASSAGE if passage["near"] else LONGEST_PASSAGE
+    limit = limits[measure.name]
     is_over = limit is not None and passage["words"] > limit
     kind = "near-verbatim" if passage["near"] else "verbatim"
     text = (
