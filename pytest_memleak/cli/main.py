@@ -2,7 +2,8 @@
 
 Exit codes: 0 success; 1 `verify` found a difference or no PASS, `scan` a passage over a
 limit, or `doctor` a problem, or the gate of `demo` or `try` did not pass; 2 invalid
-input, with one error message; 3 `scan` couldn't read a row or a file; 130 Ctrl-C.
+input, with one error message; 3 `scan` couldn't read a row or a file; 70 an internal
+error; 130 Ctrl-C.
 Subcommands import heavy modules only when they run.
 """
 
@@ -33,7 +34,7 @@ from pytest_memleak.cli.cmd_table import add_table
 from pytest_memleak.cli.cmd_trace import add_trace
 from pytest_memleak.cli.cmd_try import add_try
 from pytest_memleak.cli.cmd_verify import add_verify
-from pytest_memleak.cli.shared_options import Parser
+from pytest_memleak.cli.shared_options import FOLDER, Parser
 from pytest_memleak.errors import MemleakError
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ _COMMANDS = (
     add_table,
 )
 USAGE_ERROR = 2
+INTERNAL_ERROR = 70  # not 1, which is a result; BSD's sysexits.h has it
 INTERRUPTED = 130
 BROKEN_PIPE = 141  # not 0, since the output was lost; a shell reports SIGPIPE so
 
@@ -80,7 +82,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _discard_output()
         _print_error(parsed.command, _error_text(error, parsed.command))
         return USAGE_ERROR
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is no result
+        _print_error(parsed.command, _internal_error_text(error))
+        return INTERNAL_ERROR
     return status
+
+
+def _internal_error_text(error: Exception) -> str:
+    """Write an unexpected exception's traceback; return its kind, place, and file."""
+    from pytest_memleak.redaction.unexpected_errors import (
+        unexpected_error_sentence,
+        write_traceback,
+    )
+
+    path = write_traceback(error, Path(FOLDER))
+    where = "the traceback couldn't be written to a file"
+    if path:
+        where = f"the traceback, which may quote books, is in {path}"
+    sentence = unexpected_error_sentence(error)
+    return f"internal error, no result: {sentence}\n  {where}; please report it"
 
 
 def _error_text(error: Exception, command: str) -> str:

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 _LONG = 16  # characters: prose has few units so long, and needs no further search
 _UNIT = re.compile(rf"\S{{{_LONG},}}")
+# Bytes of UTF-8 as "x", ASCII's blanks as " ": most prose is told from this alone.
+_SHAPE = bytes(0x20 if chr(byte).isspace() else 0x78 for byte in range(0x80)).ljust(
+    256, b"x"
+)
+_LONG_SHAPE = b"x" * _LONG
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Za-z])(?=[A-Z][a-z])")
 _ESCAPE = re.compile(r"\\u[0-9A-Fa-f]{4}")
 _LEAST_HUMPS = 8
@@ -34,10 +39,9 @@ def decoded_words(text: str) -> Iterator[str]:
     A blob has 40 characters or more, and decodes to UTF-8 of which 70% are letters.
     camelCase has eight humps or more, and few digits.
     """
-    units = [unit for unit in text.split() if len(unit) >= _LONG]
-    if not units:
+    if _LONG_SHAPE not in text.encode("utf-8", "surrogatepass").translate(_SHAPE):
         return
-    long = " ".join(units)
+    long = " ".join(unit for unit in text.split() if len(unit) >= _LONG)
     if _BLOB.search(long):
         yield _HEX_BLOB.sub(_from_hex, text)
         yield _BLOB.sub(_from_base64, text)

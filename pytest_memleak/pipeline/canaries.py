@@ -102,23 +102,26 @@ class Canaries:
         *,
         is_name: bool,
     ) -> PairPrompts | None:
-        """Return the canaries after the pair's prompts, if those `before` are answered.
+        """Return the most canaries behind the prompts, if those before are answered.
 
-        Reused generations are older than the first round: it needs a second. So do
-        those that other runs requested and that this run will read.
+        Reused generations are older than the first round: it needs a second. Calls of
+        an earlier run that this run will read need a round behind them, which comes
+        after any that they bring themselves.
         """
         from pytest_memleak.ledger.sampling_history import first_open_call
 
         if not is_name:
             return None
-        first_open = first_open_call(self.ledger, self.endpoint_id, prompts)
-        if before is not None:
-            is_reused = self._history(prompts).is_reused or first_open is not None
-            needs_second = is_reused and before.samples == 1
-            return self._prompts(2) if needs_second else None
-        if first_open is None or self.same_weights(first_open) is not None:
-            return None
-        return self._prompts(_rounds(self._answers()) + 1)
+        if first_open_call(self.ledger, self.endpoint_id, prompts) is not None:
+            rounds = _rounds(self._answers()) if before is None else before.samples
+            every = self._prompts(1 << 30)
+            if first_open_call(self.ledger, self.endpoint_id, every) is not None:
+                rounds += 1
+            return self._prompts(rounds + 1)
+        if before is not None and before.samples == 1:
+            is_reused = self._history(prompts).is_reused
+            return self._prompts(2) if is_reused else None
+        return None
 
     def answered_rounds(self) -> PairPrompts | None:
         """Return the canaries with their stored rounds; None without any."""

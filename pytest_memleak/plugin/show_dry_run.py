@@ -32,7 +32,8 @@ def show_plans(session: pytest.Session, run: Run) -> None:
     plan = plan_run(pairs, lambda pair: run.of_suite(pair.suite))
     writer = config.get_terminal_writer()
     writer.line()
-    writer.write(plan_table(plan, **terminal_settings(config)))
+    every = config.get_verbosity() > 0
+    writer.write(plan_table(plan, **terminal_settings(config), every=every))
     if plan.obstacles:
         session.testsfailed = len(plan.obstacles)
     elif step_up := _step_up(pairs, run):

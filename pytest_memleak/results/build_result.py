@@ -196,8 +196,8 @@ def _book_facts(evaluation: Evaluation) -> BookFacts:
         parts.append(dataclasses.replace(part, label=label))
     return BookFacts(
         id=source.id,
-        title=book.title or None,
-        author=book.author or None,
+        title=shown_title(book.title or None),
+        author=shown_title(book.author or None),
         file_sha256=evaluation.book_file,
         sha256=book.digest or None,
         words=words or None,

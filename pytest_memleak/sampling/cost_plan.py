@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_memleak.ledger.call_reservations import CallTerms
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import missing
-from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec, asks
+from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec
 from pytest_memleak.records import Issue
 from pytest_memleak.records.measurement import PlannedRounds
 
@@ -121,6 +122,23 @@ class Power:
     obstacles: tuple[str, ...]
 
 
+def summed(steps: Sequence[PlannedStep], what: str) -> PlannedStep:
+    """Add up several steps as one."""
+    plans = [step.sampling for step in steps if step.sampling]
+    costs = [step.cost for step in steps if step.cost is not None]
+    cost = sum(costs) if len(costs) == len(steps) else None
+    sampling = in_all(plans) if plans else None
+    if sampling is not None:
+        sampling = replace(sampling, cost=cost)
+    return PlannedStep(
+        what,
+        sampling,
+        training_tokens=sum(step.training_tokens for step in steps),
+        hours=sum(step.hours for step in steps),
+        hours_cost=cost,
+    )
+
+
 class Counted:
     """The generations that a run's plan has counted, so that none is counted twice.
 
@@ -170,10 +188,10 @@ def plan(
         prompt_tokens += times * tokens_of_prompt
         completion_tokens += times * question.max_tokens
         cost += times * highest_cost
-    planned_asks = list(asks(free, terms.sampler.completions_per_call))
+    per_call = terms.sampler.completions_per_call
     return Plan(
         pair=prompts.pair,
-        calls=len(planned_asks),
+        calls=sum(math.ceil(len(ordinals) / per_call) for ordinals in free.values()),
         generations=sum(map(len, free.values())),
         pending=lacking.elsewhere + lacking.in_batches,
         prompt_tokens=prompt_tokens,

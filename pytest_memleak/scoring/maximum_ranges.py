@@ -197,7 +197,7 @@ def _longest_block(
         of_set = part.covering & part.in_sets[number]
         is_covered[1:] |= of_set > 0
     is_edge = is_covered[1:] != is_covered[:-1]
-    edges = marks[is_edge]
+    edges = marks[np.flatnonzero(is_edge)]
     block_start = edges[::2]
     block_end = edges[1::2]
     lengths = block_end - block_start

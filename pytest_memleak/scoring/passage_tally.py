@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.protected_passages import LongestPassages, Protected
     from pytest_memleak.scoring.word_ranges import Positions
 
+_ORIGINS = tuple(Origin)  # by its number
+
 
 class Prompted(NamedTuple):
     """Texts of one origin: number of the excerpt that prompted each, and its round."""
@@ -536,6 +538,6 @@ class PassageTally:
             excerpt_id=self._excerpt_ids[passage.excerpt],
             generation=passage.ordinal,
             place=passage.place,
-            origin=Origin(passage.origin),
+            origin=_ORIGINS[passage.origin],
             books=books,
         )

@@ -74,7 +74,7 @@ def prompt_overlap(book: Book, request: GenerationRequest) -> PromptOverlap:
     return _compare(book, prompts_only)
 
 
-@functools.lru_cache(maxsize=4)  # checked before and after sampling, and by each model
+@functools.lru_cache(maxsize=64)  # checked before and after sampling, by each model
 def _compare(book: Book, request: GenerationRequest) -> PromptOverlap:
     own_words = []
     if not request.continuation:

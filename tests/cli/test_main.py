@@ -232,6 +232,24 @@ def test_ctrl_c_ends_with_exit_code_130(files, capsys, monkeypatch):
     assert capsys.readouterr() == ("", "\n")
 
 
+@pytest.mark.parametrize("kind", [ValueError, AssertionError, RecursionError])
+def test_an_internal_error_is_no_result(files, capsys, monkeypatch, tmp_path, kind):
+    def fail(*_, **__):
+        raise kind("It was the best of times")
+
+    arguments = ["score", *files()]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(score_files, "score_files", fail)
+    assert main(arguments) == 70
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"memleak score: internal error, no result: {kind.__name__}")
+    assert "best of times" not in err
+    (path,) = (tmp_path / ".memleak").glob("error-*.txt")
+    assert path.name in err
+    assert "best of times" in path.read_text()
+
+
 def test_the_version_is_printed(in_a_process):
     assert re.fullmatch(r"memleak \d+\.\d+\.\d+\n", in_a_process("--version").stdout)
 

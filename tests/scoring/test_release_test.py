@@ -214,6 +214,14 @@ def test_holms_rejections_over_all_named_comparisons_fail(means, further):
     assert {n for n, change in enumerate(changes) if change.verdict is FAIL} == rejected
 
 
+def test_comparisons_that_could_not_be_made_still_divide_the_level():
+    old, new = poisson(5), poisson(6, seed=1, bmc=0.4)
+    (alone,) = compare(old, new)
+    (one_of_many,) = compare(old, new, further=30)
+    assert 0.05 / 31 < alone.p <= 0.05
+    assert (alone.verdict, one_of_many.verdict) == (FAIL, PASS)
+
+
 @pytest.mark.parametrize(("comparisons", "confidence", "rounds"), [
     (1, 0.95, 5), (60, 0.95, 8), (2, 0.95, 6), (60, 0, 1),
 ])  # fmt: skip

@@ -7,7 +7,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import IO, TYPE_CHECKING, Any, Final, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from pytest_memleak.interfaces.abilities import BatchCalls
 from pytest_memleak.interfaces.protocols import (
@@ -17,9 +17,8 @@ from pytest_memleak.interfaces.protocols import (
     SampleRequest,
 )
 from pytest_memleak.providers.call_errors import Failing, may_pass, safe_message
-from pytest_memleak.providers.openai.choices import read_completions
+from pytest_memleak.providers.openai.api_forms import FORMS, Api, read_answer
 from pytest_memleak.providers.openai.openai_client import PROVIDER, OpenAICalls
-from pytest_memleak.providers.openai.server_parameters import Api
 from pytest_memleak.providers.response_fields import FILTER_CODES, as_mapping, filtered
 from pytest_memleak.records.number_format import amount
 
@@ -28,10 +27,6 @@ if TYPE_CHECKING:
     from openai.types import Batch, FileObject
 
 DIGEST_KEY = "memleak_digest"
-_URLS: Final[Mapping[str, Literal["/v1/chat/completions", "/v1/completions"]]] = {
-    "chat": "/v1/chat/completions",
-    "completions": "/v1/completions",
-}
 _RUNNING = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
 
 
@@ -70,7 +65,8 @@ class ChatBatches:
     ) -> None:
         self._calls = calls
         self._model = model
-        self._url = _URLS[api]
+        self._api: Api = api
+        self._url = f"/v1/{FORMS[api].path}"
         self._body = body
 
     @property
@@ -126,7 +122,7 @@ class ChatBatches:
         withheld = self._withheld(batch)
         for row in self._rows(batch.output_file_id):
             key = row.get("custom_id")
-            completions = read_completions(_body(row))
+            completions = read_answer(self._api, _body(row))
             if isinstance(key, str) and completions:
                 yield key, completions
         yield from withheld

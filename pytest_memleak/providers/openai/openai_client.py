@@ -363,6 +363,8 @@ _NO_FINETUNES = (
 _MISSING = {
     "chat.completions.create": "has this model (base_model, or endpoint)",
     "models.list": "is the address of an API like OpenAI's",
+    "responses.create": "offers responses of this model, or set "
+    'options.api = "chat" to use chats',
     "completions.create": "offers completions of this model, or set "
     'options.api = "chat" to use chats',
     "": (
