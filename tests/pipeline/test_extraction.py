@@ -225,7 +225,10 @@ def test_an_answer_that_the_provider_withheld_is_no_pass(tmp_path):
 
 
 def test_a_dry_run_plans_the_most_that_a_conversation_may_take(tmp_path):
-    with extraction_suite(tmp_path, "http://127.0.0.1:9/v1", turns=40) as suite:
+    with (
+        serving(refuses) as server,
+        extraction_suite(tmp_path, server.url, turns=40) as suite,
+    ):
         (step,) = plan_run(suite.suite.pairs, lambda pair: suite).steps
     canaries = 5
     assert step.sampling.calls == canaries + 51 + 40
@@ -302,7 +305,10 @@ def test_words_that_anyone_may_quote_are_not_extracted():
 
 
 def test_a_conversation_is_not_sent_in_batches(tmp_path):
-    with extraction_suite(tmp_path, "http://127.0.0.1:9/v1", batch=True) as suite:
+    with (
+        serving(refuses) as server,
+        extraction_suite(tmp_path, server.url, batch=True) as suite,
+    ):
         result = evaluate(suite.suite.pairs[0], suite)
     assert "a conversation can't be sent in batches" in str(result.verdict_result)
 

@@ -30,8 +30,8 @@ def protected():
         suite = SimpleNamespace(
             books=sources,
             pairs=[pair],
-            excused=lambda _: excused or training,
-            excusing=lambda _: training,
+            books_with_excused_passages=lambda _: excused or training,
+            books_that_excuse_words=lambda _: training,
         )
         by_id = {book.id: book for book in books}
         return ProtectedBooks(

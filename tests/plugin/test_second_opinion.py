@@ -18,7 +18,7 @@ runs = NgramPrefilter.runs
 
 def shorter(sieve, *texts, behind=0):
     result = runs(sieve, *texts)
-    return result._replace(words=result.words - 1 * (result.book > behind))
+    return result._replace(words=result.words - 1 * (result.place > behind))
 
 
 def of_every_second(*arguments):
