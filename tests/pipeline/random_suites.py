@@ -185,10 +185,18 @@ class RandomSuite:
 
     def planned(self, *, pairs=None):
         """Return the calls that a run of the suite, or of its first pairs, would make."""
+        return sum(plan.calls for plan in self.plans(pairs=pairs))
+
+    def planned_generations(self, *, pairs=None):
+        """Return the generations that such a run would request, which its cost counts."""
+        return sum(plan.generations for plan in self.plans(pairs=pairs))
+
+    def plans(self, *, pairs=None):
+        """Return the plans of such a run's steps."""
         with self.opened() as run:
             plan = plan_run(run.suite.pairs[:pairs], lambda _: run)
             assert plan.obstacles == ()
-            return sum(step.sampling.calls for step in plan.steps if step.sampling)
+            return [step.sampling for step in plan.steps if step.sampling]
 
     def run(self, *, pairs=None, failing=()):
         """Evaluate the suite, or its first pairs; return the number of answered calls.
@@ -279,11 +287,14 @@ class Drawn:
 
     bare: whether books lack instructions, so that a summarizer writes summaries
     may_stop: whether sampling stops early, since every model reproduces a book
+    one_way: whether models of one endpoint request as many completions per call: if
+        not, and calls of the first model fail, the second makes them in its own way
     """
 
     text: str
     bare: bool
     may_stop: bool
+    one_way: bool = True
 
     def placed(self, folder):
         """Return the suite in an empty folder."""
@@ -316,7 +327,16 @@ def suites(draw):
         "model": models,
     }
     text = "\n".join(f"{name} = {_toml(table)}" for name, table in tables.items())
-    return Drawn(text, bare, leaks)
+    return Drawn(text, bare, leaks, _in_one_way(models))
+
+
+def _in_one_way(models):
+    per_call = {
+        model.get("options", {}).get("per_call", 1)
+        for model in models
+        if "endpoint" in model
+    }
+    return len(per_call) <= 1
 
 
 @st.composite

@@ -38,8 +38,11 @@ def test_the_next_run_is_planned_as_what_the_first_one_left(drawn, pairs, failin
     with tempfile.TemporaryDirectory() as name:
         suite = drawn.placed(Path(name))
         planned = suite.planned(pairs=pairs)
+        generations = suite.planned_generations(pairs=pairs)
         calls = suite.run(pairs=pairs, failing=failing)
-        assert calls <= planned
+        assert calls <= generations
+        if drawn.one_way:
+            assert calls <= planned
         planned = suite.planned()
         calls = suite.run()
         assert calls <= planned
