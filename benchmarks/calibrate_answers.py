@@ -32,7 +32,7 @@ from pytest_memleak.verdict.completeness import completeness
 from pytest_memleak.verdict.evidence_requirements import GenerationRequest
 from pytest_memleak.verdict.generation_kinds import GenerationCensus
 from pytest_memleak.verdict.prompt_overlap import prompt_overlap
-from pytest_memleak.verdict.refusals import declines
+from pytest_memleak.verdict.refusal_phrases import has_refusal_phrase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -239,7 +239,7 @@ def table_of_refusals() -> str:
         cells = []
         for kind in ("refusal", "story"):
             texts = [one["text"] for one in group if one["kind"] == kind]
-            cells.append(f"{sum(map(declines, texts))} of {len(texts)}")
+            cells.append(f"{sum(map(has_refusal_phrase, texts))} of {len(texts)}")
         told.append(f"| {name} | {cells[0]} | {cells[1]} |")
     return "\n".join(told)
 

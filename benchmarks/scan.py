@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "library"))
 import log_rows
 
 from pytest_memleak.formats.log_files import RowBlock
-from pytest_memleak.formats.log_formats import RowPaths
+from pytest_memleak.formats.rows_as_records import RowPaths
 from pytest_memleak.library.library import Library
 from pytest_memleak.library.log_scan import LogScan
 

@@ -28,6 +28,7 @@ No message contains text of a book or a model.
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 import shlex
 from collections.abc import Iterator
@@ -53,6 +54,12 @@ __all__ = [
     "UnknownExcerpt",
     "UnusableResponse",
 ]
+
+
+DISK_FULL = "The disk is full"
+FREE_SPACE = "free space and rerun; stored generations are reused"
+NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+"""System errors of a full disk, and of a full quota."""
 
 
 class MemleakError(Exception):
@@ -134,6 +141,8 @@ def file_errors(
     try:
         yield
     except causes as error:
+        if getattr(error, "errno", None) in NO_ROOM:
+            raise kind(DISK_FULL, location=str(path), hint=FREE_SPACE) from None
         cause = getattr(error, "strerror", None) or error
         raise kind(f"{failure}: {cause}", location=str(path), hint=hint) from None
 

@@ -35,6 +35,7 @@ CANNOT = {
     **dict.fromkeys(
         ("memleak guard", "memleak try", "memleak verify base.json"), A_SERVER
     ),
+    "memleak complaint": "needs a model; tests/cli/test_cmd_complaint.py has a server",
     "memleak doctor base-my-book.memleak.toml": A_SERVER,
     "pytest -m copyright base-my-book.memleak.toml": A_SERVER,
     "memleak doctor gatsby.memleak.toml": A_NOVEL,

@@ -239,7 +239,7 @@ def test_a_whole_suite_in_the_docs_loads(snippet, tmp_path):
     if (tmp_path / "books").exists():
         shutil.copytree(tmp_path / "books", folder / "books")
     for book in tables["book"]:
-        for key in ("source", "summaries"):
+        for key in ("source", "summaries", "prompts"):
             make_empty_file(folder / book.get(key, "nothing.txt"))
     path = folder / "any.memleak.toml"
     path.write_text(snippet.text, encoding="utf-8")

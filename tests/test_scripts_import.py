@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = [ROOT / "benchmarks", ROOT / "docs" / "figures"]
 SCRIPTS = sorted(path for folder in FOLDERS for path in folder.glob("*.py"))
 OUR_MODULES = {path.stem for path in [*SCRIPTS, *ROOT.glob("tests/**/*.py")]}
-IMPORTS_TORCH = {"local_tokens"}
+IMPORTS_TORCH = {"local_tokens", "small_transformers"}
 # Calls that a script may make while it is imported.
 MAY_CALL = {"sys.path.insert", "pytest.importorskip"}
 

@@ -26,7 +26,7 @@ from pytest_memleak.scoring.round_blocks import blocks_of
 
 HERE = Path(__file__).parent
 ERROR_RATES = HERE.parents[1] / "benchmarks" / "results" / "error_rates.json"
-ORDER = 5  # of the models in the chart of error rates
+MODEL = "order 5"  # in the chart of error rates
 CONFIDENCE = 0.95
 ROUNDS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 59, 80, 100, 150, 200, 250, 299)
 LAYOUT = {
@@ -54,19 +54,19 @@ def draw_error_rates() -> None:
     cases = json.loads(ERROR_RATES.read_text("utf-8"))
     shown = []
     for case in cases:
-        if (case["model read"], case["order"]) == ("fine-tuned", ORDER):
+        if (case["it read"], case["model"]) == ("fine-tuned", MODEL):
             shown.append(case)
     chart = _chart(
         pygal.Line,
         height=460,
         title="Pairs that fail, by the number of copies of the story in training",
-        x_title=f"copies of the story that a fine-tuned model of order {ORDER} read",
+        x_title=f"copies of the story that a fine-tuned model of {MODEL} read",
         range=(0, 1),
         value_formatter=lambda value: f"{value:.0%}",
         legend_at_bottom_columns=4,
     )
     chart.x_labels = [str(case["dose"]) for case in shown]
-    failed = [case["verdicts"]["FAIL"] / case["pairs"] for case in shown]
+    failed = [case["verdicts"].get("strict FAIL", 0) / case["pairs"] for case in shown]
     chart.add("FAIL", failed, stroke_style={"width": 5})
     for limit in shown[0]["over"]:
         chart.add(limit, [case["over"][limit] / case["pairs"] for case in shown])

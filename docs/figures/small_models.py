@@ -106,7 +106,7 @@ def _evidence(name: str, samples: int) -> list[dict]:
 
 def _table(told: dict[str, list[dict]], samples: int) -> str:
     """A row for each text and model; the documents first."""
-    names = list(PRESETS["strict"])
+    names = [name for name in PRESETS["strict"] if name != "extracted"]
     head = ["text", "model", *(f"`{name}`" for name in names), "over `strict`"]
     lines = [head, ["---", "---", *["---:"] * (len(head) - 3), "---"]]
     books = sorted(next(iter(told.values())), key=lambda pair: pair["control"])

@@ -23,7 +23,11 @@ FIRST, LAST = (
     "<!-- Made by figures/unread.py; not to be edited. -->",
     "<!-- So far. -->",
 )
-MEASURES = tuple(name for name in PRESETS["strict"] if not name.startswith("greedy_"))
+MEASURES = tuple(
+    name
+    for name in PRESETS["strict"]
+    if not name.startswith("greedy_") and name != "extracted"
+)
 
 
 def main() -> None:

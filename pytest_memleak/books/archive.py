@@ -104,7 +104,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
         _require_file(path)
         stream = path.open("rb")
     with stream, _open_table(stream, place) as members:
-        _check(members.infolist(), place)
+        _validate_members(members.infolist(), place)
         yield Archive(members, place)
 
 
@@ -156,7 +156,7 @@ class _Guarded:
         return self._stream.read(size)
 
 
-def _check(members: list[zipfile.ZipInfo], place: str) -> None:
+def _validate_members(members: list[zipfile.ZipInfo], place: str) -> None:
     for info in members:
         name = _slashes(info.filename)
         if ".." in name.split("/") or name.startswith("/") or _DRIVE.match(name):

@@ -27,7 +27,7 @@ def read_folder(path: Path, read: Callable[[Path], Manuscript | None]) -> Manusc
         files = [file for file in path.iterdir() if not file.name.startswith(".")]
         files.sort(key=_reading_order)
     chapters = ((file.stem, _chapter(file, read)) for file in files)
-    return _join(path, chapters)
+    return _join_as_chapters(path, chapters)
 
 
 def _reading_order(file: Path) -> list[int | str]:
@@ -63,7 +63,7 @@ def read_rows(path: Path) -> Manuscript:
     Raises BookError or RecordsError, naming the record, for a row without text.
     """
     rows = enumerate(read_records(path), start=1)
-    return _join(path, (_row(path, number, row) for number, row in rows))
+    return _join_as_chapters(path, (_row(path, number, row) for number, row in rows))
 
 
 def _row(
@@ -83,7 +83,9 @@ def _row(
     return name, replace(manuscript, title=title, author=author)
 
 
-def _join(path: Path, named: Iterable[tuple[str, Manuscript]]) -> Manuscript:
+def _join_as_chapters(
+    path: Path, named: Iterable[tuple[str, Manuscript]]
+) -> Manuscript:
     """Join manuscripts to a book, in which each opens a chapter."""
     place = str(path)
     budget = Budget(place)
@@ -102,7 +104,7 @@ def _join(path: Path, named: Iterable[tuple[str, Manuscript]]) -> Manuscript:
             location=place,
             hint="a book needs a chapter, such as chapter-1.txt",
         )
-    title = _only({part.title for part in parts})
+    title = _only_value({part.title for part in parts})
     chapters: list[Chapter] = []
     warnings: list[str] = []
     documents: list[BookPart] = []
@@ -121,7 +123,7 @@ def _join(path: Path, named: Iterable[tuple[str, Manuscript]]) -> Manuscript:
         cuts += part.cuts
     return Manuscript(
         title=title,
-        author=_only({part.author for part in parts}),
+        author=_only_value({part.author for part in parts}),
         chapters=tuple(chapters),
         warnings=tuple(warnings),
         parts=tuple(documents),
@@ -130,6 +132,6 @@ def _join(path: Path, named: Iterable[tuple[str, Manuscript]]) -> Manuscript:
     )
 
 
-def _only(values: Collection[str | None]) -> str | None:
+def _only_value(values: Collection[str | None]) -> str | None:
     """Return the only value, if there is no other one."""
     return next(iter(values)) if len(values) == 1 else None

@@ -17,7 +17,12 @@ from pytest_memleak.interfaces.protocols import Chapter, Manuscript
 from pytest_memleak.records import Book, Excerpt, WordMode, Work
 from pytest_memleak.records.book import book_digest
 from pytest_memleak.scoring.measure_table import PASSAGE_LIMIT
-from pytest_memleak.scoring.words import requested_words, words
+from pytest_memleak.scoring.words import (
+    has_runs,
+    needs_icu,
+    requested_words,
+    words,
+)
 
 
 def make_book(
@@ -52,7 +57,7 @@ def make_book(
         excluded=excluded,
     )
     stored = load_summaries(summaries, book.excerpts) if summaries else None
-    return with_summaries(
+    return with_instructions(
         book,
         stored,
         author=author or manuscript.author,
@@ -91,10 +96,11 @@ def with_icu(book: Book, *, mode: WordMode) -> Book:
 
     Raises BookError if ICU would have to, but isn't installed.
     """
-    from pytest_memleak.scoring.book_layout import icu_of  # with numpy
+    from pytest_memleak.scoring.book_layout import icu_version_for  # with numpy
 
-    icu = icu_of(book)
-    if icu is None:
+    icu = icu_version_for(book)
+    book = dataclasses.replace(book, icu=icu)
+    if icu is None or not needs_icu([excerpt.text for excerpt in book.excerpts]):
         return book
     letters = 0
     count = 0
@@ -108,20 +114,22 @@ def with_icu(book: Book, *, mode: WordMode) -> Book:
         "characters"
     )
     warnings = (*book.warnings, notice)
-    return dataclasses.replace(book, icu=icu, warnings=warnings)
+    return dataclasses.replace(book, warnings=warnings)
 
 
 def words_digest(book: Book) -> str:
     """Return the SHA-256 of all words, however they are cut (hexadecimal)."""
     digest = hashlib.sha256()
-    separator = "" if book.icu else " "  # the same for each version of ICU
+    # The same for each version of ICU, and without it.
+    has_icu_words = has_runs(excerpt.text for excerpt in book.excerpts)
+    separator = "" if has_icu_words else " "
     for excerpt in book.excerpts:
         text = "".join(f"{word}{separator}" for word in words(excerpt.text, "unicode"))
         digest.update(text.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 
-def with_summaries(
+def with_instructions(
     book: Book,
     summaries: Mapping[str, str] | None,
     *,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_memleak.errors import BookError
-from pytest_memleak.scoring.catalog_scan import numbering
+from pytest_memleak.scoring.catalog_scan import digest_of_word_keys
 from pytest_memleak.scoring.word_hashes import BookKeys
 from pytest_memleak.scoring.words import installed_icu
 
@@ -116,7 +116,7 @@ def write_catalog(
                 prepared.append(PreparedBook(*fields, digest.hexdigest()))
             table = {
                 "words": mode,
-                "numbering": numbering(mode),
+                "numbering": digest_of_word_keys(mode),
                 "icu": icu,
                 "books": [dataclasses.asdict(book) for book in prepared],
             }
@@ -144,7 +144,10 @@ class CatalogFile:
                 location=str(path),
                 hint=_AGAIN,
             ) from None
-        if file_numbering != numbering(self.mode) or icu not in (None, installed_icu()):
+        if file_numbering != digest_of_word_keys(self.mode) or icu not in (
+            None,
+            installed_icu(),
+        ):
             raise BookError(
                 "built by a version of memleak or ICU that reads words differently, "
                 "so some passages would be missed",

@@ -144,7 +144,7 @@ def _marked_blocks(selection: DocumentSelection) -> dict[str, _Blocks]:
     documents: list[Document] = []
     for leaf, blocks in zip(leaves, marked, strict=True):
         if leaf.name in selection.included or leaf.name in selection.prefaces:
-            blocks = _without_labels(leaf.markup)  # noqa: PLW2901
+            blocks = _as_text_throughout(leaf.markup)  # noqa: PLW2901
         documents.append(
             Document(
                 name=leaf.name,
@@ -160,7 +160,7 @@ def _marked_blocks(selection: DocumentSelection) -> dict[str, _Blocks]:
     return dict(zip(names, with_license_marked(split), strict=True))
 
 
-def _without_labels(markup: Markup) -> _Blocks:
+def _as_text_throughout(markup: Markup) -> _Blocks:
     return tuple(replace(block, matter="") for block in markup.everything)
 
 
@@ -182,7 +182,7 @@ def _book_parts(
 ) -> tuple[BookPart, ...]:
     parts: list[BookPart] = []
     for leaf in selection.leaves:
-        label = selection.labels[leaf.name]
+        label = selection.titles[leaf.name]
         if leaf.name not in blocks:
             exclusion = selection.exclusions[leaf.name]
             parts.append(_excluded_part(leaf, label, exclusion))
@@ -263,7 +263,7 @@ def _cuts(
 ) -> Iterator[Cut]:
     """Yield each document's text that isn't measured, one per rule."""
     for leaf in selection.leaves:
-        label = selection.labels[leaf.name]
+        label = selection.titles[leaf.name]
         if leaf.name not in blocks:
             rule = selection.exclusions[leaf.name].rule
             yield from _cut(leaf.name, label, rule, leaf.markup.everything)
@@ -322,7 +322,7 @@ def _excluded_documents(
         left_out = _left_out(leaf, selection, blocks)
         paragraphs = (*_authors_paragraphs(left_out, titles), *_notes(leaf))
         if paragraphs:
-            title = f"excluded: {selection.labels[leaf.name] or leaf.name}"
+            title = f"excluded: {selection.titles[leaf.name] or leaf.name}"
             excluded.append(Chapter(title, paragraphs))
     return tuple(excluded)
 

@@ -42,7 +42,7 @@ def with_contents_marked(documents: Sequence[_Blocks]) -> list[_Blocks]:
     blocks: list[TextBlock] = []
     for document in documents:
         blocks += document
-    for run in _lists(blocks):
+    for run in _contents_lists(blocks):
         for index in range(_start_with_title(blocks, run.start), run.stop):
             if not blocks[index].matter:
                 blocks[index] = replace(blocks[index], matter=CONTENTS)
@@ -83,7 +83,7 @@ class _Run:
         return sum(self.words) <= _MOST_WORDS_ON_AVERAGE * count
 
 
-def _lists(blocks: Sequence[TextBlock]) -> list[range]:
+def _contents_lists(blocks: Sequence[TextBlock]) -> list[range]:
     """Return the numbers of the blocks of each list of contents."""
     places = _places_of_headings(blocks)
     lists: list[range] = []

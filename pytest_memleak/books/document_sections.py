@@ -91,7 +91,7 @@ def divide(
     divided: dict[str, tuple[Leaf, list[int]]] = {}
     for leaf in leaves:
         own_links = by_document.get(leaf.name, ())
-        further_starts = list(_starts(leaf, own_links))
+        further_starts = list(_section_starts(leaf, own_links))
         if leaf.name in out or not further_starts:
             sections.append(leaf)
             continue
@@ -102,13 +102,13 @@ def divide(
     for link in links:
         if link.document in divided:
             leaf, starts = divided[link.document]
-            moved.append(_moved(link, leaf, starts))
+            moved.append(_link_to_section(link, leaf, starts))
         else:
             moved.append(link)
     return sections, moved
 
 
-def _starts(leaf: Leaf, links: Sequence[Entry]) -> Iterator[int]:
+def _section_starts(leaf: Leaf, links: Sequence[Entry]) -> Iterator[int]:
     """Yield the numbers of the blocks at which a section after the first begins."""
     blocks = leaf.markup.everything
     level_of_matter = 0
@@ -173,7 +173,7 @@ def _section_at(block: int, starts: Sequence[int]) -> int:
     return bisect_right(starts, block) - 1
 
 
-def _moved(
+def _link_to_section(
     link: Entry,
     leaf: Leaf,
     starts: Sequence[int],

@@ -85,7 +85,7 @@ def cheapest_cuts(
                 first_of[end] = first
     if best[count] == unreachable:
         return None
-    return _follow(first_of, count)
+    return _parts_by_backtracking(first_of, count)
 
 
 @lru_cache(maxsize=8)
@@ -102,7 +102,9 @@ def _size_prices(shortest: int, longest: int) -> Sequence[float]:
     return tuple(prices)
 
 
-def _follow(first_of: Sequence[int], count: int) -> list[tuple[int, int]]:
+def _parts_by_backtracking(
+    first_of: Sequence[int], count: int
+) -> list[tuple[int, int]]:
     last_first = []
     end = count
     while end:
@@ -272,7 +274,7 @@ def _joins(
     """Whether a fragment joins the unit before it; `sizes`: words of chapters."""
     if not fragment.words or not unit.words:
         return True
-    if not _belong_together(unit, fragment):
+    if not _cut_would_strand(unit, fragment):
         return False
     if fragment.chapter == unit.chapter:
         return True
@@ -281,7 +283,7 @@ def _joins(
     return larger < _SMALL
 
 
-def _belong_together(unit: _Unit, fragment: _Fragment) -> bool:
+def _cut_would_strand(unit: _Unit, fragment: _Fragment) -> bool:
     """Whether a cut between them would separate a speaker, a heading or a few words."""
     if unit.words >= _SMALL or unit.words + fragment.words > LONGEST_EXCERPT:
         return False

@@ -22,7 +22,7 @@ from pytest_memleak.records.book import book_digest
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.redaction.text import short_name
-from pytest_memleak.scoring.words import end_of_words, requested_words, words
+from pytest_memleak.scoring.words import place_after_words, requested_words, words
 
 # The paper's (arXiv 2603.20957), word for word.
 DEFAULT_INSTRUCTION = (
@@ -210,7 +210,7 @@ def _with_prefix(
     split = partial(words, mode=mode)
     half = len(split(excerpt.text)) // 2
     count = min(prefix_words, half)
-    end = end_of_words(count, excerpt.text, split, reach=None)
+    end = place_after_words(count, excerpt.text, split, reach=None)
     prefix = excerpt.text[:end]
     rest = excerpt.text[end:]
     if not count or not split(rest):

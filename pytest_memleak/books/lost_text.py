@@ -57,7 +57,7 @@ def enter_elements(data: bytes) -> tuple[bytes, list[tuple[int, str]]]:
     XML that isn't well-formed is left to the parser.
     """
     if not zipfile.is_zipfile(io.BytesIO(data)):
-        return _enter(data)
+        return _with_all_text_entered(data)
     texts: list[tuple[int, str]] = []
     copy = io.BytesIO()
     with (
@@ -67,13 +67,13 @@ def enter_elements(data: bytes) -> tuple[bytes, list[tuple[int, str]]]:
         for member in source.namelist():
             part = source.read(member)
             if _PARTS.fullmatch(member):
-                part, texts_of_part = _enter(part)
+                part, texts_of_part = _with_all_text_entered(part)
                 texts += texts_of_part
             target.writestr(member, part)
     return copy.getvalue(), texts
 
 
-def _enter(part: bytes) -> tuple[bytes, list[tuple[int, str]]]:
+def _with_all_text_entered(part: bytes) -> tuple[bytes, list[tuple[int, str]]]:
     from lxml import etree
 
     try:

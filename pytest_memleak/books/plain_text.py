@@ -16,9 +16,10 @@ from pathlib import Path
 from pytest_memleak.books.archive import Budget, read_bytes
 from pytest_memleak.books.boilerplate import header_field, without_license
 from pytest_memleak.books.compose_manuscript import manuscript_from_document
-from pytest_memleak.books.declared_encoding import as_utf8, reject_misread
+from pytest_memleak.books.declared_encoding import as_utf8
 from pytest_memleak.books.heading_lines import heading_level
 from pytest_memleak.books.html_blocks import read_markup
+from pytest_memleak.books.misread_encoding import validate_not_misread
 from pytest_memleak.books.parser_subprocess import (
     Format,
     parse_in_subprocess,
@@ -99,7 +100,7 @@ def text_manuscript(
             location=place,
             hint="check that it is a .txt file",
         )
-    reject_misread(text, note, place=place)
+    validate_not_misread(text, note, place=place)
     notes = (note,) if note else ()
     return lines_manuscript(
         text,
@@ -153,7 +154,7 @@ def read_lyrics(path: Path, *, encoding: str | None = None) -> Manuscript:
     """Read the lines of an LRC file as they are sung, one as often as it has times."""
     place = str(path)
     text, note = decode(read_declared(path, encoding))
-    reject_misread(text, note, place=place)
+    validate_not_misread(text, note, place=place)
     fields: dict[str, str] = {}
     for key, value in _LYRICS_FIELD.findall(text):
         fields[key.lower()] = one_line(value)
@@ -345,7 +346,7 @@ def read_markdown(
     data = read_declared(path, encoding)
     reject_other_formats(data, place=place)
     text, note = decode(data)
-    reject_misread(text, note, place=place)
+    validate_not_misread(text, note, place=place)
     if len(text) > _LONGEST_MARKDOWN:
         raise BookError(
             f"has {len(text):,} characters; the maximum for Markdown is "

@@ -8,7 +8,7 @@ from itertools import chain
 
 from pytest_memleak.books.text_blocks import Leaf
 from pytest_memleak.errors import BookError
-from pytest_memleak.scoring.book_layout import validate_word_breaks
+from pytest_memleak.scoring.book_layout import validate_words_not_fused
 
 _WORD = re.compile(r"[^\W_]+")
 _SAMPLE = 100  # blocks of a document
@@ -87,7 +87,7 @@ def reject_unreadable(
 def _reject_fused(leaves: Sequence[Leaf], place: str) -> None:
     blocks = chain.from_iterable(leaf.markup.blocks for leaf in leaves)
     try:
-        validate_word_breaks(
+        validate_words_not_fused(
             (block.text for block in blocks),
             mode="paper",
             place=place,

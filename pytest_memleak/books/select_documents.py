@@ -23,7 +23,7 @@ from pytest_memleak.books.text_blocks import MOSTLY_LINKS, Entry, Leaf
 from pytest_memleak.errors import BookError
 
 _Rules = dict[str, Exclusion]
-_Labels = dict[str, str | None]
+_Titles = dict[str, str | None]
 _Terms = dict[str, set[str]]
 
 _EXCLUDED_BY_USER = Exclusion("it matches exclude", searched=False)
@@ -41,7 +41,7 @@ class DocumentSelection:
 
     leaves:     documents in reading order, divided into sections
     entries:    of the table of contents, which lead to these sections
-    labels:     title of each document, by name
+    titles:     title of each document, by name
     exclusions: rule of each document that isn't text, by name
     included:   documents that the user includes
     prefaces:   prefaces by the book's author, which are text despite their markup
@@ -50,7 +50,7 @@ class DocumentSelection:
 
     leaves: Sequence[Leaf]
     entries: Sequence[Entry]
-    labels: Mapping[str, str | None]
+    titles: Mapping[str, str | None]
     exclusions: Mapping[str, Exclusion]
     included: Collection[str]
     prefaces: Collection[str]
@@ -107,14 +107,14 @@ def select_documents(
     for name in excluded:
         rules[name] = _EXCLUDED_BY_USER
 
-    repeated = _repeated(_without(leaves, rules), included)
+    repeated = _repeated_documents(_without(leaves, rules), included)
     for name, first in repeated.items():
         rules[name] = Exclusion(f"its text is also in {first!r}")
         warnings.append(f"counted the text of {name!r} once: it is also in {first!r}")
     return DocumentSelection(
         leaves=leaves,
         entries=entries,
-        labels=_labels(leaves, entries),
+        titles=_titles(leaves, entries),
         exclusions=rules,
         included=included,
         prefaces=declared.prefaces,
@@ -151,15 +151,15 @@ def _ignored(source: str) -> str:
 # -----------------------------------------------------------------------------
 
 
-def _labels(leaves: Sequence[Leaf], entries: Sequence[Entry]) -> _Labels:
+def _titles(leaves: Sequence[Leaf], entries: Sequence[Entry]) -> _Titles:
     """Return each document's title: its first in the contents, or its first heading."""
     listed: dict[str, str] = {}
     for entry in entries:
         listed.setdefault(entry.document, entry.title)
-    labels: _Labels = {}
+    titles: _Titles = {}
     for leaf in leaves:
-        labels[leaf.name] = listed.get(leaf.name) or _first_heading(leaf)
-    return labels
+        titles[leaf.name] = listed.get(leaf.name) or _first_heading(leaf)
+    return titles
 
 
 def _first_heading(leaf: Leaf) -> str | None:
@@ -195,13 +195,13 @@ def _declared_matter(
     author: str | None,
 ) -> _DeclaredMatter:
     """Exclude documents by their role in the package, landmarks, and their markup."""
-    rules = _by_package(leaves)
+    rules = _rules_of_package(leaves)
     linear = _without(leaves, rules)
     terms = _landmark_terms(landmarks)
-    labels = _labels(leaves, entries)
-    prefaces = _authors_prefaces(linear, terms, labels, author)
-    by_markup = _by_markup(linear, prefaces)
-    by_landmarks = _by_landmarks(linear, landmarks, terms, prefaces)
+    titles = _titles(leaves, entries)
+    prefaces = _authors_prefaces(linear, terms, titles, author)
+    by_markup = _rules_of_markup(linear, prefaces)
+    by_landmarks = _rules_of_landmarks(linear, landmarks, terms, prefaces)
     declared = by_markup | by_landmarks
     if _exclude_most(declared, linear):
         return _DeclaredMatter(rules, prefaces, [_ignored("landmarks")])
@@ -218,7 +218,7 @@ _ROLES = {
 }
 
 
-def _by_package(leaves: Sequence[Leaf]) -> _Rules:
+def _rules_of_package(leaves: Sequence[Leaf]) -> _Rules:
     return {leaf.name: _ROLES[leaf.role] for leaf in leaves if leaf.role}
 
 
@@ -232,13 +232,13 @@ def _landmark_terms(landmarks: Sequence[Entry]) -> _Terms:
 def _authors_prefaces(
     leaves: Sequence[Leaf],
     terms: _Terms,
-    labels: _Labels,
+    titles: _Titles,
     author: str | None,
 ) -> set[str]:
     """Return the prefaces that the book's author wrote."""
     prefaces: set[str] = set()
     for leaf in leaves:
-        label = labels[leaf.name]
+        label = titles[leaf.name]
         own_terms = terms.get(leaf.name, set())
         is_preface = _is_preface(leaf, own_terms, label)
         if is_preface and is_authors_preface(author, leaf, label):
@@ -260,7 +260,7 @@ def _is_preface(
     return not _PREFACES.isdisjoint(names)
 
 
-def _by_landmarks(
+def _rules_of_landmarks(
     leaves: Sequence[Leaf],
     landmarks: Sequence[Entry],
     terms: _Terms,
@@ -322,7 +322,7 @@ def _declares_text(leaf: Leaf, terms: set[str]) -> bool:
     return terms == {"toc"} and is_prose
 
 
-def _by_markup(leaves: Sequence[Leaf], prefaces: Collection[str]) -> _Rules:
+def _rules_of_markup(leaves: Sequence[Leaf], prefaces: Collection[str]) -> _Rules:
     """Exclude documents whose `epub:type` or `role` labels all blocks as matter."""
     rules: _Rules = {}
     for leaf in leaves:
@@ -336,7 +336,9 @@ def _by_markup(leaves: Sequence[Leaf], prefaces: Collection[str]) -> _Rules:
 # -----------------------------------------------------------------------------
 
 
-def _repeated(leaves: Sequence[Leaf], included: Collection[str]) -> dict[str, str]:
+def _repeated_documents(
+    leaves: Sequence[Leaf], included: Collection[str]
+) -> dict[str, str]:
     """Map each document that only repeats earlier ones to the first of these."""
     seen: dict[str, str] = {}
     repeated: dict[str, str] = {}

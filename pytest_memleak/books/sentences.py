@@ -241,7 +241,7 @@ def _cut_sentence(
             target = start + max(1, shorter)
             count = len(words(text[start:target], mode))
         borders = _borders_around(target, text, start, end)
-        cuts = (border for border in borders if _parts_words(text, border, mode))
+        cuts = (border for border in borders if _keeps_words_whole(text, border, mode))
         cut = next(cuts, None)
         if cut is None:
             count = len(words(text[start:end], mode))
@@ -256,7 +256,7 @@ def _cut_sentence(
     yield Piece(start, end, count)
 
 
-def _parts_words(
+def _keeps_words_whole(
     text: str,
     position: int,
     mode: WordMode,

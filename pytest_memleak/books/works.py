@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pytest_memleak.books.archive import Budget
-from pytest_memleak.books.build_book import excluded_excerpts, with_summaries
+from pytest_memleak.books.build_book import excluded_excerpts, with_instructions
 from pytest_memleak.books.excerpts import (
     LONGEST_EXCERPT,
     Row,
@@ -50,7 +50,7 @@ from pytest_memleak.records import (
     WordMode,
     Work,
 )
-from pytest_memleak.scoring.book_layout import validate_word_breaks
+from pytest_memleak.scoring.book_layout import validate_words_not_fused
 from pytest_memleak.scoring.matchable import validate_matchable
 from pytest_memleak.scoring.words import words
 
@@ -295,7 +295,7 @@ def make_collection(
         excluded=excluded,
     )
     stored = load_summaries(summaries, book.excerpts) if summaries else None
-    return with_summaries(
+    return with_instructions(
         book,
         stored,
         template=template,
@@ -342,7 +342,7 @@ def _counted(
                 "line)",
             )
         texts = [excerpt.text for excerpt in excerpts]
-        validate_word_breaks(texts, mode=mode, place=f"{place}, work {work.id!r}")
+        validate_words_not_fused(texts, mode=mode, place=f"{place}, work {work.id!r}")
         yield _CountedWork(
             work=work,
             excerpts=excerpts,

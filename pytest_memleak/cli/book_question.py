@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.cli.columns import output_width
-from pytest_memleak.cli.suite_template import BookChoice
+from pytest_memleak.cli.suite_template import BookReview
 from pytest_memleak.errors import BookError, SettingsError
 from pytest_memleak.records import Scoring
 
@@ -34,7 +34,7 @@ _LEAVE_OUT = re.compile(r"-\s*(\d{1,6})")
 class ShownBook(NamedTuple):
     """What a person said of a book, and the word mode that can measure it."""
 
-    choice: BookChoice
+    choice: BookReview
     mode: WordMode
 
 
@@ -60,13 +60,8 @@ def show_book(
     """
     from pytest_memleak.reports.book_screen import shown_cuts
 
-    if path.is_dir():  # which a suite takes for a folder of books
-        raise SettingsError(
-            "is a folder",
-            location=str(path),
-            hint="name the file of one book",
-        )
-    choice = BookChoice()
+    _validate_file(path)
+    choice = BookReview()
     shown = _read_book(path, choice, encoding)
     _print_screen(shown.outline)
     while asked:
@@ -79,7 +74,7 @@ def show_book(
             return None
         chapters_before = len(shown.outline.chapters)
         try:
-            changed = changed_choice(choice, answer, shown.outline)
+            changed = changed_review(choice, answer, shown.outline)
             shown = _read_book(path, changed, encoding)
         except (BookError, SettingsError) as error:
             print(error)
@@ -93,9 +88,24 @@ def show_book(
     return ShownBook(choice, shown.mode)
 
 
+def word_mode_of(path: Path, *, encoding: str | None) -> WordMode:
+    """Return the word mode that can measure a book; raises as `show_book` does."""
+    _validate_file(path)
+    return _read_book(path, BookReview(), encoding).mode
+
+
+def _validate_file(path: Path) -> None:
+    if path.is_dir():  # which a suite takes for a folder of books
+        raise SettingsError(
+            "is a folder",
+            location=str(path),
+            hint="name the file of one book",
+        )
+
+
 def _read_book(
     path: Path,
-    choice: BookChoice,
+    choice: BookReview,
     encoding: str | None,
 ) -> _ReadBook:
     """Read a book in the word mode that can measure it."""
@@ -134,11 +144,11 @@ def _measurable(
 # --- answers
 
 
-def changed_choice(
-    choice: BookChoice,
+def changed_review(
+    choice: BookReview,
     answer: str,
     outline: BookOutline,
-) -> BookChoice:
+) -> BookReview:
     """Return the choice with an answer such as `+a` or `-3`.
 
     Raises SettingsError for any other answer, and for what has no document.

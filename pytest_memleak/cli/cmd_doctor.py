@@ -1,4 +1,7 @@
-"""`memleak doctor`: what suites need, and what their samples can detect; no calls."""
+"""`memleak doctor`: what suites need, and what their samples can detect.
+
+No model is called without --calls.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +26,18 @@ from pytest_memleak.cli.suite_checks import (
     invalid_suite,
     screens_of_unapproved,
 )
-from pytest_memleak.errors import LedgerError, MemleakError, install_command
+from pytest_memleak.errors import (
+    LedgerError,
+    MemleakError,
+    SettingsError,
+    install_command,
+)
 from pytest_memleak.providers.provider_registry import PROVIDERS, ProviderNeeds
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_memleak.cli.shared_options import Commands
     from pytest_memleak.sampling.cost_plan import Power
@@ -46,14 +54,17 @@ def add_doctor(commands: Commands) -> None:
         "check what suites need; show what they can detect, and at what cost",
         "Check the installation and everything the suites need, and that servers list "
         "the models. Show each suite's detection limit and maximum cost for several "
-        "sample counts, and whether each limit can pass. Calls no model; prints no API "
-        "keys; ignores stored generations. Exits with 1 if something needs a fix.",
+        "sample counts, and whether each limit can pass. Calls no model without "
+        "--calls; prints no API keys; ignores stored generations. Exits with 1 if "
+        "something needs a fix.",
         arguments={
             "suite SUITE": "suite files",
             "--ledger URL": "the ledger (default: the nearest .memleak/ledger.db, in "
             "this folder or above)",
             "--syntax-only": "check only the suite files' syntax, keys, and values; "
             "don't read books or API keys, or contact servers",
+            "--calls": "send up to five neutral prompts to each model, and write what "
+            "they show into the suites: max_tokens, served_names, temperature",
             "--json": "print JSON instead of tables",
         },
         suite={"nargs": "*"},
@@ -63,6 +74,11 @@ def add_doctor(commands: Commands) -> None:
 def _doctor(parsed: argparse.Namespace) -> int:
     powers: dict[Path, Power] = {}
     screens: dict[Path, list[list[str]]] = {}
+    if parsed.syntax_only and parsed.calls:
+        raise SettingsError(
+            "--calls calls models, but --syntax-only contacts no server",
+            hint="remove one of them",
+        )
     if parsed.syntax_only:
         checks = [check_syntax(path) for path in parsed.suite]
     else:
@@ -70,6 +86,9 @@ def _doctor(parsed: argparse.Namespace) -> int:
         for path in parsed.suite:
             suite_checks, power, screens[path] = _examine_suite(path)
             checks += suite_checks
+            is_valid = power is not None
+            if parsed.calls and is_valid:
+                checks += _call_models(path, is_json=parsed.json)
             if power is not None:
                 powers[path] = power
         if not parsed.suite:
@@ -87,6 +106,13 @@ def _doctor(parsed: argparse.Namespace) -> int:
         _print_next(checks, parsed.suite)
     has_problems = any(check.fix for check in checks)
     return PROBLEMS if has_problems else 0
+
+
+def _call_models(path: Path, *, is_json: bool) -> Iterable[Check]:
+    """Call a suite's models, after a yes where someone can say no."""
+    from pytest_memleak.cli.endpoint_checks import call_models
+
+    return call_models(path, asked=sys.stdin.isatty() and not is_json)
 
 
 def _examine_suite(
@@ -202,6 +228,8 @@ def _print_power(
 
     unsaid = tuple(limit for limit in power.limits if limit not in printed)
     power = dataclasses.replace(power, limits=unsaid)
+    if not power.rows and not unsaid:
+        return
     width, color = shutil.get_terminal_size().columns, sys.stdout.isatty()
     print(f"\n{inert(str(path))}, by the number of samples:")
     print(power_table(power, width=width, color=color))

@@ -102,7 +102,7 @@ def _words(typed: str) -> int | None:
 
 
 def _guard(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.guard.guarded_stream import Stream
+    from pytest_memleak.guard.guarded_text import Stream
     from pytest_memleak.library.library import Library
 
     try:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.cli.book_question import NO_SUITE, show_book
-from pytest_memleak.cli.columns import command_line, next_step
+from pytest_memleak.cli.columns import command_line, next_step, print_sentence
+from pytest_memleak.cli.confirmation import is_confirmed
 from pytest_memleak.cli.endpoint_trial import BASE_MODEL
 from pytest_memleak.cli.shared_options import REPEATED, add_arguments
 from pytest_memleak.cli.suite_template import (
     RELEASE_SAMPLES,
-    BookChoice,
+    BookReview,
     Draft,
     add_model_options,
     model_named,
@@ -118,7 +119,10 @@ def add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         choices=(*CI, "none"),
         help="the CI service to write a job for",
     )
-    output = {"-o/--output SUITE": "the suite file (default: release.memleak.toml)"}
+    output = {
+        "--extraction": "also ask for the book itself, in a conversation",
+        "-o/--output SUITE": "the suite file (default: release.memleak.toml)",
+    }
     default = Path("release.memleak.toml")
     add_arguments(init, output, output={"type": suite_path, "default": default})
     init.set_defaults(run=_init)
@@ -144,15 +148,20 @@ def _init(parsed: argparse.Namespace) -> int:
         return 1
     draft = approved
     _write(suite, draft.text(suite), "the suite; check its limits")
-    if not _has_chats(suite, draft):
-        write_whole(suite, replace(draft, text_only=True).text(suite))
-        print(BASE_MODEL)
+    draft = _completed(suite, draft)
+    if parsed.extraction or _wants_extraction(suite, draft):
+        write_whole(suite, replace(draft, extraction=True).text(suite))
     if job:
         _write(
             *job,
             "runs the suite for each version tag; needs the books and memleak.lock in "
             "CI (docs/ci.md)",
         )
+        if draft.is_local:
+            print(
+                f"{job[0]}: a hosted runner can't reach {draft.base_url}, which is on "
+                "this machine; use your own runner, or another base_url",
+            )
     _ignore_ledger()
     doctor = command_line("memleak", "doctor", suite)
     print(next_step(doctor, "check what the suite needs"))
@@ -165,7 +174,7 @@ def _draft(parsed: argparse.Namespace) -> Draft:
     if not books:
         prompt = "Book (.epub, .txt, ...)"
         books = (_option_or_answer(None, prompt, "--book", _book),)
-    prompt = "Model, as PROVIDER/NAME (openai/gpt-4o)"
+    prompt = "Model, as PROVIDER/NAME (openai/gpt-oss-20b)"
     provider, base_model = _option_or_answer(
         parsed.model,
         prompt,
@@ -189,7 +198,7 @@ def _draft(parsed: argparse.Namespace) -> Draft:
 
 def _with_choices(draft: Draft) -> Draft | None:
     """Show each book, and ask at a terminal; None if one is not the right book."""
-    choices: dict[Path, BookChoice] = {}
+    choices: dict[Path, BookReview] = {}
     words = draft.words
     for book in draft.books:
         shown = show_book(book, asked=sys.stdin.isatty())
@@ -205,16 +214,93 @@ def _own_server(url: str) -> str | None:
     return None if url == _OPENAI else url_of(url)
 
 
-def _has_chats(path: Path, draft: Draft) -> bool:
-    """Tell whether the draft's server has the model's own format for chats."""
+def _wants_extraction(path: Path, draft: Draft) -> bool:
+    """Offer the next rung of the ladder with its price; ask for it at a terminal."""
+    cost = _extraction_cost(path, replace(draft, extraction=True))
+    write_whole(path, draft.text(path))
+    print_sentence(
+        "Next rung: a model may refuse these prompts and yield to others. Extraction "
+        f"asks for the book itself, in up to 50 rewordings and a conversation{cost}.",
+    )
+    if not sys.stdin.isatty():
+        print("  --extraction adds it (docs/ladder.md)")
+        return False
+    # It pays nothing, so an answer typed ahead counts.
+    return input("Add extraction? [y/N] ").strip().lower() in {"y", "yes"}
+
+
+def _extraction_cost(path: Path, draft: Draft) -> str:
+    """Return the most that extraction may cost, to end a sentence; "" if unknown."""
+    from pytest_memleak.pipeline.dry_run import plan_run
+    from pytest_memleak.pipeline.run import open_suite
+    from pytest_memleak.sampling.cost_plan import sum_of_plans
+
+    write_whole(path, draft.text(path))
+    try:
+        with open_suite(path, hosts=draft.hosts) as suite:
+            pairs = [
+                pair for pair in suite.suite.pairs if pair.probe.kind == "extraction"
+            ]
+            planned = plan_run(pairs, lambda _: suite)
+    except MemleakError:
+        return ""  # `memleak doctor` says what is missing
+    plans = [step.sampling for step in planned.steps if step.sampling]
+    if not plans:
+        return ""
+    plan = sum_of_plans(plans)
+    tokens = (
+        f"{plan.prompt_tokens:,} input tokens, {plan.completion_tokens:,} output tokens"
+    )
+    if plan.cost is None:
+        return f": at most {tokens}"
+    return f": at most US${plan.cost:,.2f} ({tokens})"
+
+
+def _completed(path: Path, draft: Draft) -> Draft:
+    """Add to a new suite what its endpoint shows, or say what the suite lacks."""
     from pytest_memleak.interfaces.abilities import abilities_of
     from pytest_memleak.pipeline.run import open_suite
 
     try:
         with open_suite(path, hosts=draft.hosts) as suite:
-            return abilities_of(suite.endpoints.endpoint(suite.suite.models[0])).chats()
-    except MemleakError:
-        return True  # `memleak doctor` says what is missing
+            (model,) = suite.suite.models
+            endpoint = suite.endpoints.endpoint(model)
+            is_chat = abilities_of(endpoint).chats()
+    except MemleakError as error:
+        print(f"The suite isn't complete. {error}")
+        return draft
+    if not is_chat:
+        draft = replace(draft, text_only=True)
+        write_whole(path, draft.text(path))
+        print(BASE_MODEL)
+    return _with_learned_keys(path, draft) if sys.stdin.isatty() else draft
+
+
+def _with_learned_keys(path: Path, draft: Draft) -> Draft:
+    """Send neutral prompts after a yes, and write what they show into the suite."""
+    from pytest_memleak.cli.endpoint_preflight import Preflight, print_trial
+    from pytest_memleak.cli.model_checks import check_access
+    from pytest_memleak.pipeline.run import open_suite
+
+    try:
+        with open_suite(path, hosts=draft.hosts) as suite:
+            (model,) = suite.suite.models
+            if suite.endpoints.is_free(model) and not draft.base_url:
+                return draft
+            if any(check.fix for check in check_access(model)):
+                return draft  # `memleak doctor` says what is missing
+            preflight = Preflight.of(suite, model)
+            print_sentence(f"To learn the model's settings: {preflight.cost}.")
+            if not is_confirmed("Send them?"):
+                return draft
+            trial = preflight.run()
+    except MemleakError as error:
+        print(error)
+        return draft
+    print_trial(trial)
+    draft = replace(draft, learned=trial.keys)
+    write_whole(path, draft.text(path))
+    return draft
 
 
 def _option_or_answer(

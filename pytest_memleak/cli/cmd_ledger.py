@@ -169,7 +169,8 @@ _ENDPOINT_COLUMNS = (
     "open",
     "in",
     "out",
-    "US$",
+    "billed US$",
+    "at most US$",
 )
 _JOB_COLUMNS = (
     "provider",
@@ -223,6 +224,7 @@ def _endpoint_cells(row: Any) -> Sequence[object]:
         row.open,
         row.prompt_tokens,
         row.completion_tokens,
+        "-" if row.billed is None else f"{row.billed:,.2f}",
         "-" if row.cost is None else f"{row.cost:,.2f}",
     )
 

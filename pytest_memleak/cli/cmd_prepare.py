@@ -124,7 +124,7 @@ def _book(parsed: argparse.Namespace, manuscript: Manuscript) -> Book:
 def _works(parsed: argparse.Namespace) -> Book:
     from pytest_memleak.books.works import make_collection, read_works
     from pytest_memleak.interfaces.extensions import Extensions
-    from pytest_memleak.suite.book_sources import collection_files
+    from pytest_memleak.suite.book_sources import matching_visible_files
 
     if parsed.include or parsed.exclude:
         raise SettingsError(
@@ -132,7 +132,7 @@ def _works(parsed: argparse.Namespace) -> Book:
             hint="omit them; the pattern selects the works",
         )
     pattern = str(parsed.book)
-    files = collection_files(Path(), pattern, "BOOK", place=pattern)
+    files = matching_visible_files(Path(), pattern, "BOOK", place=pattern)
     if not files:
         hint = "quote the pattern, as in 'songs/**'"
         raise BookError("no file matches", location=pattern, hint=hint)

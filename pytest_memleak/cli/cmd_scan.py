@@ -17,8 +17,8 @@ from pytest_memleak.cli.scan_outputs import ScanOutputs, write_scan_reports
 from pytest_memleak.cli.shared_options import WORD_MODE, add_command
 from pytest_memleak.errors import RecordsError, SettingsError, escaped
 from pytest_memleak.formats.log_files import kind_of_rows
-from pytest_memleak.formats.log_formats import RowPaths
 from pytest_memleak.formats.log_paths import files_at
+from pytest_memleak.formats.rows_as_records import RowPaths
 from pytest_memleak.parallel import count_cores
 from pytest_memleak.records import Scoring
 from pytest_memleak.records.number_format import amount

@@ -74,13 +74,13 @@ def _spans_of_other(
 ) -> dict[str, Any]:
     """Count the spans of another book in the generations; of the same book, none."""
     from pytest_memleak.formats.paper_format import book_from_records, load_records
-    from pytest_memleak.scoring.span_sources import cross_book
+    from pytest_memleak.scoring.span_sources import cross_book_span_lengths
 
     other = book_from_records(load_records(path), book_id=path.stem, place=str(path))
     texts: list[str] = []
     if other.id != book.id:
         texts = [generation.text for generation in generations]
-    lengths = cross_book(other, texts, scoring)
+    lengths = cross_book_span_lengths(other, texts, scoring)
     return {
         "book": path.stem,
         "spans": len(lengths),

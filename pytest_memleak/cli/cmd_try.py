@@ -1,14 +1,13 @@
 """`memleak try`: a first verdict on a book and a model.
 
-It writes a suite file. A neutral prompt tests the endpoint first, so that its
-parameters, its identity, and the run's duration are known before the user confirms any
-prompt about the book.
+It writes a suite file. Neutral prompts test the endpoint first, so that its parameters,
+its identity, and the run's duration are known before the user confirms any prompt about
+the book.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import math
 import os
 import sys
@@ -16,9 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_memleak.cli.book_question import NO_SUITE, show_book
+from pytest_memleak.cli.book_question import NO_SUITE, show_book, word_mode_of
 from pytest_memleak.cli.columns import command_line, next_step, print_sentence
-from pytest_memleak.cli.endpoint_trial import BASE_MODEL, Trial, sample_neutral
+from pytest_memleak.cli.confirmation import is_confirmed
+from pytest_memleak.cli.endpoint_preflight import Preflight, print_trial
+from pytest_memleak.cli.endpoint_trial import BASE_MODEL, Trial
+from pytest_memleak.cli.option_errors import errors_of_options
 from pytest_memleak.cli.run_pytest import INTERRUPTED, run_gate
 from pytest_memleak.cli.shared_options import ENCODING, add_arguments, default_ledger
 from pytest_memleak.cli.suite_template import (
@@ -29,10 +31,10 @@ from pytest_memleak.cli.suite_template import (
     model_named,
     suite_path,
 )
+from pytest_memleak.cli.waiting import show_elapsed
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records.number_format import amount, percent_at_most
 from pytest_memleak.redaction.file_writing import write_whole
-from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.output_table import HTML
 
 if TYPE_CHECKING:
@@ -101,21 +103,30 @@ def _try(parsed: argparse.Namespace) -> int:
             f"this suite: {_gate(path, *draft.options)}",
         )
     asked = not parsed.yes and sys.stdin.isatty()
-    shown = show_book(parsed.book, encoding=parsed.encoding, asked=asked)
-    if shown is None:
-        print(NO_SUITE)
-        return 1
-    choices = {parsed.book: shown.choice}
-    draft = replace(draft, words=shown.mode, choices=choices)
+    mode = word_mode_of(parsed.book, encoding=parsed.encoding)
+    draft = replace(draft, words=mode)
     write_whole(path, draft.text(path))
     try:
-        print_sentence(f"Testing {base_model} with a neutral prompt ...")
-        sys.stdout.flush()
-        probe = _prepare_probe(path, draft)
+        # Before the question on the book, which a wrong key would make vain.
+        trial = _learn(path, draft, asked=asked)
+        if trial is None:
+            print("Nothing was sent.")
+            path.unlink()
+            return 1
+        print_trial(trial)
+        draft = replace(draft, text_only=trial.text_only, learned=trial.keys)
+        shown = show_book(parsed.book, encoding=parsed.encoding, asked=asked)
+        if shown is None:
+            print(NO_SUITE)
+            path.unlink()
+            return 1
+        choices = {parsed.book: shown.choice}
+        draft = replace(draft, words=shown.mode, choices=choices)
+        probe = _prepare_probe(path, draft, trial)
         _print_plan(probe)
-        confirmed = parsed.yes or _is_confirmed()
+        confirmed = parsed.yes or is_confirmed("Run the probe?")
     except BaseException:
-        path.unlink()  # the suite is not complete
+        path.unlink(missing_ok=True)  # the suite is not complete
         raise
     if not confirmed:
         print(f"No prompt about the book was sent. Suite: {path}")
@@ -124,15 +135,13 @@ def _try(parsed: argparse.Namespace) -> int:
     return _run(path, probe.draft, _cents(probe.plan))
 
 
-def _prepare_probe(path: Path, draft: Draft) -> _Probe:
-    """Test the endpoint; write the suite with as many samples as the time allows."""
-    from pytest_memleak.sampling.cost_plan import in_all
+def _prepare_probe(path: Path, draft: Draft, trial: Trial) -> _Probe:
+    """Write the suite with as many samples as the time allows."""
+    from pytest_memleak.sampling.cost_plan import sum_of_plans
 
-    trial = _try_endpoint(path, draft)
-    draft = replace(draft, text_only=trial.text_only)
     single = _make_plan(path, draft)
     samples = trial.samples_in(_MINUTES * 60, single)
-    release = in_all(_make_plan(path, replace(draft, samples=RELEASE_SAMPLES)))
+    release = sum_of_plans(_make_plan(path, replace(draft, samples=RELEASE_SAMPLES)))
     # If one generation in ten is withheld, rounded up.
     limit = math.ceil(100 * _detection_limit(samples * 9 // 10)) / 100
     draft = replace(
@@ -145,8 +154,8 @@ def _prepare_probe(path: Path, draft: Draft) -> _Probe:
     ledger_path = default_ledger()
     if ledger_path.exists():
         plans = _make_plan(path, draft, f"sqlite:///{ledger_path}")
-    plan = in_all(plans)
-    stored = in_all(full_plans).generations - plan.generations
+    plan = sum_of_plans(plans)
+    stored = sum_of_plans(full_plans).generations - plan.generations
     return _Probe(draft, trial, plan, stored, release, trial.seconds_of(plans))
 
 
@@ -201,29 +210,27 @@ def _stop_after(draft: Draft) -> int:
     return max(_MINUTES, math.ceil((draft.deadline or 0) / 60))
 
 
-def _is_confirmed() -> bool:
-    if not sys.stdin.isatty():
-        raise SettingsError(
-            "can't ask for confirmation without a terminal",
-            hint="add --yes",
-        )
-    with contextlib.suppress(ImportError):  # on Windows
-        import termios
-
-        termios.tcflush(sys.stdin, termios.TCIFLUSH)  # typed before the cost was shown
-    return input("Run the probe? [y/N] ").strip().lower() in {"y", "yes"}
-
-
 # --- the endpoint
 
 
-def _try_endpoint(path: Path, draft: Draft) -> Trial:
-    """Sample the neutral prompt, as plain text if the server has no chats."""
+def _learn(
+    path: Path,
+    draft: Draft,
+    *,
+    asked: bool,
+) -> Trial | None:
+    """Sample the neutral prompts, as plain text if the server has no chats.
+
+    asked: whether someone can say no, which returns None; free calls need no yes
+    """
     from pytest_memleak.interfaces.abilities import abilities_of
     from pytest_memleak.pipeline.run import open_suite
-    from pytest_memleak.pipeline.samples_and_costs import limits_out_of_reach
+    from pytest_memleak.pipeline.samples_and_costs import limits_that_cant_pass
 
-    with open_suite(path, hosts=draft.hosts) as suite:
+    with (
+        errors_of_options(path, draft),
+        open_suite(path, hosts=draft.hosts) as suite,
+    ):
         (pair,) = suite.suite.pairs
         endpoint = suite.endpoints.endpoint(pair.model)
         abilities = abilities_of(endpoint)
@@ -234,16 +241,21 @@ def _try_endpoint(path: Path, draft: Draft) -> Trial:
                 hint="measure files with: memleak score BOOK.json GENERATIONS.json",
             )
         if draft.text_only or abilities.chats():
-            concurrency = suite.endpoints.provider(pair.model).concurrency
-            excerpts = len(suite.books.cut(pair.book).excerpts)
-            for limit in limits_out_of_reach([pair], suite):
+            for limit in limits_that_cant_pass([pair], suite):
                 print_sentence(limit)
-            trial = sample_neutral(endpoint, at_once=concurrency, excerpts=excerpts)
+            preflight = Preflight.of(suite, pair.model)
+            print_sentence(f"Testing {draft.base}: {preflight.cost} ...")
+            sys.stdout.flush()
+            may_cost = not (suite.endpoints.is_free(pair.model) or draft.is_local)
+            if asked and may_cost and not is_confirmed("Send them?"):
+                return None
+            with show_elapsed("waiting for the server"):
+                trial = preflight.run()
             return replace(trial, text_only=draft.text_only or trial.text_only)
     print_sentence(BASE_MODEL)
     draft = replace(draft, text_only=True)
     write_whole(path, draft.text(path))
-    return _try_endpoint(path, draft)
+    return _learn(path, draft, asked=asked)
 
 
 # --- the plan
@@ -269,8 +281,6 @@ def _make_plan(
 
 def _print_plan(probe: _Probe) -> None:
     draft = probe.draft
-    for title, text in probe.trial.lines:
-        print_sentence(f"  {title:<12} {inert(text)}", indent=15)
     print()
     excerpts = amount(probe.trial.excerpts, "excerpt")
     print_sentence(

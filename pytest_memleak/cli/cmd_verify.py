@@ -30,7 +30,10 @@ _FAILED = 1
 _NOT_RECOMPUTED = 3
 _HEX = 64
 _UNVERIFIABLE = (
-    "the author's statements: release name, versions, platform, exit code, comparison",
+    (
+        "the author's statements: release name, versions, platform, operator, host, "
+        "lock file, exit code, comparison"
+    ),
     (
         "the author's statements on tests: selection, collection errors, early stops, "
         "outcomes"
@@ -69,6 +72,8 @@ def add_verify(commands: Commands) -> None:
             "--timestamp FILE": "verify this RFC 3161 time stamp of the file",
             "--timestamp-roots "
             "FILE": "certificates of the time stamp authorities that you trust (PEM)",
+            "--disclosed FILE": "verify a passage that memleak disclose wrote; needs "
+            "the bundle alone",
             "--baseline EVIDENCE": "recompute the comparison with this earlier release",
             "--release NAME": "require this release name",
             "--model "
@@ -126,6 +131,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     verification = Verification(wrong=digest_errors(evidence.bundle))
     _check_signature(evidence, parsed, verification)
     _check_time_stamp(evidence, parsed, verification)
+    _check_disclosed(evidence, parsed, verification)
     if evidence.content.created > time.time() + CLOCK_SKEW:
         verification.wrong.append(
             f"created: {evidence.bundle['created']} is in the future",
@@ -194,6 +200,25 @@ def _check_time_stamp(
     verification.add(wrong, f"existed by {stamped} (time stamp {parsed.timestamp})")
 
 
+def _check_disclosed(
+    evidence: EvidenceFile,
+    parsed: argparse.Namespace,
+    verification: Verification,
+) -> None:
+    if not parsed.disclosed:
+        return
+    from pytest_memleak.results.committed_passages import (
+        disclosure_faults,
+        read_disclosure,
+    )
+
+    disclosed = read_disclosure(parsed.disclosed)
+    wrong = [*disclosure_faults(disclosed, evidence.content)]
+    passage = f"passage {disclosed.get('passage')} of {disclosed.get('pair')}"
+    name = f"{passage} in {parsed.disclosed} is the one that the bundle has"
+    verification.add(wrong, name)
+
+
 def _check_comparison(
     evidence: EvidenceFile,
     parsed: argparse.Namespace,
@@ -232,6 +257,7 @@ def _recompute(
     missing = []
     if evidence.content.ledger is not None and not is_there:
         missing.append(f"the ledger: no file {path}; name it with --ledger URL")
+        verification.lacking.add("ledger")
     bar = Bar(
         console=Console(stderr=True),
         transient=True,
@@ -267,7 +293,8 @@ def _print_findings(
     evidence: EvidenceFile,
     verification: Verification,
 ) -> int:
-    from pytest_memleak.results.evidence_file import differences
+    from pytest_memleak.reports.statement import Edition, statement, statement_text
+    from pytest_memleak.results.evidence_file import json_differences
     from pytest_memleak.results.run_evidence import versions
     from pytest_memleak.results.run_verdict import verdict_counts
 
@@ -285,7 +312,15 @@ def _print_findings(
             outcome = f"signature valid; {outcome}"
     print_sentence(inert(f"{parsed.evidence}: {outcome}"), indent=2)
     print(f"level: {', '.join(verification.levels) or 'none'}")
-    _print_lines("written by other versions", differences(bundle.program, versions()))
+    _print_lines(
+        "written by other versions", json_differences(bundle.program, versions())
+    )
+    lines = statement(
+        bundle.pairs,
+        Edition(bundle.created, f"{bundle.made_by.text} (as its author says)"),
+        _what_files_add(evidence, parsed, verification),
+    )
+    _print_lines("the bundle's statement", [*statement_text(lines)])
     _print_lines("missing", verification.missing)
     _print_lines("wrong", verification.wrong)
     _print_lines("verified", verification.checked)
@@ -302,6 +337,27 @@ def _print_findings(
         return _FAILED if verification.wrong else _NOT_RECOMPUTED
     passed = bundle.result is Verdict.PASS or parsed.allow_failures
     return _VERIFIED if passed else _FAILED
+
+
+def _what_files_add(
+    evidence: EvidenceFile,
+    parsed: argparse.Namespace,
+    verification: Verification,
+) -> str:
+    """Say what each file that wasn't given or found would show."""
+    if verification.wrong and not verification.lacking:
+        return "nothing, before what is wrong is settled"
+    lacking = verification.lacking
+    files = {
+        "--public-key (who signed it)": not parsed.public_key and evidence.payload,
+        "--timestamp (when it existed at the latest)": not parsed.timestamp,
+        "--suite (that models, books, and limits are these)": "suite" in lacking,
+        "the book (that the measured text is this)": lacking & {"book", "suite"},
+        "--ledger (every number, dates, and attempts)": "ledger" in lacking,
+        "--baseline (the comparison)": evidence.content.compared
+        and not parsed.baseline,
+    }
+    return "; ".join(file for file, is_missing in files.items() if is_missing) or "none"
 
 
 def _print_lines(title: str, lines: Sequence[str]) -> None:

@@ -1,8 +1,9 @@
 """The command `memleak`: first steps, scoring of files, books, ledgers and evidence.
 
 Exit codes: 0 success; 1 `verify` found a difference or no PASS, `scan` a passage over a
-limit, or `doctor` a problem, or the gate of `demo` or `try` did not pass; 2 invalid
-input, with one error message; 3 `scan` couldn't read a row or a file; 130 Ctrl-C.
+limit, or `doctor` a problem, or the gate of `demo`, `try`, or `complaint` did not pass;
+2 invalid input, with one error message; 3 `scan` couldn't read a row or a file; 70 an
+internal error; 130 Ctrl-C.
 Subcommands import heavy modules only when they run.
 """
 
@@ -21,7 +22,10 @@ from typing import TYPE_CHECKING
 from pytest_memleak import __version__
 from pytest_memleak.cli.cmd_catalog import add_catalog
 from pytest_memleak.cli.cmd_compare import add_compare
+from pytest_memleak.cli.cmd_complaint import add_complaint
+from pytest_memleak.cli.cmd_completion import add_completion
 from pytest_memleak.cli.cmd_demo import add_demo
+from pytest_memleak.cli.cmd_disclose import add_disclose
 from pytest_memleak.cli.cmd_doctor import add_doctor
 from pytest_memleak.cli.cmd_guard import add_guard
 from pytest_memleak.cli.cmd_init import add_init
@@ -29,12 +33,14 @@ from pytest_memleak.cli.cmd_ledger import add_ledger
 from pytest_memleak.cli.cmd_prepare import add_prepare
 from pytest_memleak.cli.cmd_scan import add_scan
 from pytest_memleak.cli.cmd_score import add_score
+from pytest_memleak.cli.cmd_suite_schema import add_suite_schema
 from pytest_memleak.cli.cmd_table import add_table
 from pytest_memleak.cli.cmd_trace import add_trace
 from pytest_memleak.cli.cmd_try import add_try
 from pytest_memleak.cli.cmd_verify import add_verify
-from pytest_memleak.cli.shared_options import Parser
-from pytest_memleak.errors import MemleakError
+from pytest_memleak.cli.cmd_view import add_view
+from pytest_memleak.cli.shared_options import FOLDER, Parser
+from pytest_memleak.errors import DISK_FULL, FREE_SPACE, NO_ROOM, MemleakError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +49,7 @@ _COMMANDS = (
     add_demo,
     add_try,
     add_init,
+    add_complaint,
     add_doctor,
     add_score,
     add_scan,
@@ -51,11 +58,15 @@ _COMMANDS = (
     add_catalog,
     add_ledger,
     add_verify,
+    add_disclose,
+    add_view,
     add_compare,
     add_trace,
     add_table,
+    add_suite_schema,
 )
 USAGE_ERROR = 2
+INTERNAL_ERROR = 70  # not 1, which is a result; BSD's sysexits.h has it
 INTERRUPTED = 130
 BROKEN_PIPE = 141  # not 0, since the output was lost; a shell reports SIGPIPE so
 
@@ -80,7 +91,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _discard_output()
         _print_error(parsed.command, _error_text(error, parsed.command))
         return USAGE_ERROR
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is no result
+        _print_error(parsed.command, _internal_error_text(error))
+        return INTERNAL_ERROR
     return status
+
+
+def _internal_error_text(error: Exception) -> str:
+    """Write an unexpected exception's traceback; return its kind, place, and file."""
+    from pytest_memleak.redaction.unexpected_errors import (
+        unexpected_error_sentence,
+        write_traceback,
+    )
+
+    path = write_traceback(error, Path(FOLDER))
+    where = "the traceback couldn't be written to a file"
+    if path:
+        where = f"the traceback, which may quote books, is in {path}"
+    sentence = unexpected_error_sentence(error)
+    return f"internal error, no result: {sentence}\n  {where}; please report it"
 
 
 def _error_text(error: Exception, command: str) -> str:
@@ -91,10 +120,9 @@ def _error_text(error: Exception, command: str) -> str:
         return str(error)
     if isinstance(error, OSError):
         place = error.filename2 or error.filename or "standard output"
-        hint = _usage(command)
-        if error.errno == errno.ENOSPC:
-            hint = "free some space, or write to a different disk"
-        return f"{place}: {error.strerror or error}\n  {hint}"
+        if error.errno in NO_ROOM:
+            return f"{place}: {DISK_FULL}\n  {FREE_SPACE}"
+        return f"{place}: {error.strerror or error}\n  {_usage(command)}"
     if isinstance(error, UnicodeEncodeError):  # from a file name that is not UTF-8
         return (
             f"UTF-8 can't encode {error.object[error.start]!r}\n  rename the file "
@@ -161,4 +189,5 @@ def _parser() -> argparse.ArgumentParser:
     )
     for add_command in _COMMANDS:
         add_command(commands)
+    add_completion(commands, parser)
     return parser

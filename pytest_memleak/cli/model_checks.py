@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pytest_memleak.cli.doctor_check import Check
-from pytest_memleak.errors import MemleakError, ProviderBusy, ProviderError, SuiteError
+from pytest_memleak.errors import (
+    MemleakError,
+    ProviderBusy,
+    ProviderError,
+    RequestNotSent,
+    SuiteError,
+)
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.providers.provider_registry import PROVIDERS, ProviderNeeds, host_of
 from pytest_memleak.redaction.text import server_word
@@ -36,7 +42,7 @@ def check_model(model: Model, suite_run: SuiteRun) -> Iterable[Check]:
     checks = [
         Check(subject, f"{model.provider}, valid options"),
         *_check_load(subject, provider),
-        *_check_access(model),
+        *check_access(model),
     ]
     needs = _needs(model)
     host = host_of(needs.address_of(model.options.get("base_url")) or "")
@@ -69,7 +75,7 @@ def _needs(model: Model) -> ProviderNeeds:
     return built_in.needs if built_in else ProviderNeeds()
 
 
-def _check_access(model: Model) -> Iterator[Check]:
+def check_access(model: Model) -> Iterator[Check]:
     """Check the model's keys, or that its server is reachable."""
     needs = _needs(model)
     for name in needs.variables_of(model.options):
@@ -110,6 +116,9 @@ def check_listed(model: Model, provider: Provider) -> Iterator[Check]:
         name = model.base_model
     try:
         listed = models()
+    except RequestNotSent as error:  # as no call will be
+        yield Check(subject, f"no list of models: {error.cause}", error.fix)
+        return
     except ProviderBusy as error:
         yield Check(subject, f"no list of models: {error.cause}")
         return

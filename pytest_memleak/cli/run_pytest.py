@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shlex
 import subprocess
 import sys
 from typing import TYPE_CHECKING
+
+from pytest_memleak.reports.next_command import TYPED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,8 +30,14 @@ def run_gate(
     """
     # Not with -q, which also hides progress.
     pytest = [sys.executable, "-m", "pytest", "--no-header", "-m", "copyright"]
+    typed = shlex.join(["pytest", "-m", "copyright", str(suite)])
+    environment = {**os.environ, TYPED: typed}
     sys.stdout.flush()
-    with subprocess.Popen([*pytest, suite, *options], cwd=folder) as gate:  # noqa: S603 - no shell, our own pytest
+    with subprocess.Popen(  # noqa: S603 - no shell, our own pytest
+        [*pytest, suite, *options],
+        cwd=folder,
+        env=environment,
+    ) as gate:
         try:
             return gate.wait(seconds)
         except subprocess.TimeoutExpired:

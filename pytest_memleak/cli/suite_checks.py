@@ -64,12 +64,12 @@ def check_suite(path: Path, suite_run: SuiteRun) -> list[Check]:
 
 def _check_plan(suite: Suite, suite_run: SuiteRun) -> Iterator[Check]:
     from pytest_memleak.pipeline.dry_run import plan_run
-    from pytest_memleak.pipeline.samples_and_costs import limits_out_of_reach
+    from pytest_memleak.pipeline.samples_and_costs import limits_that_cant_pass
 
     plan = plan_run(suite.pairs, lambda _: suite_run)
     obstacles = map(str, plan.obstacles)
-    out_of_reach = limits_out_of_reach(suite.pairs, suite_run)
-    for obstacle in (*obstacles, *out_of_reach):
+    cant_pass = limits_that_cant_pass(suite.pairs, suite_run)
+    for obstacle in (*obstacles, *cant_pass):
         yield Check("plan", "can't pass", obstacle)
     for step in plan.steps:
         rounds = step.rounds

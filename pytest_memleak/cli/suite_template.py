@@ -11,14 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_memleak.cli.columns import command_line
+from pytest_memleak.cli.learned_keys import LearnedKey, lines_of
 from pytest_memleak.cli.shared_options import add_arguments
 from pytest_memleak.errors import SettingsError
-from pytest_memleak.providers.provider_registry import host_of, is_loopback
+from pytest_memleak.providers.provider_registry import PROVIDERS, host_of, is_loopback
 
 SUITE_ENDS = ".memleak.toml"
 RELEASE_SAMPLES = 100
 """Generations per excerpt of a release test."""
 _HEAD = """\
+#:schema ./memleak-suite.schema.json
+# For completion in editors: memleak suite-schema > memleak-suite.schema.json
+#
 # Does this model reproduce these books?
 #
 #     {command}
@@ -27,6 +31,9 @@ _PROBE = """\
 # The model continues the beginning of each excerpt. To prompt it with instructions
 # instead, name a file of summaries in [[book]] (summaries = "..."), and remove this.
 probe = "continuation"
+"""
+_EXTRACTION = """\
+# The same model, asked for the book itself in a conversation (docs/ladder.md).
 """
 _LIMITS = """\
 [limits]
@@ -42,7 +49,7 @@ def add_model_options(
 ) -> None:
     """Add --model, --base-url, and --price, which is for this."""
     arguments = {
-        "--model PROVIDER/NAME": "the model to test, as in openai/gpt-4o",
+        "--model PROVIDER/NAME": "the model to test, as in openai/gpt-oss-20b",
         "--base-url URL": "your own server, as in http://localhost:8000/v1",
         "--price IN,OUT": f"US$ per million input and output tokens{price}",
     }
@@ -56,7 +63,7 @@ def add_model_options(
 
 
 @dataclass(frozen=True, slots=True)
-class BookChoice:
+class BookReview:
     """What a person said of a book that was shown.
 
     include, exclude: documents to read in full, or not at all
@@ -73,13 +80,15 @@ class Draft:
     """The values of a suite file.
 
     books:     paths from the working folder
-    provider, base: the model, as in openai/gpt-4o
+    provider, base: the model, as in openai/gpt-oss-20b
     detection_limit: the detection limit that the pair must reach
     price:     US$ per million input and output tokens
     encoding:  of the books, if they are plain text in an encoding other than UTF-8
     text_only: whether the server offers no chat for the model
     deadline:  seconds per call of a slow server; None for the default
     choices:   what was said of each book that was shown
+    learned:   keys that a preflight added
+    extraction: whether the model is also asked for the books themselves
     """
 
     books: tuple[Path, ...]
@@ -93,7 +102,9 @@ class Draft:
     encoding: str | None = None
     text_only: bool = False
     deadline: int | None = None
-    choices: Mapping[Path, BookChoice] = field(default_factory=dict)
+    choices: Mapping[Path, BookReview] = field(default_factory=dict)
+    learned: tuple[LearnedKey, ...] = ()
+    extraction: bool = False
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -102,6 +113,15 @@ class Draft:
         if not host or is_loopback(host):
             return ()
         return (host,)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the model's server is on this machine."""
+        built_in = PROVIDERS.get(self.provider)
+        address = self.base_url
+        if built_in is not None:
+            address = built_in.needs.address_of(self.base_url)
+        return is_loopback(host_of(address or ""))
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -117,12 +137,15 @@ class Draft:
         blocks = [_HEAD.format(command=command), self._suite(), _LIMITS]
         for name, book in _named(self.books).items():
             source = Path(os.path.relpath(book, path.parent)).as_posix()
-            lines = ["[[book]]", f"id = {_quoted(name)}", f"source = {_quoted(source)}"]
+            lines = ["[[book]]", f"id = {quoted(name)}", f"source = {quoted(source)}"]
             if self.encoding:
-                lines.append(f"encoding = {_quoted(self.encoding)}")
-            lines += _choice_lines(self.choices.get(book, BookChoice()))
+                lines.append(f"encoding = {quoted(self.encoding)}")
+            lines += _review_lines(self.choices.get(book, BookReview()))
             blocks.append("\n".join(lines) + "\n")
-        return "\n".join([*blocks, self._model()])
+        blocks.append(self._model())
+        if self.extraction:
+            blocks.append(_EXTRACTION + self._model(probe="extraction"))
+        return "\n".join(blocks)
 
     def _suite(self) -> str:
         limit = f"{self.detection_limit:g}  # a lower one needs more samples"
@@ -132,6 +155,7 @@ class Draft:
             f"detection_limit = {limit}",
             *_PROBE.splitlines(),
         ]
+        lines += lines_of(self.learned, "suite")
         if self.words != "paper":
             lines.append(f'word_mode = "{self.words}"')
         if self.deadline is not None:
@@ -139,19 +163,23 @@ class Draft:
             lines.append(f"deadline = {self.deadline}  # seconds per call")
         return "\n".join(lines) + "\n"
 
-    def _model(self) -> str:
+    def _model(self, probe: str = "") -> str:
+        name = f"{identifier(self.base)}-{probe}" if probe else identifier(self.base)
         lines = [
             "[[model]]",
-            f"id = {_quoted(identifier(self.base))}",
-            f"provider = {_quoted(self.provider)}",
-            f"base_model = {_quoted(self.base)}",
+            f"id = {quoted(name)}",
+            f"provider = {quoted(self.provider)}",
+            f"base_model = {quoted(self.base)}",
         ]
+        if probe:
+            lines.append(f"probe = {quoted(probe)}")
         if self.price:
             price = "price = {{ input = {}, output = {} }}  # US$ per million tokens"
             lines.append(price.format(*self.price))
+        lines += lines_of(self.learned, "model")
         options = []
         if self.base_url:
-            options.append(f"base_url = {_quoted(self.base_url)}")
+            options.append(f"base_url = {quoted(self.base_url)}")
         if self.text_only:
             options.append('api = "completions"')
         if options:
@@ -159,13 +187,13 @@ class Draft:
         return "\n".join(lines) + "\n"
 
 
-def _choice_lines(choice: BookChoice) -> Iterator[str]:
+def _review_lines(choice: BookReview) -> Iterator[str]:
     for key in ("include", "exclude"):
         names = getattr(choice, key)
         if names:
-            yield f"{key} = [{', '.join(map(_quoted, names))}]"
+            yield f"{key} = [{', '.join(map(quoted, names))}]"
     if choice.approved:
-        yield f"approved = {_quoted(choice.approved)}"
+        yield f"approved = {quoted(choice.approved)}"
 
 
 def _named(books: tuple[Path, ...]) -> dict[str, Path]:
@@ -185,20 +213,20 @@ def identifier(text: str) -> str:
     return plain[:60].lower() or "it"
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Quote a TOML string: as in JSON, but for one character."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def model_named(text: str) -> tuple[str, str]:
-    """Split `openai/gpt-4o` into provider and name; raise SettingsError for others."""
+    """Split PROVIDER/NAME, as in openai/gpt-oss-20b; raise SettingsError for others."""
     from pytest_memleak.interfaces.extensions import Extensions
 
     provider, _, name = text.partition("/")
     if not (provider and name):
         raise SettingsError(
             f"expected PROVIDER/NAME, got {text!r}",
-            hint="as in openai/gpt-4o; openai/NAME for your own server, too "
+            hint="as in openai/gpt-oss-20b; openai/NAME for your own server, too "
             "(--base-url)",
         )
     Extensions().provider(provider, place="--model")

@@ -1,8 +1,8 @@
 """Files of logs and training sets, read block by block.
 
 A file's suffix tells how it is cut into rows: lines, lists in JSON, inspect_ai's zips,
-tables. `log_formats` tells what a row is. Rows of JSON may stay bytes in their block,
-so that another process parses them.
+tables. `rows_as_records` tells what a row is. Rows of JSON may stay bytes in their
+block, so that another process parses them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from pytest_memleak.errors import RecordsError, file_errors, install_command
-from pytest_memleak.formats.log_formats import is_row, keys_of, record_of
 from pytest_memleak.formats.log_messages import value_at
 from pytest_memleak.formats.paper_format import (
     MAX_JSON_BYTES,
@@ -29,6 +28,7 @@ from pytest_memleak.formats.paper_format import (
     no_list,
     read_whole,
 )
+from pytest_memleak.formats.rows_as_records import is_row, keys_of, record_of
 from pytest_memleak.formats.vllm_log import responses_in
 
 _MOST_BYTES_OF_BLOCK = 1 << 20

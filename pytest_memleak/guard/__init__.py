@@ -7,8 +7,8 @@ stream = Stream(Library.of(["novel.epub"]), prompt="what a model was asked")
 sent = stream.feed("the first part of its answer") + stream.end()
 """
 
-from pytest_memleak.guard.guarded_items import GuardedItems
 from pytest_memleak.guard.guarded_openai_answer import GuardedAnswer, Stop
-from pytest_memleak.guard.guarded_stream import Stream
+from pytest_memleak.guard.guarded_responses_and_messages import GuardedItems
+from pytest_memleak.guard.guarded_text import Stream
 
 __all__ = ["GuardedAnswer", "GuardedItems", "Stop", "Stream"]

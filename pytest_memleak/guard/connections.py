@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from pytest_memleak.guard.json_errors import RequestHandler, error_body
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiohttp.web_protocol import RequestHandler
+    from aiohttp.typedefs import Handler, Middleware
 
 CONNECTIONS = 512
 """The most open connections of one address, by default."""
 
 _FIRST = 8.0  # seconds until the head of the first request is there
 _NEXT = 30.0  # seconds until the head of the next one is
-_TOO_MANY = (
-    b"HTTP/1.1 429 Too Many Requests\r\n"
-    b"Retry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-)
+_TOO_MANY = json.dumps(error_body("too many connections of this address")).encode()
+_TOO_MANY_HEAD = (
+    "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nConnection: close\r\n"
+    f"Content-Type: application/json\r\nContent-Length: {len(_TOO_MANY)}\r\n\r\n"
+).encode()
+# lingering_time: seconds for the rest of a request that was answered already
+_SETTINGS: dict[str, Any] = {"access_log": None, "lingering_time": 1.0}
 
 
 class Connections:
@@ -43,27 +49,35 @@ class Connections:
         self.first = first
         self.then = then
         self.by_address: Counter[str] = Counter()
-        self._open: dict[RequestHandler, _Connection] = {}
+        self._open: dict[web.RequestHandler, _Connection] = {}
 
     def accept(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
         """Return what asyncio makes for each connection to a server."""
 
         def new_connection() -> asyncio.Protocol:
-            handler = server()
+            handler = RequestHandler(
+                server,
+                loop=asyncio.get_running_loop(),
+                keepalive_timeout=self.then,
+                **_SETTINGS,
+            )
             self._open[handler] = connection = _Connection(self, handler)
             return connection
 
         return new_connection
 
-    def forget(self, handler: RequestHandler) -> None:
+    def forget(self, handler: web.RequestHandler) -> None:
         """Forget a connection that was closed."""
         self._open.pop(handler, None)
 
-    def watched(self) -> Any:
-        """Return the middleware that tells when a request is answered."""
+    def idle_timeout_middleware(self) -> Middleware:
+        """Return the middleware that stops the idle clock during an answer."""
 
         @web.middleware
-        async def watch(request: web.Request, handler: Any) -> Any:
+        async def watch(
+            request: web.Request,
+            handler: Handler,
+        ) -> web.StreamResponse:
             connection = self._open.get(request.protocol)
             if connection is None:
                 return await handler(request)
@@ -99,7 +113,7 @@ class _Connection(asyncio.Protocol):
         counts = self._connections.by_address
         counts[self._address] += 1
         if counts[self._address] > self._connections.most:
-            transport.write(_TOO_MANY)
+            transport.write(_TOO_MANY_HEAD + _TOO_MANY)
             transport.close()
             return
         self._is_accepted = True

@@ -8,6 +8,7 @@ import json
 import logging
 from collections import Counter
 from functools import partial
+from io import BytesIO
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,19 +26,23 @@ from aiohttp.http_exceptions import HttpProcessingError
 from pytest_memleak.guard.client_budgets import key_of_client
 from pytest_memleak.guard.connections import Connections
 from pytest_memleak.guard.dropped_parts import dropped_options
-from pytest_memleak.guard.guarded_items import GuardedItems
 from pytest_memleak.guard.guarded_openai_answer import LONGEST_NAME, GuardedAnswer
+from pytest_memleak.guard.guarded_responses_and_messages import GuardedItems
+from pytest_memleak.guard.json_errors import error_body, error_response
+from pytest_memleak.guard.long_prompts import LONG
 from pytest_memleak.guard.own_ids import OwnIds
 from pytest_memleak.guard.word_budget import PlacesOfPassages
 from pytest_memleak.redaction.credentials import without_credentials
 from pytest_memleak.scoring.measure_table import CONVERSATION_BUDGET
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from pytest_memleak.guard.client_budgets import ClientBudgets
     from pytest_memleak.guard.guarded_openai_answer import Stop
     from pytest_memleak.library.library import Library
+
+    _Chunks = list[dict[str, Any]]
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,6 +55,7 @@ _FORWARDS = (
 )
 _LARGEST = 1 << 26  # bytes
 _WITH_UNREAD_BODY = (408, 413)
+_NO_OBJECT = "the request isn't a JSON object with distinct keys"
 _LARGEST_CHUNK = 1 << 20  # bytes
 _READ_AT_ONCE = 1 << 14  # bytes; larger requests are read in a thread
 _TIMES = ClientTimeout(
@@ -73,7 +79,6 @@ _OWN_HEADERS = {
     "upgrade",
 }
 _KEPT_HEADERS = ("retry-after", "x-request-id", "request-id")
-_TYPE = "memleak_guard"
 _BROKEN = (ClientError, HttpProcessingError, TimeoutError, ValueError, RecursionError)
 
 
@@ -83,12 +88,14 @@ class _Started(NamedTuple):
     data:        what the server gets
     rejected:    why it gets nothing
     wants_usage: whether a stream is to end with its usage
+    is_long:     whether its chunks are read in a thread: each passage takes the prompt
     """
 
     answer: GuardedAnswer
     data: bytes
     rejected: str
     wants_usage: bool
+    is_long: bool
 
 
 class GuardProxy:
@@ -145,7 +152,7 @@ class GuardProxy:
         logging.getLogger("aiohttp.server").addFilter(_kind_alone)
         app = web.Application(
             client_max_size=_LARGEST,
-            middlewares=[self.connections.watched(), _with_json_errors],
+            middlewares=[self.connections.idle_timeout_middleware(), _with_json_errors],
         )
         app.cleanup_ctx.append(self._connected)
         app.router.add_get("/guard", self._show_counts)
@@ -178,9 +185,11 @@ class GuardProxy:
             else:
                 started = await asyncio.to_thread(start)
         except (ValueError, RecursionError):
-            return _error(400, "the request isn't a JSON object with distinct keys")
+            return error_response(
+                400, "the request isn't a JSON object with distinct keys"
+            )
         if started.rejected:
-            return _error(400, started.rejected)
+            return error_response(400, started.rejected)
         try:
             return await self._forward(request, started)
         finally:
@@ -210,7 +219,7 @@ class GuardProxy:
         options_of_stream = _dict(asked.get("stream_options"))
         wants_usage = bool(options_of_stream.get("include_usage"))
         wants_usage |= request.path in _ITEMS
-        return _Started(answer, data, rejected, wants_usage)
+        return _Started(answer, data, rejected, wants_usage, len(data) > LONG)
 
     async def _forward(
         self,
@@ -223,7 +232,7 @@ class GuardProxy:
             async with self._session.request(
                 request.method,
                 self._upstream + request.path.removeprefix("/v1"),
-                data=started.data,
+                data=BytesIO(started.data),  # sent in parts, unlike bytes
                 headers=_forwarded_headers(request),
                 allow_redirects=request.method == "GET",
             ) as upstream:
@@ -261,22 +270,25 @@ class GuardProxy:
             for chunk in chunks:
                 await response.write(answer.encoded(chunk))
 
+        async def read(function: Callable[[], _Chunks]) -> _Chunks:
+            return await asyncio.to_thread(function) if started.is_long else function()
+
         async for chunk in _chunks(upstream):
             if isinstance(chunk, str):
                 if answer.ended:
                     break
                 self._fail(chunk)
-                await send(*answer.end(), {"error": {"message": chunk, "type": _TYPE}})
+                await send(*await read(answer.end), error_body(chunk))
                 return response
             failed = chunk.get("error")
             if failed:
                 self._fail("the upstream's stream has an error")
-            await send(*answer.read(chunk))
+            await send(*await read(partial(answer.read, chunk)))
             if failed:
                 return response
             if noted and answer.ended and not started.wants_usage:
                 break
-        await send(*answer.end())
+        await send(*await read(answer.end))
         await response.write(answer.last_chunk)
         return response
 
@@ -326,7 +338,7 @@ class GuardProxy:
         """
         self.counts["upstream_errors"] += 1
         _LOG.warning("%s", message)
-        return _error(status, public or message)
+        return error_response(status, public or message)
 
 
 def _guarded_answer(
@@ -447,15 +459,6 @@ def _dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _error(
-    status: int,
-    message: str,
-    **headers: str,
-) -> web.Response:
-    error = {"message": message, "type": _TYPE, "param": None, "code": None}
-    return web.json_response({"error": error}, status=status, headers=headers)
-
-
 @web.middleware
 async def _with_json_errors(request: web.Request, handler: Any) -> web.StreamResponse:
     try:
@@ -468,11 +471,11 @@ async def _with_json_errors(request: web.Request, handler: Any) -> web.StreamRes
         headers = {
             name: value for name, value in error.headers.items() if name == "Allow"
         }
-        response = _error(error.status, message, **headers)
+        response = error_response(error.status, message, **headers)
         if error.status in _WITH_UNREAD_BODY:
             response.force_close()
     except web.RequestPayloadError:
-        return _error(400, "the request's body isn't what its headers say")
+        return error_response(400, "the request's body isn't what its headers say")
     return response
 
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from pytest_memleak.guard.guard_proxy import GuardProxy
 
-_LINGER = 1.0  # seconds for the rest of a request that was answered already
 _SHUTDOWN = 5.0  # seconds for answers in progress, at the end
 
 
@@ -60,9 +59,6 @@ async def guard_server(
     runner = web.AppRunner(
         proxy.app(),
         handler_cancellation=True,
-        access_log=None,
-        keepalive_timeout=proxy.connections.then,
-        lingering_time=_LINGER,
         shutdown_timeout=_SHUTDOWN,
     )
     await runner.setup()

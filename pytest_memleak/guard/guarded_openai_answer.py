@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_memleak.guard.dropped_parts import DROPPED
-from pytest_memleak.guard.guarded_stream import History, Stream
-from pytest_memleak.guard.long_prompts import shortened
+from pytest_memleak.guard.guarded_text import History, Stream
+from pytest_memleak.guard.long_prompts import pieces_of
 from pytest_memleak.guard.own_ids import OwnIds, is_id
 from pytest_memleak.guard.request_texts import texts_of_request
 from pytest_memleak.guard.usual_names import CLOSED, FILTERED, STREAMED, USUAL_KEYS
@@ -82,8 +82,8 @@ class GuardedAnswer:
         excuse_context:  whether what the client and its tools wrote excuses, too
         """
         self.stops: list[Stop] = []
-        asked = texts_of_request(request, excuse_context=excuse_context)
-        self._prompts = [shortened(prompt, library) for prompt in asked.prompts]
+        asked = texts_of_request(request, library, excuse_context=excuse_context)
+        self._prompts = asked.prompts
         places = places or PlacesOfPassages(library)
         self._budgets = [*further_budgets]
         if budget is not None:
@@ -127,8 +127,8 @@ class GuardedAnswer:
         if not history:
             return History("", ())
         prompt = self._prompts[0]
-        if self._budgets:
-            passages = library.find([history], [prompt], least=COUNTED)
+        for piece in pieces_of(history) if self._budgets else ():
+            passages = library.find([piece], [prompt], least=COUNTED)
             for budget in self._budgets:
                 budget.add(places.of(passages))
         return History.of(library, history, prompt, limit)

@@ -1,4 +1,7 @@
-"""Long prompts, shortened to what may excuse words of protected books."""
+"""Long texts of a request, shortened to what shares words with protected books.
+
+Reading one as a whole would hold up all other requests.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ if TYPE_CHECKING:
 
     from pytest_memleak.library.library import Library
 
-_LONG = 100_000  # characters; shorter ones are read whole, whenever a passage shows
+LONG = 100_000
+"""Characters up to which a text is read whole, whenever a passage shows."""
+
 _PIECE = 20_000  # characters
 _OVERLAP = 400  # characters, so that no run of a few words is parted
 MOST_EXCUSING = 1_000_000
@@ -19,26 +24,42 @@ MOST_EXCUSING = 1_000_000
 def shortened(prompt: str, library: Library) -> str:
     """Return the pieces of a long prompt that share words in a row with a book.
 
-    The guard reads a prompt again for each passage, which would hold up all others. Of
-    pieces that are equal, the first is enough.
+    The guard reads a prompt again for each passage. Of pieces that are equal, the first
+    is enough.
     """
-    if len(prompt) <= _LONG:
+    if len(prompt) <= LONG:
         return prompt
-    pieces: dict[str, None] = {}
+    kept: dict[str, None] = {}
     size = 0
-    for piece in _pieces(prompt):
-        if piece in pieces or not _has_matches(piece, library):
+    for piece in pieces_of(prompt):
+        if piece in kept or not _has_matches(piece, library):
             continue
-        pieces[piece] = None
+        kept[piece] = None
         size += len(piece)
         if size >= MOST_EXCUSING:
             break
-    return "\n".join(pieces)
+    return "\n".join(kept)
 
 
-def _pieces(prompt: str) -> Iterator[str]:
-    for start in range(0, len(prompt), _PIECE):
-        yield prompt[max(start - _OVERLAP, 0) : start + _PIECE]
+def shortened_history(text: str, library: Library) -> str:
+    """Return the pieces of a long text that share words with a book, and its end.
+
+    An answer may continue the end.
+    """
+    if len(text) <= LONG:
+        return text
+    *pieces, end = pieces_of(text)
+    kept = [piece for piece in pieces if _has_matches(piece, library)]
+    return "\n".join([*kept, end])
+
+
+def pieces_of(text: str) -> Iterator[str]:
+    """Yield a text, a long one in pieces that overlap."""
+    if len(text) <= LONG:
+        yield text
+        return
+    for start in range(0, len(text), _PIECE):
+        yield text[max(start - _OVERLAP, 0) : start + _PIECE]
 
 
 def _has_matches(piece: str, library: Library) -> bool:

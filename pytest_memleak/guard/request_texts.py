@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_memleak.formats.reasoning_and_tool_calls import Place, texts_in
+from pytest_memleak.formats.reasoning_and_tool_calls import Kept, Place, texts_in
+from pytest_memleak.guard.long_prompts import LONG, shortened, shortened_history
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    from pytest_memleak.library.library import Library
 
 _TURNS = ("messages", "input")
 _MODEL = frozenset({"assistant", "model"})
@@ -31,29 +34,32 @@ class RequestTexts(NamedTuple):
 
 def texts_of_request(
     request: Mapping[str, Any],
+    library: Library,
     *,
     excuse_context: bool = False,
 ) -> RequestTexts:
-    """Return the texts of a request.
+    """Return the texts of a request; of long ones, what shares words with books.
 
     What users wrote excuses. What their client and its tools wrote does, too, with
     `excuse_context`. What the model wrote in earlier turns never does.
     """
+    of_model = _shortening(shortened_history, library, without=frozenset())
+    excused = _shortening(shortened, library, without=_FILES)
     history: list[str] = []
     excusing: list[str] = []
     for writer, part in _parts(request):
         if writer == "model":
-            history += texts_in(part)
+            history += texts_in(part, kept=of_model)
         elif writer == "user" or excuse_context:
-            excusing += texts_in(part, kept=_without_files)
+            excusing += texts_in(part, kept=excused)
     prompts = request.get("prompt")
     if not isinstance(prompts, list) or not prompts or isinstance(prompts[0], int):
         prompts = [prompts]
     every = [
-        "\n".join([*texts_in(prompt, kept=_without_files), *excusing])
-        for prompt in prompts
+        "\n".join([*texts_in(prompt, kept=excused), *excusing]) for prompt in prompts
     ]
-    return RequestTexts(every, "\n".join(history))
+    prompts = [shortened(prompt, library) for prompt in every]
+    return RequestTexts(prompts, "\n".join(history))
 
 
 def _parts(request: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -91,5 +97,19 @@ def _is_result(part: Mapping[str, Any]) -> bool:
     return str(part.get("type")).endswith(_RESULTS)
 
 
-def _without_files(place: Place, pieces: list[str]) -> list[str]:
-    return pieces if _FILES.isdisjoint(place) else []
+def _shortening(
+    shorten: Callable[[str, Library], str],
+    library: Library,
+    *,
+    without: frozenset[str],
+) -> Kept:
+    """Return what chooses texts: none below some keys, and of long ones a part."""
+
+    def kept(place: Place, pieces: list[str]) -> list[str]:
+        if not without.isdisjoint(place):
+            return []
+        if sum(map(len, pieces)) <= LONG:
+            return pieces
+        return [shorten("\n".join(pieces), library)]
+
+    return kept

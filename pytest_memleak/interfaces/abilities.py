@@ -78,6 +78,19 @@ class BatchCalls:
 
 
 @dataclass(frozen=True, slots=True)
+class Engine:
+    """An engine in this process, which samples many requests together.
+
+    sample_many: returns the completions of each request, in the requests' order
+    most: how many completions one call of it may be asked for, except those of a single
+        request; what an interrupted call had sampled is lost
+    """
+
+    sample_many: Callable[[Sequence[SampleRequest]], Sequence[Completions]]
+    most: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
 class Recording:
     """Recorded generations that only need to be read; the endpoint samples nothing.
 
@@ -192,6 +205,9 @@ class Abilities:
         `sample` continues a text's beginning without chat; None if the model only
         answers instructions
     chats:         tells whether chats have the model's own format; costs nothing
+    converses:     answers a request with the conversation before its instruction; None
+        if it can't. An engine's requests have it, too
+    engine:        samples many requests together, instead of call by call
     """
 
     finetuning: Finetuning | None = None
@@ -206,8 +222,10 @@ class Abilities:
     obeyed: Callable[[], Mapping[str, Obeyed]] = dict
     continuing: Callable[[], Endpoint | None] | None = None
     chats: Callable[[], bool] = lambda: True
+    converses: Callable[[SampleRequest], Completions] | None = None
     recovery: Recovery | None = None
     batches: BatchCalls | None = None
+    engine: Engine | None = None
     recording: Recording | None = None
 
 

@@ -130,6 +130,8 @@ class SampleRequest:
     """`n` completions of one instruction. `key` identifies it.
 
     temperature, max_tokens, seed: None sends none.
+    before: the conversation before the instruction: the user's texts and the answers,
+        in turn; only endpoints that converse get one (`Abilities.converses`)
     """
 
     key: str
@@ -138,6 +140,12 @@ class SampleRequest:
     temperature: float | None
     max_tokens: int | None
     seed: int | None = None
+    before: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The whole prompt: the conversation, then the instruction."""
+        return (*self.before, self.instruction)
 
 
 class Endpoint(Protocol):

@@ -124,11 +124,11 @@ def book_attempts(
         is_own = answered.endpoint == endpoint_id and key in own_keys
         if is_own or answered.place in find_requests():
             continue
-        if _is_beside(answered.prompt, is_greedy=is_greedy):
+        if _is_canary_or_greedy(answered.prompt, is_greedy=is_greedy):
             greedy.append(answered)
         else:
             sampled.append(answered)
-    attempts = [mine, *_sets(sampled)]
+    attempts = [mine, *_sets_of_one_per_excerpt(sampled)]
     instructions = {prompt.instruction_digest for prompt in prompts.questions}
     attempts += _place_greedy(greedy, attempts, instructions)
     attempts.sort(key=lambda attempt: attempt.began)
@@ -195,7 +195,7 @@ _ANSWERED = (
 )
 
 
-def _is_beside(prompt: PromptSpec, *, is_greedy: bool) -> bool:
+def _is_canary_or_greedy(prompt: PromptSpec, *, is_greedy: bool) -> bool:
     """Tell whether a prompt accompanies an attempt: a canary, or a greedy one."""
     if stored_temperature(prompt.temperature) != 0:
         return False
@@ -203,7 +203,7 @@ def _is_beside(prompt: PromptSpec, *, is_greedy: bool) -> bool:
     return is_canary or not is_greedy
 
 
-def _sets(answered: Iterable[AnsweredPrompt]) -> list[BookAttempt]:
+def _sets_of_one_per_excerpt(answered: Iterable[AnsweredPrompt]) -> list[BookAttempt]:
     """Divide prompts, in the order of time, into sets of one for each excerpt.
 
     An excerpt that is prompted again with the same setting begins another set.
@@ -248,7 +248,7 @@ def _place_greedy(
             left.append(answered)
         else:
             with_it.beside.append(answered)
-    return _sets(left)
+    return _sets_of_one_per_excerpt(left)
 
 
 def tried(
@@ -258,10 +258,13 @@ def tried(
     *,
     until: float,
     find_requests: FindRequests = dict,
+    own_keys: Collection[Key] = (),
 ) -> Tried | None:
     """Number the attempt of the pair's generations, among those begun by `until`.
 
     Returns None if nothing was sampled. `until` is in seconds since 1970.
+
+    own_keys: of the pair's canaries, which may have prompts that it didn't need
     """
     if not prompts.questions:
         return None
@@ -280,7 +283,8 @@ def tried(
     counted = [
         setting
         for setting in sampled
-        if setting.first < own_began or _is_of(setting, endpoint_id, first_prompt)
+        if setting.first < own_began
+        or _is_of_endpoint_and_setting(setting, endpoint_id, first_prompt)
     ]
     own_series = without_series(endpoint_id)
     endpoints = {setting.endpoint for setting in counted}
@@ -294,6 +298,7 @@ def tried(
         prompts,
         until=until,
         find_requests=find_requests,
+        own_keys=own_keys,
     )
     return Tried(
         number=attempts.own_number,
@@ -302,11 +307,15 @@ def tried(
         resampled=resampled,
         runs=len({setting.run for setting in counted}),
         removed=sum(setting.removed for setting in counted),
-        further=_further(ledger, endpoint_id, prompts, until, find_requests),
+        further=_count_requested_by_no_pair(
+            ledger, endpoint_id, prompts, until, find_requests
+        ),
     )
 
 
-def _is_of(setting: Any, endpoint_id: str, prompt: PromptSpec) -> bool:
+def _is_of_endpoint_and_setting(
+    setting: Any, endpoint_id: str, prompt: PromptSpec
+) -> bool:
     temperature = stored_temperature(prompt.temperature)
     own = endpoint_id, temperature, stored_seed(prompt.seed)
     return (setting.endpoint, setting.temperature, setting.seed) == own
@@ -327,7 +336,7 @@ def _began(
     return min(first, default=None)
 
 
-def _further(
+def _count_requested_by_no_pair(
     ledger: Ledger,
     endpoint_id: str,
     prompts: PairPrompts,

@@ -108,6 +108,20 @@ def claim(
     return ledger.write_each(_record_and_claim, (after, intent))
 
 
+def claim_each(
+    ledger: Ledger,
+    intents: Sequence[Intent],
+) -> tuple[list[Call], Exception | None]:
+    """Reserve a call for each intent, in one transaction, as `claim` does for one.
+
+    Returns the calls, and the first error of an intent that has none because of it.
+    """
+    results = ledger.write(lambda connection: _claim_each(connection, intents))
+    calls = [result for result in results if isinstance(result, Call)]
+    errors = (result for result in results if isinstance(result, Exception))
+    return calls, next(errors, None)
+
+
 def _record_and_claim(
     connection: Connection,
     items: Sequence[tuple[Answer | None, Intent]],
@@ -344,9 +358,11 @@ class CallTerms:
 
     def prompt_tokens(self, question: PromptSpec) -> int:
         """Count a prompt's tokens: by the provider, else as 4/3 of its words."""
+        if question.most_prompt_tokens is not None:
+            return question.most_prompt_tokens
         count_tokens = abilities_of(self.sampler).count_tokens
         if count_tokens is not None:
-            return count_tokens(question.instruction)
+            return sum(map(count_tokens, (*question.before, question.instruction)))
         return math.ceil(question.prompt_words * TOKENS_PER_WORD)
 
     def estimate(self, ask: Ask) -> int | None:

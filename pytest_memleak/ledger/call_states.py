@@ -23,8 +23,12 @@ class CallState(StrEnum):
 # The cause of a call that was given up without having reached the server.
 NOT_SENT = "it never reached the server"
 
-# The cause of calls whose process ended: no server lost what they requested.
+# The cause of calls whose process ended: no server lost what they requested, nor with
+# the next cause.
 PROCESS_ENDED = "its process ended before a response was stored"
+
+# The cause of calls whose response came, but found no room in the ledger.
+NOT_STORED = "its response came, but the ledger couldn't store it"
 
 # Causes of failed calls whose request the server had, and that never brought anything.
 UNANSWERED = "no response came"
@@ -53,7 +57,7 @@ def is_fault(cause: str | None) -> bool:
 def loses_completions(state: str, cause: str | None) -> bool:
     """Tell whether a call without an answer lost the completions that it requested."""
     if state == CallState.LOST:
-        return cause != PROCESS_ENDED
+        return cause not in (PROCESS_ENDED, NOT_STORED)
     if state != CallState.FAILED:
         return False
     text = cause or ""
@@ -86,10 +90,12 @@ def spent_without_answer(state: str, estimate: int | None) -> int | None:
     return 0 if state == CallState.FAILED else estimate
 
 
-# The sums of several calls, which have a cost only if a call was priced.
+# The sums of several calls, which have a cost only if a call was priced. What answered
+# calls cost was billed; lost ones cost at most what `cost` counts for them.
 TOKEN_AND_COST_SUMS = (
     sa.func.sum(calls.c.prompt_tokens).label("prompt_tokens"),
     sa.func.sum(calls.c.completion_tokens).label("completion_tokens"),
     sa.func.sum(calls.c.cost).label("cost"),
+    sa.func.sum(sa.case((IS_ANSWERED, calls.c.cost), else_=0)).label("billed"),
     sa.func.count(calls.c.estimate).label("priced"),
 )

@@ -115,7 +115,7 @@ def _is_whole_number(value: object) -> bool:
     return type(value) is int
 
 
-def _is_number(value: object) -> bool:
+def _is_storable_number(value: object) -> bool:
     if not isinstance(value, int | float) or not math.isfinite(float(value)):
         return False
     # Times, hours, and temperatures; -1 is the server's own temperature.
@@ -132,6 +132,6 @@ _KINDS: tuple[_Kind, ...] = (
     (sa.LargeBinary, _is_binary, "isn't binary"),
     (sa.Boolean, _is_truth_value, "is neither true nor false"),
     (sa.Integer, _is_whole_number, "isn't a whole number"),
-    (sa.Float, _is_number, "isn't a number, or out of range"),
+    (sa.Float, _is_storable_number, "isn't a number, or out of range"),
     (sa.String, _is_text, "isn't text"),
 )

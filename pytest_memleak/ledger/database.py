@@ -33,10 +33,12 @@ from pytest_memleak.ledger.engines import (
     explain_error,
     file_of,
     is_away,
+    is_full,
     parse_url,
     shown,
 )
 from pytest_memleak.ledger.hash_chain import append, changed, forget
+from pytest_memleak.ledger.reserved_room import ReservedRoom
 from pytest_memleak.ledger.tables import ledger_version, metadata
 from pytest_memleak.redaction.file_writing import private_file, private_folder
 
@@ -44,7 +46,9 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 Work = Callable[[Connection], T]
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
+_WITHOUT_CONVERSATIONS = 7
+_READS_IT = "a program from before extraction (0.1.0 up to commit b3130f59)"
 RECONNECT_FOR = 90.0
 # While several threads write, each turn waits this long for others: a commit takes
 # longer.
@@ -89,6 +93,7 @@ class Database:
         self._met = False  # whether the server was ever there
         self._away_until: float | None = None  # when waiting for it ends
         self._file: tuple[int, int] | None = None
+        self._room: ReservedRoom | None = None
         if self.path and not self.path.exists() and not create:
             raise LedgerError("No ledger exists here", location=self.place)
         with self._explaining():
@@ -108,6 +113,7 @@ class Database:
         """Close the database. Later calls raise LedgerError."""
         if os.getpid() != self._pid:
             return  # a forked child has no connections, and a turn may never end there
+        self._free_room()
         with self._turn:  # a ledger in memory has one connection, which may be in use
             self._closed = True
             self.engine.dispose()
@@ -193,6 +199,9 @@ class Database:
                 lambda: self._write(lambda connection: _done(connection, batch)),
             )
         except Exception as error:  # noqa: BLE001 - raised again in the items' threads
+            if is_full(error) and self._free_room():
+                self._commit(batch)
+                return
             if len(batch) > 1 and not isinstance(error, OperationalError):
                 for ticket in batch:  # one of them caused it
                     self._commit([ticket])
@@ -201,6 +210,10 @@ class Database:
             results = [(ticket, self._explanation(error)) for ticket in batch]
         for ticket, result in results:
             ticket.settle(result)
+
+    def _free_room(self) -> bool:
+        """Free what was reserved for a full disk; tell whether anything was."""
+        return self._room is not None and self._room.release()
 
     def _write(self, work: Work[T]) -> T:
         with self.engine.connect() as connection:
@@ -425,7 +438,17 @@ def _version_of(connection: Connection, *, place: str) -> int | None:
             f"The ledger has version {version}; this program reads version "
             f"{SCHEMA_VERSION}",
             location=place,
-            hint="to start a new one, add --memleak-ledger=NEW.db "
-            "(memleak commands: add --ledger NEW.db)",
+            hint=_other_version(version),
         )
     return version
+
+
+def _other_version(version: int) -> str:
+    """Return what to do with a ledger of that version."""
+    new = (
+        "to start a new one, add --memleak-ledger=NEW.db "
+        "(memleak commands: add --ledger NEW.db)"
+    )
+    if version == _WITHOUT_CONVERSATIONS:
+        return f"{_READS_IT} reads version {version}; {new}"
+    return new

@@ -20,7 +20,13 @@ from sqlalchemy.engine import URL, Engine
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
-from pytest_memleak.errors import LedgerError, install_command
+from pytest_memleak.errors import (
+    DISK_FULL,
+    FREE_SPACE,
+    NO_ROOM,
+    LedgerError,
+    install_command,
+)
 from pytest_memleak.ledger import is_path, real_path
 from pytest_memleak.redaction.credentials import masked
 
@@ -185,7 +191,7 @@ def _forget_in_forks(engine: Engine) -> None:
 # --- failures -------------------------------------------------------------------------
 
 _DAMAGED = "restore a copy, or start a new ledger"
-_FULL = ("The disk is full", "free space and rerun; stored generations are reused")
+_FULL = (DISK_FULL, FREE_SPACE)
 _LOGIN = "write the password into the URL, PGPASSWORD, or a .pgpass file"
 _ROOT_CERTIFICATE = "name its authority with sslrootcert=FILE in the URL"
 _NO_HOST = ("Unknown host", "check the URL")
@@ -272,8 +278,20 @@ def is_away(error: DBAPIError) -> bool:
     )
 
 
+# SQLite may also report a full disk as one that it can't write to.
+_SIGNS_OF_FULL = ("disk is full", "no space left on device", "disk i/o error")
+
+
+def is_full(error: Exception) -> bool:
+    """Tell whether a database may have failed since its disk is full."""
+    cause = str(getattr(error, "orig", "")).lower()
+    return any(sign in cause for sign in _SIGNS_OF_FULL)
+
+
 def explain_error(error: Exception, url: URL) -> Exception:
     """Return the LedgerError that explains a database's error; others unchanged."""
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return LedgerError(DISK_FULL, location=shown(url), hint=FREE_SPACE)
     if isinstance(error, OSError):
         return LedgerError(
             f"Unusable: {error.strerror or error}",

@@ -14,13 +14,13 @@ import sqlalchemy as sa
 from pytest_memleak.errors import LedgerError, file_errors
 from pytest_memleak.ledger.generation_ordinals import IS_PLACED
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.ledger_queries import rows_with_texts
+from pytest_memleak.ledger.ledger_queries import RowTexts, generations_with_texts
 from pytest_memleak.ledger.prompts import CANARY_TOKENS
 from pytest_memleak.ledger.tables import generations, questions
 from pytest_memleak.redaction.file_writing import whole_file
 
-_Records = Iterable[tuple[Any, Sequence[tuple[Any, str, str]]]]
-"""Prompts, each with its generations: their rows, texts, and reasoning."""
+_Records = Iterable[tuple[Any, Sequence[RowTexts]]]
+"""Prompts, each with its generations."""
 
 
 def export_generations(
@@ -136,7 +136,7 @@ def _records(ledger: Ledger, prompts: Iterable[Any]) -> _Records:
     placed = sa.select(generations).where(IS_PLACED).order_by(generations.c.ordinal)
     for prompt in prompts:
         own = placed.where(generations.c.question == prompt.id)
-        yield prompt, rows_with_texts(ledger, own)
+        yield prompt, generations_with_texts(ledger, own)
 
 
 def _write_list(file: TextIO, records: _Records) -> int:

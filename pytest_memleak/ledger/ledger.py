@@ -30,10 +30,11 @@ from filelock import FileLock, Timeout
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from pytest_memleak.errors import LedgerError, file_errors
+from pytest_memleak.errors import DISK_FULL, FREE_SPACE, LedgerError, file_errors
 from pytest_memleak.ledger.call_states import call_end
 from pytest_memleak.ledger.database import Database
 from pytest_memleak.ledger.hash_chain import add_row, changed
+from pytest_memleak.ledger.reserved_room import RESERVED, ReservedRoom
 from pytest_memleak.ledger.tables import leases
 
 _ROOM = 32 << 20  # bytes: two journals of SQLite, or more than what is in flight
@@ -108,18 +109,25 @@ class Ledger(Database):
             return self._lease
 
     def require_room(self) -> None:
-        """Raise LedgerError if the disk may not hold further paid responses."""
+        """Raise LedgerError if the disk may not hold further paid responses.
+
+        Reserves room for those that are in flight when another program fills it.
+        """
         self._check_open()
         if not self.path:
             return
         room = shutil.disk_usage(self.path.parent)
         if room.free < _ROOM and room.total:  # some file systems don't say
             raise LedgerError(
-                f"The disk has less than {_ROOM >> 20} MiB free, "
-                "so no more paid calls are made",
+                f"{DISK_FULL}: less than {_ROOM >> 20} MiB are free, so no more paid "
+                "calls are made",
                 location=self.place,
-                hint="free space and rerun; stored generations are reused",
+                hint=FREE_SPACE,
             )
+        if self._room is None:
+            self._room = ReservedRoom(self.path.parent)
+        if room.free >= _ROOM + RESERVED:
+            self._room.reserve()
 
     def keep_alive(self) -> None:
         """Renew the lease if its lock was lost; call this every few seconds."""

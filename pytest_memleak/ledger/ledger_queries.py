@@ -10,7 +10,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -47,9 +47,10 @@ class LedgerCounts:
     got:       those that are stored, including withheld ones
     withheld:  counts by finish reason
     calls:     calls made, including lost ones
-    lost:      calls with an unknown outcome, counted as billed
+    lost:      calls with an unknown outcome, which may have been billed
     recovered: calls whose interrupted answer was recovered from the provider
-    cost:      US$, lost calls at their highest cost; None without a price
+    billed:    US$ of answered calls; None without a price
+    cost:      the same, with lost calls at their highest cost
     """
 
     requested: int
@@ -60,6 +61,7 @@ class LedgerCounts:
     recovered: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    billed: float | None = None
     cost: float | None = None
 
 
@@ -104,7 +106,7 @@ def generations(
         query = requested.where(generations_.c.question.in_(some_numbers))
         with ledger.explaining_damage():
             by_prompt: dict[int, list[tuple[Any, str, str]]] = defaultdict(list)
-            for stored in rows_with_texts(ledger, query):
+            for stored in generations_with_texts(ledger, query):
                 by_prompt[stored[0].question].append(stored)
             generations = []
             for prompt, number in zip(some, some_numbers, strict=True):
@@ -138,23 +140,32 @@ def _generation(
     )
 
 
-def rows_with_texts(
+class RowTexts(NamedTuple):
+    """A row of the ledger's generations, with its generation's texts."""
+
+    row: Any
+    text: str
+    reasoning: str
+
+
+def generations_with_texts(
     ledger: Ledger,
     query: sa.Select[Any],
-) -> Sequence[tuple[Any, str, str]]:
+) -> Sequence[RowTexts]:
     """Return the rows of a query for generations, each with its text and reasoning.
 
     Raises LedgerError unless each of their calls has as many texts as came, in places
     from 0.
     """
 
-    def work(connection: Connection) -> Sequence[tuple[Any, str, str]]:
+    def work(connection: Connection) -> Sequence[RowTexts]:
         rows = connection.execute(query).all()
         texts = texts_of_calls(connection, (row.call for row in rows))
-        stored = _stored_places(connection, {row.question for row in rows})
+        questions = {row.question for row in rows}
+        stored = _stored_texts_by_call(connection, of_questions=questions)
         for call in {row.call for row in rows}:
             came = len(texts.get(call, ()))
-            expected = [(place, came) for place in range(came)]
+            expected = [StoredPlace(place, came) for place in range(came)]
             if sorted(stored[call]) != expected:
                 raise LedgerError(
                     f"The ledger is damaged: the generations of call {call} aren't "
@@ -162,25 +173,33 @@ def rows_with_texts(
                     location=ledger.place,
                     hint="run memleak ledger verify, and restore a copy",
                 )
-        rows_with_texts = []
+        generations_with_texts = []
         for row in rows:
             text, reasoning = texts[row.call][row.place]
-            rows_with_texts.append((row, text, reasoning))
-        return rows_with_texts
+            generations_with_texts.append(RowTexts(row, text, reasoning))
+        return generations_with_texts
 
     return ledger.read(work)
 
 
-def _stored_places(
+class StoredPlace(NamedTuple):
+    """The place of a stored text in its call, and how many texts came with it."""
+
+    place: int
+    came: int | None
+
+
+def _stored_texts_by_call(
     connection: Connection,
-    question_ids: set[int],
-) -> dict[int, list[tuple[int, int | None]]]:
-    """Return each call's stored places, each with the number of texts that came."""
-    places: dict[int, list[tuple[int, int | None]]] = defaultdict(list)
-    for some in in_parts(list(question_ids)):
+    *,
+    of_questions: set[int],
+) -> dict[int, list[StoredPlace]]:
+    """Return the places of each call's stored texts, for calls of these questions."""
+    places: dict[int, list[StoredPlace]] = defaultdict(list)
+    for some in in_parts(list(of_questions)):
         rows = connection.execute(_PLACES, {"questions": some})
         for call, place, came in rows:
-            places[call].append((place, came))
+            places[call].append(StoredPlace(place, came))
     return places
 
 
@@ -231,13 +250,21 @@ def tally(
             recovered=sums["recovered"],
             prompt_tokens=sums["prompt_tokens"],
             completion_tokens=sums["completion_tokens"],
+            billed=sums["billed"] / 1e9 if sums["priced"] else None,
             cost=sums["cost"] / 1e9 if sums["priced"] else None,
         )
 
     return ledger.read(work)
 
 
-_SUMMED = ("recovered", "prompt_tokens", "completion_tokens", "cost", "priced")
+_SUMMED = (
+    "recovered",
+    "prompt_tokens",
+    "completion_tokens",
+    "billed",
+    "cost",
+    "priced",
+)
 _SUMS = sa.select(
     calls.c.state,
     sa.func.count().label("calls"),
@@ -361,7 +388,7 @@ def surplus(
     some of it.
     """
     counts: Counter[str] = Counter()
-    for excerpt_id, row, *texts in _surplus_rows(ledger, endpoint_id, prompts, until):
+    for excerpt_id, (row, *texts) in _surplus_rows(ledger, endpoint_id, prompts, until):
         yield _generation(excerpt_id, counts[excerpt_id], row, *texts)
         counts[excerpt_id] += 1
 
@@ -380,7 +407,7 @@ def unrequested(
     """
     extra: Counter[int] = Counter()
     counts: Counter[str] = Counter()
-    for excerpt_id, row, *texts in _surplus_rows(ledger, endpoint_id, prompts, until):
+    for excerpt_id, (row, *texts) in _surplus_rows(ledger, endpoint_id, prompts, until):
         has_place = row.ordinal >= 0
         if has_place or row.recovered:
             continue
@@ -415,7 +442,7 @@ def every_generation(
     for start in range(0, len(row_ids), at_once):
         some = row_ids[start : start + at_once]
         query = in_time.where(generations_.c.question.in_(some))
-        for row, *texts in rows_with_texts(ledger, query):
+        for row, *texts in generations_with_texts(ledger, query):
             excerpt_id = excerpts[row.question]
             yield _generation(excerpt_id, counts[excerpt_id], row, *texts)
             counts[excerpt_id] += 1
@@ -426,8 +453,8 @@ def _surplus_rows(
     endpoint_id: str,
     prompts: PairPrompts,
     until: float,
-) -> Iterator[tuple[str, Any, str, str]]:
-    """Yield the excerpt of each surplus row, the row, its text, and its reasoning."""
+) -> Iterator[tuple[str, RowTexts]]:
+    """Yield the excerpt of each surplus generation, and the generation."""
     numbers = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
     excerpts = {
         numbers[prompt.key]: prompt.excerpt_id
@@ -437,8 +464,8 @@ def _surplus_rows(
     beyond = _WITH_CALLS.where(is_beyond(prompts.samples), call_end <= until)
     for some in in_parts(list(excerpts)):
         query = beyond.where(generations_.c.question.in_(some))
-        for row, text, reasoning in rows_with_texts(ledger, query):
-            yield excerpts[row.question], row, text, reasoning
+        for stored in generations_with_texts(ledger, query):
+            yield excerpts[stored.row.question], stored
 
 
 _WITH_CALLS = (

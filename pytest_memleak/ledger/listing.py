@@ -44,7 +44,8 @@ def list_endpoints(ledger: Ledger) -> Sequence[Any]:
     surplus:     those without a place
     calls:       paid ones, including lost ones
     open:        calls without an outcome
-    cost:        US$, lost calls at their highest cost; None without a price
+    billed:      US$ of answered calls; None without a price
+    cost:        the same, with lost calls at their highest cost
     """
     return ledger.rows(_ENDPOINTS)
 
@@ -60,7 +61,7 @@ def resolve_endpoint(ledger: Ledger, name: str) -> str:
     ids = [row.endpoint for row in rows]
     if name in ids:
         return name
-    matches = [endpoint_id for endpoint_id in ids if _begins(endpoint_id, start)]
+    matches = [endpoint_id for endpoint_id in ids if _digest_begins(endpoint_id, start)]
     if len(matches) > 1:
         raise LedgerError(
             f"{name!r} matches {len(matches)} endpoints: {', '.join(sorted(matches))}",
@@ -70,7 +71,7 @@ def resolve_endpoint(ledger: Ledger, name: str) -> str:
     return matches[0] if matches else name
 
 
-def _begins(endpoint: str, begin: str) -> bool:
+def _digest_begins(endpoint: str, begin: str) -> bool:
     digest = _DIGEST.search(endpoint)
     if digest is None:
         return False
@@ -148,9 +149,14 @@ _CALLS = (
     .group_by(calls.c.question)
     .subquery()
 )
-_COST = sa.case(
-    (_sum(_CALLS.c.priced) > 0, sa.cast(_sum(_CALLS.c.cost), sa.Float) / 1e9),
-)
+
+
+def _dollars(column: sa.ColumnElement[int]) -> sa.ColumnElement[float]:
+    """Return a sum in US$; null if no call was priced."""
+    dollars = sa.cast(_sum(column), sa.Float) / 1e9
+    return sa.case((_sum(_CALLS.c.priced) > 0, dollars))
+
+
 _ENDPOINTS = (
     sa.select(
         *SETTING,
@@ -163,7 +169,8 @@ _ENDPOINTS = (
         _sum(_CALLS.c.open).label("open"),
         _sum(_CALLS.c.prompt_tokens).label("prompt_tokens"),
         _sum(_CALLS.c.completion_tokens).label("completion_tokens"),
-        _COST.label("cost"),
+        _dollars(_CALLS.c.billed).label("billed"),
+        _dollars(_CALLS.c.cost).label("cost"),
     )
     .select_from(questions)
     .outerjoin(_GENERATIONS, _GENERATIONS.c.question == questions.c.id)

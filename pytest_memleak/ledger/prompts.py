@@ -22,6 +22,8 @@ TOKENS_PER_WORD = 4 / 3
 SPARE_TOKENS = 50
 # Enough for a preamble and a passage over every preset limit, at two tokens per word.
 CANARY_TOKENS = 200
+# Of an answer to a prompt that requests no excerpt.
+ANSWER_TOKENS = 800
 _MOST_REPEATS = 10_000  # of one instruction in a book
 
 
@@ -33,6 +35,9 @@ class PromptSpec:
     max_tokens: maximum tokens of a generation; an estimate if it isn't `capped`
     capped: whether requests have `max_tokens`
     seed: None sends none
+    before: the conversation before the instruction
+    parent: the digest of that conversation; "" without one
+    most_prompt_tokens: of a turn whose conversation isn't known yet; else None
     """
 
     book_id: str
@@ -46,6 +51,9 @@ class PromptSpec:
     seed: int | None
     prompt_words: int
     capped: bool = True
+    before: tuple[str, ...] = field(default=(), repr=False)
+    parent: str = ""
+    most_prompt_tokens: int | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -63,7 +71,8 @@ class PromptSpec:
         if self.settings_digest != settings:
             return False
         return any(
-            self.instruction_digest == digest_of(self.instruction, repeat)
+            self.instruction_digest
+            == prompt_digest(self.instruction, repeat, self.parent)
             for repeat in range(_MOST_REPEATS)
         )
 
@@ -83,6 +92,7 @@ class PromptSpec:
             temperature=self.temperature,
             max_tokens=self.max_tokens if self.capped else None,
             seed=self.seed_from(ordinals[0]),
+            before=self.before,
         )
 
 
@@ -116,29 +126,31 @@ def build_prompts(
     *,
     words: Callable[[str], int],
 ) -> PairPrompts:
-    """Build the prompts for `book`, one for each excerpt with an instruction.
+    """Build the prompts for `book`: its excerpts with an instruction, and its own.
 
     `words` counts what tokens are estimated by. A generation may have int(words * 4/3)
-    + 50 tokens.
+    + 50 tokens, or `ANSWER_TOKENS` where the prompt requests no excerpt.
     """
-    repeats: Counter[str] = Counter()
+    repeats: Counter[tuple[str, ...]] = Counter()
     questions = []
-    for excerpt in book.excerpts:
-        if not excerpt.instruction:
-            continue
-        repeat = repeats[excerpt.instruction]
-        repeats[excerpt.instruction] += 1
-        max_tokens = most_tokens(words(excerpt.text))
+    for excerpt_id, texts, excerpt_words in _prompted(book, words):
+        repeat = repeats[texts]
+        repeats[texts] += 1
+        max_tokens = ANSWER_TOKENS
+        if excerpt_words is not None:
+            max_tokens = most_tokens(excerpt_words)
         capped = sampling.max_tokens != "default"
         if isinstance(sampling.max_tokens, int):
             max_tokens = sampling.max_tokens
+        *before, instruction = texts
+        parent = digest_of(*before) if before else ""
         questions.append(
             PromptSpec(
                 book_id=book.id,
                 book_words=book.words_digest or digest_of(book.id),
-                excerpt_id=excerpt.id,
-                instruction=excerpt.instruction,
-                instruction_digest=digest_of(excerpt.instruction, repeat),
+                excerpt_id=excerpt_id,
+                instruction=instruction,
+                instruction_digest=prompt_digest(instruction, repeat, parent),
                 settings_digest=_settings_digest(
                     sampling.temperature,
                     max_tokens if capped else None,
@@ -147,11 +159,25 @@ def build_prompts(
                 temperature=sampling.temperature,
                 max_tokens=max_tokens,
                 seed=sampling.seed,
-                prompt_words=words(excerpt.instruction),
+                prompt_words=sum(map(words, texts)),
                 capped=capped,
+                before=tuple(before),
+                parent=parent,
             ),
         )
     return PairPrompts(pair, sampling.samples, sampling.temperature, tuple(questions))
+
+
+def _prompted(
+    book: Book,
+    words: Callable[[str], int],
+) -> Iterator[tuple[str, tuple[str, ...], int | None]]:
+    """Yield the id of each prompt, its texts, and the words of the excerpt if any."""
+    for excerpt in book.excerpts:
+        if excerpt.instruction:
+            yield excerpt.id, (excerpt.instruction,), words(excerpt.text)
+    for prompt in book.prompts:
+        yield prompt.id, (*prompt.before, prompt.instruction), None
 
 
 # Each column of the ledger that holds a field as it is.
@@ -160,6 +186,7 @@ _COLUMNS = {
     "excerpt": "excerpt_id",
     "book_words": "book_words",
     "instruction": "instruction",
+    "parent": "parent",
     "instruction_digest": "instruction_digest",
     "settings_digest": "settings_digest",
 }
@@ -238,6 +265,15 @@ def asks(missing: Mapping[PromptSpec, Sequence[int]], per_call: int) -> Iterator
         )
     for round_ in itertools.zip_longest(*asks_by_prompt):
         yield from (ask for ask in round_ if ask is not None)
+
+
+def prompt_digest(instruction: str, repeat: int, parent: str = "") -> str:
+    """Return what names an instruction in the ledger.
+
+    repeat: how many equal ones of the pair come before
+    parent: the digest of the conversation before it
+    """
+    return digest_of(instruction, repeat, *([parent] if parent else []))
 
 
 def digest_of(*parts: object) -> str:

@@ -90,6 +90,7 @@ questions = sa.Table(
     sa.Column("book_words", Digest, nullable=False),
     sa.Column("excerpt", Text, nullable=False),
     sa.Column("instruction", Text, nullable=False),
+    sa.Column("parent", sa.String(64), nullable=False),  # "" if nothing came before
     sa.Column("temperature", sa.Float, nullable=False),  # -1: the server's own
     sa.Column("max_tokens", sa.Integer, nullable=False),
     sa.Column("seed", sa.BigInteger, nullable=False),

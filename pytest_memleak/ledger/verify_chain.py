@@ -103,6 +103,8 @@ def check_ledger(
             fault = f"The ledger is damaged: {damage}; the rest wasn't verified"
             check.checked.wrong.append(fault)
             return check.checked
+        finally:
+            check.close()
 
     return ledger.snapshot(work)
 
@@ -122,6 +124,12 @@ class _Check:
         self.checked = Checked()
         # The entries that wrote each row, by its table and key.
         self._entries: dict[RowName, list[int]] = defaultdict(list)
+        self._streams: list[sa.CursorResult[Any]] = []
+
+    def close(self) -> None:
+        """Close what an error left half read."""
+        for stream in self._streams:
+            stream.close()
 
     def done(self, bundle_head: Head | None, until: float) -> Checked:
         wrong = self.checked.wrong
@@ -305,6 +313,7 @@ class _Check:
     ) -> sa.MappingResult:
         options = {"yield_per": QUESTIONS_AT_ONCE}
         result = self._connection.execute(statement, execution_options=options)
+        self._streams.append(result)
         return result.mappings()
 
     def _rows(self, column: sa.Column[Any], numbers: Sequence[int]) -> Iterable[Any]:

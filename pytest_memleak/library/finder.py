@@ -104,18 +104,18 @@ class Finder:
     def _columns(self, texts: Iterable[Any], prompts: Iterable[Any]) -> _Columns:
         values = list(texts)
         strings = list(map(_as_text, values))
-        found: dict[int, list[Passage]] = defaultdict(list)
+        passages_of_text: dict[int, list[Passage]] = defaultdict(list)
         for passage in self._library.find(
             strings,
             list(map(_as_text, prompts)),
             least=self._least,
         ):
-            found[passage.text].append(passage)
+            passages_of_text[passage.text].append(passage)
         columns: _Columns = {name: [] for name in self.COLUMNS}
         for number, value in enumerate(values):
             cells: tuple[Any, ...] = (None, None, None)
             if isinstance(value, str):
-                passages = found[number]
+                passages = passages_of_text[number]
                 cells = (
                     _longest(passages, near=False),
                     _longest(passages, near=True),

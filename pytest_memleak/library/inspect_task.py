@@ -1,6 +1,6 @@
 """inspect_ai: a task that asks for a book's excerpts, and a scorer of passages.
 
-    inspect eval pytest_memleak/recall -T book=novel.epub --model openai/gpt-5
+    inspect eval pytest_memleak/recall -T book=novel.epub --model openai/NAME
 
 Prompts are the excerpts' instructions, where the book was prepared with summaries; else
 each excerpt's beginning, to be continued.

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.word_hashes import BookKeys
     from pytest_memleak.scoring.word_ranges import Positions
 
+    PassagesAndIfNear = tuple[TextPassages, bool]
+
 
 class Passage(NamedTuple):
     """A passage of a protected book in a text.
@@ -138,7 +140,7 @@ class Library:
             prompts_of_batch: list[str] = []
             if prompts:
                 prompts_of_batch = [prompts[number] for number in numbers]
-            passages += self._in_batch(
+            passages += self._find_in_batch(
                 texts=[texts[number] for number in numbers],
                 prompts=prompts_of_batch,
                 first=numbers[0],
@@ -146,7 +148,7 @@ class Library:
             )
         return passages
 
-    def _in_batch(
+    def _find_in_batch(
         self,
         texts: Sequence[str],
         prompts: Sequence[str],
@@ -201,7 +203,7 @@ class Library:
         shared: TextMatches,
         least: int,
         prompts: Sequence[str] = (),
-    ) -> Iterator[tuple[TextPassages, bool]]:
+    ) -> Iterator[PassagesAndIfNear]:
         """Yield the passages of each kind, by place in the texts, and if near."""
         trim = self.scoring.trim
         long = shared.matches.where(shared.matches.words >= least)
@@ -212,12 +214,12 @@ class Library:
                 shared.exact,
                 np.arange(len(prompts)),
             )
-        exact = verbatim_passages(long, ranges, trim=trim, keep=least)
+        exact = verbatim_passages(long, ranges, trim=trim, least_words=least)
         if self._excusing.any():
             is_excused = contained_in(shared.matches, exact, self._excusing)
             exact = exact.where(~is_excused)
         text_start = shared.exact.ends[exact.text] + 1
-        yield _from_text(exact, text_start), False
+        yield _placed_from_text_start(exact, text_start), False
         for near in shared.near:
             if prompts:
                 words = self.index.instructions(prompts, folded=True)
@@ -228,7 +230,7 @@ class Library:
             reading_start = near.words.ends[chains.text] + 1
             text_start = reading_start - near.ahead[chains.text]
             in_texts = chains._replace(text=near.texts[chains.text])
-            yield _from_text(in_texts, text_start), True
+            yield _placed_from_text_start(in_texts, text_start), True
 
 
 def _keys_of(
@@ -269,7 +271,7 @@ def _share_words(passage: Passage, other: Passage) -> bool:
     return in_text or in_book
 
 
-def _from_text(passages: TextPassages, before: Positions) -> TextPassages:
+def _placed_from_text_start(passages: TextPassages, before: Positions) -> TextPassages:
     """Return the passages with their places counted from the beginning of the text."""
     return passages._replace(
         place=passages.place - before,

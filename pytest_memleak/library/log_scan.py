@@ -18,15 +18,17 @@ from pytest_memleak.formats.row_dates import date_of
 from pytest_memleak.formats.row_shapes import RowShapes
 from pytest_memleak.scoring.folding import passage_words
 from pytest_memleak.scoring.freed_memory import keep_freed_memory
-from pytest_memleak.scoring.words import end_of_words, words
+from pytest_memleak.scoring.words import place_after_words, words
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_memleak.errors import MemleakError
     from pytest_memleak.formats.log_files import RowBlock
-    from pytest_memleak.formats.log_formats import RowPaths
+    from pytest_memleak.formats.rows_as_records import RowPaths
     from pytest_memleak.library.library import Library, Passage
+
+    TextsAndPrompts = tuple[list[str], list[str]]
 
 _MOST_NAMED = 1_000  # rows of a shard that can't be read; further ones are counted
 _LEAST_SUMMARY = 20
@@ -66,7 +68,7 @@ class ScanResult:
 
     def add_unread_file(self, path: Path, error: MemleakError) -> None:
         """Name a file that couldn't be read to its end."""
-        cause = _without_place(error, str(path))
+        cause = _cause_within(error, str(path))
         self._name_unread(path, None, cause, error.fix)
 
     def add_unread_row(
@@ -79,7 +81,7 @@ class ScanResult:
         """Count a row that couldn't be read, and name it unless too many are."""
         self.counts["unread_rows"] += 1
         if self.counts["unread_rows"] <= _MOST_NAMED:
-            self._name_unread(path, row, _without_place(error, where), error.fix)
+            self._name_unread(path, row, _cause_within(error, where), error.fix)
 
     def _name_unread(
         self,
@@ -91,7 +93,7 @@ class ScanResult:
         place = {"file": str(path), "row": row}
         self.unread.append({**place, "cause": cause, "fix": fix})
 
-    def moved(self, lines: int) -> ScanResult:
+    def with_rows_moved(self, lines: int) -> ScanResult:
         """Return the result with its rows numbered after so many other lines."""
 
         def move(fields: dict[str, Any]) -> dict[str, Any]:
@@ -152,7 +154,7 @@ class LogScan:
         self.counted.lines += len(block.rows)
         for number, row in block.lines():
             try:
-                row_texts, row_prompts = self._read(row, block, number)
+                row_texts, row_prompts = self._texts_and_prompts_of(row, block, number)
             except RecordsError as error:
                 where = block.place_of(number)
                 self.counted.add_unread_row(block.path, number, where, error)
@@ -173,12 +175,12 @@ class LogScan:
                 fields["quote"] = self._quoted(passage, texts[passage.text])
             self.counted.passages.append(fields)
 
-    def _read(
+    def _texts_and_prompts_of(
         self,
         row: Any,
         block: RowBlock,
         number: int,
-    ) -> tuple[list[str], list[str]]:
+    ) -> TextsAndPrompts:
         """Return a row's texts and, unless they are texts, too, each one's prompt.
 
         row: a line of JSON as bytes, or what was read otherwise
@@ -236,8 +238,8 @@ class LogScan:
         """Quote a passage; "" if only a further reading of the text has it."""
         exact = partial(words, mode=self._library.scoring.word_mode)
         split = passage_words if passage.near else exact
-        start = end_of_words(passage.place, text, split)
-        end = end_of_words(passage.place_end, text, split)
+        start = place_after_words(passage.place, text, split)
+        end = place_after_words(passage.place_end, text, split)
         return " ".join(text[start:end].split())
 
 
@@ -245,7 +247,7 @@ def _has_words(text: str) -> bool:
     return any(map(str.isalnum, text))
 
 
-def _without_place(error: MemleakError, place: str) -> str:
+def _cause_within(error: MemleakError, place: str) -> str:
     """Return what is wrong, and where in the place if the error says so."""
     inside = (error.location or "").removeprefix(escaped(place)).lstrip(", ")
     return f"{inside}: {error.message}" if inside else error.message

@@ -18,7 +18,7 @@ from pytest_memleak.books.archive import sha256_of
 from pytest_memleak.errors import RecordsError, file_errors
 from pytest_memleak.library.log_scan import ScanResult
 from pytest_memleak.redaction.file_writing import private_folder, write_private
-from pytest_memleak.scoring.catalog_scan import numbering
+from pytest_memleak.scoring.catalog_scan import digest_of_word_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,7 +82,7 @@ def digest_of_settings(
     """Return a digest of what else than its shard a result depends on."""
     files = [[str(path), sha256_of(path)] for path in books]
     quotable = [[str(path), sha256_of(path)] for path in common]
-    program = [_FORM, __version__, numbering(word_mode)]
+    program = [_FORM, __version__, digest_of_word_keys(word_mode)]
     return _digest([program, files, quotable, options])
 
 

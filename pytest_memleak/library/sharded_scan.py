@@ -112,7 +112,7 @@ def scan_shards(
     progress(sum(shard.size for shard in results))
     waiting = [shard for shard in plan.shards if shard not in results]
     for shard, scanned in engine(waiting, work, progress):
-        result = _died(shard) if scanned is None else scanned
+        result = _result_of_dead_processes(shard) if scanned is None else scanned
         results[shard] = result
         if state and _is_finished(result):
             state.keep(shard, result)
@@ -121,8 +121,8 @@ def scan_shards(
     lines: dict[Path, int] = defaultdict(int)
     for shard in plan.shards:
         result = results[shard]
-        total.add(result.moved(lines[shard.path]))
-        lines[shard.path] += _lines(shard, result)
+        total.add(result.with_rows_moved(lines[shard.path]))
+        lines[shard.path] += _lines_before_next_shard(shard, result)
     total.passages.sort(key=itemgetter("file", "row", "text"))
     return total
 
@@ -158,7 +158,7 @@ def processes(jobs: int) -> Engine:
     return scan
 
 
-def _died(shard: Shard) -> ScanResult:
+def _result_of_dead_processes(shard: Shard) -> ScanResult:
     result = ScanResult()
     error = RecordsError(
         "several processes ended early while reading it",
@@ -173,7 +173,7 @@ def _is_finished(result: ScanResult) -> bool:
     return all(place["row"] is not None for place in result.unread)
 
 
-def _lines(shard: Shard, result: ScanResult) -> int:
+def _lines_before_next_shard(shard: Shard, result: ScanResult) -> int:
     """Return how many lines come before the next shard of the file."""
     if shard.is_whole or _is_finished(result):
         return result.lines

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.pipeline.catalog import CatalogMatches
+from pytest_memleak.pipeline.extraction import whole_text
 from pytest_memleak.pipeline.required_samples import Purpose, Samples, all_generations
 from pytest_memleak.records import Generation, Issue, Origin, Pair
 from pytest_memleak.records.number_format import amount
@@ -13,11 +14,16 @@ from pytest_memleak.records.pair_result import SecondOpinionCounts
 from pytest_memleak.scoring.analysis import (
     analyze,
     judged_measures,
-    split_judged_measures,
+    judged_measures_of_own_book_and_others,
 )
+from pytest_memleak.scoring.extracted_words import extracted_words
 from pytest_memleak.scoring.measure_table import NEAR, with_needs
 from pytest_memleak.scoring.measures import measure
-from pytest_memleak.scoring.second_opinion import Sample, differences, holders
+from pytest_memleak.scoring.second_opinion import (
+    Sample,
+    differences_by_automaton,
+    generations_with_longest_runs,
+)
 from pytest_memleak.verdict.judge import check_limits
 
 if TYPE_CHECKING:
@@ -26,7 +32,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.pipeline.protected_index import ProtectedBooks
     from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.pipeline.samples import PairSamples, Stop
+    from pytest_memleak.pipeline.samples import PairSamples, SampledGenerations, Stop
     from pytest_memleak.scoring.analysis import Analysis, PromptedOtherwise
     from pytest_memleak.scoring.text_batches import Batch
 
@@ -69,6 +75,13 @@ def analyze_pair(
     )
     if analysis is None:
         return None
+    if pair.probe.kind == "extraction":
+        extraction = extracted_words(
+            whole_text(book),
+            (generation.text for generation in _in_order(parts[0])),
+            protected.excusing_texts(pair),
+        )
+        return dataclasses.replace(analysis, extraction=extraction)
     for part in parts:
         if part.required.purpose is Purpose.GREEDY:
             likeliest = measure(
@@ -79,6 +92,13 @@ def analyze_pair(
             )
             return dataclasses.replace(analysis, greedy=likeliest)
     return analysis
+
+
+def _in_order(part: SampledGenerations) -> list[Generation]:
+    """Return the answers of a conversation in the order in which they were asked."""
+    order = {name: number for number, name in enumerate(part.prompt_ids)}
+    every = [generation for generation in part.generations() if generation.text]
+    return sorted(every, key=lambda generation: order[generation.excerpt_id])
 
 
 def by_attempt(parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:
@@ -108,7 +128,7 @@ def stop_rule(
         analysis = analyze_pair(pair, parts, protected, resources)
         if analysis is None:
             return False
-        own, others = split_judged_measures(analysis)
+        own, others = judged_measures_of_own_book_and_others(analysis)
         checks = check_limits(others or own, pair.limits)
         return any(check.over and check.rises for check in checks)
 
@@ -127,7 +147,7 @@ class SecondOpinion:
     """Exact matching of a sample, and of generations with the longest passages.
 
     counts: of generations and differences, for evidence; None until there is an
-    analysis
+        analysis
     near_verbatim: the generations with the near-verbatim passages that reports list
     """
 
@@ -174,7 +194,9 @@ class SecondOpinion:
         by_name = {}
         for generation in self._sample.generations:
             by_name[_name(generation)] = generation
-        rematched = by_name.keys() | holders(analysis, self._own.book)
+        rematched = by_name.keys() | generations_with_longest_runs(
+            analysis, self._own.book
+        )
         near = _near_verbatim_holders(analysis)
         missing = (rematched | near) - by_name.keys()
         for generation in self._read_again(missing):
@@ -212,7 +234,9 @@ class SecondOpinion:
         )
         index = protected.index
         generations = list(chosen.values())
-        yield from differences((book.id, book), index, generations, analysis.own_runs)
+        yield from differences_by_automaton(
+            (book.id, book), index, generations, analysis.own_runs
+        )
         if analysis.passages is None:
             return
         passage = analysis.passages.longest_passage
@@ -220,7 +244,7 @@ class SecondOpinion:
             books = self._protected.holding(analysis, book, catalog.books)
             holder = chosen[passage.holder]
             named_book = (passage.book, books[passage.book])
-            yield from differences(named_book, index, [holder])
+            yield from differences_by_automaton(named_book, index, [holder])
 
 
 def _near_verbatim_holders(analysis: Analysis) -> set[Name]:

@@ -29,7 +29,9 @@ _WORDS_ALIKE = 12
 
 
 def canary_book(book: Book) -> Book:
-    """Return five excerpts, spread over the book."""
+    """Return five excerpts, spread over the book; or its first five prompts."""
+    if book.prompts:
+        return replace(book, prompts=book.prompts[:CANARIES])
     prompted = [excerpt for excerpt in book.excerpts if excerpt.instruction]
     step = max(1, len(prompted) // CANARIES)
     spread = prompted[::step]
@@ -68,20 +70,20 @@ class Canaries:
         self,
         prompts: PairPrompts,
         *,
-        is_name: bool,
-        sampled: bool = False,
+        only_name_identifies_weights: bool,
+        after_sampling: bool = False,
     ) -> PairPrompts | None:
-        """Return the canaries to request before the pair's prompts, or once `sampled`.
+        """Return the canaries to request before the pair's prompts, or after them.
 
         Before: unless each has an answer; always, if generations of other runs are
-        reused and only a name identifies the weights (`is_name`). One round a run is
-        enough, whichever pair and model requested it. Once sampled: only if another run
-        sampled at the same time and no round followed the first call.
+        reused and only a name identifies the weights. One round a run is enough,
+        whichever pair and model requested it. After: only if another run sampled at the
+        same time and no round followed the first call.
         """
         history = self._history(prompts)
         answers = self._answers()
-        is_due = is_name and history.is_reused
-        if sampled:
+        is_due = only_name_identifies_weights and history.is_reused
+        if after_sampling:
             is_due = is_due and self.same_weights(history.first_call) is None
         elif self._has_round_of_this_run(answers):
             is_due = False
@@ -100,25 +102,28 @@ class Canaries:
         prompts: PairPrompts,
         before: PairPrompts | None,
         *,
-        is_name: bool,
+        only_name_identifies_weights: bool,
     ) -> PairPrompts | None:
-        """Return the canaries after the pair's prompts, if those `before` are answered.
+        """Return the most canaries behind the prompts, if those before are answered.
 
-        Reused generations are older than the first round: it needs a second. So do
-        those that other runs requested and that this run will read.
+        Reused generations are older than the first round: it needs a second. Calls of
+        an earlier run that this run will read need a round behind them, which comes
+        after any that they bring themselves.
         """
         from pytest_memleak.ledger.sampling_history import first_open_call
 
-        if not is_name:
+        if not only_name_identifies_weights:
             return None
-        first_open = first_open_call(self.ledger, self.endpoint_id, prompts)
-        if before is not None:
-            is_reused = self._history(prompts).is_reused or first_open is not None
-            needs_second = is_reused and before.samples == 1
-            return self._prompts(2) if needs_second else None
-        if first_open is None or self.same_weights(first_open) is not None:
-            return None
-        return self._prompts(_rounds(self._answers()) + 1)
+        if first_open_call(self.ledger, self.endpoint_id, prompts) is not None:
+            rounds = _rounds(self._answers()) if before is None else before.samples
+            every = self._prompts(1 << 30)
+            if first_open_call(self.ledger, self.endpoint_id, every) is not None:
+                rounds += 1
+            return self._prompts(rounds + 1)
+        if before is not None and before.samples == 1:
+            is_reused = self._history(prompts).is_reused
+            return self._prompts(2) if is_reused else None
+        return None
 
     def answered_rounds(self) -> PairPrompts | None:
         """Return the canaries with their stored rounds; None without any."""

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.ledger.prompts import digest_of
 from pytest_memleak.pipeline.prompted_book import pair_prompts, probed_book
-from pytest_memleak.records import BookSource
+from pytest_memleak.records import BookSource, Probe
+from pytest_memleak.records.measurement import BY_EXCERPT
 
 if TYPE_CHECKING:
     from pytest_memleak.interfaces.protocols import Endpoint
@@ -47,6 +48,8 @@ class ControlCalls:
         story = replace(whole, excerpts=whole.excerpts[:_EXCERPTS])
         rounds = math.ceil(completions / _EXCERPTS)
         sampling = replace(pair.sampling, samples=rounds)
+        if pair.probe.kind not in BY_EXCERPT:
+            pair = replace(pair, probe=Probe("instruction"))
         probed = probed_book(pair, story, self.endpoint)
         prompts = pair_prompts(replace(pair, sampling=sampling), probed)
         # A suite may test the story itself: its own prompts are others.

@@ -43,7 +43,7 @@ class CountedGenerations:
         self.required = answers.required
         self.book = answers.book
         self._request = replace(
-            generation_request(answers.required),
+            generation_request(answers.required, answers.prompt_ids),
             recorded=isinstance(answers, RecordedSamples),
         )
         self._census = GenerationCensus(answers.book, self._request)
@@ -127,7 +127,14 @@ class CountedGenerations:
             counted.readings.excerpt[kept],
             minlength=len(counted.excerpts),
         )
-        return dict(zip(counted.excerpts, each.tolist(), strict=True))
+        counts = dict(zip(counted.excerpts, each.tolist(), strict=True))
+        return {name: counts[name] for name in self._prompted_ids}
+
+    @property
+    def _prompted_ids(self) -> tuple[str, ...]:
+        """The IDs of the excerpts, or of the prompts that request none."""
+        named = self._request.named
+        return self._census.counted().excerpts if named is None else named
 
     @property
     def texts_by_excerpt(self) -> dict[str, int]:
@@ -151,7 +158,7 @@ class CountedGenerations:
             purpose=self.required.purpose.value,
             pair=self.required.pair.id,
             endpoint=self.sampled.endpoint_id,
-            requested=len(counted.excerpts) * self._request.samples,
+            requested=len(self._prompted_ids) * self._request.samples,
             received=len(counted.readings),
             refused=int((counted.kinds == KINDS.index(Kind.REFUSAL)).sum()),
             sha256=self._digest.hexdigest(),

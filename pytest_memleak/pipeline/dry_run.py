@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
+from pytest_memleak.pipeline.ledger_endpoint import LedgerEndpoint
 from pytest_memleak.pipeline.limit_reachability import (
     planned_rounds,
-    validate_limit_reach,
+    validate_limits_can_be_exceeded,
 )
 from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
 from pytest_memleak.pipeline.sampling_plan import (
@@ -26,14 +27,15 @@ from pytest_memleak.sampling.cost_plan import (
     Plan,
     PlannedStep,
     RunPlan,
-    in_all,
+    sum_of_plans,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import BookSource, Model, Pair
+    from pytest_memleak.records.measurement import PlannedRounds
 
 
 def plan_run(
@@ -104,6 +106,7 @@ class _RunPlanner:
         self._pairs_by_obstacle: dict[Issue, dict[str, None]] = {}
         self._samples = samples
         self._counted = Counted()
+        self._paces: dict[str, float | None] = {}  # seconds per call, by endpoint
         self._planned: set[tuple[object, ...]] = set()
 
     def requirements(self, pair: Pair, suite: SuiteRun) -> Iterator[_Requirement]:
@@ -113,7 +116,9 @@ class _RunPlanner:
             yield _Requirement(pair, suite, plan, self._resized(required))
 
     def _resized(self, required: RequiredSamples) -> RequiredSamples:
-        if self._samples is None or required.purpose is Purpose.GREEDY:
+        is_greedy = required.purpose is Purpose.GREEDY
+        is_extraction = required.pair.probe.kind == "extraction"
+        if self._samples is None or is_greedy or is_extraction:
             return required
         sampling = replace(required.pair.sampling, samples=self._samples)
         return replace(required, pair=replace(required.pair, sampling=sampling))
@@ -145,7 +150,7 @@ class _RunPlanner:
         required, suite = requirement.required, requirement.suite
         suite.validate_preregistration()
         training = None
-        plans: list[Plan] = []
+        sampled: list[tuple[PromptStep, Plan]] = []
         for step in requirement.plan.foreseen_steps(required):
             match step:
                 case SummaryStep():
@@ -153,27 +158,63 @@ class _RunPlanner:
                 case TrainingStep():
                     training = self._training(step.model, suite)
                 case PromptStep(purpose=Purpose.CONTROL):
-                    left = step.left(self._counted)
+                    left = step.plan_outstanding(self._counted)
                     if left.generations:
                         self.if_lost.append(PlannedStep(required.pair.id, left))
                 case PromptStep():
-                    plans.append(step.left(self._counted))
-        sampling = in_all(plans) if plans else None
+                    sampled.append((step, step.plan_outstanding(self._counted)))
+        plans = [left for _, left in sampled]
+        sampling = sum_of_plans(plans) if plans else None
         rounds = None
         if requirement.is_own:
             self._validate(requirement)
-            rounds = planned_rounds(required.pair)
+            rounds = _rounds_of(required.pair)
         if self._has_row(requirement, sampling, training):
             tokens, cost = training or (0, None)
             name = _row_name(required)
-            self.steps.append(PlannedStep(name, sampling, tokens, cost, rounds=rounds))
+            row = PlannedStep(
+                name,
+                sampling,
+                tokens,
+                cost,
+                rounds=rounds,
+                seconds=self._seconds_of(sampled),
+            )
+            self.steps.append(row)
         if sampling is not None and sampling.generations:
             self._add_deployment(required.pair.model, suite)
+
+    def _seconds_of(
+        self,
+        sampled: Sequence[tuple[PromptStep, Plan]],
+    ) -> float | None:
+        """Return the time of planned calls; None where no earlier ones show it."""
+        total = 0.0
+        for step, left in sampled:
+            if not left.calls:
+                continue
+            pace = self._pace(step)
+            if pace is None:
+                return None
+            total += pace * left.calls
+        return total
+
+    def _pace(self, step: PromptStep) -> float | None:
+        """Return the seconds of a call to the step's endpoint, read once."""
+        from pytest_memleak.ledger.call_pace import seconds_per_call
+
+        source = step.source
+        if not isinstance(source, LedgerEndpoint):
+            return None
+        name = source.endpoint_id
+        if name not in self._paces:
+            self._paces[name] = seconds_per_call(source.ledger, name)
+        return self._paces[name]
 
     def _validate(self, requirement: _Requirement) -> None:
         books = requirement.suite.books
         book = books.book_of(requirement.pair, foreseen=True)
-        validate_limit_reach(
+        validate_limits_can_be_exceeded(
             requirement.pair,
             book,
             requirement.suite.suite,
@@ -234,6 +275,11 @@ class _RunPlanner:
         is_first = what not in self._planned
         self._planned.add(what)
         return is_first
+
+
+def _rounds_of(pair: Pair) -> PlannedRounds | None:
+    """Return what the pair's samples detect; an extraction has no rounds."""
+    return None if pair.probe.kind == "extraction" else planned_rounds(pair)
 
 
 def _row_name(required: RequiredSamples) -> str:

@@ -290,7 +290,7 @@ def _training_set(
     }
     if system:
         recipe["system"] = system
-    return training_set(books, recipe)
+    return training_set(books, recipe, share=model.finetune_share)
 
 
 class Deployments:

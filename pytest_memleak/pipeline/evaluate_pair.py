@@ -19,9 +19,10 @@ from pytest_memleak.pipeline.delivery_check import check_delivery
 from pytest_memleak.pipeline.limit_reachability import (
     detection_issues,
     detection_summary,
-    validate_limit_reach,
+    validate_limits_can_be_exceeded,
 )
 from pytest_memleak.pipeline.measured_pair import measure_pair
+from pytest_memleak.pipeline.named_prompts import prompt_rates
 from pytest_memleak.pipeline.provenance_check import identify
 from pytest_memleak.pipeline.reference_models import compare_references
 from pytest_memleak.pipeline.sampled_generations import sample_all
@@ -34,7 +35,7 @@ from pytest_memleak.verdict.judge import judge
 from pytest_memleak.verdict.quoting_requests import prompt_facts
 from pytest_memleak.verdict.recited_controls import (
     inconclusive_if_recited,
-    own_passages,
+    own_book_passage_measures,
     recited_control_issues,
 )
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.samples import SampledGenerations
     from pytest_memleak.pipeline.sampling_plan import SamplingPlan
     from pytest_memleak.pipeline.suite_run import SuiteRun
+    from pytest_memleak.records.prompt_rates import PromptRate
     from pytest_memleak.scoring.analysis import Analysis
 
 
@@ -77,7 +79,7 @@ def _validate(pair: Pair, suite: SuiteRun) -> None:
     suite.resources.progress(ProgressEvent(Phase.READING, pair.id))
     book = suite.books.book_of(pair)
     suite.books.validate_no_shared_text(book, pair)
-    validate_limit_reach(pair, book, suite.suite, suite.protected)
+    validate_limits_can_be_exceeded(pair, book, suite.suite, suite.protected)
 
 
 def _sample_and_judge(
@@ -120,7 +122,7 @@ def _judge(
     analysis = references.analysis
     delivery = check_delivery(own)
     detection = None
-    if analysis is not None:
+    if analysis is not None and pair.probe.kind != "extraction":
         answers = delivery.answers
         detection = detection_summary(analysis, pair, answers, lost=delivery.lost)
     issues = (
@@ -165,27 +167,46 @@ def _judge(
         book_file=suite.books.file_digest(pair.book),
         generations=rereading([part.sampled for part in counted]),
         near_verbatim=measured.second_opinion.near_verbatim,
+        prompt_rates=_prompt_rates(pair, suite, measured),
         prompts=prompt_facts(
             pair,
             own.book,
             ready_made=suite.books.is_ready_made(pair.book),
+            file_sha256=suite.books.prompts_digest(pair),
         ),
     )
     return _with_ledger_facts(evaluation, own.sampled)
 
 
+def _prompt_rates(
+    pair: Pair,
+    suite: SuiteRun,
+    measured: MeasuredPair,
+) -> tuple[PromptRate, ...]:
+    """Return how often each named prompt brought a long passage."""
+    if pair.probe.kind != "prompts" or measured.analysis is None:
+        return ()
+    own = measured.own.sampled
+    return tuple(prompt_rates(pair, own, suite, measured.catalog))
+
+
 def _recited_control_issues(pair: Pair, analysis: Analysis | None) -> Iterator[Issue]:
     """Yield an issue if the pair's book is a negative control that comes back."""
     if pair.control and analysis is not None and analysis.passages is not None:
-        values = own_passages(analysis.passages)
+        values = own_book_passage_measures(analysis.passages)
         yield from recited_control_issues(pair.book.id, values, pair.limits)
 
 
 def _with_ledger_facts(evaluation: Evaluation, own: SampledGenerations) -> Evaluation:
-    """Add what only samples from the ledger have: a time, and perhaps an early stop."""
+    """Add what only samples from the ledger have, such as a time."""
     if not isinstance(own, LedgerSamples):
         return evaluation
-    return replace(evaluation, as_of=own.until, spared=own.spared)
+    return replace(
+        evaluation,
+        as_of=own.until,
+        spared=own.spared,
+        extraction=own.conversation.facts if own.conversation else None,
+    )
 
 
 def _without_evidence(

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.pipeline.prepared_books import template_of
 from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
+from pytest_memleak.records.measurement import BY_EXCERPT
 from pytest_memleak.verdict.evidence_requirements import GenerationRequest
 from pytest_memleak.verdict.prompt_overlap import instruction_issues
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_memleak.records import Book, Issue
 
 
@@ -21,8 +24,14 @@ def instruction_faults(required: RequiredSamples, book: Book) -> list[Issue]:
     return instruction_issues(book, generation_request(required))
 
 
-def generation_request(required: RequiredSamples) -> GenerationRequest:
-    """Return how samples are requested, for judging them: a baseline may refuse."""
+def generation_request(
+    required: RequiredSamples,
+    prompts: Sequence[str] = (),
+) -> GenerationRequest:
+    """Return how samples are requested, for judging them: a baseline may refuse.
+
+    prompts: the ids of those that were sent, where they request no excerpt
+    """
     pair = required.pair
     limits = pair.answers
     if required.purpose is Purpose.BASELINE:
@@ -34,5 +43,6 @@ def generation_request(required: RequiredSamples) -> GenerationRequest:
         words=pair.scoring.word_mode,
         continuation=pair.probe.kind == "continuation",
         template=template_of(pair.book),
+        named=None if pair.probe.kind in BY_EXCERPT else tuple(prompts),
         limits=limits,
     )

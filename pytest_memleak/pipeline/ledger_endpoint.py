@@ -110,7 +110,7 @@ class LedgerEndpoint:
         """
         from pytest_memleak.ledger.sampling_history import next_series
 
-        if not self.is_name(pair):
+        if not self.only_name_identifies_weights(pair):
             return self
         first = self.history(prompts).first
         max_age = pair.sampling.max_age_days * SECONDS_PER_DAY
@@ -122,7 +122,7 @@ class LedgerEndpoint:
             return again.current_series(pair, prompts, may_sample=may_sample)
         return self
 
-    def is_name(self, pair: Pair) -> bool:
+    def only_name_identifies_weights(self, pair: Pair) -> bool:
         """Tell whether the ledger keeps it, and only a name identifies its weights."""
         return self.kept and not weights_label(pair, self.endpoint)
 

@@ -18,12 +18,12 @@ from pytest_memleak.scoring.book_layout import measurable_words
 from pytest_memleak.scoring.confidence_bounds import (
     detection_confidence,
     detection_limit,
-    hidden_limit,
+    detection_limit_if_lost_recalled,
     rounds_to_detect,
-    samples_for,
+    samples_for_answers,
 )
 from pytest_memleak.scoring.folding import folded_words
-from pytest_memleak.scoring.measure_table import table_with
+from pytest_memleak.scoring.measure_table import MEASURES, applies_to, table_with
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.sampling_error import SamplingError
 
-_ALWAYS_REACHABLE = 100  # words, or passages of up to so many words
+_ALWAYS_EXCEEDABLE = 100  # words, or passages of up to so many words
 
 
-def validate_limit_reach(
+def validate_limits_can_be_exceeded(
     pair: Pair,
     book: Book,
     suite: Suite,
@@ -52,7 +52,7 @@ def validate_limit_reach(
     limits = [(rows[name], limit) for name, limit in pair.limits.items()]
     limits.sort(key=lambda entry: entry[0].lies_in == "any book")  # the slowest last
     in_any = None if suite.catalog else protected
-    if any(_is_within_reach(row, limit, pair, book, in_any) for row, limit in limits):
+    if any(_can_be_exceeded(row, limit, pair, book, in_any) for row, limit in limits):
         return
     measurable_words(book, pair.scoring)  # raises for the book's own faults first
     limits_text = ", ".join(
@@ -68,7 +68,7 @@ def validate_limit_reach(
     )
 
 
-def _is_within_reach(
+def _can_be_exceeded(
     row: Measure,
     limit: float,
     pair: Pair,
@@ -81,7 +81,7 @@ def _is_within_reach(
     threshold = pair.scoring.effective_threshold
     counted = row.runs == "number"
     longest = max(limit, threshold) if counted else limit
-    if longest <= _ALWAYS_REACHABLE:
+    if longest <= _ALWAYS_EXCEEDABLE:
         return True
     stretches: Iterable[Iterable[int]]
     if row.lies_in == "excerpt":
@@ -146,7 +146,7 @@ def planned_rounds(pair: Pair, samples: int | None = None) -> PlannedRounds:
     confidence = detection_confidence(pair.confidence)
     needed = None
     if pair.detection_limit is not None and not _are_copies(pair):
-        needed = samples_for(
+        needed = samples_for_answers(
             rounds_to_detect(pair.detection_limit, confidence=confidence, alike=True),
         )
     different = 1 if _are_copies(pair) else samples
@@ -168,7 +168,7 @@ def detection_summary(
     answers = min(answers_by_excerpt.counts.values(), default=0)
     if _are_copies(pair):
         answers = min(answers, 1)
-    analysis = analysis.under_limits
+    analysis = analysis.without_excused_words
     error = analysis.error.with_answers(answers)
     confidence = detection_confidence(pair.confidence)
     needed = None
@@ -179,7 +179,7 @@ def detection_summary(
             alike=error.likeness.alike,
         )
         answered = max(min(answers, error.rounds), 1) / error.rounds
-        needed = samples_for(rounds, answered=answered)
+        needed = samples_for_answers(rounds, answered=answered)
     return DetectionSummary(
         rounds=error.rounds,
         confidence=confidence,
@@ -195,6 +195,7 @@ def detection_summary(
         ranges={
             name: (interval.low, interval.high)
             for name, interval in analysis.ranges.items()
+            if applies_to(MEASURES[name], pair.probe.kind)
         },
     )
 
@@ -210,7 +211,9 @@ def _hidden_limit(
     for excerpt, count in answers.counts.items():
         independent = min(error.blocks or count, count)
         limits.append(
-            hidden_limit(lost.get(excerpt, 0), independent, confidence=confidence),
+            detection_limit_if_lost_recalled(
+                lost.get(excerpt, 0), independent, confidence=confidence
+            ),
         )
     return max(limits, default=None) if any(lost.values()) else None
 

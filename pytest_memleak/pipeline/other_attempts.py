@@ -20,7 +20,11 @@ from pytest_memleak.pipeline.canaries import canary_prompts
 from pytest_memleak.pipeline.ledger_endpoint import SECONDS_PER_DAY
 from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
 from pytest_memleak.pipeline.samples import FurtherSamples, LedgerSamples
-from pytest_memleak.pipeline.sampling_plan import LedgerPart, plan_pair
+from pytest_memleak.pipeline.sampling_plan import (
+    ConversationPart,
+    LedgerPart,
+    plan_pair,
+)
 from pytest_memleak.records import Book, Generation
 
 if TYPE_CHECKING:
@@ -105,7 +109,11 @@ def _prompts_of(
         part = theirs.open(required)
         if not isinstance(part, LedgerPart):
             continue
-        yield part.source.endpoint_id, part.prompts
+        requested = [part.prompts]
+        if isinstance(part, ConversationPart):
+            requested = [*part.requested()]
+        for prompts in requested:
+            yield part.source.endpoint_id, prompts
         if required.purpose is Purpose.OWN:
             canaries = canary_prompts(required.pair, part.book, rounds=1 << 30)
             yield part.source.endpoint_id, canaries
@@ -126,10 +134,10 @@ def other_attempts(
     until = until or own.until
     since = -math.inf
     pair, source = own.required.pair, own.source
-    if source.is_name(pair):
+    if source.only_name_identifies_weights(pair):
         since = until - pair.sampling.max_age_days * SECONDS_PER_DAY
     numbers: Counter[str] = Counter()
-    for attempt in _others(own, greedy, until):
+    for attempt in _other_attempts(own, greedy, until):
         for book, excerpts, received in _books_with_prompts(own.book, attempt):
             read = partial(
                 _read,
@@ -145,7 +153,7 @@ def other_attempts(
                 yield _samples(own, book, read, attempt)
 
 
-def _others(
+def _other_attempts(
     own: LedgerSamples,
     greedy: Sequence[SampledGenerations],
     until: float,
@@ -181,7 +189,7 @@ def _books_with_prompts(
         by_instruction[answered.prompt.instruction_digest].append(answered)
     left = list(by_instruction.values())
     while left:
-        placed, left = _placed(book, left)
+        placed, left = _prompts_by_excerpt_and_rest(book, left)
         excerpts = tuple(
             replace(
                 excerpt,
@@ -200,7 +208,7 @@ def _books_with_prompts(
         yield replace(book, excerpts=excerpts), row_ids, received
 
 
-def _placed(
+def _prompts_by_excerpt_and_rest(
     book: Book,
     prompts: Sequence[list[AnsweredPrompt]],
 ) -> tuple[dict[str, list[AnsweredPrompt]], list[list[AnsweredPrompt]]]:

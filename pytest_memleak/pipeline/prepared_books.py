@@ -10,10 +10,11 @@ from pytest_memleak.books.archive import sha256_of
 from pytest_memleak.books.build_book import (
     make_book,
     with_icu,
-    with_summaries,
+    with_instructions,
     words_digest,
 )
 from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, check_template
+from pytest_memleak.books.prompt_file import read_prompts
 from pytest_memleak.errors import BookError, Inconclusive, MemleakError
 from pytest_memleak.interfaces.protocols import Manuscript
 
@@ -93,9 +94,9 @@ class PreparedBooks:
             if lacking:
                 # Raises for a bad author, title, or template before any paid call.
                 blank = {excerpt.id: "" for excerpt in lacking}
-                self._with_summaries(source, blank)
+                self._with_instructions(source, blank)
                 written = self._writer().write(source.id, lacking)
-                book = self._with_summaries(source, written)
+                book = self._with_instructions(source, written)
             self._whole[source.id] = book
         return self._whole[source.id]
 
@@ -104,9 +105,26 @@ class PreparedBooks:
 
         Raises as `book` does. foreseen: as `foreseen` returns it
         """
+        if pair.probe.kind == "prompts" and pair.book.prompts is not None:
+            named = read_prompts(pair.book.prompts)
+            prompts = tuple(prompt.prompt for prompt in named)
+            return dataclasses.replace(self.cut(pair.book), prompts=prompts)
         if pair.probe.kind != "instruction":
             return self.cut(pair.book)
         return self.foreseen(pair.book) if foreseen else self.book(pair.book)
+
+    def prompts_digest(self, pair: Pair) -> str | None:
+        """Return the SHA-256 of the file of prompts that the pair names, if it does."""
+        if pair.probe.kind != "prompts" or pair.book.prompts is None:
+            return None
+        return sha256_of(pair.book.prompts)
+
+    def claimed_answers(self, pair: Pair) -> dict[str, str]:
+        """Return the answers that the pair's prompts are claimed to have, by prompt."""
+        if pair.book.prompts is None:
+            return {}
+        named = read_prompts(pair.book.prompts)
+        return {each.prompt.id: each.claimed for each in named if each.claimed}
 
     def summarized(self, pair: Pair) -> list[BookSource]:
         """Return the books whose summaries the pair needs: prompted or trained on."""
@@ -122,7 +140,7 @@ class PreparedBooks:
         lacking = self._lacking_summaries(source)
         if not lacking:
             return self.cut(source)
-        return self._with_summaries(source, self._writer().foreseen(lacking))
+        return self._with_instructions(source, self._writer().foreseen(lacking))
 
     def outstanding_summaries(
         self,
@@ -289,8 +307,10 @@ class PreparedBooks:
             return ()
         return tuple(excerpt for excerpt in book.excerpts if not excerpt.instruction)
 
-    def _with_summaries(self, source: BookSource, summaries: Mapping[str, str]) -> Book:
-        return with_summaries(
+    def _with_instructions(
+        self, source: BookSource, summaries: Mapping[str, str]
+    ) -> Book:
+        return with_instructions(
             self.cut(source),
             summaries,
             author=source.author,

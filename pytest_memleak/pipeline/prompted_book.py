@@ -1,11 +1,12 @@
 """A book as a pair's probe prompts for it, and the prompts.
 
 An instruction asks for an excerpt by its summary; a continuation gives its beginning,
-and only the rest is measured.
+and only the rest is measured. An extraction and named prompts ask for the book.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,14 @@ from pytest_memleak.books.instructions import (
 )
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.ledger.prompts import PairPrompts, build_prompts
-from pytest_memleak.scoring.words import count_for_tokens
+from pytest_memleak.pipeline.extraction import Manner, openings
+from pytest_memleak.scoring.words import count_about_as_tokens
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_memleak.interfaces.protocols import Endpoint
-    from pytest_memleak.records import Book, Pair
+    from pytest_memleak.records import Book, BookPrompt, Pair
 
 
 def probed_book(
@@ -29,8 +33,14 @@ def probed_book(
     endpoint: Endpoint | None,
 ) -> Book:
     """Return the book as `endpoint` is prompted for it and as it is measured."""
-    if pair.probe.kind == "instruction":
-        return book
+    match pair.probe.kind:
+        case "instruction":
+            return book
+        case "extraction":
+            prompts = openings(book, manner_of(endpoint), seed=pair.sampling.seed or 0)
+            return _with_prompts_alone(book, prompts)
+        case "prompts":
+            return _with_prompts_alone(book, book.prompts)
     default = (
         BARE_PREFIX if continuation_endpoint(pair, endpoint) else CONTINUE_INSTRUCTION
     )
@@ -48,15 +58,31 @@ def continuation_endpoint(pair: Pair, endpoint: Endpoint | None) -> Endpoint | N
     Prompts are instructions if the endpoint can't continue a text, or if the suite's
     template adds to the prefix.
     """
-    if pair.probe.kind == "instruction" or (
-        pair.probe.continuation_template not in (None, BARE_PREFIX)
-    ):
-        return None
+    match pair.probe.kind:
+        case "instruction" | "prompts":
+            return None
+        case "continuation":
+            if pair.probe.continuation_template not in (None, BARE_PREFIX):
+                return None
     continuing = abilities_of(endpoint).continuing
     return continuing() if continuing is not None else None
 
 
+def manner_of(endpoint: Endpoint | None) -> Manner:
+    """Return how a conversation with the endpoint is held."""
+    abilities = abilities_of(endpoint)
+    if abilities.continuing is not None and abilities.continuing() is not None:
+        return Manner.TEXT
+    return Manner.ALONE if abilities.converses is None else Manner.CHAT
+
+
+def _with_prompts_alone(book: Book, prompts: Sequence[BookPrompt]) -> Book:
+    """Return the book with these prompts, and without instructions."""
+    excerpts = tuple(replace(excerpt, instruction=None) for excerpt in book.excerpts)
+    return replace(book, excerpts=excerpts, prompts=tuple(prompts))
+
+
 def pair_prompts(pair: Pair, book: Book) -> PairPrompts:
     """Return the pair's prompts; `book` as it is prompted for."""
-    count = partial(count_for_tokens, mode=pair.scoring.word_mode)
+    count = partial(count_about_as_tokens, mode=pair.scoring.word_mode)
     return build_prompts(pair.id, book, pair.sampling, words=count)

@@ -66,7 +66,7 @@ class ProtectedBooks:
         ]
         books = [own, f"{measured.id}{_EXCLUDED}", *others]
         excused: list[str] = []
-        for book_id in self._suite.excused(pair):
+        for book_id in self._suite.books_with_excused_passages(pair):
             excused.append(own if book_id == measured.id else book_id)
             excused.append(f"{book_id}{_EXCLUDED}")
         return Protected(
@@ -93,7 +93,7 @@ class ProtectedBooks:
         Raises BookError where fewer than k words of the pair's book remain.
         """
         readable = self._all_readable() | {book.id: book for book in beyond}
-        names = set(self._suite.excusing(pair)) - {measured.id}
+        names = set(self._suite.books_that_excuse_words(pair)) - {measured.id}
         texts = [
             book
             for book in readable.values()
@@ -124,11 +124,20 @@ class ProtectedBooks:
             )
         return self._excused[key]
 
+    def excusing_texts(self, pair: Pair) -> list[str]:
+        """Return the texts that excuse words of the pair's book."""
+        names = set(self._suite.books_that_excuse_words(pair)) - {pair.book.id}
+        return [
+            "\n\n".join(_texts(book))
+            for book in self._all_readable().values()
+            if book.id.removesuffix(_EXCLUDED) in names
+        ]
+
     def scan_scope(self, pair: Pair) -> ScanScope:
         """Return the books that passages may come from, and excused ones."""
         digests = {name: book.digest for name, book in self._all_readable().items()}
         tests = self._test_ids - {pair.book.id}
-        excused = self._suite.excused(pair)
+        excused = self._suite.books_with_excused_passages(pair)
         return ScanScope(
             books={name: digest for name, digest in digests.items() if name in tests},
             excused={

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.interfaces.abilities import abilities_of
+from pytest_memleak.pipeline.canaries import canary_prompts
 from pytest_memleak.pipeline.ledger_endpoint import (
     SECONDS_PER_DAY,
     LedgerEndpoint,
@@ -31,6 +32,7 @@ from pytest_memleak.verdict.model_identity import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pytest_memleak.ledger.book_attempts import Key
     from pytest_memleak.ledger.sampling_history import SamplingHistory
     from pytest_memleak.pipeline.samples import SampledGenerations
     from pytest_memleak.records import Issue, Pair
@@ -95,7 +97,7 @@ def _check_calls(own: LedgerSamples) -> ProvenanceCheck:
                 serves=pair.model.served_names,
             ),
         )
-    if source.is_name(pair) and record.first is not None:
+    if source.only_name_identifies_weights(pair) and record.first is not None:
         issues += (*_reuse_issues(own, record, first=record.first, history=history),)
     lost = lost_calls(source.ledger, source.endpoint_id, prompts, until=own.until)
     if lost:
@@ -130,9 +132,15 @@ def _record(own: LedgerSamples) -> tuple[Provenance, SamplingHistory]:
             prompts,
             until=own.until,
             find_requests=own.find_requests,
+            own_keys=_canary_keys(own),
         ),
     )
     return record, history
+
+
+def _canary_keys(own: LedgerSamples) -> set[Key]:
+    canaries = canary_prompts(own.required.pair, own.book, rounds=1)
+    return {prompt.key for prompt in canaries.questions}
 
 
 def _served(

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.records import Issue
-from pytest_memleak.verdict.recited_controls import own_passages, recited_control_issues
+from pytest_memleak.verdict.recited_controls import (
+    own_book_passage_measures,
+    recited_control_issues,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,5 +33,5 @@ def recited_null_book_issues(null: CountedGenerations, count: Count) -> Iterator
         return
     passages = tally.passages()
     if passages:
-        values = own_passages(passages)
+        values = own_book_passage_measures(passages)
         yield from recited_control_issues(pair.book.id, values, pair.limits)

@@ -11,16 +11,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from pytest_memleak.errors import EvidenceError, Inconclusive, MissingFile
+from pytest_memleak.books.archive import sha256_of
+from pytest_memleak.errors import (
+    EvidenceError,
+    Inconclusive,
+    MemleakError,
+    MissingFile,
+)
 from pytest_memleak.ledger.hash_chain import Head
+from pytest_memleak.pipeline.bundle_files import FileDigests
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount, moment
 from pytest_memleak.redaction.text import is_hidden, server_word_limit
-from pytest_memleak.results.build_result import build_plain_result, build_unrun_result
-from pytest_memleak.results.evidence_file import differences, pair_differences
+from pytest_memleak.results.build_result import (
+    build_result_without_quotes,
+    build_unrun_result,
+)
+from pytest_memleak.results.evidence_file import json_differences, pair_differences
 from pytest_memleak.results.result_codec import encode, encode_pair
 from pytest_memleak.results.run_evidence import LIMITATIONS, suite_controls, versions
 from pytest_memleak.results.run_verdict import run_result
+from pytest_memleak.results.tried_prompts import tried_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,6 +56,7 @@ class Verification:
     checked: what was verified
     unchecked: what couldn't be
     missing: files without which nothing was recomputed
+    lacking: what these are: "suite", "book", "ledger"
     attested: whether a signature by the given key is valid
     complete: whether everything that can be recomputed was
     current: whether requirements were stated, and the bundle meets them all
@@ -54,6 +66,7 @@ class Verification:
     checked: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    lacking: set[str] = field(default_factory=set)
     attested: bool = False
     complete: bool = True
     current: bool = False
@@ -127,6 +140,33 @@ def recompute(
     comparison.look_for_pairs()
 
 
+def evaluate_as_claimed(
+    evidence: EvidenceFile,
+    claimed: PairResult,
+    *,
+    resources: Resources,
+    of_suite: Callable[[Path], SuiteRun],
+    evaluate: Evaluate,
+    suites: Sequence[Path] = (),
+    folders: Sequence[Path],
+) -> Evaluation:
+    """Return a pair's evaluation as of the bundle's run; arguments as in `recompute`.
+
+    Raises MemleakError for what can't be read, or may not be.
+    """
+    comparison = _Comparison(
+        evidence,
+        Verification(),
+        resources,
+        of_suite,
+        evaluate,
+        suites,
+        folders,
+        _models_named=True,
+    )
+    return comparison.evaluated(claimed)
+
+
 def _hides_server_words(pair: PairResult) -> bool:
     """Tell whether the bundle's run hid the words of servers (--memleak-quote 0)."""
     names: list[str | None] = [*pair.completeness.withheld]
@@ -135,7 +175,7 @@ def _hides_server_words(pair: PairResult) -> bool:
     return any(is_hidden(name) for name in names if name is not None)
 
 
-class _Unavailable:
+class _AbsentEndpoint:
     """A test's own endpoint, of which only the ledger is left."""
 
     def __init__(self, name: str) -> None:
@@ -185,10 +225,13 @@ class _Comparison:
             )
         controls = suite_controls(bundle.pairs, by="path")
         claimed = {"suites": self._evidence.bundle["suites"]}
-        self.result.wrong += differences(
+        self.result.wrong += json_differences(
             claimed,
             {"suites": [encode(suite) for suite in controls]},
         )
+        tried = [encode(group) for group in tried_prompts(bundle.pairs)]
+        claimed = {"tried": self._evidence.bundle.get("tried")}
+        self.result.wrong += json_differences(claimed, {"tried": tried})
         self.result.unchecked += [
             f"{suite} couldn't be collected" for suite in bundle.uncollected
         ]
@@ -209,15 +252,28 @@ class _Comparison:
         """
         missing: dict[str, None] = dict.fromkeys(others)
         for pair in self._bundle.pairs:
-            missing |= dict.fromkeys(self._missing_files(pair))
+            sentences = self._missing_files(pair, without_ledger=bool(others))
+            missing |= dict.fromkeys(sentences)
+        if missing:
+            self._compare_files()
         self.result.missing += missing
         self.result.complete = not missing
         return bool(missing)
 
-    def _missing_files(self, pair: PairResult) -> Iterator[str]:
-        """Yield the pair's suite and book, where they aren't here."""
+    def _missing_files(
+        self,
+        pair: PairResult,
+        *,
+        without_ledger: bool,
+    ) -> Iterator[str]:
+        """Yield the pair's suite and book, where they aren't here.
+
+        without_ledger: whether nothing is recomputed, so that a suite that was changed
+            need not be readable
+        """
         path = self._path_of(pair)
         if not path.exists():
+            self.result.lacking.add("suite")
             yield (
                 f"the suite: no file {path}; run memleak verify in the folder where "
                 "pytest ran, or give the suite's path with --suite"
@@ -226,13 +282,32 @@ class _Comparison:
         try:
             suite = self._suite_of(pair)
         except MissingFile as error:
+            self.result.lacking.add("book")
             yield str(error)
+            return
+        except MemleakError:
+            if not without_ledger or sha256_of(path) == pair.suite.sha256:
+                raise
             return
         # A book that its reader supplies may be missing where the suite is read.
         for book in suite.books:
             is_read = book.id == pair.book.id and pair.book.sha256
             if is_read and not book.source.exists():
+                self.result.lacking.add("book")
                 yield f"the book {book.id}: no file {book.source}"
+
+    def _compare_files(self) -> None:
+        """Compare the suites and books that are here with the bundle's digests."""
+        digests = FileDigests()
+        for pair in self._bundle.pairs:
+            path = self._path_of(pair)
+            digests.compare_suite(pair.suite, path)
+            suite = self._suites.get(path)
+            for book in suite.books if suite else ():
+                if book.id == pair.book.id:
+                    digests.compare_book(pair.book, book.source)
+        self.result.wrong += digests.wrong
+        self.result.checked += digests.checked
 
     def has_its_ledger(self) -> bool:
         """Tell whether the ledger is the bundle's and unchanged.
@@ -275,18 +350,32 @@ class _Comparison:
             endpoints.update(count.endpoint for count in pair.sampled)
         return endpoints
 
+    def _pair_of(self, claimed: PairResult) -> Pair:
+        suite = self._suite_of(claimed)
+        for pair in suite.pairs:
+            if pair.id == claimed.pair:
+                return pair
+        raise EvidenceError(
+            f"the suite has no pair {claimed.pair!r}",
+            location=str(suite.path),
+        )
+
+    def evaluated(self, claimed: PairResult) -> Evaluation:
+        """Return the pair's evaluation as of the bundle's run."""
+        self._go_back_to(claimed)
+        evaluation, _ = self._evaluated(self._pair_of(claimed), claimed)
+        return evaluation
+
+    def _go_back_to(self, claimed: PairResult) -> None:
+        """Let the ledger be read as of the pair's evaluation in the bundle's run."""
+        as_of = self._end if claimed.as_of is None else claimed.as_of
+        self._resources.as_of = min(as_of, self._end)
+        self._resources.claimed = claimed.provenance
+
     def compare_pair(self, claimed: PairResult, entry: Mapping[str, Any]) -> None:
         """Compare a pair of the bundle, and its raw JSON, with the recomputed pair."""
         suite = self._suite_of(claimed)
-        pair = next(
-            (candidate for candidate in suite.pairs if candidate.id == claimed.pair),
-            None,
-        )
-        if pair is None:
-            raise EvidenceError(
-                f"the suite has no pair {claimed.pair!r}",
-                location=str(suite.path),
-            )
+        pair = self._pair_of(claimed)
         name, endpoint = claimed.pair, claimed.model.endpoint
         if endpoint is not None and _NOT_KEPT.fullmatch(endpoint):
             self.result.complete = False
@@ -369,11 +458,9 @@ class _Comparison:
         if claimed.plain_verdict is Verdict.NOT_RUN:
             recomputed = build_unrun_result(pair, suite, reasons=claimed.reasons)
         else:
-            as_of = self._end if claimed.as_of is None else claimed.as_of
-            self._resources.as_of = min(as_of, self._end)
-            self._resources.claimed = claimed.provenance
+            self._go_back_to(claimed)
             evaluation, absent = self._evaluated(pair, claimed)
-            recomputed = build_plain_result(evaluation)
+            recomputed = build_result_without_quotes(evaluation)
             provenance = evaluation.provenance
             if (
                 provenance
@@ -382,7 +469,7 @@ class _Comparison:
             ):
                 created = moment(self._bundle.created)
                 yield f"its generations were sampled after {created}"
-            yield from self._by_the_end(evaluation, absent)
+            yield from self._verdict_changed_by_later_calls(evaluation, absent)
             self._computed += 1
         stated = encode_pair(self._as_stated(recomputed, claimed))
         stated["suite"]["path"] = claimed.suite.path
@@ -416,10 +503,10 @@ class _Comparison:
             reasons=reasons,
         )
 
-    def _by_the_end(
+    def _verdict_changed_by_later_calls(
         self,
         evaluation: Evaluation,
-        absent: _Unavailable | None,
+        absent: _AbsentEndpoint | None,
     ) -> Iterator[str]:
         """Yield that calls from the evaluation to the run's end change the verdict.
 
@@ -446,13 +533,13 @@ class _Comparison:
         self,
         pair: Pair,
         claimed: PairResult,
-    ) -> tuple[Evaluation, _Unavailable | None]:
+    ) -> tuple[Evaluation, _AbsentEndpoint | None]:
         absent = None
         endpoint = claimed.model.endpoint
         evaluation = self._evaluate(pair)
         is_of_suite = claimed.suite.sha256 == evaluation.suite_digest
         if is_of_suite and endpoint not in (None, evaluation.endpoint):
-            absent = _Unavailable(endpoint)
+            absent = _AbsentEndpoint(endpoint)
             evaluation = self._evaluate(pair, endpoint=absent)
             note = (
                 f"{pair.id}: sampled from {endpoint}, a test's own endpoint instead of "
@@ -521,6 +608,8 @@ def _paths(suite: Suite) -> Iterator[Path]:
         yield book.source
         if book.summaries is not None:
             yield book.summaries
+        if book.prompts is not None:
+            yield book.prompts
     yield from suite.catalog
     root = suite.path.parent
     for model in suite.models:

@@ -20,7 +20,7 @@ from pytest_memleak.pipeline.sampled_generations import sample_generations
 from pytest_memleak.pipeline.samples import LedgerSamples
 from pytest_memleak.records import Book, Generation, Issue
 from pytest_memleak.records.phases import Phase, ProgressEvent
-from pytest_memleak.records.provenance import distribution
+from pytest_memleak.records.provenance import describe_distribution
 from pytest_memleak.scoring.analysis import Analysis, analyze
 from pytest_memleak.scoring.measure_table import BASELINE, GREEDY, with_needs
 from pytest_memleak.scoring.null_books import excess_over_null
@@ -139,7 +139,7 @@ def _with_null(
         _asked_and_answered(own.book, own.sampled.generations()),
         by_book,
         pair.scoring,
-        error=analysis.under_limits.error,
+        error=analysis.without_excused_words.error,
         seed=pair.sampling.seed or 0,
         confidence=pair.confidence,
         remaining=analysis.remaining.words if analysis.remaining else None,
@@ -158,7 +158,7 @@ def _with_uplift(
     protected = None
     if analysis.remaining:
         book, remaining = baseline.book, analysis.remaining.words
-        protected = Protected.only(book, pair.scoring, remaining)
+        protected = Protected.of_one_book(book, pair.scoring, remaining)
     theirs = analyze(
         baseline.book,
         baseline.batches(),
@@ -170,8 +170,8 @@ def _with_uplift(
         return analysis
     if sampling_distribution(baseline.sampled) != sampling_distribution(own.sampled):
         return analysis
-    ours = analysis.under_limits
-    theirs = theirs.under_limits
+    ours = analysis.without_excused_words
+    theirs = theirs.without_excused_words
     gain = uplift(
         ours.counts,
         theirs.counts,
@@ -262,7 +262,7 @@ def _asked_and_answered(
 
 def sampling_distribution(answers: SampledGenerations) -> str:
     """Return the distribution of the samples, in words."""
-    return distribution(
+    return describe_distribution(
         answers.required.pair.model.options,
         _rejected_parameters(answers),
     )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pytest_memleak.interfaces.abilities import baseline_of
 from pytest_memleak.records import Generation, Issue, Origin, Pair, Suite
+from pytest_memleak.records.measurement import BY_EXCERPT
 from pytest_memleak.scoring.measure_table import CHANCE, with_needs
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ def _wanted(
     endpoint: Endpoint | None,
 ) -> Iterator[RequiredSamples]:
     yield RequiredSamples(Purpose.OWN, pair, endpoint)
+    if pair.probe.kind not in BY_EXCERPT:
+        return
     if pair.probe.kind == "continuation":
         # Twice at temperature 0, since servers vary.
         greedy = dataclasses.replace(pair.sampling, samples=2, temperature=0.0)

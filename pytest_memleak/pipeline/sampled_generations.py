@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pytest_memleak.ledger.prompts import PairPrompts
+    from pytest_memleak.pipeline.extraction import Conversation
     from pytest_memleak.pipeline.ledger_endpoint import LedgerEndpoint
     from pytest_memleak.pipeline.samples import SampledGenerations, Stop
     from pytest_memleak.pipeline.sampling_plan import PromptStep
@@ -123,20 +124,26 @@ def _sample_part(
     spared: str | None = None
     asks = part.walk is Walk.ASKING
     find_requests = cache(partial(requests_of_other_pairs, part, plan))
+    conversation: Conversation | None = None
 
     def so_far() -> LedgerSamples:
+        book = part.book
+        if conversation is not None:
+            book = replace(book, prompts=conversation.book_prompts)
         return LedgerSamples(
             required=part.required,
-            book=part.book,
+            book=book,
             source=source,
             prompts=_in_one(walked),
             until=source.resources.now,
             issues=tuple(issues),
             spared=spared,
+            conversation=conversation,
             find_requests=find_requests,
         )
 
     for step in part.steps():
+        conversation = step.conversation or conversation
         is_canary = step.purpose is Purpose.CANARY
         if not is_canary and step.purpose is not Purpose.CONTROL:
             walked.append(step.prompts)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.book_attempts import FindRequests
     from pytest_memleak.ledger.prompts import PairPrompts
     from pytest_memleak.pipeline.canaries import Canaries
+    from pytest_memleak.pipeline.extraction import Conversation
 
 
 @dataclass(
@@ -57,6 +58,11 @@ class _Samples(ABC):
             if generation.excerpt_id in excerpts:
                 yield generation
 
+    @property
+    def prompt_ids(self) -> tuple[str, ...]:
+        """The IDs of the prompts that request no excerpt."""
+        return tuple(prompt.id for prompt in self.book.prompts)
+
     def _requested(self, generations: Iterable[Generation]) -> Iterator[Generation]:
         request = generation_request(self.required)
         for generation in generations:
@@ -75,6 +81,7 @@ class LedgerSamples(_Samples):
     prompts: of all steps that were walked
     until: the time up to which the ledger is read, in seconds since 1970
     spared: what an early stop didn't sample; None without one
+    conversation: an extraction's; None for other probes
     find_requests: finds the prompts for the book that the suite's other pairs request
     """
 
@@ -82,7 +89,13 @@ class LedgerSamples(_Samples):
     prompts: PairPrompts
     until: float
     spared: str | None = None
+    conversation: Conversation | None = None
     find_requests: FindRequests = dict
+
+    @property
+    def prompt_ids(self) -> tuple[str, ...]:
+        """The IDs of the prompts that were sent, or are to be."""
+        return tuple(prompt.excerpt_id for prompt in self.prompts.questions)
 
     def all_there(self) -> Iterable[Generation]:
         """Read the generations from the ledger."""

@@ -16,7 +16,7 @@ from pytest_memleak.pipeline.limit_reachability import planned_rounds
 from pytest_memleak.pipeline.required_samples import Purpose, required_samples
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.sampling.cost_plan import Power, PowerRow, RunPlan
-from pytest_memleak.scoring.bmc_interval import least_upper_end
+from pytest_memleak.scoring.bmc_interval import upper_end_without_recall
 from pytest_memleak.scoring.book_layout import measurable_words
 from pytest_memleak.scoring.measure_table import BMC, BMC_EXCESS, CHANCE, with_needs
 
@@ -42,13 +42,16 @@ def suite_power(suite: SuiteRun) -> Power:
     Its resources should be offline, with an empty ledger.
     """
     pairs = suite.suite.pairs
-    notes = _suite_notes(pairs)
+    sampled = pairs_with_rounds(pairs)
+    notes = _suite_notes(sampled)
     rows: list[PowerRow] = []
     obstacles: dict[str, None] = {}
     for samples in sorted({*USUAL_SAMPLES, *notes}):
         planned = plan_run(pairs, lambda _: suite, samples=samples)
         obstacles |= dict.fromkeys(map(str, planned.obstacles))
-        rows.append(power_row(planned, pairs[0], samples, notes.get(samples, "")))
+        if not sampled:
+            break  # whatever the number of samples
+        rows.append(power_row(planned, sampled[0], samples, notes.get(samples, "")))
     return Power(
         rows=tuple(rows),
         confidence=planned_rounds(pairs[0]).confidence,
@@ -57,9 +60,17 @@ def suite_power(suite: SuiteRun) -> Power:
     )
 
 
+def pairs_with_rounds(pairs: Iterable[Pair]) -> list[Pair]:
+    """Return the pairs whose prompts have many samples: no extraction."""
+    return [pair for pair in pairs if pair.probe.kind != "extraction"]
+
+
 def next_samples(pairs: Iterable[Pair]) -> int | None:
     """Return the next usual number above all pairs' samples, if there is one."""
-    most = max((planned_rounds(pair).samples for pair in pairs), default=0)
+    sampled = pairs_with_rounds(pairs)
+    if not sampled:
+        return None
+    most = max(planned_rounds(pair).samples for pair in sampled)
     for samples in USUAL_SAMPLES:
         if samples > most:
             return samples
@@ -112,12 +123,12 @@ def _of_limits(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
             f"bmc limit {limit:g} can pass: with no recall, the upper bound of bmc is "
             f"{least:.2g}"
         )
-    yield from limits_out_of_reach(pairs, suite)
+    yield from limits_that_cant_pass(pairs, suite)
     by_chance = [pair for pair in gating if with_needs(pair.limits, CHANCE)]
     yield from _of_excess(by_chance, suite)
 
 
-def limits_out_of_reach(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
+def limits_that_cant_pass(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
     """Yield the limits of gating pairs that a book is too short to pass."""
     gating = [pair for pair in pairs if pair.gates]
     for bound in _bmc_bounds(gating, suite):
@@ -145,7 +156,7 @@ def _bmc_bounds(pairs: Iterable[Pair], suite: SuiteRun) -> list[_BmcBound]:
             continue
         with contextlib.suppress(MemleakError):  # the plan reports it
             words = measurable_words(suite.books.cut(pair.book), pair.scoring)
-            least = least_upper_end(
+            least = upper_end_without_recall(
                 words,
                 scoring=pair.scoring,
                 confidence=pair.confidence,

@@ -13,13 +13,15 @@ Offline, and for `memleak verify`, a run walks them READING: they are what it re
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import BookError, Inconclusive
 from pytest_memleak.interfaces.abilities import Recording, abilities_of
 from pytest_memleak.pipeline.canaries import canary_prompts
+from pytest_memleak.pipeline.extraction import Conversation, Manner
+from pytest_memleak.pipeline.foreseen_turns import foreseen_prompts
 from pytest_memleak.pipeline.generation_request import instruction_faults
 from pytest_memleak.pipeline.ledger_endpoint import (
     FutureEndpoint,
@@ -28,6 +30,7 @@ from pytest_memleak.pipeline.ledger_endpoint import (
 )
 from pytest_memleak.pipeline.prompted_book import (
     continuation_endpoint,
+    manner_of,
     pair_prompts,
     probed_book,
 )
@@ -37,7 +40,7 @@ from pytest_memleak.pipeline.required_samples import (
     required_samples,
 )
 from pytest_memleak.records import Book, BookSource, Issue, Model
-from pytest_memleak.sampling.cost_plan import in_all
+from pytest_memleak.sampling.cost_plan import sum_of_plans
 from pytest_memleak.scoring.loss_tests import due_controls, most_controls
 
 if TYPE_CHECKING:
@@ -88,6 +91,7 @@ class PromptStep:
     prompts: with all their rounds, also those that the ledger holds
     stops: numbers of rounds after which the run may stop early
     at_most: whether a run may leave some of it out
+    conversation: that an extraction's step is a turn of
     """
 
     purpose: Purpose
@@ -95,14 +99,19 @@ class PromptStep:
     prompts: PairPrompts
     stops: tuple[int, ...] = ()
     at_most: bool = False
+    conversation: Conversation | None = None
 
-    def left(self, counted: Counted) -> Plan:
-        """Plan what the ledger lacks, stage by stage, without what is `counted`."""
+    def plan_outstanding(self, counted: Counted) -> Plan:
+        """Plan what the ledger lacks, stage by stage, without what is `counted`.
+
+        Each stage counts only what the stage before didn't. What is pending is never
+        counted off, so the last stage has all of it.
+        """
         plans = [
             self.source.left(replace(self.prompts, samples=rounds), counted)
             for rounds in (*self.stops, self.prompts.samples)
         ]
-        return replace(in_all(plans), pending=plans[-1].pending)
+        return replace(sum_of_plans(plans), pending=plans[-1].pending)
 
 
 Step = SummaryStep | TrainingStep | PromptStep
@@ -126,20 +135,23 @@ class _SampledPart(ABC):
 
         A pair's own rounds are between canaries, and control calls come last.
         """
-        rounds = _rounds(self.required, self.source, self.prompts)
         if self.required.purpose is not Purpose.OWN:
-            yield rounds
+            yield from self._own_steps()
             return
         before = self._canaries_before()
         if before is not None:
             yield PromptStep(Purpose.CANARY, self.source, before)
-        yield rounds
+        yield from self._own_steps()
         after = self._canaries_after(before)
         if after is not None:
             yield PromptStep(Purpose.CANARY, self.source, after, at_most=True)
         controls = self._control_calls()
         if controls is not None:
             yield PromptStep(Purpose.CONTROL, self.source, controls, at_most=True)
+
+    def _own_steps(self) -> Iterator[PromptStep]:
+        """Yield the steps of the requirement's rounds."""
+        yield _rounds(self.required, self.source, self.prompts)
 
     @abstractmethod
     def _canaries_before(self) -> PairPrompts | None:
@@ -171,17 +183,27 @@ class LedgerPart(_SampledPart):
         """Return the round that shows which weights answer; reading, all stored."""
         if self.walk is Walk.READING:
             return self._canaries.answered_rounds()
-        return self._canaries.to_request(self.prompts, is_name=self._is_name)
+        return self._canaries.to_request(
+            self.prompts,
+            only_name_identifies_weights=self._only_name_identifies_weights,
+        )
 
     def _canaries_after(self, before: PairPrompts | None) -> PairPrompts | None:
-        canaries, is_name = self._canaries, self._is_name
+        canaries = self._canaries
+        by_name = self._only_name_identifies_weights
         match self.walk:
             case Walk.READING:
                 return None
             case Walk.ASKING:
-                return canaries.to_request(self.prompts, is_name=is_name, sampled=True)
+                return canaries.to_request(
+                    self.prompts,
+                    only_name_identifies_weights=by_name,
+                    after_sampling=True,
+                )
             case Walk.UNASKED:
-                return canaries.foreseen_after(self.prompts, before, is_name=is_name)
+                return canaries.foreseen_after(
+                    self.prompts, before, only_name_identifies_weights=by_name
+                )
 
     def _control_calls(self) -> PairPrompts | None:
         source = self.source
@@ -211,8 +233,52 @@ class LedgerPart(_SampledPart):
         return self.source.canaries(self.required.pair, self.book)
 
     @property
-    def _is_name(self) -> bool:
-        return self.source.is_name(self.required.pair)
+    def _only_name_identifies_weights(self) -> bool:
+        return self.source.only_name_identifies_weights(self.required.pair)
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationPart(LedgerPart):
+    """An extraction: each prompt follows from the answers before it.
+
+    prompts: its openings
+    manner: how its endpoint holds a conversation
+    """
+
+    manner: Manner = field(kw_only=True)
+
+    def _own_steps(self) -> Iterator[PromptStep]:
+        pair = self.required.pair
+        conversation = Conversation(
+            self.book,
+            self.manner,
+            turns=pair.probe.turns,
+            seed=pair.sampling.seed or 0,
+        )
+        while (prompt := conversation.next_prompt()) is not None:
+            asked = pair_prompts(pair, replace(self.book, prompts=(prompt,)))
+            yield PromptStep(
+                self.required.purpose,
+                self.source,
+                asked,
+                conversation=conversation,
+            )
+            answer = next(iter(self.source.generations(asked)), None)
+            if answer is None:
+                break
+            conversation.add(answer)
+        if conversation.ended or self.walk is not Walk.UNASKED:
+            return
+        left = foreseen_prompts(pair, self.book, self.manner, conversation)
+        if left.questions:
+            yield PromptStep(self.required.purpose, self.source, left, at_most=True)
+
+    def requested(self) -> Iterator[PairPrompts]:
+        """Yield the openings, and the turns that the ledger shows to be requested."""
+        yield self.prompts
+        for step in self._own_steps():
+            if not step.at_most:
+                yield step.prompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,9 +439,14 @@ class SamplingPlan:
         return self.endpoints.endpoint(required.pair.model)
 
     def _future_part(self, required: RequiredSamples, book: Book) -> FuturePart:
-        probed = probed_book(required.pair, book, None)
-        source = FutureEndpoint.of(required.pair.model, self.endpoints)
-        return FuturePart(required, probed, source, pair_prompts(required.pair, probed))
+        pair = required.pair
+        probed = probed_book(pair, book, None)
+        source = FutureEndpoint.of(pair.model, self.endpoints)
+        prompts = pair_prompts(pair, probed)
+        if pair.probe.kind == "extraction":
+            turns = foreseen_prompts(pair, probed, Manner.CHAT)
+            prompts = replace(prompts, questions=prompts.questions + turns.questions)
+        return FuturePart(required, probed, source, prompts)
 
     def _ledger_part(
         self,
@@ -398,6 +469,24 @@ class SamplingPlan:
         if required.purpose in _IN_SERIES:
             may_sample = walk is not Walk.READING
             source = source.current_series(pair, prompts, may_sample=may_sample)
+        is_extraction = pair.probe.kind == "extraction"
+        converses = is_extraction or any(prompt.before for prompt in probed.prompts)
+        if converses and source.terms.sampler.batch:
+            raise Inconclusive(
+                "a conversation can't be sent in batches",
+                location=pair.id,
+                hint="set batch = false in its [model.options]",
+            )
+        if is_extraction:
+            return ConversationPart(
+                required,
+                probed,
+                source,
+                prompts,
+                walk,
+                issues,
+                manner=manner_of(endpoint),
+            )
         return LedgerPart(required, probed, source, prompts, walk, issues)
 
 

@@ -36,7 +36,7 @@ from pytest_memleak.records import (
 )
 from pytest_memleak.scoring.keyed_texts import keyed
 from pytest_memleak.scoring.words import (
-    count_for_tokens,
+    count_about_as_tokens,
     requested_words,
     words,
 )
@@ -141,7 +141,7 @@ class SummaryWriter:
         }
 
     def _longest(self, text: str) -> str:
-        tokens = most_tokens(count_for_tokens(text, self._mode))
+        tokens = most_tokens(count_about_as_tokens(text, self._mode))
         return " ".join(["word"] * math.ceil(tokens / TOKENS_PER_WORD))
 
     def _kept(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:
@@ -174,7 +174,7 @@ class SummaryWriter:
         )
         # Summaries don't depend on the suite's seed.
         sampling = Sampling(samples=times, temperature=self._temperature)
-        count = functools.partial(count_for_tokens, mode=self._mode)
+        count = functools.partial(count_about_as_tokens, mode=self._mode)
         return build_prompts(name, book, sampling, words=count)
 
     def _prompt(self, text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,10 +20,10 @@ from pytest_memleak.plugin.options import (
     run_key,
     terminal_settings,
 )
-from pytest_memleak.reports.output_table import EVIDENCE, REPORTS
+from pytest_memleak.reports.output_table import EVIDENCE, HTML, REPORTS
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pytest_memleak.plugin.run_record import RunRecord
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records.verdicts import ReleaseComparison
 
 _ITEMS = "memleak_items"  # of what a worker of xdist sends at its end
+_PAIRS = "memleak_pairs"  # likewise: the pairs of its items
 _PLANS = ("memleak_dry_run", "collectonly")  # options with which no test runs
 
 
@@ -57,7 +59,20 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             items = end_of_run.items
         else:
             items = config.workeroutput.setdefault(_ITEMS, {})
+            config.workeroutput[_PAIRS] = _selected_pairs(config, session.items)
         items.update(unrun_verdicts(session.items))
+
+
+def _selected_pairs(
+    config: pytest.Config,
+    items: Sequence[pytest.Item],
+) -> dict[str, dict[str, Any]]:
+    """Return the pair of each selected item, as if it weren't run."""
+    from pytest_memleak.plugin.run_record import selected_pairs
+    from pytest_memleak.results.result_codec import encode
+
+    pairs = selected_pairs(config, items)
+    return {item: encode(result) for item, result in pairs.items()}
 
 
 class EndOfRun:
@@ -85,6 +100,9 @@ class EndOfRun:
         self._session: pytest.Session | None = None
         self._least: int = 0  # exit status that hooks can't lower
         self._written: Mapping[str, Path] = {}
+        # Of each selected item its pair, as workers of xdist sent it.
+        self._pairs: dict[str, dict[str, Any]] = {}
+        self._reported: set[str] = set()  # items of which a report came
 
     def pytest_internalerror(self) -> None:
         """Remember the error: after a worker's, xdist would exit with 0."""
@@ -93,6 +111,7 @@ class EndOfRun:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the result off the report, so that no other plugin writes its quotes."""
+        self._reported.add(report.nodeid)
         result, verdict, accepted = vars(report).pop("memleak", (None, None, False))
         is_subtest = hasattr(report, "context")
         if accepted and report.passed and not is_subtest:
@@ -111,6 +130,7 @@ class EndOfRun:
         output = getattr(node, "workeroutput", {})
         unrun = output.get(_ITEMS, {})
         self.items = {**unrun, **self.items}
+        self._pairs |= output.get(_PAIRS, {})
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
@@ -167,6 +187,11 @@ class EndOfRun:
             )
             if self._report is None:
                 return (yield)
+            self._report = dataclasses.replace(
+                self._report,
+                unrun=self._report.unrun or self._unrun(session, exitstatus),
+                typed=run_reports.typed_line(self._config),
+            )
             try:
                 with run_reports.exiting():
                     run.validate_ledger()
@@ -237,6 +262,24 @@ class EndOfRun:
 
         return results_from_json(self._result_by_pair.values())
 
+    def _unrun(
+        self,
+        session: pytest.Session,
+        status: int,
+    ) -> tuple[PairResult, ...]:
+        """Return the selected pairs that no test evaluated; `RunRecord` knows more."""
+        if self._record:
+            return ()
+        from pytest_memleak.plugin.run_record import selected_pairs, unrun_pairs
+        from pytest_memleak.records.pair_result import PairResult
+        from pytest_memleak.results.result_codec import decode
+
+        selected = selected_pairs(self._config, getattr(session, "items", ()))
+        for item, row in self._pairs.items():
+            selected[item] = decode(PairResult, row)
+        evaluated = {(suite, pair) for suite, pair, _ in self._result_by_pair}
+        return unrun_pairs(selected, evaluated, self._reported, status)
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(
         self,
@@ -302,21 +345,35 @@ class EndOfRun:
 
     def _write_report(self, terminalreporter: Any, report: RunReport) -> None:
         from pytest_memleak.plugin.run_pair import deployment_lines
-        from pytest_memleak.plugin.run_reports import evidence_line, next_lines
+        from pytest_memleak.plugin.run_reports import evidence_line
+        from pytest_memleak.reports.annotations import annotation_lines
+        from pytest_memleak.reports.first_screen import first_screen
+        from pytest_memleak.reports.screen_text import screen_text
         from pytest_memleak.reports.terminal_summary import summary
 
+        terminal = terminal_settings(self._config)
+        verbosity = self._config.get_verbosity()
         terminalreporter.write_sep("=", "memorization")
-        if report.results:
-            text = summary(
-                report.results,
-                compared=report.compared,
-                verbosity=self._config.get_verbosity(),
-                **terminal_settings(self._config),
-            )
-            terminalreporter.write(text)
+        text = summary(
+            report.results,
+            compared=report.compared,
+            verbosity=verbosity,
+            **terminal,
+        )
+        terminalreporter.write(text)
         if EVIDENCE.name in report.outputs:
             terminalreporter.write_line(evidence_line(report))
-        for line in (*next_lines(report), *deployment_lines(self._config)):
+        if page := report.outputs.get(HTML.name):
+            terminalreporter.write_line(f"HTML report: {page}")
+        if report.results or report.unrun:
+            if text or EVIDENCE.name in report.outputs or page:
+                terminalreporter.write_line("")
+            view = first_screen(report)
+            screen = screen_text(view, brief=verbosity < 0, **terminal)
+            terminalreporter.write(screen)
+            for line in annotation_lines(report, view, os.environ):
+                terminalreporter.write_line(line)
+        for line in deployment_lines(self._config):
             terminalreporter.write_line(line)
 
 

@@ -63,10 +63,11 @@ def pytest_configure(config: pytest.Config) -> None:
     reports = report_paths(config)
     if config.getoption("memleak_signing_key") and EVIDENCE.name not in reports:
         raise pytest.UsageError(f"--memleak-signing-key needs {EVIDENCE.option}")
-    if config.getoption("memleak_release") and not reports:
-        raise pytest.UsageError(
-            f"--memleak-release needs {EVIDENCE.option} or {HTML.option}",
-        )
+    for name in ("release", "operator"):
+        if config.getoption(f"memleak_{name}") and not reports:
+            raise pytest.UsageError(
+                f"--memleak-{name} needs {EVIDENCE.option} or {HTML.option}",
+            )
     is_worker = hasattr(config, "workerinput")
     if not is_worker and (reports or any(map(config.getoption, _FILE_OPTIONS))):
         from pytest_memleak.plugin.preflight import validate_outputs

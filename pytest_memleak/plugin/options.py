@@ -110,10 +110,19 @@ def parse_host(value: str) -> str:
 
 
 def parse_release(value: str) -> str:
-    """Validate a name on one line."""
+    """Validate a release's name, on one line."""
+    return _name("--memleak-release", value)
+
+
+def parse_operator(value: str) -> str:
+    """Validate an operator's name, on one line."""
+    return _name("--memleak-operator", value)
+
+
+def _name(option: str, value: str) -> str:
     if not (value.strip() and value.isprintable() and len(value) <= _LONGEST_NAME):
         name = f"a name of at most {_LONGEST_NAME} characters on one line"
-        raise _expected(name, "--memleak-release", value)
+        raise _expected(name, option, value)
     return value.strip()
 
 
@@ -162,6 +171,7 @@ _VALUES: dict[str, tuple[str, str | None, Callable[[str], Any] | None]] = {
     **dict.fromkeys(_OUTPUTS, ("PATH", None, None)),
     "signing-key": ("KEYFILE", None, None),
     "release": ("NAME", None, parse_release),
+    "operator": ("NAME", None, parse_operator),
     "baseline": ("EVIDENCE", None, None),
     "max-increase": ("MEASURE=BY,...", None, parse_tolerances),
 }
@@ -183,6 +193,8 @@ _HELP = {
     **_OUTPUTS,
     "signing-key": "sign the evidence bundle with this Ed25519 private key (PEM)",
     "release": "name the release in the evidence bundle and the HTML report",
+    "operator": "name who runs this, a person or a department, in the evidence bundle "
+    "and the HTML report",
     "baseline": "show what changed since this evidence bundle of an earlier release",
     "max-increase": "fail if MEASURE rose by more than BY since the baseline and the "
     "rise exceeds noise, as in bmc=0.01,longest_span=10",

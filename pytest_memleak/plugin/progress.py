@@ -177,12 +177,19 @@ class Display:
             parts.append(f"{event.done:,}/{event.of:,}")
         parts.append(took)
         if event.cost is not None:
-            parts.append(f"US${event.cost:,.2f}")
+            parts.append(_cost_text(event.cost, event.lost))
         if event.tokens:
             parts.append(f"{event.tokens:,} tokens")
         while len(parts) > 1 and len("  ".join(parts)) >= columns:
             parts.pop()
         return "  ".join(parts)
+
+
+def _cost_text(at_most: float, lost: float) -> str:
+    """Return what was billed, and what it may be with the calls that were lost."""
+    billed = f"US${at_most - lost:,.2f}"
+    highest = f"US${at_most:,.2f}"
+    return billed if billed == highest else f"{billed}, at most {highest}"
 
 
 def _back(column: int) -> str:

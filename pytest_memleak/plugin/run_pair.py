@@ -113,7 +113,7 @@ class Memorization:
             raise AttributeError(name)
         from pytest_memleak.scoring.measure_table import (
             MEASURES,
-            nearest,
+            unknown_name_hint,
             why_unmeasured,
         )
 
@@ -123,11 +123,13 @@ class Memorization:
             return analysis.further[name]
         if name not in MEASURES and evaluation.measurement is not None:
             if not hasattr(evaluation.measurement, name):
-                raise AttributeError(f"no measure {name!r}: {nearest(name, MEASURES)}")
+                raise AttributeError(
+                    f"no measure {name!r}: {unknown_name_hint(name, MEASURES)}"
+                )
             return getattr(evaluation.measurement, name)
         value = None
         if name in MEASURES:
-            value = MEASURES[name].value(analysis and analysis.under_limits)
+            value = MEASURES[name].value(analysis and analysis.without_excused_words)
         if value is None:
             with recording_failure(self._item):
                 raise PairInconclusive(

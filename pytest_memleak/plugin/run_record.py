@@ -26,7 +26,7 @@ from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.redaction.text import first_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     TestedKey = tuple[str, str, str | None]  # suite, pair, and `_TestReports.endpoint`
     PairTests = dict[TestedKey, tuple[PairTest, ...]]
@@ -45,6 +45,53 @@ _REASONS = {
     "skipped": "skipped",
     "deselected": "deselected",
 }
+
+
+def selected_pairs(
+    config: pytest.Config,
+    items: Iterable[pytest.Item],
+) -> dict[str, PairResult]:
+    """Return the pair of each item that no mark skips, as if it weren't run."""
+    if run_key not in config.stash:
+        return {}
+    from pytest_memleak.results.build_result import build_unrun_result
+
+    run = config.stash[run_key]
+    results: dict[tuple[str, str], PairResult] = {}
+    by_item = {}
+    for item in items:
+        pair = pair_of(item)
+        if pair is None or skip_reason(item) is not None:
+            continue
+        key = (str(pair.suite), pair.id)
+        if key not in results:
+            results[key] = build_unrun_result(pair, run.of_suite(pair.suite).suite)
+        by_item[item.nodeid] = results[key]
+    return by_item
+
+
+def unrun_pairs(
+    selected: Mapping[str, PairResult],
+    evaluated: Collection[tuple[str, str]],
+    reported: Collection[str],
+    status: int,
+) -> tuple[PairResult, ...]:
+    """Return the pairs of selected items that weren't evaluated, with the reason.
+
+    evaluated: suite and pair of each result
+    reported:  the items that began
+    status:    pytest's exit status
+    """
+    unrun = {}
+    for item, result in selected.items():
+        key = (result.suite.path, result.pair)
+        if key in evaluated:
+            continue
+        reason = "its tests didn't evaluate it"
+        if item not in reported:
+            reason = _ENDED.get(status, "the run ended before its test")
+        unrun[key] = dataclasses.replace(result, reasons=(reason,))
+    return tuple(unrun.values())
 
 
 def selection_of(config: pytest.Config) -> Selection:

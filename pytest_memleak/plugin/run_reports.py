@@ -10,6 +10,8 @@ import dataclasses
 import gc
 import inspect
 import os
+import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,11 +34,12 @@ from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.junit import case_properties
-from pytest_memleak.reports.output_table import EVIDENCE, HTML, JUNIT, STEP_SUMMARY
-from pytest_memleak.reports.pair_outcome import pair_outcome
+from pytest_memleak.reports.next_command import TYPED, path_to_type
+from pytest_memleak.reports.output_table import EVIDENCE, JUNIT, STEP_SUMMARY
 from pytest_memleak.results.build_result import build_result
 from pytest_memleak.results.quotes import shown_title
 from pytest_memleak.results.result_codec import encode
+from pytest_memleak.results.run_origin import run_origin
 from pytest_memleak.results.run_verdict import (
     expectation,
     passes,
@@ -55,6 +58,8 @@ if TYPE_CHECKING:
     from pytest_memleak.verdict.evaluation import Evaluation
 
 _SWITCH_INTERVAL = 1e-5  # seconds until a thread yields to others
+_LONGEST_LINE = 200  # characters of a command line that is shown again
+_PASSWORD = re.compile("://[^/ ]*@")
 
 
 def attach_result(
@@ -148,11 +153,38 @@ def run_report(
         report,
         results=tuple(tested_results),
         release=config.getoption("memleak_release"),
+        made_by=run_origin(
+            config.getoption("memleak_operator"),
+            os.environ,
+            config.rootpath,
+        ),
         selection=selection_of(config),
         unrun=unrun,
         uncollected=record.broken,
         ledger=run.resources.end_of_chain(),
     )
+
+
+def typed_line(config: pytest.Config) -> str:
+    """Return the command line of this run, with paths from here.
+
+    Returns "" for a long line, or one with a password in a URL.
+    """
+    if TYPED in os.environ:
+        return os.environ[TYPED]
+    arguments = map(_from_here, config.invocation_params.args)
+    line = " ".join(["pytest", *arguments])
+    has_password = _PASSWORD.search(line) is not None
+    is_shown = len(line) <= _LONGEST_LINE and not has_password
+    return line if is_shown else ""
+
+
+def _from_here(argument: str | os.PathLike[str]) -> str:
+    text = os.fspath(argument)
+    name, equals, value = text.rpartition("=")
+    if not Path(value).is_absolute():
+        return shlex.quote(text)
+    return f"{name}{equals}{path_to_type(value)}"
 
 
 def unearned_line(verdicts: Mapping[str, str]) -> str:
@@ -188,23 +220,6 @@ def exiting() -> Iterator[None]:
         yield
     except MemleakError as error:
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
-
-
-def next_lines(report: RunReport) -> Iterator[str]:
-    """Yield the HTML report's path, and the next step for pairs that didn't pass."""
-    if page := report.outputs.get(HTML.name):
-        yield f"HTML report: {page}"
-    verdicts = {pair_outcome(result).kind for result in report.results}
-    if "inconclusive" in verdicts:
-        yield (
-            "Next: fix the causes and rerun. Stored generations are reused if they "
-            "still fit."
-        )
-    elif verdicts & {"fail", "unexpected"} and page is None:
-        yield (
-            f"Next: add {HTML.option}=FILE to locate the passages; generations are "
-            "reused."
-        )
 
 
 def explain_comparison(

@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_memleak.pipeline.dry_run import plan_run
-from pytest_memleak.pipeline.samples_and_costs import next_samples, power_row
+from pytest_memleak.pipeline.samples_and_costs import (
+    next_samples,
+    pairs_with_rounds,
+    power_row,
+)
 from pytest_memleak.plugin.options import pairs_of, terminal_settings
 from pytest_memleak.records.number_format import percent_at_most
 from pytest_memleak.redaction.text import inert
@@ -32,7 +36,8 @@ def show_plans(session: pytest.Session, run: Run) -> None:
     plan = plan_run(pairs, lambda pair: run.of_suite(pair.suite))
     writer = config.get_terminal_writer()
     writer.line()
-    writer.write(plan_table(plan, **terminal_settings(config)))
+    every = config.get_verbosity() > 0
+    writer.write(plan_table(plan, **terminal_settings(config), every=every))
     if plan.obstacles:
         session.testsfailed = len(plan.obstacles)
     elif step_up := _step_up(pairs, run):
@@ -45,10 +50,10 @@ def show_plans(session: pytest.Session, run: Run) -> None:
 def _step_up(pairs: Sequence[Pair], run: Run) -> str:
     """Say what the next usual number of samples detects and costs; "" without one."""
     samples = next_samples(pairs)
-    if samples is None or not pairs:
+    if samples is None:
         return ""
     planned = plan_run(pairs, lambda pair: run.of_suite(pair.suite), samples=samples)
-    row = power_row(planned, pairs[0], samples)
+    row = power_row(planned, pairs_with_rounds(pairs)[0], samples)
     if planned.obstacles or not row.generations:  # recordings have no more samples
         return ""
     text = (

@@ -1,6 +1,6 @@
 """The errors of failed calls, and the part of a server's message that they may quote.
 
-    failing = Failing("openai", endpoint="gpt-4o", call="chat.completions.create")
+    failing = Failing("openai", endpoint="gpt-oss-20b", call="chat.completions.create")
     raise failing.refusal(Refusal(429, "slow down", retry_after=2.0))     # a
     ProviderBusy
 
@@ -31,12 +31,21 @@ from pytest_memleak.errors import (
     RequestNotSent,
     UnusableResponse,
 )
+from pytest_memleak.providers.server_complaints import (
+    NO_CREDIT,
+    TokenLimit,
+    is_moderation,
+    lacks_credit,
+    reads_as_error,
+    token_limit,
+)
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.redaction.text import (
     QUOTED_WORDS,
     WORD,
     first_words,
     most_server_words,
+    server_word,
 )
 
 RAISE_DEADLINE = "raise deadline in [sampling]"
@@ -81,6 +90,8 @@ class Refused(ProviderError):
         self.code = refusal.code
         self.named = refusal.named
         self.most = refusal.most
+        self.moderated = refusal.moderated
+        self.token_limit = refusal.token_limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +101,6 @@ class Refusal:
     code: the server's name of the error
     retry_after: in seconds
     named: the rejected parameters
-    final: whether it is final despite a temporary status (an account without credit)
     """
 
     status: int
@@ -98,13 +108,34 @@ class Refusal:
     code: str | None = None
     retry_after: float | None = None
     named: tuple[str, ...] = ()
-    final: bool = False
 
     @property
     def most(self) -> int | None:
         """The highest number that the message allows."""
         bounds = _BOUND.findall(self.message[:_LONGEST_MESSAGE])
         return max(map(int, bounds), default=None)
+
+    @property
+    def moderated(self) -> bool:
+        """Whether a filter rejected the prompt."""
+        return is_moderation(self.status, self.code, self.message)
+
+    @property
+    def token_limit(self) -> TokenLimit | None:
+        """The limit of tokens that the message is about, if it is about one."""
+        return token_limit(self.message)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a retry is useless: an account without credit has status 429, too."""
+        return not may_pass(self.status) or lacks_credit(self.status, self.code)
+
+    @property
+    def hint(self) -> str | None:
+        """What the server's words say to do; None if they don't."""
+        if lacks_credit(self.status, self.code):
+            return NO_CREDIT
+        return self.token_limit.hint if self.token_limit else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +192,10 @@ class Failing:
     def refusal(self, refusal: Refusal, hint: str | None = None) -> ProviderError:
         """Create a Refused; a ProviderBusy for a temporary status."""
         cause = self.cause(refusal)
-        if may_pass(refusal.status) and not refusal.final:
-            return self.busy(cause, hint, after=refusal.retry_after)
-        return Refused(cause, refusal, hint=hint, **self.place)
+        hint = refusal.hint or hint
+        if refusal.is_final:
+            return Refused(cause, refusal, hint=hint, **self.place)
+        return self.busy(cause, hint, after=refusal.retry_after)
 
     def cause(self, refusal: Refusal) -> str:
         """Return status, code, and message in one line."""
@@ -227,10 +259,30 @@ class Failing:
                 raise self.busy(f"line {number} of {place} isn't a JSON object")
             yield row
 
-    def malformed(self, server: str) -> UnusableResponse:
-        """Create the error of a response in an unexpected form."""
+    def malformed(
+        self, server: str, error: BaseException | None = None
+    ) -> ProviderError:
+        """Create the error of a response in an unexpected form.
+
+        One that is compressed is final, since the next one would be, too.
+        """
+        for link in exception_chain(error):
+            if isinstance(link, Compressed):
+                failure = self.final(str(link), f"turn compression off at {server}")
+                failure.in_doubt = True
+                return failure
         cause = "The response has an unexpected format"
         return self.unusable(cause, f"check {server}, which sent it")
+
+
+class Compressed(ValueError):
+    """A response in a form that the request doesn't allow, and that can't be read."""
+
+    def __init__(self, encoding: str) -> None:
+        name = server_word(encoding)
+        super().__init__(
+            f"The response is compressed ({name}), though none was allowed"
+        )
 
 
 class Astray(Exception):
@@ -273,9 +325,11 @@ def retry_after(headers: Mapping[str, Any] | None) -> float | None:
 
 
 def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
-    """Return a message's first words, without keys; redacted if it quotes `texts`.
+    """Return a message's 300 characters, without keys; redacted if it quotes `texts`.
 
-    A quote is five words in a row, within the message's first 2,000 characters.
+    A quote is five words in a row, within the message's first 2,000 characters. Of a
+    message that may be of a book, only the first words are shown; so are they where
+    fewer than QUOTED_WORDS may be shown.
     """
     most = most_server_words()
     if most == 0:
@@ -283,9 +337,10 @@ def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
     message = message[:_LONGEST_MESSAGE]
     if any(_quotes(message, text) for text in texts):
         return "(message redacted: it quotes the prompt)"
-    if most is None:
-        return masked(message)
-    return first_words(masked(message), most)
+    shown = masked(message)
+    if most is not None and not reads_as_error(shown):
+        return first_words(shown, most)
+    return stored_message(shown)
 
 
 def _quotes(message: str, text: str) -> bool:

@@ -149,7 +149,7 @@ class HttpCalls:
 
     def _failure(self, error: Exception, failing: Failing) -> ProviderError:
         if isinstance(error, ValueError | RecursionError):
-            return failing.malformed(self.address)
+            return failing.malformed(self.address, error)
         return failing.connection(error, server=self.address, timeout=self._timeout)
 
     def _hint(self, status: int) -> str | None:

@@ -11,17 +11,21 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+import zlib
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_memleak.providers.call_errors import Astray
+from pytest_memleak.providers.call_errors import Astray, Compressed
 from pytest_memleak.redaction.text import server_word
 
 _LONGEST_ERROR = 64_000  # bytes
 _LONGEST_ANSWER = 16_000_000
 _LONGEST_FILE = 4_000_000_000
 _MOST_REDIRECTS = 2
+_GZIP = {"gzip", "x-gzip", "deflate"}
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # as its header says
+_PART = 65_536  # bytes
 # Of a request and its redirects: when it began, and how often it was sent.
 _BEGAN, _SENT = "memleak_began", "memleak_sent"
 _STREAMS = {"SyncByteStream", "AsyncByteStream"}
@@ -77,12 +81,17 @@ class Bounds:
         is_upload = request.url.path.endswith(self.uploads)
         if response.has_redirect_location and not is_upload:
             _check_redirect(request, response.headers["location"])
-        encoding = response.headers.get("content-encoding", "identity")
-        if encoding.lower() != "identity":
-            raise Endless("compressed, which the request doesn't allow")
+        encoding = response.headers.get("content-encoding", "identity").lower().strip()
+        allowed = self._allowed(response)
+        if encoding in _GZIP:
+            allowed.expand = _Expanded()
+            # Else the library would expand it, a bomb as a whole.
+            del response.headers["content-encoding"]
+        elif encoding not in {"", "identity"}:
+            raise Compressed(encoding)
         stream = response.stream
         kind: Any = type(stream)
-        response.stream = _bounded(kind)(stream, self._allowed(response))
+        response.stream = _bounded(kind)(stream, allowed)
 
     def _allowed(self, response: Any) -> _Allowed:
         """Return how much of a body may be read."""
@@ -123,15 +132,30 @@ class _Allowed:
     """The part of a body that may still be read: `most` bytes in all, until a time.
 
     cut_off: whether a longer body is truncated; else it is an error
+    expand: makes the parts of a piece
     """
 
     most: int
     until: float | None
     cut_off: bool = False
     taken: int = 0
+    expand: Callable[[bytes], Iterator[bytes]] = lambda piece: iter((piece,))
 
-    def take(self, piece: bytes) -> bytes:
-        """Return the allowed part of the next piece; raise Endless or TimeoutError."""
+    def parts(self, piece: bytes) -> Iterator[bytes]:
+        """Yield the allowed parts of a piece; raise Endless or TimeoutError."""
+        for part in self.expand(piece):
+            yield self._take(part)
+            if self.used_up:
+                return
+
+    def parts_of_all(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the allowed parts of a whole body."""
+        for piece in pieces:
+            yield from self.parts(piece)
+            if self.used_up:
+                return
+
+    def _take(self, piece: bytes) -> bytes:
         if self.until is not None and time.monotonic() > self.until:
             raise TimeoutError
         kept = piece[: self.most - self.taken]
@@ -143,6 +167,22 @@ class _Allowed:
     @property
     def used_up(self) -> bool:
         return self.cut_off and self.taken >= self.most
+
+
+class _Expanded:
+    """Expands a compressed body piece by piece, each part of a limited size."""
+
+    def __init__(self) -> None:
+        self._decompressor = zlib.decompressobj(_GZIP_OR_ZLIB)
+
+    def __call__(self, piece: bytes) -> Iterator[bytes]:
+        while piece:
+            try:
+                part = self._decompressor.decompress(piece, _PART)
+            except zlib.error:
+                raise Compressed("damaged") from None
+            yield part
+            piece = self._decompressor.unconsumed_tail
 
 
 @functools.cache
@@ -158,14 +198,12 @@ def _bounded(kind: type[Any]) -> Any:
             self._allowed = allowed
 
         def __iter__(self) -> Iterator[bytes]:
-            for piece in self._stream:
-                yield self._allowed.take(piece)
-                if self._allowed.used_up:
-                    return
+            yield from self._allowed.parts_of_all(self._stream)
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             async for piece in self._stream:
-                yield self._allowed.take(piece)
+                for part in self._allowed.parts(piece):
+                    yield part
                 if self._allowed.used_up:
                     return
 

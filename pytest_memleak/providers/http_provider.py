@@ -104,6 +104,8 @@ class HttpProvider(ABC):
     path: below the address; "{model}" stands for the model's name
     key_variable: the environment variable of the API key; "" if there are no keys
     completions_per_call: the most completions per call, by default
+    converses: whether `body` sends `request.before`, the conversation before the
+        instruction
     finish_reasons: what the API's own finish words mean. Common words are known; after
         any other word, an answer counts as withheld
     filter_codes: the API's names of the error that a filter rejected the prompt
@@ -119,6 +121,7 @@ class HttpProvider(ABC):
     batch = False
     concurrency: int | None = None
     completions_per_call = 1
+    converses = False
     finish_reasons: Mapping[str, FinishReason] = {}
     filter_codes: frozenset[str] = FILTER_CODES
     options_table: ClassVar[type[HttpOptions]] = HttpOptions
@@ -254,7 +257,8 @@ class HttpEndpoint(RequestEndpoint):
     @property
     def abilities(self) -> Abilities:
         """The model's name, which responses should repeat."""
-        return Abilities(model_name=self._model)
+        converses = self.answer if self._provider.converses else None
+        return Abilities(model_name=self._model, converses=converses)
 
     def answer(self, request: SampleRequest) -> Sequence[Completion]:
         """Return the request's completions, at least one.
@@ -266,7 +270,7 @@ class HttpEndpoint(RequestEndpoint):
         try:
             answer = self._calls.post(self._path, body, failing)
         except Refused as refused:
-            if refused.code in self._provider.filter_codes:
+            if refused.moderated or refused.code in self._provider.filter_codes:
                 return filtered(request.n)
             raise
         completions = self._completions(answer, failing)
@@ -325,7 +329,7 @@ class HttpEndpoint(RequestEndpoint):
         return json.dumps([self._path, *bodies], sort_keys=True, default=repr)
 
     def _failing(self, call: str, request: SampleRequest | None = None) -> Failing:
-        texts = () if request is None else (request.instruction,)
+        texts = () if request is None else request.texts
         return Failing(self._provider.name, self._model, call, texts)
 
 

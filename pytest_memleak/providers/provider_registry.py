@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pytest_memleak.errors import MissingExtra, SuiteError
+from pytest_memleak.providers.own_ports import is_own_port
 
 if TYPE_CHECKING:
     from pytest_memleak.interfaces.protocols import (
@@ -88,7 +89,8 @@ class ProviderNeeds:
         """Raise SuiteError if a key would go to a host that only the suite file names.
 
         hosts: those named outside the file, beside the provider's own and `address`. A
-            loopback address may receive any key; http elsewhere, none.
+            loopback address may receive the provider's own key, and any other where a
+            process of this user listens; http elsewhere, none.
         """
         variables = [str(options.get("api_key_env", key)) for key in self.keys]
         address = self.address_of(options.get("base_url")) or (
@@ -112,6 +114,9 @@ class ProviderNeeds:
             )
         own = self.host if variables == [*self.keys] else None
         if is_loopback(host):
+            named = {*hosts, host_of(os.environ.get(self.address, ""))}
+            if "api_key_env" in options and host not in named:
+                _validate_own_port(key, host, address, place=place)
             return
         if not address.lower().startswith("https:"):
             raise SuiteError(
@@ -233,6 +238,14 @@ PROVIDERS = {
             {"torch": "torch", "transformers": "transformers", "peft": "peft"},
         ),
     ),
+    "vllm": BuiltIn(
+        f"{_HERE}.vllm.vllm_provider",
+        "VllmProvider",
+        ProviderNeeds(
+            "vllm",
+            {"vllm": "vllm", "transformers": "transformers"},
+        ),
+    ),
 }
 
 
@@ -244,6 +257,26 @@ def host_of(url: str) -> str:
         host.encode("idna")
         return host
     return ""
+
+
+def _validate_own_port(
+    key: str,
+    host: str,
+    address: str,
+    *,
+    place: str,
+) -> None:
+    """Raise SuiteError unless a process of this user listens at a loopback address."""
+    parts = urlsplit(address)
+    port = parts.port or (443 if parts.scheme.lower() == "https" else 80)
+    if not is_own_port(port):
+        raise SuiteError(
+            f"{key} would go to port {port} of this machine, where no process that is "
+            "known to be yours listens",
+            location=place,
+            hint=f"start your server first, or add --memleak-host {host} if whoever "
+            "listens there may receive the key",
+        )
 
 
 def is_loopback(host: str) -> bool:

@@ -8,7 +8,7 @@
 
 `{book}` stands for the book's id. The files are of the paper's form
 (`pytest_memleak.formats.paper_format`), or logs whose rows have the excerpts' ids
-(`pytest_memleak.formats.log_formats`).
+(`pytest_memleak.formats.rows_as_records`).
 """
 
 from __future__ import annotations

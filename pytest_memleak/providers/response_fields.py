@@ -11,7 +11,15 @@ from pytest_memleak.records import FinishReason
 from pytest_memleak.records.generation import finish_reason
 
 FILTER_CODES = frozenset(
-    {"content_filter", "content_policy_violation", "invalid_prompt"},
+    {
+        "content_filter",
+        "content_policy_violation",
+        "data_inspection_failed",
+        "DataInspectionFailed",
+        "invalid_prompt",
+        "moderation_blocked",
+        "ResponsibleAIPolicyViolation",
+    },
 )
 MOST_CHOICES = 1_000
 """More than any request has; the rest is ignored."""
@@ -76,6 +84,18 @@ def filtered(n: int) -> list[Completion]:
         finish_word="content_filter",
     )
     return [withheld] * n
+
+
+def cut_short(n: int, *, max_tokens: int | None) -> list[Completion]:
+    """Return `n` completions whose reasoning used up all tokens, which are billed."""
+    cut = Completion(
+        "",
+        FinishReason.EMPTY,
+        0,
+        max_tokens,
+        finish_word="length",
+    )
+    return [cut] * n
 
 
 def completions_of(

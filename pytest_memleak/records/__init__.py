@@ -6,7 +6,14 @@ line or traceback quotes them.
 
 from __future__ import annotations
 
-from pytest_memleak.records.book import Book, BookPart, Excerpt, WordMode, Work
+from pytest_memleak.records.book import (
+    Book,
+    BookPart,
+    BookPrompt,
+    Excerpt,
+    WordMode,
+    Work,
+)
 from pytest_memleak.records.generation import FinishReason, Generation, Kind, Origin
 from pytest_memleak.records.measurement import (
     Block,
@@ -45,6 +52,7 @@ __all__ = [
     "Block",
     "Book",
     "BookPart",
+    "BookPrompt",
     "BookSource",
     "CollectionSource",
     "Completeness",

@@ -27,6 +27,22 @@ class Excerpt:
 
 
 @dataclass(frozen=True, slots=True)
+class BookPrompt:
+    """A prompt for a book that requests no excerpt of it.
+
+    before: the conversation before the instruction: the user's texts and the answers,
+        in turn
+    given: the prompt's text that the model didn't write; what an answer repeats of it
+        doesn't count
+    """
+
+    id: str
+    instruction: str = field(repr=False)
+    before: tuple[str, ...] = field(default=(), repr=False)
+    given: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class BookPart:
     """A document of a book, and the words read from it.
 
@@ -75,6 +91,7 @@ class Book:
     each excerpt continues the one before word for word;
     works: of a collection, which together span all excerpts. No match crosses from one
     work to the next, nor between excerpts that aren't contiguous.
+    prompts: that request no excerpt (`probe` "extraction" and "prompts").
     """
 
     id: str
@@ -89,6 +106,19 @@ class Book:
     words_digest: str = ""
     icu: str | None = None
     excluded: tuple[Excerpt, ...] = field(default=(), repr=False)
+    prompts: tuple[BookPrompt, ...] = field(default=(), repr=False)
+
+    @property
+    def prompted_ids(self) -> tuple[str, ...]:
+        """The IDs that generations may have: the excerpts', then the prompts'."""
+        names = [excerpt.id for excerpt in self.excerpts]
+        return (*names, *(prompt.id for prompt in self.prompts))
+
+    @property
+    def given_texts(self) -> tuple[str, ...]:
+        """What the prompts for these IDs contain, by which answers are trimmed."""
+        instructions = [excerpt.instruction or "" for excerpt in self.excerpts]
+        return (*instructions, *(prompt.given for prompt in self.prompts))
 
     @property
     def breaks(self) -> tuple[int, ...]:

@@ -99,6 +99,7 @@ _REASONS = {
     "eos_token": FinishReason.STOP,
     "stop_sequence": FinishReason.STOP,
     "complete": FinishReason.STOP,
+    "completed": FinishReason.STOP,
     "length": FinishReason.LENGTH,
     "max_tokens": FinishReason.LENGTH,
     "max_output_tokens": FinishReason.LENGTH,

@@ -124,7 +124,10 @@ class Measurement:
         return bisect.bisect_right(self.excerpt_starts, position) - 1
 
 
-ProbeKind = Literal["instruction", "continuation"]
+ProbeKind = Literal["instruction", "continuation", "extraction", "prompts"]
+
+BY_EXCERPT: frozenset[ProbeKind] = frozenset({"instruction", "continuation"})
+"""Probes that prompt for each excerpt; the others' prompts request the book."""
 
 
 class Estimate(NamedTuple):
@@ -172,6 +175,8 @@ class Measure:
         exceeded
     strict, paper: its limit in these presets, if any
     overview: whether overviews show it, with or without a limit
+    short:    its name in the cells of maps, "" where the number alone stands for it;
+        None for its full name
     charted:  whether reports draw its value, interval, and limit
     read:     its value from an Analysis, perhaps with an interval; None if it can't be
         computed
@@ -193,6 +198,7 @@ class Measure:
     strict: float | None = None
     paper: float | None = None
     overview: bool = False
+    short: str | None = None
     charted: bool = False
     needs: Needs = field(default=Needs("further"), repr=False)
     read: Callable[[Any], Estimate | Block | float | None] | None = field(
@@ -210,6 +216,11 @@ class Measure:
         repr=False,
         compare=False,
     )
+
+    @property
+    def cell_name(self) -> str:
+        """Its name in the cells of maps."""
+        return self.name if self.short is None else self.short
 
     def value(self, analysis: Any) -> Estimate | Block | float | None:
         """Return what it reads from an Analysis; None if missing."""

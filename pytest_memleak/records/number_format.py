@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, overload
 
+_MINUTE = 60
+_HOUR = 3_600
+
 
 def amount(
     number: int,
@@ -28,6 +31,16 @@ def first_three(names: Sequence[str]) -> str:
 def figure(value: float) -> str:
     """Format the value of a measure or a limit: four digits, or the whole count."""
     return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
+
+
+def duration_text(seconds: float) -> str:
+    """Format a duration, rounded up: "40 seconds", "12 minutes", "3.5 hours"."""
+    if seconds <= _MINUTE:
+        return amount(max(1, math.ceil(seconds)), "second")
+    if seconds <= _HOUR:
+        return amount(math.ceil(seconds / _MINUTE), "minute")
+    hours = math.ceil(2 * seconds / _HOUR) / 2
+    return f"{hours:g} hours"
 
 
 @overload

@@ -82,11 +82,13 @@ class Probe:
     prefix_words: words of an excerpt's beginning that a continuation's prompt has
     continuation_template: the suite's template around it, None for the endpoint's
         default
+    turns: the most turns of an extraction, after its opening
     """
 
     kind: ProbeKind = "instruction"
     prefix_words: int = 50
     continuation_template: str | None = None
+    turns: int = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class CollectionSource:
 class BookSource:
     """The source of a suite's book, before it is read.
 
+    `prompts` is a file of prompts (`probe` "prompts");
     `instruction_template` is the suite's template, None for the paper's own; `include`
     and `exclude` name documents in it to read whole, or not at all; `encoding` is that
     of plain text, if the suite states it; `approved` is the digest of the words that
@@ -119,6 +122,7 @@ class BookSource:
     author: str | None = None
     role: Literal["test", "train", "negative-control", "common"] = "test"
     summaries: Path | None = None
+    prompts: Path | None = None
     instruction_template: str | None = None
     bring_your_own: bool = False
     include: tuple[str, ...] = ()
@@ -135,6 +139,7 @@ class Model:
 
     endpoint:        an existing endpoint
     finetune_books:  IDs of the books it is fine-tuned on
+    finetune_share:  the share of their excerpts that it is fine-tuned on
     price:           US$ per million tokens (input, output, training)
     price_per_hour:  US$ for a model that must be deployed
     weights_version: version of the weights behind the name
@@ -147,6 +152,7 @@ class Model:
     endpoint: str | None = None
     baseline_model: str | None = None
     finetune_books: tuple[str, ...] = ()
+    finetune_share: float = 1.0
     finetune: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     price: tuple[float, float, float] | None = None
@@ -243,7 +249,7 @@ class Suite:
         """Return the book of that ID. Raises KeyError."""
         return {book.id: book for book in self.books}[book_id]
 
-    def excused(self, pair: Pair) -> tuple[str, ...]:
+    def books_with_excused_passages(self, pair: Pair) -> tuple[str, ...]:
         """Return the IDs of books whose passages are excused in a pair's generations.
 
         These are a negative control's own book, the books that the same model is
@@ -255,9 +261,9 @@ class Suite:
             for other in self.pairs
             if other.model.id == pair.model.id and other.expected == "leak"
         ]
-        return tuple(dict.fromkeys((*own, *leaks, *self.excusing(pair))))
+        return tuple(dict.fromkeys((*own, *leaks, *self.books_that_excuse_words(pair))))
 
-    def excusing(self, pair: Pair) -> tuple[str, ...]:
+    def books_that_excuse_words(self, pair: Pair) -> tuple[str, ...]:
         """Return the IDs of books whose words are excused in any other book.
 
         These are the model's training books and common texts (docs/method.md).

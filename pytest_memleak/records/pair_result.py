@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pytest_memleak.records.book import BookPart
+from pytest_memleak.records.extraction_facts import ExtractionFacts
+from pytest_memleak.records.made_by import MadeBy
 from pytest_memleak.records.measurement import (
     DetectionSummary,
     Measure,
@@ -21,6 +23,7 @@ from pytest_memleak.records.measurement import (
 from pytest_memleak.records.number_format import MOMENT
 from pytest_memleak.records.pair import Scoring, is_gating
 from pytest_memleak.records.plot_records import CoverageMap, PlotData
+from pytest_memleak.records.prompt_rates import PromptRate
 from pytest_memleak.records.provenance import Provenance
 from pytest_memleak.records.verdicts import (
     Completeness,
@@ -87,6 +90,25 @@ class ExcusedWords:
     words: int
     by_text: dict[str, int] = field(default_factory=dict)
     measures: dict[str, int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedPassage:
+    """A passage that can be disclosed: its place, as in `Passage`, and a digest.
+
+    sha256: of the place, the words, and the prompt (results/committed_passages.py)
+    """
+
+    kind: str
+    words: int
+    start: int
+    end: int
+    book: str | None
+    excerpt_id: str
+    prompted_excerpt: str | None
+    generation: int | None
+    source: str
+    sha256: str
 
 
 LIKELIEST_SPAN = "span in the most likely answer"
@@ -185,12 +207,14 @@ class PromptFacts:
     ready_made: whether the book came as records, with instructions of their own
     forbidding: the prompts that ask not to quote: "system prompt", "template",
         "records' instructions"
+    file_sha256: of the file of named prompts; None without one
     """
 
     excerpts: int
     of_book: int
     ready_made: bool
     forbidding: tuple[str, ...]
+    file_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +279,9 @@ class PairResult:
         pair's own is
     leaked:    whether its own book exceeded a limit
     prompts:   what was prompted of its book; None if it wasn't read
+    committed: the passages that can be disclosed, in the order of reports
+    extraction: what an extraction tried, and what came of it; None for other probes
+    prompt_rates: how often each named prompt brought a long passage
     tests:     its tests, once the run has ended
 
     The others are of the run (`RUN_ONLY`), and in no bundle:
@@ -293,6 +320,9 @@ class PairResult:
     leaked: bool
     stopped_early: bool
     prompts: PromptFacts | None
+    committed: tuple[CommittedPassage, ...]
+    extraction: ExtractionFacts | None
+    prompt_rates: tuple[PromptRate, ...]
     tests: tuple[PairTest, ...] = ()
     spared: str | None = None
     warnings: tuple[str, ...] = ()
@@ -331,9 +361,14 @@ class PairResult:
     def intervals(self) -> dict[str, tuple[int | float, int | float]]:
         """The intervals of the measures that have one."""
         return {
-            name: (row["low"], row["high"])
-            for name, row in self._estimates.items()
-            if row["low"] < row["high"]
+            name: (low, high) for name, (low, high) in self.ends.items() if low < high
+        }
+
+    @property
+    def ends(self) -> dict[str, tuple[int | float, int | float]]:
+        """The lowest and the highest value of each measure, often the same."""
+        return {
+            name: (row["low"], row["high"]) for name, row in self._estimates.items()
         }
 
     @property
@@ -377,7 +412,7 @@ class PairResult:
         return Scoring(k=k, span_threshold=span_threshold).effective_threshold
 
     @property
-    def unasked(self) -> tuple[Passage, ...]:
+    def passages_beside_verdict(self) -> tuple[Passage, ...]:
         """Long passages that the verdict doesn't show: of other books, or excused."""
         return tuple(
             passage
@@ -412,13 +447,17 @@ class RunReport:
     outputs: the requested files by option name ("html", "evidence", "signing_key"), and
     "step_summary" if the CI server has one
     compared: the comparison with an earlier release, if requested
-    The others are set only if evidence or an HTML report is requested:
-    release: its name; selection: the selected tests; unrun: pairs with tests of which
-    none evaluated them; uncollected: suites that couldn't be collected, whose pairs are
-    unknown;
+    unrun: pairs with tests of which none evaluated them; without a requested file,
+    those of selected tests alone
+    exit_status: pytest's, at the end
+    typed: the command line that started the run, to type again; "" if unknown
+    The others are set only if a file of `outputs` is requested:
+    release: its name; selection: the selected tests; uncollected: suites that couldn't
+    be collected, whose pairs are unknown;
     ledger: the end of its hash chain, as `{"entries": ..., "link": ...}`, None if it is
     empty
     exit_status: pytest's, at the end
+    made_by: who made it, and where
     """
 
     version: str
@@ -431,3 +470,5 @@ class RunReport:
     uncollected: tuple[str, ...] = ()
     ledger: Mapping[str, Any] | None = None
     exit_status: int = 0
+    made_by: MadeBy = field(default_factory=MadeBy)
+    typed: str = ""

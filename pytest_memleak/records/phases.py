@@ -35,8 +35,10 @@ class ProgressEvent:
 
     about:    its subject: a pair, a book's summaries, a provider's job
     done, of: received and requested generations; `of` is 0 if they aren't counted
-    tokens:   input and output tokens in the ledger; cost: US$, None without a price
+    tokens:   input and output tokens in the ledger
+    cost:     US$ at most, None without a price
     note:     what to know at once
+    lost:     US$ of the cost that lost calls may have cost
     """
 
     phase: Phase
@@ -46,6 +48,7 @@ class ProgressEvent:
     tokens: int = 0
     cost: float | None = None
     note: str = ""
+    lost: float = 0.0
 
 
 class Progress:

@@ -134,7 +134,7 @@ _SHAPES = (
 )
 
 
-def distribution(options: Mapping[str, Any], refused: Iterable[str]) -> str:
+def describe_distribution(options: Mapping[str, Any], refused: Iterable[str]) -> str:
     """Describe the sampling distribution; different ones can't be compared.
 
     options: of the model, `sampling` above all

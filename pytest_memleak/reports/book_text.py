@@ -11,10 +11,13 @@ from pytest_memleak.reports.measure_text import format_value
 from pytest_memleak.scoring.measure_table import MEASURES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_memleak.records import BookPart, WorkVerdict
     from pytest_memleak.records.pair_result import PairResult
+
+    SuiteBook = tuple[str, str]  # a suite's name, and the id of a book in it
+    BookTitles = Mapping[SuiteBook, str]
 
 _WORKS_SHOWN = 10
 
@@ -109,3 +112,18 @@ def excluded_lines(
         if by_title:
             text += f"; {amount(by_title, 'word')} of that only because of a title"
         yield text
+
+
+def book_titles(results: Sequence[PairResult]) -> dict[SuiteBook, str]:
+    """Name each book: its title, with its id where books share it."""
+    titles: dict[SuiteBook, str] = {}
+    ids_by_title: defaultdict[str, set[str]] = defaultdict(set)
+    for result in reversed(results):
+        book = result.book
+        titles[result.suite.name, book.id] = book.title or book.id
+    for (_, book_id), title in titles.items():
+        ids_by_title[title].add(book_id)
+    for (suite, book_id), title in titles.items():
+        if len(ids_by_title[title]) > 1:
+            titles[suite, book_id] = f"{title} ({book_id})"
+    return titles

@@ -42,6 +42,24 @@ def detection_caption(confidence: float) -> str:
     )
 
 
+def highest_limit(results: Sequence[PairResult]) -> Iterator[str]:
+    """State the run's detection limit: the highest of its pairs, without controls."""
+    limited = []
+    for result in results:
+        if result.detection and not result.control:
+            limited.append((result.detection.detection, result))
+    if not limited:
+        return
+    _, highest = max(limited, key=lambda entry: entry[0])
+    if highest.detection is None:
+        return
+    texts = {detection_text(result) for _, result in limited}
+    scope = f" (the highest, of {highest.pair})" if len(texts) > 1 else ""
+    caption = detection_caption(highest.detection.confidence)
+    meaning = caption.removeprefix("detection limit")
+    yield f"Detection limit {detection_text(highest)}{scope}{meaning}"
+
+
 def detection_lines(result: PairResult) -> Iterator[str]:
     """State the pair's detection limit, and what it rests on."""
     summary = result.detection
@@ -103,7 +121,7 @@ def chance_lines(result: PairResult) -> Iterator[str]:
 
 
 def control_lines(results: Sequence[PairResult]) -> Iterator[str]:
-    """State what controls show: false positives, leaks, suites that gate nothing."""
+    """State what controls show: false positives, and whether a known leak showed."""
     suites = suite_controls(results)
     for suite in suites:
         name = f"{suite.suite}: " if len(suites) > 1 else ""
@@ -118,9 +136,7 @@ def control_lines(results: Sequence[PairResult]) -> Iterator[str]:
             controls = amount(suite.controls, "negative control")
             rates = ", ".join(_false_positives(suite)) or "none was measured"
             yield f"{name}False positives on {controls}: {rates}"
-        if not suite.gates:
-            yield f"{name}This suite has no gated pair: all are controls."
-        elif has_generations and not leaked:
+        if suite.gates and has_generations and not leaked:
             yield (
                 f"{name}No positive control leaked, so this run doesn't show that the "
                 'gate can detect a leak. Add a pair with expected = "leak".'

@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING, Any
 from pytest_memleak.errors import EvidenceError, SettingsError, install_command
 from pytest_memleak.records import Verdict
 from pytest_memleak.results.evidence_file import read_unchanged
-from pytest_memleak.scoring.measure_table import BMC, LONGEST_SPAN, MEASURES, nearest
+from pytest_memleak.scoring.measure_table import (
+    BMC,
+    LONGEST_SPAN,
+    MEASURES,
+    unknown_name_hint,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from pytest_memleak.records.pair_result import PairResult
+    from pytest_memleak.records.pair_result import ModelFacts, PairResult
 
 Row = dict[str, Any]
 
@@ -287,7 +292,7 @@ def _validate_known(
     if name not in names:
         raise SettingsError(
             f"no pair has the {what} {name!r}",
-            hint=nearest(name, names),
+            hint=unknown_name_hint(name, names),
         )
 
 
@@ -313,6 +318,7 @@ def _row(
         "base_model": model.base_model,
         "endpoint": model.endpoint,
         "weights_version": model.weights_version,
+        "finetune_share": _finetune_share(model),
         "book": book.id,
         "title": book.title,
         "author": book.author,
@@ -331,6 +337,14 @@ def _row(
         row[CROSS_EXCERPT] = cross["ratio"]
         row[f"{CROSS_EXCERPT}_spans"] = cross["cross"]
     return dict(book.metadata) | row
+
+
+def _finetune_share(model: ModelFacts) -> float | None:
+    """Return the share of excerpts that a model was tuned on; None if it wasn't."""
+    if not model.finetune_books:
+        return None
+    share: float = model.finetune.get("share", 1.0)
+    return share
 
 
 def _measure_cells(pair: PairResult) -> Row:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Kind, Verdict
 from pytest_memleak.records.number_format import amount, day, percent, percent_at_most
-from pytest_memleak.records.provenance import distribution, weights_digest
+from pytest_memleak.records.provenance import describe_distribution, weights_digest
 from pytest_memleak.records.verdicts import refusals_text
 from pytest_memleak.reports.book_text import excluded_lines
 from pytest_memleak.reports.detection_and_chance import (
@@ -16,7 +16,12 @@ from pytest_memleak.reports.detection_and_chance import (
     round_lines,
 )
 from pytest_memleak.reports.excused_text import excused_word_lines
-from pytest_memleak.reports.prompt_text import excerpts_line, prompt_lines
+from pytest_memleak.reports.prompt_text import (
+    excerpts_line,
+    extraction_lines,
+    prompt_lines,
+    rate_lines,
+)
 from pytest_memleak.verdict.model_identity import REUSE_RULES
 
 if TYPE_CHECKING:
@@ -39,6 +44,8 @@ def generation_lines(result: PairResult) -> Iterator[str]:
     """Describe a pair's generations, a sentence each; some quote servers."""
     evidence = result.completeness
     provenance = result.provenance
+    yield from extraction_lines(result)
+    yield from rate_lines(result)
     yield from reuse_lines(result)
     yield from detection_lines(result)
     yield from round_lines(result)
@@ -52,7 +59,7 @@ def generation_lines(result: PairResult) -> Iterator[str]:
         if provenance.served:
             yield _server_names(provenance)
         if provenance.calls:
-            shape = distribution(result.model.options, provenance.refused)
+            shape = describe_distribution(result.model.options, provenance.refused)
             yield f"Sampling distribution: {shape}"
     if result.second_opinion:
         yield _second_opinion(result.second_opinion)
@@ -83,6 +90,7 @@ def reuse_lines(result: PairResult) -> Iterator[str]:
 
 def notice_lines(result: PairResult) -> Iterator[str]:
     """Describe what readers must know even of a pass: rounds, losses, attempts."""
+    yield from rate_lines(result)
     yield from round_lines(result)
     yield from excused_word_lines(result)
     yield from _loss_lines(result)

@@ -13,6 +13,7 @@ from pytest_memleak.reports.book_text import excluded_lines, work_name
 from pytest_memleak.reports.generation_text import server_name
 from pytest_memleak.reports.setting_keys import flatten
 from pytest_memleak.results.run_evidence import suite_controls
+from pytest_memleak.results.tried_prompts import tried_prompts
 from pytest_memleak.scoring.measure_table import OF_PASSAGES
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def _properties(result: PairResult, *, own: bool) -> Iterator[tuple[str, object]
     yield "model", result.model.id
     yield "book", result.book.id
     yield "book_sha256", result.book.sha256 or ""
-    yield from _identity(result)
+    yield from _identity_properties(result)
     for name, value in flatten(result.settings):
         yield f"setting.{name}", inert(str(value))
     yield "words", result.book.words or 0
@@ -65,10 +66,10 @@ def _properties(result: PairResult, *, own: bool) -> Iterator[tuple[str, object]
     yield "book_approval", result.book.approval
     yield "generations_requested", result.requested
     yield "generations_received", result.received
-    yield from _works(result)
-    yield from _answers(result.completeness)
-    yield from _answerer(result)
-    yield from _sensitivity(result)
+    yield from _work_properties(result)
+    yield from _completeness_properties(result.completeness)
+    yield from _provenance_properties(result)
+    yield from _detection_properties(result)
     for counted in result.sampled:
         if counted.purpose == "baseline":
             yield "baseline_refused", counted.refused
@@ -93,7 +94,7 @@ def _passage_places(result: PairResult) -> Iterator[tuple[str, object]]:
             yield f"{name}.{inert(book)}", count
 
 
-def _works(result: PairResult) -> Iterator[tuple[str, object]]:
+def _work_properties(result: PairResult) -> Iterator[tuple[str, object]]:
     if not result.works:
         return
     yield "works", len(result.works)
@@ -108,7 +109,7 @@ def _works(result: PairResult) -> Iterator[tuple[str, object]]:
         )
 
 
-def _identity(result: PairResult) -> Iterator[tuple[str, object]]:
+def _identity_properties(result: PairResult) -> Iterator[tuple[str, object]]:
     yield "suite_sha256", result.suite.sha256
     for key in (
         "endpoint",
@@ -122,7 +123,7 @@ def _identity(result: PairResult) -> Iterator[tuple[str, object]]:
             yield key, inert(value)
 
 
-def _answers(evidence: Completeness) -> Iterator[tuple[str, object]]:
+def _completeness_properties(evidence: Completeness) -> Iterator[tuple[str, object]]:
     yield "generations_surplus", evidence.surplus
     for kind, count in evidence.kinds.items():
         yield f"answers.{kind.value}", count
@@ -139,7 +140,7 @@ def _answers(evidence: Completeness) -> Iterator[tuple[str, object]]:
         yield "control_calls_lost", evidence.delivery.control_lost
 
 
-def _answerer(result: PairResult) -> Iterator[tuple[str, object]]:
+def _provenance_properties(result: PairResult) -> Iterator[tuple[str, object]]:
     provenance = result.provenance
     if provenance is None:
         return
@@ -162,7 +163,7 @@ def _answerer(result: PairResult) -> Iterator[tuple[str, object]]:
         yield "further_answers", provenance.tried.further
 
 
-def _sensitivity(result: PairResult) -> Iterator[tuple[str, object]]:
+def _detection_properties(result: PairResult) -> Iterator[tuple[str, object]]:
     summary = result.detection
     if summary is None:
         return
@@ -194,6 +195,10 @@ def add_properties(run: RunReport, junit: Any) -> None:
             properties[f"{name}.false_alarms.{limit}"] = (
                 f"{alarms.over} of {alarms.measured}"
             )
+    for number, group in enumerate(tried_prompts(run.results), 1):
+        properties[f"memleak.tried.{number}"] = inert(
+            f"{', '.join(group.pairs)}: {group.text}",
+        )
     for name, value in properties.items():
         junit.add_global_property(name, value)
 

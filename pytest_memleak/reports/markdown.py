@@ -1,4 +1,4 @@
-"""GitHub's job summary: a table of pairs, and why each isn't a pass.
+"""GitHub's job summary: the first screen, a table of pairs, and details of each.
 
 It never quotes a book, whatever --memleak-quote says, since many people read these
 pages.
@@ -13,13 +13,11 @@ from pytest_memleak.errors import MemleakError, file_errors
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.book_text import excluded_lines, work_lines
-from pytest_memleak.reports.detection_and_chance import (
-    control_lines,
-    detection_captions,
-    detection_text,
-)
+from pytest_memleak.reports.detection_and_chance import detection_text
+from pytest_memleak.reports.first_screen import first_screen
 from pytest_memleak.reports.generation_text import generation_lines, notice_lines
 from pytest_memleak.reports.measure_text import measure_cell
+from pytest_memleak.reports.pair_matrix import MANY
 from pytest_memleak.reports.pair_outcome import LOOKS, pair_outcome
 from pytest_memleak.reports.passage_selection import (
     other_book_lines,
@@ -27,6 +25,7 @@ from pytest_memleak.reports.passage_selection import (
     reported_passages,
 )
 from pytest_memleak.reports.release_text import comparison_lines, comparison_sentence
+from pytest_memleak.reports.screen_view import SCREEN_LOOKS
 from pytest_memleak.results.build_result import overview_measures
 
 if TYPE_CHECKING:
@@ -35,6 +34,12 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Measure
     from pytest_memleak.records.pair_result import PairResult, RunReport
+    from pytest_memleak.reports.screen_view import (
+        FirstScreen,
+        ScreenCause,
+        ScreenCell,
+        ScreenMap,
+    )
 
 _MOST_ROWS = 200
 _MOST_DETAILS = 100
@@ -60,11 +65,13 @@ def append_summary(run: RunReport, path: Path) -> None:
 
 def summary(run: RunReport) -> str:
     """Render the whole summary in GitHub's Markdown."""
-    lines = ["## Memorization", "", *_table(run.results[:_MOST_ROWS])]
-    for caption in detection_captions(run.results):
-        lines += ["", _plain(caption)]
-    for line in control_lines(run.results):
-        lines += ["", _plain(line)]
+    lines = [*_screen(first_screen(run)), ""]
+    table = _table(run.results[:_MOST_ROWS])
+    if len(run.results) < MANY:
+        lines += table
+    else:
+        lines += ["<details><summary>All measures</summary>", "", *table]
+        lines += ["", "</details>"]
     books = {result.book.id: result.book for result in run.results}
     for name, book in books.items():
         for line in (*excluded_lines(book.parts), f"text {book.approval}"):
@@ -88,6 +95,65 @@ def summary(run: RunReport) -> str:
         ]
     lines += ["", f"pytest-memleak {_plain(run.version)}", "", ""]
     return "\n".join(lines)
+
+
+def _screen(view: FirstScreen) -> Iterator[str]:
+    """Render the first screen."""
+    kind = view.verdict.value.lower()
+    emoji = SCREEN_LOOKS[kind].emoji if kind in SCREEN_LOOKS else ""
+    yield from (f"## {emoji} Memorization: {view.verdict}", "", _plain(view.headline))
+    for screen_map in view.maps:
+        yield from _map(screen_map)
+    if view.causes:
+        yield ""
+    for cause in view.causes:
+        yield from _cause(cause)
+    if view.more_causes:
+        yield f"- … and {amount(view.more_causes, 'more cause')}"
+    for note in view.notes:
+        yield from ("", _plain(note))
+    command = _plain(view.next.command)
+    yield from ("", f"Next: <code>{command}</code> ({_plain(view.next.why)})")
+
+
+def _map(screen_map: ScreenMap) -> Iterator[str]:
+    """Render a suite's map, or its models alone where pairs don't fill a map."""
+    yield ""
+    if screen_map.suite:
+        yield from (f"**{_plain(screen_map.suite, _LONGEST_NAME)}**", "")
+    if not screen_map.rows:
+        for model in screen_map.models:
+            emoji = SCREEN_LOOKS[model.kind].emoji
+            name = _plain(model.name, _LONGEST_NAME)
+            yield f"- {emoji} {name}: {_plain(model.text)}"
+        return
+    names = [_plain(model.name, _LONGEST_NAME) for model in screen_map.models]
+    yield f"| book | {' | '.join(names)} |"
+    yield f"| --- |{' ---: |' * len(names)}"
+    for row in screen_map.rows[:_MOST_ROWS]:
+        places = [" ".join(map(_map_cell, cells)) for cells in row.cells]
+        book = _plain(row.title, _LONGEST_NAME)
+        yield f"| {book} | {' | '.join(places)} |"
+    if left := len(screen_map.rows[_MOST_ROWS:]):
+        yield from ("", f"… and {amount(left, 'more book')}.")
+    if screen_map.folded:
+        books = amount(len(screen_map.folded), "more book")
+        yield from ("", f"… and {books}, which every model passes.")
+
+
+def _map_cell(cell: ScreenCell) -> str:
+    emoji = SCREEN_LOOKS[cell.kind].emoji
+    return f"{emoji} {_plain(cell.text, _LONGEST_NAME)}".rstrip()
+
+
+def _cause(cause: ScreenCause) -> Iterator[str]:
+    emoji = SCREEN_LOOKS[cause.kind].emoji
+    text = f"{cause.count}: {_plain(cause.text)}"
+    yield f"- {emoji} **{text}** ({_plain(cause.place)})"
+    if cause.fix:
+        yield f"  Fix: {_plain(cause.fix)}"
+    for line in cause.beside:
+        yield f"  Also: {_plain(line)}"
 
 
 def _table(results: tuple[PairResult, ...]) -> Iterator[str]:
@@ -124,7 +190,7 @@ def _to_tell(result: PairResult) -> bool:
         or result.spared
         or result.warnings
         or result.changes
-        or result.unasked
+        or result.passages_beside_verdict
     )
     return bool(
         notices

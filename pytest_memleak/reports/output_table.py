@@ -82,6 +82,14 @@ EVIDENCE = Output(
         ),
     ),
 )
+JSON = Output(
+    name="json",
+    option="--memleak-json",
+    writer="screen_json:write_json",
+    help="write the first screen as JSON: verdict, map, causes, and the next command",
+    ending=".json",
+    signs=(b'"schema": "pytest-memleak first screen',),
+)
 STEP_SUMMARY = Output(
     name="step_summary",
     option="GITHUB_STEP_SUMMARY",
@@ -101,7 +109,7 @@ BADGE = Output(
     ending=".svg",
 )
 
-REPORTS = (HTML, EVIDENCE)
+REPORTS = (HTML, EVIDENCE, JSON)
 """The files that the plugin's options name."""
 
 TABLES = tuple(

@@ -32,7 +32,7 @@ def reported_passages(result: PairResult) -> tuple[Passage, ...]:
     mentions.
     """
     if result.plain_verdict is not Verdict.FAIL:
-        return result.unasked
+        return result.passages_beside_verdict
     likeliest = greedy_spans(result)
     own = []
     for passage in result.passages:

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from pytest_memleak.records.number_format import amount, percent_at_most
+from pytest_memleak.records.number_format import (
+    amount,
+    duration_text,
+    first_three,
+    percent_at_most,
+)
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.console import (
     full_width,
@@ -16,12 +21,16 @@ from pytest_memleak.reports.console import (
     text_console,
 )
 from pytest_memleak.reports.detection_and_chance import detection_caption
+from pytest_memleak.sampling.cost_plan import PlannedStep, summed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pytest_memleak.records.measurement import PlannedRounds
-    from pytest_memleak.sampling.cost_plan import PlannedStep, Power, RunPlan
+    from pytest_memleak.sampling.cost_plan import Power, RunPlan
+
+
+_MOST_ROWS = 20
 
 
 def plan_table(
@@ -30,12 +39,14 @@ def plan_table(
     width: int,
     color: bool,
     wrap: bool,
+    every: bool = False,
 ) -> str:
     """Render what a run would still do and pay, a row a step, and what has no estimate.
 
     in, out, train: tokens, estimated as an upper bound; wrap: fold names, too, at
-    `width`
+    `width`; every: whether each step has a row, however many there are
     """
+    steps = planned.steps if every else _with_few_rows(planned.steps)
     console, out = text_console(width=width, color=color)
     for close, folded in ((False, False), (True, False), (True, wrap)):
         table = Table(
@@ -47,7 +58,7 @@ def plan_table(
         table.add_column("pair", overflow="fold")
         for title in ("calls", "generations", "pending", "in", "out", "train", "US$"):
             table.add_column(title, justify="right", no_wrap=True)
-        for step in planned.steps:
+        for step in steps:
             what = inert(step.what)
             if folded:
                 what = what.replace("/", "/\n", 1).replace(" (", "\n(")
@@ -62,10 +73,11 @@ def plan_table(
             more = ", plus pairs without a price" if unpriced else ""
             console.print(f"Total: at most US${planned.cost:,.2f}{more}")
         if unpriced:
-            line = f"Cost unknown: no price for {', '.join(unpriced)}."
+            line = f"Cost unknown: no price for {first_three(unpriced)}."
             lines.append(
                 Text(inert(f"{line} Add [model.price] with input and output.")),
             )
+    lines += [Text(inert(line)) for line in _time(planned)]
     lines += [Text(inert(line)) for line in _rounds(planned.steps)]
     lines += [Text(line) for line in _control_calls(planned.if_lost)]
     lines += [
@@ -115,6 +127,25 @@ def power_table(
     ]
     print_lines(console, lines, width=width, wrap=True)
     return out.getvalue()
+
+
+def _time(planned: RunPlan) -> Iterator[str]:
+    """State how long the calls take, if earlier ones show it."""
+    if planned.seconds <= 0:
+        return
+    text = f"Time: about {duration_text(planned.seconds)} at the pace of earlier calls"
+    left = len(planned.untimed)
+    if left:
+        text += f", plus {amount(left, 'pair')} whose model has no earlier calls"
+    yield text
+
+
+def _with_few_rows(steps: Sequence[PlannedStep]) -> Sequence[PlannedStep]:
+    """Sum up the steps behind the first ones, where there are many."""
+    if len(steps) <= _MOST_ROWS:
+        return steps
+    first, others = steps[: _MOST_ROWS - 1], steps[_MOST_ROWS - 1 :]
+    return [*first, summed(others, f"{len(others)} more (-v shows each)")]
 
 
 def _rounds(steps: Sequence[PlannedStep]) -> Iterator[str]:

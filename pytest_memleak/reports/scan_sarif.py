@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pytest_memleak.formats.log_files import kind_of_rows
+from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, NV_LONGEST_PASSAGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +62,8 @@ def sarif_of(report: Row, *, version: str) -> str:
 
 def _result(passage: Row, limits: Mapping[str, float | None]) -> dict[str, Any]:
     name, _ = _RULES[passage["near"]]
-    limit = limits["nv_longest_passage" if passage["near"] else "longest_passage"]
+    measure = NV_LONGEST_PASSAGE if passage["near"] else LONGEST_PASSAGE
+    limit = limits[measure.name]
     is_over = limit is not None and passage["words"] > limit
     kind = "near-verbatim" if passage["near"] else "verbatim"
     text = (

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pytest_memleak.records import Verdict
+from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, NV_LONGEST_PASSAGE
 
 Row = Mapping[str, Any]
 
@@ -64,7 +65,9 @@ def _rows_over(
     """Return the rows with a passage over its limit, with the longest's words."""
     longest: dict[tuple[str, int], int] = {}
     for passage in passages:
-        limit = limits["nv_longest_passage" if passage["near"] else "longest_passage"]
+        limit = limits[
+            (NV_LONGEST_PASSAGE if passage["near"] else LONGEST_PASSAGE).name
+        ]
         if limit is None or passage["words"] <= limit:
             continue
         place = (passage["file"], passage["row"])

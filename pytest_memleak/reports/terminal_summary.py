@@ -1,33 +1,30 @@
-"""Terminal summary: verdicts of all pairs, then what to know of those that don't pass.
+"""Details of pairs for the terminal, above the first screen, which has the causes.
 
-How much a pair gets depends on the number of pairs and on -v: a line, six lines, or
-everything.
+How much a pair gets depends on the number of pairs and on -v: its notices, its row and
+its worst passage, or everything.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from pytest_memleak.records import Verdict
-from pytest_memleak.records.number_format import amount, figure
+from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.book_text import work_lines
 from pytest_memleak.reports.console import print_lines, text_console
-from pytest_memleak.reports.detection_and_chance import (
-    control_lines,
-    detection_captions,
-)
+from pytest_memleak.reports.exceeded_limits import exceeded_limits
 from pytest_memleak.reports.generation_text import (
     generation_lines,
     notice_lines,
     reuse_lines,
 )
-from pytest_memleak.reports.measure_text import format_value, limit_check, rate_text
+from pytest_memleak.reports.measure_text import format_value, rate_text
 from pytest_memleak.reports.pair_matrix import MANY
-from pytest_memleak.reports.pair_outcome import LOOKS, WORST_FIRST, pair_outcome
+from pytest_memleak.reports.pair_outcome import pair_outcome
 from pytest_memleak.reports.passage_selection import (
     other_book_lines,
     passage_text,
@@ -35,7 +32,7 @@ from pytest_memleak.reports.passage_selection import (
     unique_passages,
 )
 from pytest_memleak.reports.release_text import comparison_lines, comparison_sentence
-from pytest_memleak.reports.terminal_tables import print_pairs, print_rows
+from pytest_memleak.reports.terminal_tables import print_rows
 from pytest_memleak.results.build_result import collect_measures
 from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, NV_LONGEST_PASSAGE
 
@@ -47,8 +44,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records.verdicts import ReleaseComparison
     from pytest_memleak.reports.pair_outcome import Outcome
 
-_MOST_REASONS = 4
-
 
 def summary(
     results: Sequence[PairResult],
@@ -59,9 +54,9 @@ def summary(
     wrap: bool = False,
     compared: ReleaseComparison | None = None,
 ) -> str:
-    """Render the whole summary, in color if `color`.
+    """Render the details, in color if `color`; "" if there are none.
 
-    verbosity: pytest's: -1 shows only what doesn't pass, 1 or 2 everything
+    verbosity: pytest's: -1 shows nothing but the comparison, 1 or 2 everything
     wrap: break long lines between words, for a reader at a terminal; a log keeps them
         whole
     compared: the comparison with an earlier release, shown last
@@ -69,17 +64,11 @@ def summary(
     console, out = text_console(width=width, color=color)
     has_many = len(results) >= MANY
     detail = verbosity - has_many
-    if detail > 0:
+    if results and detail >= 0:
         print_rows(console, results, wrap=wrap)
-    elif verbosity >= 0:
-        print_pairs(console, results, wrap=wrap)
     lines: list[Text] = []
-    if verbosity >= 0 and detail >= 0:
-        lines += _dim(detection_captions(results))
-    lines += _dim(control_lines(results))
-    if detail < 0:
-        lines.append(Text())
-        lines += _grouped(results)
+    if verbosity >= 0 and detail < 0:
+        lines += _notices_of_many(results)
     for result in results:
         if detail > 0:
             lines += _everything(result)
@@ -94,38 +83,20 @@ def summary(
     return out.getvalue()
 
 
-def _dim(lines: Iterable[str]) -> Iterator[Text]:
-    for line in lines:
-        yield Text(inert(line), style="dim")
-
-
 def _indented(lines: Iterable[str], style: str = "") -> Iterator[Text]:
     for line in lines:
         yield Text(f"  {inert(line)}", style=style)
 
 
-# --- one line ---
+# --- notices ---
 
 
-def _grouped(results: Sequence[PairResult]) -> Iterator[Text]:
-    """Yield what doesn't pass, by cause; then notices, each once."""
-    by_cause: defaultdict[_Cause, list[PairResult]] = defaultdict(list)
+def _notices_of_many(results: Sequence[PairResult]) -> Iterator[Text]:
+    """Yield what readers must know even of passes, each notice once."""
     by_notice: defaultdict[str, list[str]] = defaultdict(list)
     for result in results:
-        outcome = pair_outcome(result)
-        if outcome.kind not in ("pass", "expected"):
-            text = _cause_text(result, outcome)
-            cause = _Cause(
-                kind=outcome.kind,
-                word=outcome.word,
-                text=text,
-            )
-            by_cause[cause].append(result)
         for notice in _notices(result):
             by_notice[notice].append(result.pair)
-    worst_first = sorted(by_cause, key=lambda cause: WORST_FIRST.index(cause.kind))
-    for cause in worst_first:
-        yield from _group(cause, by_cause[cause])
     for notice, pairs in by_notice.items():
         where = pairs[0]
         if len(pairs) > 1:
@@ -133,50 +104,11 @@ def _grouped(results: Sequence[PairResult]) -> Iterator[Text]:
         yield Text(f"{inert(notice)} ({where})", style="dim")
 
 
-class _Cause(NamedTuple):
-    """Why pairs don't pass. kind, word: of their outcome."""
-
-    kind: str
-    word: str
-    text: str
-
-
-def _group(cause: _Cause, results: Sequence[PairResult]) -> Iterator[Text]:
-    """Yield the pairs of one cause, those with the longest passages first."""
-    count = amount(len(results), "pair")
-    verdict = (cause.word, LOOKS[cause.kind].color)
-    yield Text.assemble(verdict, f" ({count}): {inert(cause.text)}")
-    worst: dict[str, Passage] = {}
-    others: list[str] = []
-    for result in results:
-        passages = _passages(result)
-        if passages:
-            worst[result.pair] = passages[0]
-        else:
-            others.append(result.pair)
-    for pair in sorted(worst, key=lambda pair: -worst[pair].words):
-        passage = worst[pair]
-        yield Text(f"  {pair}: {passage_text(passage, inert(passage.place))}")
-    if others:
-        yield Text(f"  {', '.join(others)}")
-
-
-def _cause_text(result: PairResult, outcome: Outcome) -> str:
-    over = _exceeded(result)
-    if outcome.kind == "fail" and over and not result.unexcused:
-        limits = "limit" if len(over) == 1 else "limits"
-        return f"exceeds the {limits} on {', '.join(over)}"
-    first, *more = result.reasons or (outcome.note,)
-    if not more:
-        return first
-    return f"{first} (-v shows {amount(len(more), 'more reason')})"
-
-
 # --- six lines ---
 
 
 def _at_a_glance(result: PairResult, more: str) -> Iterator[Text]:
-    """Yield verdict, causes, and the worst passage of a pair; of a pass its notices.
+    """Yield the exceeded limits and the worst passage of a pair; of others, notices.
 
     more: the option that shows everything
     """
@@ -187,19 +119,19 @@ def _at_a_glance(result: PairResult, more: str) -> Iterator[Text]:
             yield from _heading(result, outcome)
             yield from _indented(notices)
         return
-    yield from _heading(result, outcome)
-    yield from _indented(_causes(result, outcome))
+    causes = list(_causes(result))
     passages = _passages(result)
-    for passage in passages[:1]:
-        yield from _passage_lines(passage)
     further = []
     if len(passages) > 1:
         further.append(amount(len(passages) - 1, "more passage"))
     if notices:
         further.append(amount(len(notices), "notice"))
-    left = len(result.reasons) - _MOST_REASONS
-    if outcome.kind == "inconclusive" and left > 0:
-        further.append(amount(left, "more reason"))
+    if not (causes or passages or further or outcome.note):
+        return
+    yield from _heading(result, outcome)
+    yield from _indented(causes)
+    for passage in passages[:1]:
+        yield from _passage_lines(passage)
     if further:
         yield Text(f"  {', '.join(further)}: see {more}", style="dim")
 
@@ -213,30 +145,17 @@ def _heading(result: PairResult, outcome: Outcome) -> Iterator[Text]:
         yield Text(f"  {outcome.note}")
 
 
-def _causes(result: PairResult, outcome: Outcome) -> Iterator[str]:
-    if outcome.kind == "inconclusive":
-        yield from result.reasons[:_MOST_REASONS]
+def _causes(result: PairResult) -> Iterator[str]:
+    """Yield what a failed pair exceeds; the first screen has other pairs' causes."""
+    if result.plain_verdict is not Verdict.FAIL:
         return
-    over = _exceeded(result)
+    over = exceeded_limits(result)
     if over and len(over) == len(result.reasons):
-        yield ", ".join(f"{name} {relation}" for name, relation in over.items())
+        yield ", ".join(map(str, over))
     elif result.reasons:
         yield "; ".join(result.reasons)
     yield from reuse_lines(result)
     yield from work_lines(result)
-
-
-def _exceeded(result: PairResult) -> dict[str, str]:
-    """Return each exceeded limit with its value: {"bmc": "0.2 > 0.15"}."""
-    rows = collect_measures([result])
-    exceeded = {}
-    for name, limit in result.limit_values.items():
-        if name not in result.values:
-            continue
-        if limit_check(result, rows[name], limit).over:
-            value = figure(result.values[name])
-            exceeded[name] = f"{value} > {figure(limit)}"
-    return exceeded
 
 
 def _notices(result: PairResult) -> tuple[str, ...]:
@@ -248,7 +167,9 @@ def _notices(result: PairResult) -> tuple[str, ...]:
     notices += notice_lines(result)
     notices += result.changes
     if passes:
-        notices += [passage_text(each, each.place) for each in result.unasked]
+        notices += [
+            passage_text(each, each.place) for each in result.passages_beside_verdict
+        ]
     notices += [f"warning: {warning}" for warning in result.warnings]
     return tuple(notices)
 
@@ -296,7 +217,7 @@ def _passages(result: PairResult) -> list[Passage]:
     if result.plain_verdict is not Verdict.FAIL:
         return []
     passages = unique_passages(reported_passages(result))
-    over = _exceeded(result)
+    over = {limit.measure.name for limit in exceeded_limits(result)}
     verbatim_is_over = LONGEST_PASSAGE.name in over
     if NV_LONGEST_PASSAGE.name in over and not verbatim_is_over:
         passages.sort(key=lambda passage: passage.kind != NV_LONGEST_PASSAGE.title)

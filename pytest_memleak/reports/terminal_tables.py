@@ -1,8 +1,7 @@
-"""Terminal tables of pairs: a row for each pair, or a matrix of models and books."""
+"""The terminal's table of pairs: a row for each pair."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.console import full_width, print_whole
 from pytest_memleak.reports.detection_and_chance import detection_text
 from pytest_memleak.reports.measure_text import format_value, measure_cell
-from pytest_memleak.reports.pair_matrix import fills_matrix
 from pytest_memleak.reports.pair_outcome import LOOKS, pair_outcome
 from pytest_memleak.results.build_result import collect_measures, overview_measures
 
@@ -42,102 +40,6 @@ class _Narrow(IntEnum):
     EXPECTED = 4
     ROWS = 5
     COUNTS = 6
-
-
-def print_pairs(
-    console: Console,
-    results: Sequence[PairResult],
-    *,
-    wrap: bool,
-) -> None:
-    """Print a row for each pair, or books x models where pairs fill such a matrix."""
-    if not fills_matrix(results):
-        print_rows(console, results, wrap=wrap)
-        return
-    by_suite: defaultdict[str, list[PairResult]] = defaultdict(list)
-    for result in results:
-        by_suite[result.suite.name].append(result)
-    for suite, pairs in by_suite.items():
-        if len(by_suite) > 1:
-            head = Text(inert(suite), style="bold")
-            console.print(head, soft_wrap=True)
-        _print_matrix(console, pairs)
-
-
-def _print_matrix(console: Console, results: Sequence[PairResult]) -> None:
-    """Print verdicts and the first measure of the overview, books x models.
-
-    Models that don't fit beside the others follow in a matrix of their own.
-    """
-    row = overview_measures(results)[0]
-    distinct = dict.fromkeys(result.model.id for result in results)
-    models = list(distinct)
-    while models:
-        count = len(models)
-        table = _matrix(results, models, row)
-        while count > 1 and full_width(console, table) > console.width:
-            count -= 1
-            table = _matrix(results, models[:count], row)
-        print_whole(console, table)
-        del models[:count]
-    caption = Text(_matrix_caption(results, row), style="dim")
-    console.print(caption, soft_wrap=True)
-
-
-def _matrix_caption(results: Sequence[PairResult], row: Measure) -> str:
-    caption = f"verdict and {row.name}"
-    limits = {result.limit_values.get(row.name) for result in results}
-    if len(limits) == 1:
-        (limit,) = limits
-        if limit is not None:
-            caption += f" (limit {format_value(row, limit)})"
-    if not all(result.gates for result in results):
-        caption += "; *: a control, or expected to leak"
-    return caption
-
-
-def _matrix(
-    results: Sequence[PairResult],
-    models: Sequence[str],
-    row: Measure,
-) -> Table:
-    cells: defaultdict[str, defaultdict[str, Text]] = defaultdict(_empty_cells)
-    for result in results:
-        model = result.model.id
-        if model in models:
-            cell = cells[result.book.id][model]
-            if cell:
-                cell.append("\n")
-            _append_verdict(cell, result, row)
-    table = Table(
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-    )
-    table.add_column("book", overflow="fold")
-    for model in models:
-        table.add_column(Text(model), justify="right", overflow="fold")
-    for book, of_models in cells.items():
-        line = [of_models.get(model, Text("-")) for model in models]
-        table.add_row(Text(inert(book)), *line)
-    return table
-
-
-def _empty_cells() -> defaultdict[str, Text]:
-    return defaultdict(Text)
-
-
-def _append_verdict(
-    cell: Text,
-    result: PairResult,
-    row: Measure,
-) -> None:
-    cell.append(result.verdict, style=pair_outcome(result).look.color)
-    if not result.gates:
-        cell.append("*")
-    if row.name in result.values:
-        value = result.values[row.name]
-        cell.append(f" {format_value(row, value)}")
 
 
 def print_rows(

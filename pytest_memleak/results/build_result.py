@@ -15,7 +15,7 @@ from pytest_memleak.records import (
     Verdict,
     VerdictResult,
 )
-from pytest_memleak.records.measurement import RoundStats
+from pytest_memleak.records.measurement import BY_EXCERPT, RoundStats
 from pytest_memleak.records.pair_result import (
     APPROVED,
     LIKELIEST_SPAN,
@@ -29,6 +29,7 @@ from pytest_memleak.records.pair_result import (
 )
 from pytest_memleak.records.verdicts import verdict_words
 from pytest_memleak.redaction.text import QUOTED_WORDS
+from pytest_memleak.results.committed_passages import commit_passages
 from pytest_memleak.results.passage_details import listed_passages, passage_details
 from pytest_memleak.results.quotes import own_passage, passage_rate, shown_title
 from pytest_memleak.scoring.measure_table import (
@@ -36,6 +37,7 @@ from pytest_memleak.scoring.measure_table import (
     MEASURES,
     PASSAGES,
     SPANS_OVER,
+    applies_to,
     table_with,
     with_needs,
 )
@@ -44,7 +46,7 @@ from pytest_memleak.verdict.evaluation import Evaluation
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pytest_memleak.records import Book, BookSource, Pair, Suite
+    from pytest_memleak.records import Book, BookSource, Model, Pair, Suite
     from pytest_memleak.records.measurement import Passage
     from pytest_memleak.records.plot_records import CoverageMap
     from pytest_memleak.scoring.analysis import Analysis
@@ -114,15 +116,20 @@ def build_result(
     """
     from pytest_memleak.results.coverage_map import build_plot_data  # with numpy
 
-    return dataclasses.replace(
-        build_plain_result(evaluation),
+    result = dataclasses.replace(
+        build_result_without_quotes(evaluation),
         passages=listed_passages(evaluation, quoted),
-        spans=tuple(_passages(evaluation, quoted)),
+    )
+    if evaluation.pair.probe.kind not in BY_EXCERPT:
+        return result
+    return dataclasses.replace(
+        result,
+        spans=tuple(_worst_passages(evaluation, quoted)),
         plot=build_plot_data(evaluation, quoted=quoted),
     )
 
 
-def build_plain_result(evaluation: Evaluation) -> PairResult:
+def build_result_without_quotes(evaluation: Evaluation) -> PairResult:
     """Build the result of an evaluation without quotes and chart data."""
     pair = evaluation.pair
     verdict_result = evaluation.verdict_result
@@ -167,6 +174,9 @@ def build_plain_result(evaluation: Evaluation) -> PairResult:
         leaked=verdict_result.leaked,
         stopped_early=evaluation.spared is not None,
         prompts=evaluation.prompts,
+        committed=commit_passages(evaluation),
+        extraction=evaluation.extraction,
+        prompt_rates=evaluation.prompt_rates,
         spared=evaluation.spared,
         warnings=_warnings(evaluation),
         brought=tuple(brought),
@@ -196,8 +206,8 @@ def _book_facts(evaluation: Evaluation) -> BookFacts:
         parts.append(dataclasses.replace(part, label=label))
     return BookFacts(
         id=source.id,
-        title=book.title or None,
-        author=book.author or None,
+        title=shown_title(book.title or None),
+        author=shown_title(book.author or None),
         file_sha256=evaluation.book_file,
         sha256=book.digest or None,
         words=words or None,
@@ -222,12 +232,19 @@ def _model_facts(evaluation: Evaluation) -> ModelFacts:
         base_model=model.base_model,
         baseline_model=model.baseline_model,
         finetune_books=model.finetune_books,
-        finetune=model.finetune,
+        finetune=_finetune_settings(model),
         job=evaluation.job,
         options=model.options,
         weights_version=model.weights_version or None,
         served_names=model.served_names,
     )
+
+
+def _finetune_settings(model: Model) -> dict[str, Any]:
+    """Return the provider's settings of a fine-tune, and the share if it isn't all."""
+    if model.finetune_share == 1:
+        return model.finetune
+    return model.finetune | {"share": model.finetune_share}
 
 
 def build_unrun_result(
@@ -244,7 +261,7 @@ def build_unrun_result(
         issues=issues,
     )
     completeness = Completeness(requested=0, received=0)
-    return build_plain_result(
+    return build_result_without_quotes(
         Evaluation(
             suite=suite.name,
             suite_digest=suite.digest,
@@ -262,9 +279,18 @@ def _measures(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
     # Collecting needs no numpy.
     from pytest_memleak.scoring.analysis import estimates
 
-    analysis = evaluation.analysis.under_limits
+    analysis = evaluation.analysis.without_excused_words
     measures = _details(evaluation, analysis)
-    for name, estimate in estimates(analysis).items():
+    probe = evaluation.pair.probe.kind
+    rows = table_with(evaluation.pair.limits.brought)
+    measured = {
+        name: estimate
+        for name, estimate in estimates(analysis).items()
+        if applies_to(rows[name], probe)
+    }
+    if probe not in BY_EXCERPT:
+        measures = {name: measures[name] for name in measures if name in measured}
+    for name, estimate in measured.items():
         row = {
             "value": estimate.value,
             "low": estimate.low,
@@ -301,14 +327,14 @@ def _details(evaluation: Evaluation, analysis: Analysis) -> dict[str, Any]:
         "cross": analysis.cross.cross,
         "ratio": analysis.cross.ratio,
     }
-    details[SPANS_OVER.name] = {"longest": _rates(analysis)}
+    details[SPANS_OVER.name] = {"longest": _rates_of_longest_spans(analysis)}
     details |= passage_details(evaluation)
     if analysis.null:
         details["null"] = dataclasses.asdict(analysis.null)
     return details
 
 
-def _rates(analysis: Analysis) -> list[dict[str, Any]]:
+def _rates_of_longest_spans(analysis: Analysis) -> list[dict[str, Any]]:
     """Return how often each of the longest spans over T was generated."""
     rates = []
     for span in analysis.measurement.spans[:_PASSAGES]:
@@ -324,15 +350,15 @@ def _rounds(analysis: Analysis | None) -> RoundStats | None:
     if analysis is None:
         return None
     # Collecting needs no numpy.
-    from pytest_memleak.scoring.analysis import by_round
+    from pytest_memleak.scoring.analysis import values_by_round
 
-    error = analysis.under_limits.error
+    error = analysis.without_excused_words.error
     return RoundStats(
         alike=error.likeness.alike,
         units=error.blocks or error.rounds,
         variance=error.variance,
         typical=error.typical,
-        measures=by_round(analysis),
+        measures=values_by_round(analysis),
     )
 
 
@@ -340,10 +366,10 @@ def _excused(analysis: Analysis | None) -> ExcusedWords | None:
     if analysis is None:
         return None
     # Collecting needs no numpy.
-    from pytest_memleak.scoring.analysis import estimates, whole_measures
+    from pytest_memleak.scoring.analysis import estimates, measures_with_excused_words
 
-    whole = whole_measures(analysis)
-    judged = estimates(analysis.under_limits)
+    whole = measures_with_excused_words(analysis)
+    judged = estimates(analysis.without_excused_words)
     is_any = any(judged[name].value != value for name, value in whole.items())
     if analysis.remaining is None:
         return ExcusedWords(0, {}, whole) if is_any else None
@@ -372,7 +398,7 @@ def _warnings(evaluation: Evaluation) -> tuple[str, ...]:
     return (*of_book, *of_others)
 
 
-def _passages(evaluation: Evaluation, quoted: int | None) -> list[Passage]:
+def _worst_passages(evaluation: Evaluation, quoted: int | None) -> list[Passage]:
     """List a failed pair's worst passages: the likeliest, the longest block, spans."""
     analysis = evaluation.analysis
     book = evaluation.book
@@ -392,7 +418,7 @@ def _worst_runs(
     analysis: Analysis,
 ) -> Iterator[tuple[str, Block]]:
     """Yield a failed pair's worst runs of its own book, with their kinds."""
-    measured = analysis.under_limits.measurement
+    measured = analysis.without_excused_words.measurement
     checks = evaluation.verdict_result.checks
     failed = [check.measure for check in checks if check.over]
     if analysis.greedy is not None and with_needs(failed, GREEDY):

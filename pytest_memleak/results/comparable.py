@@ -1,6 +1,6 @@
 """Comparability of a pair's evidence in two releases (docs/method.md).
 
-    find_mismatch(before, now)              other settings, and the fix
+    find_settings_mismatch(before, now)              other settings, and the fix
     find_scan_mismatch(before, now, names)  other books scanned for passages
     find_obstacle(before, now)              another book, or incomplete evidence
     parse_tolerances("bmc=0.01")            how much a measure may rise
@@ -17,8 +17,13 @@ from typing import TYPE_CHECKING, Any
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.pair_result import PairResult, ScanScope
-from pytest_memleak.records.provenance import distribution
-from pytest_memleak.scoring.measure_table import MEASURES, PASSAGES, nearest, with_needs
+from pytest_memleak.records.provenance import describe_distribution
+from pytest_memleak.scoring.measure_table import (
+    MEASURES,
+    PASSAGES,
+    unknown_name_hint,
+    with_needs,
+)
 from pytest_memleak.scoring.words import installed_icu
 
 if TYPE_CHECKING:
@@ -26,6 +31,9 @@ if TYPE_CHECKING:
 
 
 # These change no distribution, nothing that a round measures, and no strictness.
+ReasonAndFix = tuple[str, str]
+NameOldAndNew = tuple[str, Any, Any]
+
 _FREE_SETTINGS = ("seed", "max_age_days", "stop_on_fail", "detection_limit")
 # 1: a larger value is more lenient; -1: a smaller one is. A release may be stricter.
 _LENIENT_DIRECTION = {
@@ -52,7 +60,7 @@ _REBUILD_AS_NOW = (
 )
 
 
-def find_mismatch(before: PairResult, now: PairResult) -> tuple[str, str] | None:
+def find_settings_mismatch(before: PairResult, now: PairResult) -> ReasonAndFix | None:
     """Return why the settings of two releases aren't comparable, and the fix.
 
     None if they are.
@@ -64,15 +72,15 @@ def find_mismatch(before: PairResult, now: PairResult) -> tuple[str, str] | None
             "gate it again, or remove it from both releases",
         )
     for setting in differing_settings(before, now):
-        return _setting_differs(*setting), _MEASURE_ALIKE
-    was = distribution(before.model.options, ())
-    current = distribution(now.model.options, ())
+        return _setting_difference(*setting), _MEASURE_ALIKE
+    was = describe_distribution(before.model.options, ())
+    current = describe_distribution(now.model.options, ())
     if was != current:
-        return _distribution_differs(was, current), _MEASURE_ALIKE
+        return _distribution_difference(was, current), _MEASURE_ALIKE
     return None
 
 
-def _setting_differs(
+def _setting_difference(
     name: str,
     was: object,
     current: object,
@@ -80,7 +88,7 @@ def _setting_differs(
     return f"{name} is {was!r} in the baseline, but {current!r} in this release"
 
 
-def _distribution_differs(was: str, current: str) -> str:
+def _distribution_difference(was: str, current: str) -> str:
     return (
         f"the baseline was sampled from a different distribution: {was}; now {current}"
     )
@@ -89,7 +97,7 @@ def _distribution_differs(was: str, current: str) -> str:
 def differing_settings(
     before: PairResult,
     now: PairResult,
-) -> Iterator[tuple[str, Any, Any]]:
+) -> Iterator[NameOldAndNew]:
     """Yield each setting that must agree but doesn't: name, old and new value."""
     was = before.settings
     current = now.settings
@@ -114,7 +122,7 @@ def find_scan_mismatch(
     before: PairResult,
     now: PairResult,
     measures: Iterable[str],
-) -> tuple[str, str] | None:
+) -> ReasonAndFix | None:
     """Return how the scanned books differ, and the fix, for a measure of passages.
 
     Of a pair that wasn't run, only the IDs of the books are known.
@@ -158,11 +166,11 @@ def find_obstacle(before: PairResult, now: PairResult) -> str:
         return "the baseline used a different book or different instructions"
     for name, old, new in differing_settings(before, now):
         if name not in _LENIENT_DIRECTION:
-            return _setting_differs(name, old, new)
+            return _setting_difference(name, old, new)
     was = _pair_distribution(before)
     current = _pair_distribution(now)
     if was != current:
-        return _distribution_differs(was, current)
+        return _distribution_difference(was, current)
     for pair in (before, now):
         if pair.completeness.issues or not pair.measures:
             return INCOMPLETE
@@ -171,7 +179,7 @@ def find_obstacle(before: PairResult, now: PairResult) -> str:
 
 def _pair_distribution(pair: PairResult) -> str:
     refused = pair.provenance.refused if pair.provenance else ()
-    return distribution(pair.model.options, refused)
+    return describe_distribution(pair.model.options, refused)
 
 
 def parse_tolerances(value: str) -> dict[str, float]:
@@ -207,7 +215,9 @@ def validate_tolerances(
     names = [*MEASURES, *brought]
     for name, by in tolerances.items():
         if name not in names:
-            raise SettingsError(f"unknown measure {name!r}; {nearest(name, names)}")
+            raise SettingsError(
+                f"unknown measure {name!r}; {unknown_name_hint(name, names)}"
+            )
         if name not in testable:
             raise SettingsError(
                 f"{name} has no per-round values, so a rise can't be tested against "

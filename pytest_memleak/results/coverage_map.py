@@ -90,18 +90,18 @@ def run_lengths(times: PerWord) -> Iterator[tuple[int, int]]:
 
 def compare_coverage(a: CoverageMap, b: CoverageMap) -> Similarity | None:
     """Compare which words two models reproduce; None unless of the same excerpts."""
-    if _places(a) != _places(b):
+    if _excerpts_and_places(a) != _excerpts_and_places(b):
         return None
     return compare(_mask(a), _mask(b))
 
 
 def _mask(coverage: CoverageMap) -> Flags:
     """Tell which words any round covers."""
-    mask: Flags = decode_times(coverage) > 0
+    mask: Flags = decode_rounds_per_word(coverage) > 0
     return mask
 
 
-def _places(coverage: CoverageMap) -> list[tuple[str, int, int]]:
+def _excerpts_and_places(coverage: CoverageMap) -> list[tuple[str, int, int]]:
     places = []
     for excerpt in coverage.excerpts:
         places.append((excerpt.id, excerpt.start, excerpt.words))
@@ -126,7 +126,7 @@ def compare_models(
     return tuple(matrix)
 
 
-def decode_times(coverage: CoverageMap) -> PerWord:
+def decode_rounds_per_word(coverage: CoverageMap) -> PerWord:
     """Decode the rounds that cover each word from a map of a bundle; shape (N,).
 
     Raises EvidenceError if its runs don't add up to its excerpts' words.

@@ -13,18 +13,21 @@ import hashlib
 import json
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, ValidationError
 
 from pytest_memleak.errors import EvidenceError, file_errors
 from pytest_memleak.records import Verdict
+from pytest_memleak.records.made_by import MadeBy
 from pytest_memleak.records.number_format import MOMENT, amount
 from pytest_memleak.records.pair_result import PairResult, Selection
 from pytest_memleak.records.verdicts import ReleaseComparison
 from pytest_memleak.redaction.file_writing import whole_file
+from pytest_memleak.results.possible_numbers import impossible_numbers
 from pytest_memleak.results.result_codec import decode
+from pytest_memleak.results.tried_prompts import TriedPrompts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,8 +36,11 @@ SCHEMA = "pytest-memleak evidence 3"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:pytest-memleak:evidence:3"
-_MAX_BYTES = 200_000_000  # bytes of a file
+# Of a file: ten thousand pairs of small books, or a thousand of novels, are less.
+_MAX_BYTES = 100_000_000
+_MAX_VALUES = 10_000_000  # each takes about 100 bytes of memory
 _MAX_DIGITS = 20  # of a whole number
+_MOST = 1e18  # of any other
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,8 @@ class Bundle:
     """An evidence bundle, written and read by its types; it has no other keys.
 
     suites: what the controls of each suite showed
+    made_by: who made it, and where, as its author says
+    tried: what was tried on each model and book
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - not a field
@@ -93,6 +101,8 @@ class Bundle:
     compared: ReleaseComparison | None
     suites: tuple[SuiteControls, ...]
     limitations: tuple[str, ...]
+    made_by: MadeBy = field(default_factory=MadeBy)
+    tried: tuple[TriedPrompts, ...] = ()
     sha256: str = ""
 
     def __post_init__(self) -> None:
@@ -165,12 +175,20 @@ def write_evidence_file(content: dict[str, Any], path: Path) -> None:
         with whole_file(path) as file:
             json.dump(content, file, indent=1)
             file.write("\n")
+            size = file.tell()
+            if size > _MAX_BYTES:
+                raise EvidenceError(
+                    f"{_too_large(_MAX_BYTES)}, which no program would read",
+                    location=str(path),
+                    hint="run fewer suites or pairs at a time; stored generations are "
+                    "reused",
+                )
 
 
 def read_evidence(path: Path) -> EvidenceFile:
     """Read evidence, signed or not, without checking signature or digest.
 
-    Raises EvidenceError unless it is a regular file of at most 200 MB that holds a
+    Raises EvidenceError unless it is a regular file of at most 100 MB that holds a
     bundle of this schema: formatted byte for byte as this program writes it, or so in
     any DSSE envelope.
     """
@@ -218,35 +236,48 @@ def read_regular(path: Path, *, most: int = _MAX_BYTES) -> bytes:
         with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor has no path
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise EvidenceError("not a regular file", location=str(path))
-            data = file.read(most + 1)
-    if len(data) > most:
-        raise EvidenceError(f"larger than {most // 1_000_000:,} MB", location=str(path))
+            is_larger = os.fstat(descriptor).st_size > most
+            data = b"" if is_larger else file.read(most + 1)
+    if is_larger or len(data) > most:
+        raise EvidenceError(
+            _too_large(most),
+            location=str(path),
+            hint="name the file that pytest or memleak wrote",
+        )
     return data
 
 
+def _too_large(most: int) -> str:
+    return f"larger than {most // 1_000_000:,} MB"
+
+
 def _parsed(data: bytes, path: Path) -> dict[str, Any]:
+    values = sum(map(data.count, (b",", b"{", b"[")))
+    if values > _MAX_VALUES:
+        raise _not_a_bundle_error(f"it has over {_MAX_VALUES:,} values", path)
     try:
         content = json.loads(
             data.decode(),
             object_pairs_hook=_unique_keys,
             parse_constant=_whole_number,
             parse_int=_whole_number,
+            parse_float=_fraction,
         )
     except UnicodeDecodeError:
-        raise _no_bundle("it isn't UTF-8 text", path) from None
+        raise _not_a_bundle_error("it isn't UTF-8 text", path) from None
     except json.JSONDecodeError as error:
-        raise _no_bundle(
+        raise _not_a_bundle_error(
             f"it isn't JSON (line {error.lineno}, column {error.colno})",
             path,
         ) from None
     except (ValueError, RecursionError) as error:
-        raise _no_bundle(str(error), path) from None
+        raise _not_a_bundle_error(str(error), path) from None
     if not isinstance(content, dict):
-        raise _no_bundle("expected a JSON object", path)
+        raise _not_a_bundle_error("expected a JSON object", path)
     return content
 
 
-def _no_bundle(reason: str, path: Path) -> EvidenceError:
+def _not_a_bundle_error(reason: str, path: Path) -> EvidenceError:
     return EvidenceError(
         f"not a bundle: {reason}",
         location=str(path),
@@ -312,9 +343,9 @@ def _is_canonical(data: bytes, value: object) -> bool:
 
 def _content(bundle: dict[str, Any], path: Path) -> Bundle:
     if bundle.get("schema") != SCHEMA:
-        raise _no_bundle(f"its schema isn't {SCHEMA!r}", path)
+        raise _not_a_bundle_error(f"its schema isn't {SCHEMA!r}", path)
     try:
-        return decode(Bundle, bundle)
+        content = decode(Bundle, bundle)
     except ValidationError as error:
         first, *_ = error.errors(
             include_url=False,
@@ -322,7 +353,11 @@ def _content(bundle: dict[str, Any], path: Path) -> Bundle:
             include_input=False,
         )
         place = ".".join(map(str, first["loc"]))
-        raise _no_bundle(f"{place}: {first['msg']}", path) from None
+        raise _not_a_bundle_error(f"{place}: {first['msg']}", path) from None
+    for number, pair in enumerate(content.pairs):
+        for fault in impossible_numbers(pair):
+            raise _not_a_bundle_error(f"pairs.{number}.{fault}", path)
+    return content
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -338,10 +373,17 @@ def _whole_number(text: str) -> int:
     return int(text)
 
 
+def _fraction(text: str) -> float:
+    number = float(text)
+    if abs(number) > _MOST:
+        raise ValueError(f"{text:.30} is larger than any number of a bundle")
+    return number
+
+
 # --- what differs
 
 
-def differences(
+def json_differences(
     claimed: object,
     computed: object,
     key: str = "",
@@ -352,7 +394,7 @@ def differences(
         for name in sorted(claimed.keys() | computed.keys()):
             own = claimed.get(name, _MISSING)
             other = computed.get(name, _MISSING)
-            lines += differences(own, other, f"{key}.{name}".lstrip("."))
+            lines += json_differences(own, other, f"{key}.{name}".lstrip("."))
         return lines
     if (
         isinstance(claimed, list)
@@ -360,7 +402,7 @@ def differences(
         and len(claimed) == len(computed)
     ):
         for nth, (own, other) in enumerate(zip(claimed, computed, strict=True)):
-            lines += differences(own, other, f"{key}[{nth}]")
+            lines += json_differences(own, other, f"{key}[{nth}]")
         return lines
     if type(claimed) is type(computed) and claimed == computed:
         return []
@@ -372,7 +414,7 @@ def pair_differences(claimed: object, computed: object) -> list[str]:
 
     Where their sources differ, these, the verdict, and the number of others.
     """
-    lines = differences(claimed, computed)
+    lines = json_differences(claimed, computed)
 
     def beginning(*keys: str) -> list[str]:
         return [line for line in lines if line.startswith(keys)]

@@ -41,7 +41,7 @@ def listed_passages(evaluation: Evaluation, quoted: int | None) -> tuple[Passage
     passages = evaluation.analysis.passages
     every_excused = (passages.excused, passages.nv_excused)
     listed: list[Passage] = []
-    for kind, passage in _passages_to_list(passages):
+    for kind, passage in passages_to_list(passages):
         if passage.start is None:
             continue
         record = _passage(
@@ -66,7 +66,7 @@ def passage_details(evaluation: Evaluation) -> dict[str, Any]:
     for name, passage in passages.longest.items():
         details[name] = _place(passage, evaluation)
     details[PASSAGES_OVER.name] = {"books": dict(sorted(over.items()))}
-    own, others = passages.apart()
+    own, others = passages.measures_of_own_book_and_others()
     for name, value in own.items():
         details[name] |= {"of_own": value, "of_others": others[name]}
     excused = {
@@ -79,7 +79,7 @@ def passage_details(evaluation: Evaluation) -> dict[str, Any]:
     return details
 
 
-def _passages_to_list(
+def passages_to_list(
     passages: ProtectedPassages,
 ) -> Iterator[tuple[str, ProtectedPassage]]:
     """Yield each passage to list with its kind."""
@@ -130,7 +130,7 @@ def _passage(
     *,
     excused: bool,
 ) -> Passage:
-    book = _book(passage.book, evaluation)
+    book = book_of_passage(passage.book, evaluation)
     start = passage.start or 0
     end = passage.end or 0
     near = "near-verbatim" in kind
@@ -174,8 +174,8 @@ def _passage(
         book=book.id if of_other else None,
         title=book.title if of_other else None,
         prompted_excerpt=passage.excerpt_id if elsewhere and is_prompted_here else None,
-        source=_source(passage),
-        others=_others(passage, evaluation),
+        source=_generation_name(passage),
+        others=_other_books_with(passage, evaluation),
         excused=excused,
         rate=rate,
         answer=answer,
@@ -198,7 +198,7 @@ def _readings(text: str, mode: WordMode) -> list[str]:
     return [text, *further, " ".join(text_words)]
 
 
-def _source(passage: ProtectedPassage) -> str:
+def _generation_name(passage: ProtectedPassage) -> str:
     """Name its generation, unless that is one of the sampled rounds."""
     if passage.origin is Origin.SAMPLED:
         return ""
@@ -234,7 +234,9 @@ def _rate(passage: ProtectedPassage, evaluation: Evaluation) -> PassageRate | No
     return passage_rate(analysis, start, end)
 
 
-def _others(passage: ProtectedPassage, evaluation: Evaluation) -> tuple[str, ...]:
+def _other_books_with(
+    passage: ProtectedPassage, evaluation: Evaluation
+) -> tuple[str, ...]:
     own = _book_id(passage.book, evaluation)
     ids = dict.fromkeys(_book_id(book, evaluation) for book in passage.books)
     ids.pop(own, None)
@@ -242,10 +244,10 @@ def _others(passage: ProtectedPassage, evaluation: Evaluation) -> tuple[str, ...
 
 
 def _book_id(name: str | None, evaluation: Evaluation) -> str:
-    return _book(name, evaluation).id
+    return book_of_passage(name, evaluation).id
 
 
-def _book(name: str | None, evaluation: Evaluation) -> Book:
+def book_of_passage(name: str | None, evaluation: Evaluation) -> Book:
     """Return the book by the name that the analysis uses."""
     books = {}
     if evaluation.book:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.records.measurement import Passage
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import QUOTED_WORDS, inert, short_name
-from pytest_memleak.scoring.words import end_of_words, words
+from pytest_memleak.scoring.words import place_after_words, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.analysis import Analysis
 
     Split = Callable[[str], list[str]]
+    QuotesOfBookAndAnswer = tuple[str, str]
 
 _LONGEST_WORD = 40
 _BEFORE_WORD = re.compile(r"^[^\w“‘\"'(]+")  # the end of what stands before
@@ -96,7 +97,7 @@ def quote_passage(
     *,
     place: int,
     answers: list[str],
-) -> tuple[str, str]:
+) -> QuotesOfBookAndAnswer:
     """Quote a passage of any book, and its generation beside it if words differ.
 
     Both begin shortly before the first change.
@@ -233,8 +234,8 @@ def _printed_pieces(
     taken: list[str],
 ) -> list[str]:
     """Return some words of a text as printed, if those are no more than counted."""
-    start = end_of_words(skipped, text, split)
-    end = end_of_words(skipped + len(taken), text, split)
+    start = place_after_words(skipped, text, split)
+    end = place_after_words(skipped + len(taken), text, split)
     rest = text[end:]
     end += len(rest) - len(rest.lstrip(_CLOSING))
     whole = _BEFORE_WORD.sub("", text[start:end])

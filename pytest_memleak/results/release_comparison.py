@@ -21,11 +21,11 @@ from pytest_memleak.records.verdicts import ReleaseComparison, worst_verdict
 from pytest_memleak.results.build_result import build_unrun_result
 from pytest_memleak.results.comparable import (
     INCOMPLETE,
-    find_mismatch,
     find_obstacle,
     find_scan_mismatch,
+    find_settings_mismatch,
 )
-from pytest_memleak.results.evidence_file import differences, read_unchanged
+from pytest_memleak.results.evidence_file import json_differences, read_unchanged
 from pytest_memleak.results.result_codec import encode, localize
 from pytest_memleak.scoring.measure_table import BMC, OF_PASSAGES, why_unmeasured
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Pair, Suite
     from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.records.verdicts import Change
+    from pytest_memleak.results.comparable import ReasonAndFix
     from pytest_memleak.results.evidence_file import EvidenceFile
     from pytest_memleak.scoring.release_test import PairRounds
 
@@ -135,7 +136,7 @@ class Baseline:
         self,
         now: PairResult,
         measures: Iterable[str],
-    ) -> tuple[str, str] | None:
+    ) -> ReasonAndFix | None:
         """Return why a pair can't be compared, by its settings, and the fix.
 
         None if it can.
@@ -143,10 +144,12 @@ class Baseline:
         before = self._matching_pair(now)
         if not now.gates:
             gated_before = before is not None and before.gates
-            return find_mismatch(before, now) if before and gated_before else None
+            return (
+                find_settings_mismatch(before, now) if before and gated_before else None
+            )
         if before is None:
             return self._absence(now)
-        mismatch = find_mismatch(before, now)
+        mismatch = find_settings_mismatch(before, now)
         if mismatch:
             return mismatch
         if before.rounds is None:
@@ -244,7 +247,7 @@ class Baseline:
             before,
             after,
             comparisons,
-            further=len(obstacles) * len(tolerances),
+            untested=len(obstacles) * len(tolerances),
             confidence=confidence,
         )
         return ReleaseComparison(
@@ -293,8 +296,8 @@ class Baseline:
             if name not in measured:
                 return f"{name} wasn't measured: {why_unmeasured(name)}"
         assert was is not None  # noqa: S101 - `_obstacle`
-        words, rounds = _size(was)
-        words_now, rounds_now = _size(now)
+        words, rounds = _words_and_rounds(was)
+        words_now, rounds_now = _words_and_rounds(now)
         if (words, rounds) != (words_now, rounds_now):
             return (
                 f"the baseline has {words:,} words and {amount(rounds, 'round')}, this "
@@ -311,7 +314,7 @@ class Baseline:
                 alike = [pair for pair in alike if key(pair) == key(now)]
         return alike[0] if len(alike) == 1 else None
 
-    def _absence(self, now: PairResult) -> tuple[str, str]:
+    def _absence(self, now: PairResult) -> ReasonAndFix:
         """Return why the baseline lacks a pair, and the fix."""
         name = now.suite.name
         suites = {pair.suite.name for pair in self._pairs if pair.pair == now.pair}
@@ -353,7 +356,7 @@ def _full_name(pair: PairResult) -> str:
     return f"{pair.suite.name}::{pair.pair}"
 
 
-def _size(pair: PairResult) -> tuple[int, int]:
+def _words_and_rounds(pair: PairResult) -> tuple[int, int]:
     """Return the words of a measured pair's book, and the number of its rounds."""
     rounds = pair.rounds.measures[BMC.name] if pair.rounds else ()
     return pair.book.words or 0, len(rounds)
@@ -363,7 +366,9 @@ def _planned_result(pair: Pair, suite: Suite) -> PairResult:
     """Return as much of a pair's result as is known before the run."""
     tests = [book.id for book in suite.books if book.role == "test"]
     others = [book_id for book_id in tests if book_id != pair.book.id]
-    scope = ScanScope(dict.fromkeys(others), dict.fromkeys(suite.excused(pair)))
+    scope = ScanScope(
+        dict.fromkeys(others), dict.fromkeys(suite.books_with_excused_passages(pair))
+    )
     planned = build_unrun_result(pair, suite)
     return localize(dataclasses.replace(planned, scan_scope=scope))
 
@@ -413,7 +418,7 @@ def comparison_differences(evidence: EvidenceFile, path: Path) -> list[str]:
         label_pairs(evidence.content.pairs),
         claimed.tolerances,
     )
-    return differences(evidence.bundle["compared"], encode(compared), "compared")
+    return json_differences(evidence.bundle["compared"], encode(compared), "compared")
 
 
 def _rounds(pair: PairResult) -> PairRounds:
@@ -424,7 +429,9 @@ def _rounds(pair: PairResult) -> PairRounds:
 
     rounds = pair.rounds
     assert rounds is not None  # noqa: S101 - `_obstacle`
-    values = {name: pair.values[name] for name in rounds.measures}
+    values = {
+        name: value for name, value in pair.values.items() if name in rounds.measures
+    }
     for name in OF_PASSAGES:
         if name in values:
             # Only sampled rounds are compared; the longest passage may be elsewhere.
@@ -432,7 +439,7 @@ def _rounds(pair: PairResult) -> PairRounds:
     return PairRounds(
         words=pair.book.words or 0,
         values=values,
-        per_round={name: np.array(values) for name, values in rounds.measures.items()},
+        per_round={name: np.array(rounds.measures[name]) for name in values},
         spread=Spread(
             variance=rounds.variance,
             units=rounds.units,

@@ -35,11 +35,14 @@ from pytest_memleak.results.evidence_file import (
 )
 from pytest_memleak.results.result_codec import encode, localize
 from pytest_memleak.results.run_verdict import result_of_run
+from pytest_memleak.results.tried_prompts import tried_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_memleak.records.pair_result import PairResult, RunReport
+
+    KindAndDigest = tuple[str, str]
 
 _PROGRAMS = ("pytest-memleak", "pytest", "numpy", "pyahocorasick", "ebooklib", "lxml")
 
@@ -108,6 +111,8 @@ def run_evidence(run: RunReport) -> dict[str, Any]:
         compared=run.compared,
         suites=suite_controls(pairs, by="path"),
         limitations=LIMITATIONS,
+        made_by=run.made_by,
+        tried=tried_prompts(pairs),
     )
     plain = encode(bundle, exclude={"pairs": {"__all__": RUN_ONLY}})
     return seal_bundle(plain)
@@ -190,7 +195,7 @@ def subjects(pairs: Iterable[PairResult]) -> list[dict[str, Any]]:
     all generations; else `modelNames`, the SHA-256 of the canonical JSON of provider,
     server, endpoint and the names that the server gave: no artifact's.
     """
-    models = {(pair.model.id, *_digest(pair)) for pair in pairs if pair.gates}
+    models = {(pair.model.id, *_digest_of_model(pair)) for pair in pairs if pair.gates}
     if not models:
         models.add(("no model", "modelNames", _sha256(None)))
     return [
@@ -208,7 +213,7 @@ def model_names(pair: PairResult) -> set[str]:
     return served or {name}
 
 
-def _digest(pair: PairResult) -> tuple[str, str]:
+def _digest_of_model(pair: PairResult) -> KindAndDigest:
     model = pair.model
     served = pair.provenance.served if pair.provenance else ()
     if len(served) == 1 and not served[0].model:

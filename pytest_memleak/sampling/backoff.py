@@ -141,7 +141,7 @@ class Pace:
             self._excused = max(0, self._excused - 1)
             enough = _JUDGED_BY * self.at_once
             if self._answers >= enough and not self._settled:
-                self._judge()
+                self._judge_rate()
 
     def turned_away(self) -> None:
         """Note that the server had no room for a call."""
@@ -155,24 +155,24 @@ class Pace:
             self._doubling = False
             self._settled = False
             half = self.at_once // 2
-            self._go_on(max(1, half))
+            self._continue_with(max(1, half))
 
-    def _judge(self) -> None:
+    def _judge_rate(self) -> None:
         seconds = self._clock() - self._since
         rate = self._answers / max(seconds, 1e-9)
         if not self._doubling:
-            self._go_on(min(self.at_once + 1, MOST))
+            self._continue_with(min(self.at_once + 1, MOST))
             return
         if self._slower is not None:
             slower_at_once, slower_rate = self._slower
             if rate < _WORTH_IT * slower_rate:
                 self._settled = True
-                self._go_on(slower_at_once)
+                self._continue_with(slower_at_once)
                 return
         self._slower = (self.at_once, rate)
-        self._go_on(min(2 * self.at_once, MOST))
+        self._continue_with(min(2 * self.at_once, MOST))
 
-    def _go_on(self, at_once: int) -> None:
+    def _continue_with(self, at_once: int) -> None:
         self.at_once = at_once
         self._answers = 0
         self._since = self._clock()

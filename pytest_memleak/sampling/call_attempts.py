@@ -33,7 +33,12 @@ from pytest_memleak.ledger.call_outcomes import (
     record,
     resume,
 )
-from pytest_memleak.ledger.call_reservations import CallTerms, Intent, claim
+from pytest_memleak.ledger.call_reservations import (
+    CallTerms,
+    Intent,
+    claim,
+    claim_each,
+)
 from pytest_memleak.ledger.call_states import NOT_SENT, UNANSWERED, is_fault
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask, PromptSpec
@@ -135,9 +140,35 @@ class SamplingContext:
 
         `after`, the answer to the previous call, is recorded at the same time.
         """
+        self._require_room()
+        return claim(self.ledger, self._intent(candidates), after=after)
+
+    def claim_each(self, asks: Sequence[Ask]) -> tuple[list[Call], Exception | None]:
+        """Reserve a call for each ask that isn't being sampled.
+
+        Also returns why some have no call, such as the budget.
+        """
+        self._require_room()
+        return claim_each(self.ledger, [self._intent([ask]) for ask in asks])
+
+    def answer(
+        self,
+        call: Call,
+        came: Sequence[Completion],
+        *,
+        recovered: bool = False,
+    ) -> Answer:
+        """Return the completions as the answer to a call, with their cost."""
+        question = self.prompt_of_id[call.question]
+        billed = self.terms.billed(question, came)
+        return Answer(call, came, *billed, recovered=recovered)
+
+    def _require_room(self) -> None:
         if not self.terms.free:
             self.ledger.require_room()
-        intent = Intent(
+
+    def _intent(self, candidates: Sequence[Ask]) -> Intent:
+        return Intent(
             lease=self.ledger.lease,
             run=self.ledger.run,
             provider=self.terms.sampler.name,
@@ -146,7 +177,6 @@ class SamplingContext:
             estimate=self.terms.estimate,
             limit=self.limit,
         )
-        return claim(self.ledger, intent, after=after)
 
     def unreached(self) -> float | None:
         """Return the seconds to try a server that this run hasn't reached, else None.
@@ -245,7 +275,7 @@ class CallAttempts:
         except ProviderError as error:
             self._give_up(call, error, billed=in_doubt(error))
             raise
-        answer = self._answer(call, came, recovered=kept is not None)
+        answer = self._context.answer(call, came, recovered=kept is not None)
         self._context.counts.add(answer)
         return answer
 
@@ -288,7 +318,7 @@ class CallAttempts:
         if not error.kept:
             self._give_up(call, error, billed=in_doubt(error))
             return
-        answer = self._answer(call, error.kept, recovered=False)
+        answer = self._context.answer(call, error.kept)
         record(self._context.ledger, answer)
         self._call = None
         self._context.counts.add(answer)
@@ -307,17 +337,7 @@ class CallAttempts:
 
     def _come_late(self, call: Call, came: Sequence[Completion]) -> None:
         with suppress(LedgerError):  # the ledger may be closed by now
-            record(self._context.ledger, self._answer(call, came, recovered=False))
-
-    def _answer(
-        self,
-        call: Call,
-        came: Sequence[Completion],
-        *,
-        recovered: bool,
-    ) -> Answer:
-        billed = self._context.terms.billed(self._question, came)
-        return Answer(call, came, *billed, recovered=recovered)
+            record(self._context.ledger, self._context.answer(call, came))
 
 
 def recovered_answer(

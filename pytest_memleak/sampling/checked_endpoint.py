@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.interfaces.abilities import abilities_of
-from pytest_memleak.interfaces.protocols import Completion, Endpoint, Served
+from pytest_memleak.interfaces.abilities import Engine, abilities_of
+from pytest_memleak.interfaces.protocols import (
+    Completion,
+    Endpoint,
+    SampleRequest,
+    Served,
+)
 from pytest_memleak.ledger.call_outcomes import Call
 from pytest_memleak.ledger.prompts import PromptSpec
 from pytest_memleak.records import FinishReason
@@ -29,6 +34,14 @@ class BadAnswer(UnforeseenError):
     kept: tuple[Completion, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """The valid completions of one call of several, and what was wrong, if anything."""
+
+    completions: tuple[Completion, ...]
+    error: ProviderError | None = None
+
+
 class CheckedEndpoint:
     """An endpoint whose calls end in time, and whose answers are checked."""
 
@@ -46,6 +59,7 @@ class CheckedEndpoint:
         abilities = abilities_of(endpoint)
         self._recovery = abilities.recovery
         self._obeyed = abilities.obeyed
+        self._converses = abilities.converses
 
     @property
     def recoverable(self) -> bool:
@@ -65,6 +79,8 @@ class CheckedEndpoint:
         def sample() -> Sequence[Completion | str]:
             if self._recovery is not None:
                 return self._recovery.sample(request)
+            if request.before:
+                return self._answer_in_conversation(request)
             return self._endpoint.sample(
                 request.instruction,
                 n=request.n,
@@ -91,6 +107,72 @@ class CheckedEndpoint:
             raise self.calls.failing("sample").unusable("no completions")
         return completions
 
+    def _answer_in_conversation(
+        self,
+        request: SampleRequest,
+    ) -> Sequence[Completion | str]:
+        if self._converses is None:
+            raise self.calls.failing("sample").final(
+                "the endpoint can't hold a conversation",
+                "give prompts without earlier messages, or test a model that chats",
+            )
+        return self._converses(request)
+
+    def sample_many(
+        self,
+        calls: Sequence[tuple[Call, PromptSpec]],
+        *,
+        engine: Engine,
+        late: Callable[[Sequence[Sampled]], object],
+    ) -> list[Sampled]:
+        """Return the engine's answer to each call, or why it can't be used.
+
+        Together they may take as long as one after another; `late` gets the answers
+        that miss that deadline.
+        """
+        requests = [
+            question.request(call.request_id, call.ordinals) for call, question in calls
+        ]
+        returned = self.calls.run(
+            "sample_many",
+            lambda: engine.sample_many(requests),
+            deadline=self.calls.deadline * len(requests),
+            late=lambda answers: late(self._checked_each(answers, calls)),
+        )
+        if not _is_list(returned) or len(returned) != len(requests):
+            raise self._error(
+                f"it returned {_kind(returned)}; expected a sequence of "
+                f"{len(requests)} answers",
+                "sample_many",
+            )
+        return self._checked_each(returned, calls)
+
+    def _checked_each(
+        self,
+        answers: object,
+        calls: Sequence[tuple[Call, PromptSpec]],
+    ) -> list[Sampled]:
+        """Check the answers to several calls; [] for what isn't a sequence of them."""
+        if not _is_list(answers):
+            return []
+        return [
+            self._sampled(answer, question)
+            for answer, (_, question) in zip(answers, calls, strict=False)
+        ]
+
+    def _sampled(self, answer: object, question: PromptSpec) -> Sampled:
+        try:
+            completions = self.completions(
+                answer,
+                "sample_many",
+                temperature=question.temperature,
+            )
+        except BadAnswer as error:
+            return Sampled(error.kept, error)
+        if completions:
+            return Sampled(completions)
+        return Sampled((), self.calls.failing("sample_many").unusable("no completions"))
+
     def recover(self, request_id: str) -> tuple[Completion, ...] | None:
         """Return the answer that the provider stored; None if there is none."""
         recovery = self._recovery
@@ -113,7 +195,7 @@ class CheckedEndpoint:
 
         temperature: the requested one, to tell whether it was rejected
         """
-        if isinstance(answers, str | bytes) or not isinstance(answers, Sequence):
+        if not _is_list(answers):
             raise self._error(
                 f"it returned {_kind(answers)}; expected a sequence of completions",
                 verb,
@@ -161,6 +243,10 @@ class CheckedEndpoint:
         error = BadAnswer(cause, **self.calls.failing(verb).place)
         error.kept = kept
         return error
+
+
+def _is_list(answers: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(answers, Sequence) and not isinstance(answers, str | bytes)
 
 
 def _well_formed(answer: object) -> TypeGuard[Completion]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_memleak.ledger.call_reservations import CallTerms
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import missing
-from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec, asks
+from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec
 from pytest_memleak.records import Issue
 from pytest_memleak.records.measurement import PlannedRounds
 
@@ -43,6 +44,7 @@ class PlannedStep:
     training_tokens: of the outstanding fine-tune, 0 without one
     hours:           the most hours of a deployment
     rounds:          the detection limit of a pair's own samples
+    seconds:         the time that its calls take, by earlier ones; None without any
     """
 
     what: str
@@ -52,6 +54,7 @@ class PlannedStep:
     hours: float = 0.0
     hours_cost: float | None = None
     rounds: PlannedRounds | None = None
+    seconds: float | None = None
 
     @property
     def cost(self) -> float | None:
@@ -82,6 +85,20 @@ class RunPlan:
     def cost(self) -> float:
         """The most that the steps with a price cost, in US$."""
         return sum(step.cost or 0.0 for step in self.steps)
+
+    @property
+    def seconds(self) -> float:
+        """The time that calls take, of the steps whose endpoint has earlier ones."""
+        return sum(step.seconds or 0.0 for step in self.steps)
+
+    @property
+    def untimed(self) -> tuple[str, ...]:
+        """The names of the steps with calls whose endpoint has no earlier ones."""
+        names = []
+        for step in self.steps:
+            if step.sampling and step.sampling.calls and step.seconds is None:
+                names.append(step.what)
+        return tuple(names)
 
     @property
     def unpriced(self) -> tuple[str, ...]:
@@ -119,6 +136,23 @@ class Power:
     confidence: float
     limits: tuple[str, ...]
     obstacles: tuple[str, ...]
+
+
+def summed(steps: Sequence[PlannedStep], what: str) -> PlannedStep:
+    """Add up several steps as one."""
+    plans = [step.sampling for step in steps if step.sampling]
+    costs = [step.cost for step in steps if step.cost is not None]
+    cost = sum(costs) if len(costs) == len(steps) else None
+    sampling = sum_of_plans(plans) if plans else None
+    if sampling is not None:
+        sampling = replace(sampling, cost=cost)
+    return PlannedStep(
+        what,
+        sampling,
+        training_tokens=sum(step.training_tokens for step in steps),
+        hours=sum(step.hours for step in steps),
+        hours_cost=cost,
+    )
 
 
 class Counted:
@@ -170,10 +204,10 @@ def plan(
         prompt_tokens += times * tokens_of_prompt
         completion_tokens += times * question.max_tokens
         cost += times * highest_cost
-    planned_asks = list(asks(free, terms.sampler.completions_per_call))
+    per_call = terms.sampler.completions_per_call
     return Plan(
         pair=prompts.pair,
-        calls=len(planned_asks),
+        calls=sum(math.ceil(len(ordinals) / per_call) for ordinals in free.values()),
         generations=sum(map(len, free.values())),
         pending=lacking.elsewhere + lacking.in_batches,
         prompt_tokens=prompt_tokens,
@@ -182,7 +216,7 @@ def plan(
     )
 
 
-def in_all(plans: Sequence[Plan]) -> Plan:
+def sum_of_plans(plans: Sequence[Plan]) -> Plan:
     """Add up several plans of one pair."""
     costs = [each.cost for each in plans if each.cost is not None]
     return Plan(

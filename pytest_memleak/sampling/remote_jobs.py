@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -217,21 +217,25 @@ _STARTED_ANEW = (
 _GOES_ON = "rerun later to continue"
 
 
-def training_set(books: Iterable[Book], recipe: Mapping[str, object]) -> TrainingSet:
+def training_set(
+    books: Iterable[Book],
+    recipe: Mapping[str, object],
+    *,
+    share: float = 1.0,
+) -> TrainingSet:
     """Build the instruction/excerpt pairs of the books, and the digest that names them.
 
     recipe: everything else that shapes the fine-tune, as JSON values: provider and its
     location, base model, hyperparameters. Raises BookError without any pair.
+    share: of the pairs, at least one
     """
     training_books = tuple(books)
     examples = []
-    texts = []
     for book in training_books:
         for excerpt in book.excerpts:
             if excerpt.instruction:
                 example = TrainingExample(excerpt.instruction, excerpt.text)
                 examples.append(example)
-                texts += [excerpt.instruction, excerpt.text]
     if not examples:
         names = [repr(book.id) for book in training_books]
         named = ", ".join(names) or "none"
@@ -241,9 +245,28 @@ def training_set(books: Iterable[Book], recipe: Mapping[str, object]) -> Trainin
             hint="add summaries to the training books, "
             "from which instructions are built",
         )
+    examples = _share_of(examples, share)
+    texts = []
+    for example in examples:
+        texts += [example.instruction, example.text]
     named_recipe = json.dumps(recipe, sort_keys=True, default=str)
     digest = digest_of(named_recipe, *texts)
     return TrainingSet(tuple(examples), digest)
+
+
+def _share_of(
+    examples: Sequence[TrainingExample],
+    share: float,
+) -> list[TrainingExample]:
+    """Choose a share of the examples, in their order, and at least one.
+
+    They are chosen by digests of their texts: as if at random, always the same, and
+    those of a smaller share are among those of a larger one.
+    """
+    count = max(1, round(share * len(examples)))
+    places = range(len(examples))
+    by_digest = sorted(places, key=lambda place: digest_of(examples[place].text))
+    return [examples[place] for place in sorted(by_digest[:count])]
 
 
 def ensure_finetune(

@@ -37,7 +37,7 @@ def score(
     own instruction takes precedence over the book's.
 
     k: shortest match, in words. trim: m of the m-grams that the instruction contains; 0
-    trims nothing. span_threshold: T of `spans_over`. word_mode: what counts as a word.
+    trims nothing. span_threshold: of `spans_over`. word_mode: what counts as a word.
 
     Raises SettingsError, BookError or RecordsError, each with cause and location.
     """

@@ -27,7 +27,7 @@ from pytest_memleak.scoring.nv_recall import NearVerbatimRecall, NearVerbatimTal
 from pytest_memleak.scoring.protected_passages import ProtectedPassages
 from pytest_memleak.scoring.rounds import RoundCounts, Rounds
 from pytest_memleak.scoring.sampling_error import SamplingError, sampling_error
-from pytest_memleak.scoring.span_sources import CrossExcerpt, cross_excerpts
+from pytest_memleak.scoring.span_sources import CrossExcerpt, cross_excerpt_of_matches
 from pytest_memleak.scoring.work_measures import WorkMeasures, measure_works
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, Generation, Scoring
     from pytest_memleak.scoring.excused_words import RemainingWords
+    from pytest_memleak.scoring.extracted_words import ExtractedWords
     from pytest_memleak.scoring.generation_tally import Count, Tally
     from pytest_memleak.scoring.protected_passages import Protected
     from pytest_memleak.scoring.text_batches import Batch
@@ -46,7 +47,7 @@ class SpansByRound(NamedTuple):
     """Spans with the prompted excerpt, of each round as if alone; shape (n,) each.
 
     longest:    words of the round's longest span
-    over:       number of its distinct spans over T words
+    over:       number of its distinct spans over `effective_threshold` words
     by_excerpt: words of the longest span per excerpt, over all rounds; shape (E,)
     """
 
@@ -55,7 +56,7 @@ class SpansByRound(NamedTuple):
     by_excerpt: tuple[int, ...]
 
 
-class UnderLimits(NamedTuple):
+class WithoutExcusedWords(NamedTuple):
     """What limits apply to where texts excuse words of the book: the other words.
 
     Fields as in `Analysis`; blocks and spans have their places in the whole book, and
@@ -96,6 +97,7 @@ class Analysis:
     beside:    passages of generations with other instructions, each set alone
     works:     measures of a collection's works
     remaining: the measures without excused words; None where no text excuses any
+    extraction: what a conversation extracted, if the probe is one
     """
 
     measurement: Measurement
@@ -115,10 +117,11 @@ class Analysis:
     further: Mapping[str, float] = field(default_factory=dict)
     beside: tuple[ProtectedPassages, ...] = ()
     works: WorkMeasures | None = None
-    remaining: UnderLimits | None = field(default=None, repr=False)
+    remaining: WithoutExcusedWords | None = field(default=None, repr=False)
+    extraction: ExtractedWords | None = None
 
     @property
-    def under_limits(self) -> Analysis:
+    def without_excused_words(self) -> Analysis:
         """Return the analysis of the words that limits apply to."""
         remaining = self.remaining
         if remaining is None:
@@ -168,7 +171,7 @@ def analyze(
         tally = count(book, scoring, generations)
     if not tally.counted.generations:
         return None
-    passages = list(_add_beside(tally, beside, protected, count))
+    passages = list(_add_passages_of_other_prompts(tally, beside, protected, count))
     analysis = analysis_of(tally, confidence=confidence)
     analysis = replace(analysis, beside=tuple(passages))
     if book.works and analysis.passages:
@@ -181,7 +184,7 @@ def analyze(
     return analysis
 
 
-def _add_beside(
+def _add_passages_of_other_prompts(
     tally: Tally,
     beside: Iterable[PromptedOtherwise],
     protected: Protected | None,
@@ -208,7 +211,7 @@ def analysis_of(tally: Tally, *, confidence: float = 0.95) -> Analysis:
     error = sampling_error(counts, scoring=tally.scoring, confidence=confidence)
     passages = tally.passages()
     own_lengths = sorted(tally.counted.own_lengths.items())
-    remaining = _under_limits(tally, confidence)
+    remaining = _measured_without_excused_words(tally, confidence)
     typical_words = error.typical * words
     if remaining:
         typical_words = remaining.error.typical * remaining.counts.words
@@ -221,7 +224,7 @@ def analysis_of(tally: Tally, *, confidence: float = 0.95) -> Analysis:
         error=error,
         counts=counts,
         agreement=round_agreement(rounds, words=words, n=n),
-        cross=cross_excerpts(tally.layout, *tally.matches()),
+        cross=cross_excerpt_of_matches(tally.layout, *tally.matches()),
         lengths=dict(own_lengths),
         own_spans=_spans_by_round(tally),
         own_runs=tally.own_rounds(),
@@ -240,7 +243,9 @@ def _round_counts(tally: Tally, rounds: Rounds) -> RoundCounts:
     )
 
 
-def _under_limits(tally: Tally, confidence: float) -> UnderLimits | None:
+def _measured_without_excused_words(
+    tally: Tally, confidence: float
+) -> WithoutExcusedWords | None:
     """Measure the words that no text excuses; None where none is excused."""
     counted = tally.without_excused_words()
     if counted is None or tally.remaining is None:
@@ -249,7 +254,7 @@ def _under_limits(tally: Tally, confidence: float) -> UnderLimits | None:
     counts = _round_counts(counted, rounds)
     error = sampling_error(counts, scoring=counted.scoring, confidence=confidence)
     ranges = _block_and_span_ranges(counted, rounds, error.typical * counts.words)
-    return UnderLimits(
+    return WithoutExcusedWords(
         measurement=placed_in_book(
             measurement(counted, rounds),
             tally.remaining,
@@ -265,9 +270,10 @@ def _under_limits(tally: Tally, confidence: float) -> UnderLimits | None:
 
 
 def _spans_by_round(tally: Tally) -> SpansByRound:
-    longest = tally.longest_by_round()
+    longest = tally.longest_own_run_by_round()
     over = tally.spans_by_round()
-    by_excerpt = tally.longest_by_excerpt()
+    # Prompts that request no excerpt have no spans of their own.
+    by_excerpt = tally.longest_own_run_by_excerpt()[: len(tally.layout.excerpt_starts)]
     return SpansByRound(
         longest=tuple(longest.tolist()),
         over=tuple(over.tolist()),
@@ -315,7 +321,7 @@ def _block_and_span_ranges(
     )
     yield LONGEST_BLOCK.name, range_of_block
     range_of_span = maximum_range(
-        tally.longest_by_round(),
+        tally.longest_own_run_by_round(),
         typical=typical_words,
         most=int(layout.lengths.max()),
     )
@@ -343,13 +349,13 @@ def judged_measures(analysis: Analysis) -> dict[str, Estimate]:
 
     Of a collection, most limits apply to each work instead.
     """
-    values = estimates(analysis.under_limits)
+    values = estimates(analysis.without_excused_words)
     if not analysis.works:
         return values
-    return analysis.works.pair_measures(values)
+    return analysis.works.measures_judged_as_a_whole(values)
 
 
-def split_judged_measures(
+def judged_measures_of_own_book_and_others(
     analysis: Analysis,
 ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
     """Return the judged measures of the pair's own book, and of all others.
@@ -360,7 +366,7 @@ def split_judged_measures(
     judged = judged_measures(analysis)
     if not analysis.passages:
         return judged, {}
-    of_own_book, of_others = analysis.passages.apart()
+    of_own_book, of_others = analysis.passages.measures_of_own_book_and_others()
     if not of_own_book:
         return judged, {}
     own = {name: row for name, row in judged.items() if name not in OF_PASSAGES}
@@ -373,7 +379,7 @@ def _exact_estimates(values: Mapping[str, float]) -> dict[str, Estimate]:
     return {name: Estimate.exact(value) for name, value in values.items()}
 
 
-def whole_measures(analysis: Analysis) -> dict[str, float]:
+def measures_with_excused_words(analysis: Analysis) -> dict[str, float]:
     """Return measures with excused words, by name; none where none is excused.
 
     Those of the paper, which excuses nothing, and those of passages.
@@ -388,13 +394,13 @@ def whole_measures(analysis: Analysis) -> dict[str, float]:
     return {name: values[name] for name in MEASURES if name in values}
 
 
-def by_round(analysis: Analysis) -> dict[str, tuple[int, ...]]:
+def values_by_round(analysis: Analysis) -> dict[str, tuple[int, ...]]:
     """Return each round's values of the measures that releases are compared in.
 
     By name, each round as if alone; shares in whole words (docs/method.md).
     """
     values = {}
-    analysis = analysis.under_limits
+    analysis = analysis.without_excused_words
     for name, row in MEASURES.items():
         if row.by_round is None:
             continue

@@ -123,7 +123,7 @@ def bmc_bounds(
     return ShareInterval(low, high)
 
 
-def least_upper_end(
+def upper_end_without_recall(
     words: int,
     *,
     scoring: Scoring,

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pytest_memleak.errors import BookError, install_command
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.scoring.words import in_latin_1, installed_icu, needs_icu, words
+from pytest_memleak.scoring.words import (
+    has_runs,
+    in_latin_1,
+    installed_icu,
+    needs_icu,
+    words,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,6 +42,7 @@ class Layout:
     excerpts with unmeasured text between them
     ids:     of the excerpts, in order; E of them
     ends:    position after the last word of each excerpt; shape (E,)
+    prompts: how many of the excerpts, the last, are prompts without words of the book
     """
 
     total: int
@@ -44,6 +51,7 @@ class Layout:
     borders: Positions
     ids: tuple[str, ...]
     ends: Positions
+    prompts: int = 0
 
     @property
     def starts(self) -> Positions:
@@ -51,9 +59,32 @@ class Layout:
         return self.ends - self.lengths
 
     @property
+    def excerpt_starts(self) -> tuple[int, ...]:
+        """Return the position of each excerpt's first word, without prompts."""
+        starts: list[int] = self.starts.tolist()
+        return tuple(starts[: len(starts) - self.prompts])
+
+    @property
     def lengths(self) -> Positions:
         """Return the words of each excerpt; shape (E,)."""
         return np.diff(self.ends, prepend=0)
+
+    def with_prompts(self, book: Book) -> Layout:
+        """Return it with the book's own prompts, as excerpts without words."""
+        if not book.prompts:
+            return self
+        names = [prompt.id for prompt in book.prompts]
+        first = len(self.ids)
+        numbers = {name: first + number for number, name in enumerate(names)}
+        ends = np.full(len(names), self.total, dtype=np.intp)
+        return replace(
+            self,
+            bounds=self.bounds | dict.fromkeys(names, (self.total, self.total)),
+            order=self.order | numbers,
+            ids=(*self.ids, *names),
+            ends=np.concatenate([self.ends, ends]),
+            prompts=len(names),
+        )
 
     def excerpt_at(self, position: int) -> str:
         """Return the id of the excerpt that contains the word at `position`."""
@@ -98,11 +129,11 @@ def validate_measurable(
 
     lengths: of its excerpts, in words of that mode.
     """
-    icu_of(book)
+    icu_version_for(book)
     total = sum(lengths)
     if mode == "paper":
         _validate_words_kept(book, lengths)
-    validate_word_breaks(
+    validate_words_not_fused(
         (excerpt.text for excerpt in book.excerpts),
         mode=mode,
         place=f"book {book.id!r}",
@@ -121,7 +152,7 @@ def _validate_words_kept(book: Book, lengths: Sequence[int]) -> None:
     lengths: of its excerpts, in words of mode `paper`.
     """
     kept = sum(lengths)
-    if kept >= _LEAST_KEPT * _most_seen(book, lengths):
+    if kept >= _LEAST_KEPT * _most_unicode_words(book, lengths):
         return
     seen = 0
     for excerpt, length in zip(book.excerpts, lengths, strict=True):
@@ -138,14 +169,16 @@ def _validate_words_kept(book: Book, lengths: Sequence[int]) -> None:
         )
 
 
-def icu_of(book: Book) -> str | None:
-    """Return the version of ICU that separates words of the book; None if none has to.
+def icu_version_for(book: Book) -> str | None:
+    """Return the version of ICU that separates words of the book; None if none does.
 
-    Raises BookError if ICU isn't installed.
+    Raises BookError if ICU has to, and isn't installed.
     """
-    if not needs_icu(excerpt.text for excerpt in (*book.excerpts, *book.excluded)):
+    texts = [excerpt.text for excerpt in (*book.excerpts, *book.excluded)]
+    if not has_runs(texts):
         return None
-    if version := installed_icu():
+    version = installed_icu()
+    if version or not needs_icu(texts):
         return version
     raise BookError(
         "only ICU can separate its words, and the package icu4py isn't installed",
@@ -154,7 +187,7 @@ def icu_of(book: Book) -> str | None:
     )
 
 
-def _most_seen(book: Book, lengths: Sequence[int]) -> int:
+def _most_unicode_words(book: Book, lengths: Sequence[int]) -> int:
     """Return an upper bound on the words that mode `unicode` keeps, without counting.
 
     In Latin-1 a word that only that mode keeps has a letter beyond ASCII, as does each
@@ -182,7 +215,7 @@ _MOST_IN_WORDS_OVER = {40: 0.02, 20: 0.5}
 _JEST = 300
 
 
-def validate_word_breaks(
+def validate_words_not_fused(
     texts: Iterable[str],
     *,
     mode: WordMode,
@@ -195,7 +228,7 @@ def validate_word_breaks(
         long_word_lengths += _long_word_lengths(text, mode)
     if sum(long_word_lengths) <= _JEST:
         return
-    letters = sum(map(_letters, texts))
+    letters = sum(map(_count_nonblank, texts))
     for longest, most in _MOST_IN_WORDS_OVER.items():
         fused = sum(length for length in long_word_lengths if length > longest)
         permitted = max(_JEST, most * letters)
@@ -219,7 +252,7 @@ def _long_word_lengths(text: str, mode: WordMode) -> list[int]:
     return [length for length in lengths if length >= shortest]
 
 
-def _letters(text: str) -> int:
+def _count_nonblank(text: str) -> int:
     """Return the number of characters other than blanks."""
     return sum(map(len, text.split()))
 

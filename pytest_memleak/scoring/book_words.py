@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.word_hashes import Keyed, Keys
     from pytest_memleak.scoring.word_ranges import Positions
 
+    PieceNumbers = Positions
+
 NEAR_MATCH = 5
 """The least words of a match of folded words (docs/method.md)."""
 
@@ -192,7 +194,7 @@ class BookWords:
         start: of the first among the book's; shared: with the words at `place`
         """
 
-        def note(
+        def note_piece(
             place: int,
             words: int,
             first: int,
@@ -218,9 +220,9 @@ class BookWords:
             if at < stretch.near_first or is_seam:
                 begin = max(at - NEAR_MATCH + 1, 0)
                 changed = keys[begin : stretch.near_first + NEAR_MATCH - 1]
-                note(self._near_table.add(changed), len(changed), begin)
+                note_piece(self._near_table.add(changed), len(changed), begin)
             if stretch.words:
-                note(place + stretch.first, stretch.words, stretch.near_first)
+                note_piece(place + stretch.first, stretch.words, stretch.near_first)
             at = stretch.near_first + stretch.words
         self._parts += 1
 
@@ -249,14 +251,14 @@ def _common_stretches(keys: Keys, near_keys: Keys) -> list[_Shared]:
         if same == ahead:
             continue
         stretches.append(_Shared(first, near_first, at - first))
-        skip, near_skip = _words_changed(keys[at:], near_keys[near_at:])
+        skip, near_skip = _words_to_skip(keys[at:], near_keys[near_at:])
         first = at = at + skip
         near_first = near_at = near_at + near_skip
     stretches.append(_Shared(first, near_first, at - first))
     return [stretch for stretch in stretches if stretch.words >= _WORTH_SHARING]
 
 
-def _words_changed(keys: Keys, near_keys: Keys) -> tuple[int, int]:
+def _words_to_skip(keys: Keys, near_keys: Keys) -> tuple[int, int]:
     """Return how many words of each to skip until they are alike again."""
     grams = gram_hashes(keys[:_CHANGED_TOGETHER], _WORTH_SHARING)
     near_grams = gram_hashes(near_keys[:_CHANGED_TOGETHER], _WORTH_SHARING)
@@ -320,44 +322,47 @@ class PlacedWords(NamedTuple):
         of_pieces = sum(reading.pieces_nbytes for reading in readings)
         return of_tables + of_pieces
 
-    def located(self, runs: Runs) -> tuple[Runs, Positions]:
-        """Return the runs cut at the pieces' ends, and the piece of each."""
-        end = runs.book + runs.words
-        first_piece = self.end.searchsorted(runs.book, side="right")
+    def cut_at_pieces(self, runs: Runs) -> tuple[Runs, PieceNumbers]:
+        """Return the runs cut at the ends of pieces, each with its piece's number.
+
+        Without what is shorter than an n-gram of the table.
+        """
+        end = runs.place + runs.words
+        first_piece = self.end.searchsorted(runs.place, side="right")
         pieces = self.first.searchsorted(end) - first_piece
         if (pieces == 1).all():
-            begins_inside = self.first[first_piece] <= runs.book
+            begins_inside = self.first[first_piece] <= runs.place
             ends_inside = end <= self.end[first_piece]
             if (begins_inside & ends_inside).all():
                 return runs, first_piece  # nothing to cut, as nearly always
         numbers = np.arange(len(first_piece))
         of = numbers.repeat(pieces)
         piece = count_up(first_piece, pieces)
-        run_start = runs.book[of]
+        run_start = runs.place[of]
         first = np.maximum(run_start, self.first[piece])
-        located_end = np.minimum(end[of], self.end[piece])
-        words = located_end - first
+        cut_end = np.minimum(end[of], self.end[piece])
+        words = cut_end - first
         skipped = first - run_start
-        located = Runs(
+        cut_runs = Runs(
             text=runs.text[of] + skipped,
-            book=first,
+            place=first,
             words=words,
         )
         is_long = words >= self.prefilter.n
-        return located.where(is_long), piece[is_long]
+        return cut_runs.where(is_long), piece[is_long]
 
     def matches(self, words: Keyed, runs: Runs) -> BookMatches:
         """Return the runs of texts' words as matches with the books.
 
         By text and place in the table, so that later sorts find them nearly sorted.
         """
-        runs, piece = self.located(runs)
+        runs, piece = self.cut_at_pieces(runs)
         text = words.text_of(runs.text)
-        text_and_place = (text << _PLACE_BITS) | runs.book
+        text_and_place = (text << _PLACE_BITS) | runs.place
         order = np.argsort(text_and_place, kind="stable")
         runs = runs.where(order)
         piece = piece[order]
-        skipped = runs.book - self.first[piece]
+        skipped = runs.place - self.first[piece]
         matches = BookMatches(
             text=text[order],
             place=runs.text,
@@ -367,11 +372,11 @@ class PlacedWords(NamedTuple):
             words=runs.words,
         )
         if self.overlapping:
-            return _joined(matches)
+            return _with_overlaps_joined(matches)
         return matches
 
 
-def _joined(matches: BookMatches) -> BookMatches:
+def _with_overlaps_joined(matches: BookMatches) -> BookMatches:
     """Join matches that overlap in the same words of a text and of a book."""
     ahead = matches.place - matches.start
     order = np.lexsort((matches.place, ahead, matches.part))

@@ -15,12 +15,20 @@ from unicodedata import ucd_3_2_0
 
 import numpy as np
 
-from pytest_memleak.scoring.book_layout import icu_of, layout_of, validate_measurable
+from pytest_memleak.scoring.book_layout import (
+    icu_version_for,
+    layout_of,
+    validate_measurable,
+)
 from pytest_memleak.scoring.book_words import BookMatches, BookWords, PlacedWords
 from pytest_memleak.scoring.find_passages import find_chains
 from pytest_memleak.scoring.folding import LATIN
 from pytest_memleak.scoring.further_readings import further_readings
-from pytest_memleak.scoring.keyed_texts import changed_by_folding, keyed, keyed_folded
+from pytest_memleak.scoring.keyed_texts import (
+    keyed,
+    keyed_folded,
+    texts_changed_by_folding,
+)
 from pytest_memleak.scoring.ngram_prefilter import BORDER
 from pytest_memleak.scoring.prompt_trimming import NO_RANGES
 from pytest_memleak.scoring.text_batches import batches_of
@@ -74,7 +82,7 @@ def book_keys(
     plain = keyed(texts, mode)
     lengths = plain.lengths().tolist()
     validate_measurable(book, lengths, k=k, mode=mode)
-    icu = icu_of(book)
+    icu = icu_version_for(book)
     layout = layout_of(book, lengths)
     exact = _bordered(plain, layout.borders)
     near = keyed_folded(texts, plain)
@@ -97,7 +105,7 @@ def book_keys(
 
 
 @functools.cache
-def numbering(mode: WordMode) -> str:
+def digest_of_word_keys(mode: WordMode) -> str:
     """Return a digest of the words that texts have, and of their keys.
 
     Hashes specimens and all look-alikes that every Python knows, so no version is
@@ -157,7 +165,7 @@ class GenerationPrefilter:
         for batch in batches_of(texts, len):
             plain = keyed(batch, mode)
             marks = TextMarks(batch)
-            changed, numbers, suspects = changed_by_folding(batch, plain, marks)
+            changed, numbers, suspects = texts_changed_by_folding(batch, plain, marks)
             _, further_texts = further_readings(batch, plain, suspects, marks)
             readings = keyed_folded(further_texts)
             for reading in (plain, changed, readings):
@@ -182,12 +190,14 @@ class GenerationPrefilter:
         Each with one generation. books: with their names; each is read once, in order.
         """
         for name, book in books:
-            runs = _runs(book.exact, self._exact.prefilter)
-            located, _ = self._exact.located(runs)
-            longest = int(located.words.max(initial=0))
+            runs = _runs_shared_with_generations(book.exact, self._exact.prefilter)
+            cut_runs, _ = self._exact.cut_at_pieces(runs)
+            longest = int(cut_runs.words.max(initial=0))
             one_table = self._folded.prefilter is self._exact.prefilter
             if book.folded is not book.exact or not one_table:
-                runs = _runs(book.folded, self._folded.prefilter)
+                runs = _runs_shared_with_generations(
+                    book.folded, self._folded.prefilter
+                )
             matches = self._matches(book, runs)
             chains = find_chains(matches, NO_RANGES, trim=0)
             nv_longest = int(chains.words.max(initial=0))
@@ -200,11 +210,11 @@ class GenerationPrefilter:
 
     def _matches(self, book: BookKeys, runs: Runs) -> BookMatches:
         """Return the runs of folded words as matches of a book with generations."""
-        runs, piece = self._folded.located(runs)
+        runs, piece = self._folded.cut_at_pieces(runs)
         borders = np.flatnonzero(book.folded == BORDER)
         return BookMatches(
             text=self._folded.book[piece],
-            place=runs.book,
+            place=runs.place,
             book=np.zeros_like(piece),
             part=borders.searchsorted(runs.text),
             start=runs.text,
@@ -212,7 +222,7 @@ class GenerationPrefilter:
         )
 
 
-def _runs(book: Keys, prefilter: NgramPrefilter) -> Runs:
+def _runs_shared_with_generations(book: Keys, prefilter: NgramPrefilter) -> Runs:
     """Return the runs that a stored book shares with generations."""
     words = book.copy()
     words[words == BORDER] = TEXT_END  # a key that no generation has

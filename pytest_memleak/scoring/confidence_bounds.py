@@ -64,6 +64,14 @@ class ShareInterval(NamedTuple):
     high: float
 
 
+def one_sided_ends(hits: int, tries: int, *, confidence: float) -> ShareInterval:
+    """Return the exact lower and upper end of a proportion, each one-sided.
+
+    With none of 299, the upper end at 95% is 1%.
+    """
+    return clopper_pearson(hits, tries, confidence=2 * confidence - 1)
+
+
 @lru_cache(maxsize=4096)
 def clopper_pearson(
     hits: float,
@@ -115,7 +123,7 @@ def detection_limit(answers: int, *, confidence: float) -> float:
     return -math.expm1(log_unseen_once)
 
 
-def hidden_limit(
+def detection_limit_if_lost_recalled(
     lost: int,
     answers: int,
     *,
@@ -151,7 +159,7 @@ def answers_to_detect(probability: float, *, confidence: float) -> int:
     return max(1, answers)
 
 
-def samples_for(answers: int, *, answered: float = 1.0) -> int:
+def samples_for_answers(answers: int, *, answered: float = 1.0) -> int:
     """Return the samples to request for this many answers.
 
     answered: observed share of samples that were not withheld. Plans expect at most

@@ -58,10 +58,10 @@ def exchangeability(
     covered = _permuted_rounds(by_excerpt, permutations, seed)
     # Permutation keeps the sum, so the sum of squares replaces the variance.
     variance = np.einsum("ij,ij->i", covered, covered)
-    parts = np.array_split(covered, _parts(covered))
+    parts = np.array_split(covered, _number_of_batches(covered))
     correlations = [_correlation_with_order(part) for part in parts]
     strength = np.abs(np.concatenate(correlations))
-    return Exchangeability(clumped=_p(variance), drifting=_p(strength))
+    return Exchangeability(clumped=_p_value(variance), drifting=_p_value(strength))
 
 
 def random_orders(
@@ -94,12 +94,12 @@ def _permuted_rounds(
 
     Shape (1 + permutations, n), the observed ones first.
     """
-    pools = _pooled(by_excerpt)
+    pools = _summed_into_pools(by_excerpt)
     n = pools.shape[1]
     rng = np.random.default_rng(seed)
     covered = np.zeros((permutations + 1, n), dtype=np.int64)
     covered[0] = pools.sum(axis=0)
-    parts = _parts(covered)
+    parts = _number_of_batches(covered)
     for pool in pools:
         for part in np.array_split(covered[1:], parts):
             order = random_orders(rng, rows=len(part), n=n)
@@ -107,12 +107,12 @@ def _permuted_rounds(
     return covered
 
 
-def _parts(covered: Counts) -> int:
+def _number_of_batches(covered: Counts) -> int:
     """Return the number of parts in which so many numbers are processed."""
     return 1 + covered.size // _NUMBERS_TOGETHER
 
 
-def _pooled(by_excerpt: Counts) -> Counts:
+def _summed_into_pools(by_excerpt: Counts) -> Counts:
     """Sum the rows that cover anything into at most 32 pools."""
     rows = by_excerpt[by_excerpt.any(axis=1)]
     excerpts, n = rows.shape
@@ -123,7 +123,7 @@ def _pooled(by_excerpt: Counts) -> Counts:
     return pools
 
 
-def _p(statistics: Counts | Floats) -> float:
+def _p_value(statistics: Counts | Floats) -> float:
     """Return the share of the statistics that are at least the first, the observed."""
     is_as_high = statistics >= statistics[0]
     return float(np.mean(is_as_high))

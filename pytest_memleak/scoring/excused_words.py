@@ -113,7 +113,7 @@ def placed_in_book(
         longest_block=_placed(measured.longest_block, remaining),
         longest_span=_placed(measured.longest_span, remaining),
         spans=tuple(_placed(span, remaining) for span in measured.spans),
-        excerpt_starts=tuple(layout.starts.tolist()),
+        excerpt_starts=layout.excerpt_starts,
     )
 
 
@@ -157,12 +157,14 @@ def excused_words(
     folded = [np.zeros(book.folded.total, dtype=np.bool_) for book in index.books]
     by_text: list[dict[str, int]] = [{} for _ in index.books]
     for text in texts:
-        stretches = _stretches(text)
-        in_text = _shared(index.matches(stretches, near=False).matches, exact)
+        stretches = _joined_excerpts(text)
+        in_text = _words_in_long_matches(
+            index.matches(stretches, near=False).matches, exact
+        )
         for number, is_shared in in_text.items():
             exact[number] |= is_shared
             by_text[number][text.id] = int(np.count_nonzero(is_shared))
-        for number, is_shared in _shared(
+        for number, is_shared in _words_in_long_matches(
             index.folded_matches(stretches),
             folded,
         ).items():
@@ -178,7 +180,7 @@ def excused_words(
     }
 
 
-def _stretches(text: Book) -> list[str]:
+def _joined_excerpts(text: Book) -> list[str]:
     """Return the text's excerpts, joined where nothing is missing between them."""
     borders = [0, *text.breaks, len(text.excerpts)]
     stretches = []
@@ -188,7 +190,7 @@ def _stretches(text: Book) -> list[str]:
     return stretches
 
 
-def _shared(
+def _words_in_long_matches(
     matches: BookMatches,
     of_books: Sequence[NDArray[np.bool_]],
 ) -> dict[int, NDArray[np.bool_]]:

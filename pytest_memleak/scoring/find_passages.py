@@ -68,9 +68,9 @@ def verbatim_passages(
     prompt_ranges: Ranges,
     *,
     trim: int,
-    keep: int,
+    least_words: int,
 ) -> TextPassages:
-    """Return the matches without words in the prompt, from `keep` words on.
+    """Return the matches without words in the prompt, from `least_words` words on.
 
     prompt_ranges: where texts contain `trim`-grams of their own instructions.
     """
@@ -79,7 +79,7 @@ def verbatim_passages(
         matched.place + matched.words,
         prompt_ranges,
         trim=trim,
-        keep=keep,
+        least_words=least_words,
     )
     of, place, place_end = pieces
     words = place_end - place
@@ -110,12 +110,12 @@ def find_chains(
     prompt_ranges: where texts contain `trim`-grams of their own instructions.
     remaining: of a single book that all match, the words that count
     """
-    matched = matched.where(_may_chain(matched))
+    matched = matched.where(_matches_that_may_chain(matched))
     uncounted = Uncounted(prompt_ranges, trim, remaining)
     matches = _without_prompt(matched, prompt_ranges, trim)
     if remaining is not None:
         matches = _without_excused(matches, uncounted, remaining)
-    edges = edges_between(matches, group=_group_of(matched.text, matched.part))
+    edges = edges_between(matches, group=_chain_groups(matched.text, matched.part))
     # Few matches are left: most are alone, and too short.
     is_kept = matches.own >= NEAR_PASSAGE
     is_kept[edges.first] = True
@@ -139,7 +139,7 @@ def find_chains(
     )
 
 
-def _group_of(text: Positions, part: Positions) -> Positions:
+def _chain_groups(text: Positions, part: Positions) -> Positions:
     """Return a number per text and part of a book: no chain leaves a group."""
     return (text << _PART_BITS) | part
 
@@ -158,7 +158,7 @@ def _without_prompt(
         place_end[cut],
         prompt_ranges,
         trim=trim,
-        keep=1,
+        least_words=1,
     )
     own_of_cut = np.bincount(
         pieces.of,
@@ -193,14 +193,14 @@ def _without_excused(
     return matches._replace(own=own, cut=matches.cut | is_cut)
 
 
-def _may_chain(matched: BookMatches) -> Positions:
+def _matches_that_may_chain(matched: BookMatches) -> Positions:
     """Return the matches that may belong to a chain of enough words for a passage.
 
     Their numbers, by text, part, and start: a chain continues only within reach in the
     book.
     """
-    enough = _in_large_groups(matched)
-    group = _group_of(matched.text[enough], matched.part[enough])
+    enough = _matches_in_large_groups(matched)
+    group = _chain_groups(matched.text[enough], matched.part[enough])
     order = np.argsort(group, kind="stable")  # which is fast where they are sorted
     enough = enough[order]
     begins_group = np.diff(group[order], prepend=-1) > 0
@@ -224,7 +224,7 @@ def _may_chain(matched: BookMatches) -> Positions:
     return enough[is_enough]
 
 
-def _in_large_groups(matched: BookMatches) -> Positions:
+def _matches_in_large_groups(matched: BookMatches) -> Positions:
     """Return the numbers of matches whose group may have enough words for a passage.
 
     Groups are hashed, since there may be few matches in many texts.

@@ -157,7 +157,7 @@ def _inverted(forms: dict[str, str]) -> dict[str, str]:
     return letter_of
 
 
-def _latin() -> dict[str, str]:
+def _letter_of_look_alike() -> dict[str, str]:
     """Map every look-alike to its letter, in both cases if one looks alike.
 
     Otherwise a word in capitals would not be the same word.
@@ -177,7 +177,7 @@ def _latin() -> dict[str, str]:
     return letter_of
 
 
-LATIN = _latin()
+LATIN = _letter_of_look_alike()
 """The Latin letters that each look-alike is read as (docs/method.md)."""
 
 # Letters that look like no Latin one, so that a text with them has Greek words. Their
@@ -260,7 +260,7 @@ def folded(text: str) -> str:
         hidden += [inside for _, inside in _TAG.findall(text)]
         text = _TAG.sub(_without, text)
     text = " ".join((text, *filter(str.strip, hidden)))
-    text = _CONTROLS.sub("", text) if text.isascii() else _unmarked(text)
+    text = _CONTROLS.sub("", text) if text.isascii() else _in_plain_forms(text)
     if "\n" in text:
         text = _PARTED.sub("", text)
     return _NUMBERS.sub("", text).translate(_READ_AS).casefold()
@@ -269,30 +269,30 @@ def folded(text: str) -> str:
 def with_gaps(text: str) -> str:
     """Return the text with gaps where folding joins words; what it moves stays put."""
     text = without_references(text).replace("&", " ")
-    text = _TAG.sub(_with_gap, text).replace("<", " ")
+    text = _TAG.sub(_tag_as_gap, text).replace("<", " ")
     odd = text.encode("utf-8", "surrogatepass").translate(None, _PRINTED)
     odd_letters = set(odd.decode("utf-8", "surrogatepass"))
-    gaps = {ord(c): " " for c in odd_letters if _leaves_gap(c)}
+    gaps = {ord(c): " " for c in odd_letters if _may_join_words_at(c)}
     if gaps:
-        text = _TAG_CHARACTERS.sub(_shown, text)
+        text = _TAG_CHARACTERS.sub(_tag_characters_as_ascii, text)
         text = text.translate(gaps)
     text = _JOINING_ASTERISK.sub(" ", text)
     return _JOINING_HYPHEN.sub("–", text)
 
 
-def _with_gap(tag: re.Match[str]) -> str:
+def _tag_as_gap(tag: re.Match[str]) -> str:
     """Return a tag within words as a gap with its attributes; others as they are."""
     if _without(tag):
         return tag[0]
     return f" {tag[2]} "
 
 
-def _shown(run: re.Match[str]) -> str:
+def _tag_characters_as_ascii(run: re.Match[str]) -> str:
     """Return tag characters as the ASCII that they stand for."""
     return f" {run[0].translate(_SHOWN)} "
 
 
-def _leaves_gap(c: str) -> bool:
+def _may_join_words_at(c: str) -> bool:
     """Return whether folding may join words at a character."""
     if c in _JOINING:
         return True
@@ -303,7 +303,7 @@ def _without(tag: re.Match[str]) -> str:
     return "" if tag[1].lower() in _WITHIN_WORDS else " "
 
 
-def _unmarked(text: str) -> str:
+def _in_plain_forms(text: str) -> str:
     """Return compatibility forms as plain ones, without marks or unseen letters.
 
     NFKD comes first: NFKC combines a letter and its mark.
@@ -375,7 +375,7 @@ def folded_words(text: str) -> list[str]:
     whole.
     """
     text = _with_greek_folded(text)
-    odd = {mark: _plain(mark) for mark in set(text) if _is_odd(mark)}
+    odd = {mark: _plain_form(mark) for mark in set(text) if _may_have_plain_form(mark)}
     if len(odd) <= _FEW:
         for mark, plain in odd.items():
             text = text.replace(mark, plain)
@@ -389,14 +389,14 @@ def folded_words(text: str) -> list[str]:
     return [_folded_word(word) for word in words]
 
 
-def _is_odd(mark: str) -> bool:
+def _may_have_plain_form(mark: str) -> bool:
     """Return whether a character may have a plainer form."""
     if mark.isspace():
         return False
     return mark == "`" or not " " <= mark <= "~"
 
 
-def _plain(mark: str) -> str:
+def _plain_form(mark: str) -> str:
     if mark in _PLAIN_FORMS:
         return _PLAIN_FORMS[mark]
     if unicodedata.category(mark) in ("Cf", "Cc", "Cs"):

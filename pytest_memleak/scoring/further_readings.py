@@ -125,9 +125,9 @@ def further_readings(
     """
     marks = marks or TextMarks(texts)
     kinds_of_words = _kinds_of(words)
-    strange = _without_usual_words(kinds_of_words, words.ends)
-    backward = _in_reverse_order(kinds_of_words, words.ends)
-    doubled = _with_doubles(words)
+    strange = _texts_without_usual_words(kinds_of_words, words.ends)
+    backward = _texts_in_reverse_order(kinds_of_words, words.ends)
+    doubled = _texts_with_doubled_words(words)
     encoded = _with_odd_marks(marks) | _with_pieces(texts, marks)
     numbers: list[int] = []
     readings: list[str] = []
@@ -160,7 +160,7 @@ def odd_marks(texts: Sequence[str]) -> list[bytes]:
     return TextMarks(texts).beside(_ORDINARY)
 
 
-def _table() -> NDArray[np.uint8]:
+def _kinds_by_table_place() -> NDArray[np.uint8]:
     """Return the kinds of each word, by its place in the table."""
     table = np.zeros(1 << _TABLE_BITS, dtype=np.uint8)
     words_of_kind = {
@@ -180,7 +180,7 @@ def _table_place(keys: Keys) -> Positions:
     return first_bits.view(np.intp)
 
 
-_TABLE = _table()
+_TABLE = _kinds_by_table_place()
 
 
 def _with_odd_marks(marks: TextMarks) -> set[int]:
@@ -226,7 +226,7 @@ def _kinds_of(words: Keyed) -> NDArray[np.uint8]:
     return kinds
 
 
-def _without_usual_words(kinds: NDArray[np.uint8], ends: Positions) -> set[int]:
+def _texts_without_usual_words(kinds: NDArray[np.uint8], ends: Positions) -> set[int]:
     """Return which texts have a stretch without usual words."""
     usual = np.flatnonzero(kinds & _IS_USUAL > 0)
     is_far_behind = np.diff(usual) > STRANGE
@@ -235,7 +235,7 @@ def _without_usual_words(kinds: NDArray[np.uint8], ends: Positions) -> set[int]:
     return {*text.tolist()}
 
 
-def _in_reverse_order(kinds: NDArray[np.uint8], ends: Positions) -> set[int]:
+def _texts_in_reverse_order(kinds: NDArray[np.uint8], ends: Positions) -> set[int]:
     """Return which texts have a stretch of usual words in reverse order."""
     comes_before = kinds & _COMES_BEFORE > 0
     comes_behind = kinds & _COMES_BEHIND > 0
@@ -243,18 +243,18 @@ def _in_reverse_order(kinds: NDArray[np.uint8], ends: Positions) -> set[int]:
     is_in_order = comes_before[:-1] & comes_behind[1:]
     places = np.flatnonzero(is_reversed | is_in_order)
     weights = np.where(is_reversed.take(places), 1, -1)
-    return _with_stretch(places, weights, ends, each=0, least=_BACKWARD)
+    return _texts_with_stretch(places, weights, ends, each=0, least=_BACKWARD)
 
 
-def _with_doubles(words: Keyed) -> set[int]:
+def _texts_with_doubled_words(words: Keyed) -> set[int]:
     """Return which texts have a stretch of words that repeat at once."""
     is_repeated = words.keys[1:] == words.keys[:-1]
     places = np.flatnonzero(is_repeated)
     weights = np.full(len(places), 3)
-    return _with_stretch(places, weights, words.ends, each=-1, least=_DOUBLED)
+    return _texts_with_stretch(places, weights, words.ends, each=-1, least=_DOUBLED)
 
 
-def _with_stretch(
+def _texts_with_stretch(
     places: Positions,
     weights: Positions,
     ends: Positions,
@@ -282,8 +282,8 @@ def _decoded(text: str) -> Iterator[str]:
     for _ in range(_LAYERS):
         text = _CODES.sub(_character, without_references(text))
     text = _GOES_ON.sub("", ANSI.sub(" ", text))
-    yield _of_pieces(text)
-    yield _of_pieces(_BETWEEN_PIECES.sub("", text))
+    yield _without_word_piece_marks(text)
+    yield _without_word_piece_marks(_BETWEEN_PIECES.sub("", text))
     if len(_LEET.findall(text)) >= _LEET_WORDS:
         for table in _LETTERS:
             yield text.translate(table)
@@ -300,7 +300,7 @@ def _character(code: re.Match[str]) -> str:
     return "\x1b"
 
 
-def _of_pieces(text: str) -> str:
+def _without_word_piece_marks(text: str) -> str:
     """Return a text without the marks with which words begin in it."""
     if _BYTE_BEGINS in text:
         text = text.translate(_BYTES)
@@ -318,14 +318,14 @@ def _thinned(text: str) -> Iterator[str]:
     Each time all units, every second, and every third.
     """
     units = [unit for unit, _ in groupby(_UNIT.findall(text))]
-    for some in (units, _without_keys(units, _WINDOW)):
+    for some in (units, _without_dense_units(units, _WINDOW)):
         for step in (1, 2, 3):
             for first in range(step):
                 yield " ".join(some[first::step])
-    yield " ".join(_without_keys(units, _WIDE))
+    yield " ".join(_without_dense_units(units, _WIDE))
 
 
-def _without_keys(units: Sequence[str], window: int) -> list[str]:
+def _without_dense_units(units: Sequence[str], window: int) -> list[str]:
     """Return the units without those that recur densely in so many."""
     keys: set[int] = set()
     places: dict[str, list[int]] = {}

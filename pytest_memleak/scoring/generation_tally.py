@@ -47,7 +47,16 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.prompt_trimming import Ranges
     from pytest_memleak.scoring.protected_passages import ProtectedPassages
     from pytest_memleak.scoring.text_batches import Batch
-    from pytest_memleak.scoring.word_ranges import Numbers, Positions
+    from pytest_memleak.scoring.word_ranges import (
+        Numbers,
+        NumbersStartsAndEnds,
+        Positions,
+        StartsAndEnds,
+    )
+
+    StartsAndWords = tuple[Positions, Positions]
+    EndsStartsAndRounds = tuple[Positions, Positions, Positions]
+    ExcerptsAndRounds = tuple[Positions, Positions]
 
     Count = Callable[..., "Tally"]
 
@@ -100,7 +109,7 @@ class _Rows(NamedTuple):
 
 
 class LongestRuns(NamedTuple):
-    """The longest own run over T words that ends at each word where one ends.
+    """The longest own run over the threshold that ends at each word where one ends.
 
     start, end: the book's words [start, end); round: that of its generation
     """
@@ -204,9 +213,9 @@ class Tally:
         index = protected.index
         self._index = index
         self._measured = index.numbers[protected.measured]
-        self.layout = index.books[self._measured].layout
-        _check_index(book, scoring, protected)
-        instructions = [excerpt.instruction or "" for excerpt in book.excerpts]
+        self.layout = index.books[self._measured].layout.with_prompts(book)
+        _validate_index(book, scoring, protected)
+        instructions = book.given_texts
         self._prompt_words = PromptWords(
             index.instructions(instructions, folded=False),
             trim=scoring.trim,
@@ -239,8 +248,8 @@ class Tally:
         duplicate, or has an ordinal that is below 0 or too large.
         """
         for batch in in_batches(generations):
-            self._note(batch.generations)
-            self._count(batch)
+            self._note_ordinals(batch.generations)
+            self._count_batch(batch)
 
     def add_counted(self, other: TallyResult) -> None:
         """Add the counts of other generations by a tally of the same book and settings.
@@ -257,7 +266,7 @@ class Tally:
                     ordinal=min(duplicates),
                     text="",
                 )
-                raise self._error_for(duplicate)
+                raise self._error_of_rejected(duplicate)
             seen |= ordinals
         counted.generations += other.generations
         counted.rounds = max(counted.rounds, other.rounds)
@@ -272,7 +281,7 @@ class Tally:
         counted.passages.add(other.passages)
         counted.whole_passages.add(other.whole_passages)
         if other.longest:
-            self._note_longest([other.longest])
+            self._note_longest_own_run([other.longest])
 
     def without_excused_words(self) -> Tally | None:
         """Return the counts among the words that remain; None if none is excused.
@@ -304,7 +313,7 @@ class Tally:
         is_longest = words == words.max(initial=0)
         rows = np.stack((start, end, round_), axis=1)[is_longest]
         runs = [OwnRun(*row) for row in rows.tolist()]
-        counted.longest = min(runs, key=tally._rank, default=None)  # noqa: SLF001 - its own
+        counted.longest = min(runs, key=tally._rank_by_length, default=None)  # noqa: SLF001 - its own
         return tally
 
     def rounds(self) -> Rounds:
@@ -315,9 +324,9 @@ class Tally:
         while begin < len(packed):  # in parts, to save memory
             end = self._end_of_round(packed, begin + _PIECES_TOGETHER)
             columns = self._packing.unpack(packed[begin:end])
-            parts.append(Rounds.joined(*columns))
+            parts.append(Rounds.of_intervals(*columns))
             begin = end
-        return Rounds.together(parts)
+        return Rounds.concatenated(parts)
 
     def _end_of_round(self, packed: Numbers, count: int) -> int:
         """Return where the round that holds the last of `count` numbers ends."""
@@ -337,14 +346,14 @@ class Tally:
         covered[rows.excerpt, rows.round] = rows.covered
         return covered
 
-    def longest_by_round(self) -> Positions:
+    def longest_own_run_by_round(self) -> Positions:
         """Return the words of each round's longest own run; shape (n,)."""
         longest = np.zeros(self.counted.rounds, dtype=np.intp)
         rows = self._rows()
         np.maximum.at(longest, rows.round, rows.longest)
         return longest
 
-    def longest_by_excerpt(self) -> Positions:
+    def longest_own_run_by_excerpt(self) -> Positions:
         """Return the words of each excerpt's longest own run; shape (E,)."""
         excerpts = len(self.layout.ids)
         longest = np.zeros(excerpts, dtype=np.intp)
@@ -358,7 +367,7 @@ class Tally:
         return _Rows(*rows.T)
 
     def spans_by_round(self) -> Positions:
-        """Return the number of distinct spans over T words of each round; shape (n,).
+        """Return each round's number of distinct spans over the threshold; (n,).
 
         Each round counts alone, as if there were no other.
         """
@@ -383,7 +392,7 @@ class Tally:
         round_of_span = span_start // total
         return np.bincount(round_of_span, minlength=self.counted.rounds)
 
-    def pieces(self) -> tuple[Positions, Positions]:
+    def pieces(self) -> StartsAndEnds:
         """Return start and end of each distinct piece, of any round, ascending.
 
         What the instruction cuts from a match depends on the match's words and its
@@ -398,13 +407,13 @@ class Tally:
         _, start, end = self._packing.unpack(distinct(pieces))
         return start, end
 
-    def matches(self) -> tuple[Positions, Positions, Positions]:
+    def matches(self) -> NumbersStartsAndEnds:
         """Return excerpt (number), start and end of each distinct match, ascending."""
         packed = self.counted.matches.ascending()
         return self._packing.unpack(packed)
 
     def longest_runs_by_end(self) -> LongestRuns:
-        """Return the longest own run over T words that ends at each word."""
+        """Return the longest own run over the threshold that ends at each word."""
         over = self.scoring.effective_threshold
         end, start, ordinal = self._own_runs_over(over)
         is_first_of_end = np.diff(end, prepend=-1) != 0
@@ -414,7 +423,7 @@ class Tally:
             round=ordinal[is_first_of_end],
         )
 
-    def own_runs(self) -> tuple[Positions, Positions]:
+    def own_runs(self) -> StartsAndWords:
         """Return start and words of the own runs of all rounds."""
         end, start, _ = self._own_runs_over(0)
         return start, end - start
@@ -422,9 +431,9 @@ class Tally:
     def own_rounds(self) -> Rounds:
         """Return the words that own runs of each round cover, untrimmed."""
         end, start, ordinal = self._own_runs_over(0)
-        return Rounds.joined(ordinal, start, end)
+        return Rounds.of_intervals(ordinal, start, end)
 
-    def _own_runs_over(self, over: int) -> tuple[Positions, Positions, Positions]:
+    def _own_runs_over(self, over: int) -> EndsStartsAndRounds:
         """Return end, start and round of each distinct own run over `over` words.
 
         Ascending by end, then start.
@@ -469,26 +478,26 @@ class Tally:
         """Return the most words of a passage, folded if `near`; 0 if none is sought."""
         if self._passages is None:
             return 0
-        return self._passages.most_words(near=near)
+        return self._passages.words_of_longest_book(near=near)
 
-    def _note(self, generations: Sequence[Generation]) -> None:
+    def _note_ordinals(self, generations: Sequence[Generation]) -> None:
         """Record the ordinals of the sampled ones."""
         counted = self.counted
         for generation in generations:
             if generation.excerpt_id not in self.layout.order:
-                raise self._error_for(generation)
+                raise self._error_of_rejected(generation)
             if not 0 <= generation.ordinal <= self._greatest_ordinal:
-                raise self._error_for(generation)
+                raise self._error_of_rejected(generation)
             if generation.origin is not Origin.SAMPLED:
                 continue
             seen = counted.seen.setdefault(generation.excerpt_id, set())
             if generation.ordinal in seen:
-                raise self._error_for(generation)
+                raise self._error_of_rejected(generation)
             seen.add(generation.ordinal)
             counted.generations += 1
             counted.rounds = max(counted.rounds, generation.ordinal + 1)
 
-    def _count(self, batch: Batch) -> None:
+    def _count_batch(self, batch: Batch) -> None:
         """Count the matches of the generations of one origin."""
         generations, words = batch
         origin = generations[0].origin
@@ -539,7 +548,7 @@ class Tally:
             place_end[is_cut],
             prompt_ranges,
             trim=trim,
-            keep=self.scoring.k,
+            least_words=self.scoring.k,
         )
         # From a place among the texts' words to the same word's in the book.
         to_book = matches.start - place
@@ -569,15 +578,15 @@ class Tally:
         """
         packed = np.concatenate((pieces.whole, pieces.rest))
         packed.sort(kind="stable")
-        covered = Rounds.joined(*self._packing.unpack(packed))
+        covered = Rounds.of_intervals(*self._packing.unpack(packed))
         covered_by_round = self._packing.pack(
             ordinal[covered.round],
             covered.start,
             covered.end,
         )
         rest = self._packing.without_high(pieces.rest)
-        cut = self._by_excerpt(pieces.touched, excerpt)
-        matches = self._by_excerpt(pieces.untrimmed(), excerpt)
+        cut = self._led_by_excerpt(pieces.touched, excerpt)
+        matches = self._led_by_excerpt(pieces.untrimmed(), excerpt)
         counted = self.counted
         counted.covered.add(covered_by_round)
         counted.rest.add(rest)
@@ -585,7 +594,7 @@ class Tally:
         counted.matches.add(matches)
         return covered
 
-    def _by_excerpt(self, packed: Numbers, excerpt: Positions) -> Numbers:
+    def _led_by_excerpt(self, packed: Numbers, excerpt: Positions) -> Numbers:
         """Replace the number of the text by that of the excerpt that prompted it."""
         text, start, end = self._packing.unpack(packed)
         return self._packing.pack(
@@ -642,23 +651,23 @@ class Tally:
         is_longest = own.words == most
         columns = (own.start, own.end, rounds)
         rows = np.stack(columns, axis=1)[is_longest]
-        self._note_longest(OwnRun(*row) for row in rows.tolist())
+        self._note_longest_own_run(OwnRun(*row) for row in rows.tolist())
 
-    def _note_longest(self, runs: Iterable[OwnRun]) -> None:
+    def _note_longest_own_run(self, runs: Iterable[OwnRun]) -> None:
         candidates = list(runs)
         if self.counted.longest:
             candidates.append(self.counted.longest)
-        self.counted.longest = min(candidates, key=self._rank)
+        self.counted.longest = min(candidates, key=self._rank_by_length)
 
     @property
     def _greatest_ordinal(self) -> int:
         return (1 << self._packing.high) - 1
 
-    def _rank(self, run: OwnRun) -> tuple[int, ...]:
+    def _rank_by_length(self, run: OwnRun) -> tuple[int, ...]:
         excerpt = bisect_right(self.layout.ends, run.start)
         return -run.words, excerpt, run.ordinal, run.start
 
-    def _error_for(self, generation: Generation) -> RecordsError:
+    def _error_of_rejected(self, generation: Generation) -> RecordsError:
         if generation.excerpt_id not in self.layout.order:
             return UnknownExcerpt(generation.excerpt_id, book_id=self._book.id)
         location = f"book {self._book.id!r}"
@@ -678,7 +687,7 @@ class Tally:
 
 
 def _rows_of(
-    prompted: tuple[Positions, Positions],
+    prompted: ExcerptsAndRounds,
     covered: Rounds,
     covered_words: Positions,
     own: _OwnRuns,
@@ -734,7 +743,7 @@ def validate_scoring(scoring: Scoring) -> None:
         )
 
 
-def _check_index(
+def _validate_index(
     book: Book,
     scoring: Scoring,
     protected: Protected,

@@ -44,7 +44,7 @@ def keyed(texts: Sequence[str], mode: WordMode) -> Keyed:
     """Return the words of `words(text, mode)` of each text."""
     counted = _IN_PAPER_MODE if mode == "paper" else _IN_UNICODE_MODE
     return replace(
-        cut_into_words(_joined(texts, _AS_MEASURED[mode]), counted),
+        cut_into_words(_words_as_bytes(texts, _AS_MEASURED[mode]), counted),
         mode=mode,
     )
 
@@ -55,20 +55,31 @@ def keyed_folded(texts: Sequence[str], plain: Keyed | None = None) -> Keyed:
     plain: the same texts' other words; it is returned itself if folding changes none of
     them.
     """
-    joined = _joined(texts, _AS_FOLDED)
+    joined = _words_as_bytes(texts, _AS_FOLDED)
     if plain is not None and not len(plain.dropped) and joined == plain.joined:
         return plain
     return cut_into_words(joined, None)
 
 
-def changed_by_folding(
+class ChangedTexts(NamedTuple):
+    """Texts that folding changes.
+
+    words:    their folded words
+    numbers:  of these texts
+    suspects: numbers of all texts that it may change
+    """
+
+    words: Keyed
+    numbers: list[int]
+    suspects: set[int]
+
+
+def texts_changed_by_folding(
     texts: Sequence[str],
     plain: Keyed,
     marks: TextMarks | None = None,
-) -> tuple[Keyed, list[int], set[int]]:
-    """Return the folded words of texts that folding changes, and those texts' numbers.
-
-    Last, the numbers of all texts that it may change.
+) -> ChangedTexts:
+    """Return the folded words of texts that folding changes.
 
     plain: all the texts' words as measured, which serve for the others.
     marks: the texts', where they have been read
@@ -86,11 +97,11 @@ def changed_by_folding(
     if marks.have_nul:
         suspects |= {number for number, text in enumerate(texts) if "\x00" in text}
     if not suspects:
-        return _NO_TEXTS, [], suspects
+        return ChangedTexts(_NO_TEXTS, [], suspects)
     numbers = sorted(suspects)
     texts_to_fold = [texts[number] for number in numbers]
-    folded_texts = _parts(_joined(texts_to_fold, _AS_FOLDED))
-    plain_texts = _parts(plain.joined)
+    folded_texts = _words_of_each_text(_words_as_bytes(texts_to_fold, _AS_FOLDED))
+    plain_texts = _words_of_each_text(plain.joined)
     changed: list[int] = []
     parts: list[bytes] = []
     for number, folded_words in zip(numbers, folded_texts, strict=True):
@@ -99,7 +110,7 @@ def changed_by_folding(
             changed.append(number)
             parts.append(b"\x00" + folded_words)
     together = b"".join(parts) + b"\x00" + BEHIND[2:]
-    return cut_into_words(together, None), changed, suspects
+    return ChangedTexts(cut_into_words(together, None), changed, suspects)
 
 
 def _may_change(text: str, marks: bytes) -> bool:
@@ -109,7 +120,7 @@ def _may_change(text: str, marks: bytes) -> bool:
     return b"-\n" in marks and _HYPHEN_AT_END.search(text) is not None
 
 
-def _parts(joined: bytes) -> list[bytes]:
+def _words_of_each_text(joined: bytes) -> list[bytes]:
     """Return the words of each text, as bytes."""
     return joined.split(b"\x00")[1:-1]
 
@@ -138,7 +149,7 @@ class _Reading(NamedTuple):
     slowly: Callable[[str], list[str]]
 
 
-def _joined(texts: Sequence[str], reading: _Reading) -> bytes:
+def _words_as_bytes(texts: Sequence[str], reading: _Reading) -> bytes:
     """Return all texts' words as bytes; texts `BEYOND` are read one by one."""
     if not texts:
         return BEFORE + BEHIND[2:]
@@ -183,7 +194,7 @@ def _foldable(text: str) -> bytes:
 
 
 @cache
-def _folding() -> tuple[bytes, dict[bytes, bytes]]:
+def _folding_of_latin_1() -> tuple[bytes, dict[bytes, bytes]]:
     """Return folding's result per byte of Latin-1, and the longer results."""
     table = [b"\x00"]
     longer = {}
@@ -217,7 +228,7 @@ _NUMBERS = re.compile(
 
 def _folded(latin_1: bytes) -> bytes:
     """Fold texts as docs/method.md does."""
-    table, longer = _folding()
+    table, longer = _folding_of_latin_1()
     latin_1 = latin_1.translate(None, _UNSEEN)
     if not latin_1.isascii():
         for mark, letters in longer.items():

@@ -2,7 +2,7 @@
 
     validate_matchable(paragraphs, place="book.epub")
 
-METRICS section 1, "Matchable". Each limit lies above the highest value of 240 real
+See docs/books.md. Each limit lies above the highest value of 240 real
 EPUBs, 500 languages of the UDHR and 2,812 chapters, and below what unreadable text has.
 """
 

@@ -51,6 +51,18 @@ class EqualRun(NamedTuple):
 _SMALL = 40_000
 
 
+class _CommonRuns(NamedTuple):
+    """Runs of one length that both texts have.
+
+    in_b: positions in b, equal runs together, ascending among equals
+    of_a: per position in a, the position and where its equal runs begin and end in
+        `in_b`
+    """
+
+    in_b: list[int]
+    of_a: list[tuple[int, int, int]]
+
+
 class _Interval(NamedTuple):
     """The part between two blocks: a[a_start:a_end] and b[b_start:b_end].
 
@@ -148,13 +160,13 @@ class _Aligner:
         while intervals:
             interval = intervals.pop()
             if interval.pairs <= _SMALL:
-                yield from self._small(interval)
+                yield from self._blocks_by_difflib(interval)
             else:
-                runs, remaining = self._sweep(interval)
+                runs, remaining = self._longest_blocks_and_rest(interval)
                 yield from runs
                 intervals += remaining
 
-    def _small(self, interval: _Interval) -> list[EqualRun]:
+    def _blocks_by_difflib(self, interval: _Interval) -> list[EqualRun]:
         a = self._a[interval.a_start : interval.a_end]
         b = self._b[interval.b_start : interval.b_end]
         return [
@@ -162,9 +174,11 @@ class _Aligner:
             for i, j, length in _by_difflib(a, b)
         ]
 
-    def _sweep(self, interval: _Interval) -> tuple[list[EqualRun], list[_Interval]]:
+    def _longest_blocks_and_rest(
+        self, interval: _Interval
+    ) -> tuple[list[EqualRun], list[_Interval]]:
         """Return the longest blocks of `interval`, and the parts that they leave."""
-        length, in_a, in_b = self._longest(interval)
+        length, in_a, in_b = self._longest_length_and_places(interval)
         runs: list[EqualRun] = []
         remaining: list[_Interval] = []
         if not length:
@@ -201,14 +215,10 @@ class _Aligner:
         length: int,
         in_a: Positions,
         in_b: Positions,
-    ) -> tuple[list[int], list[tuple[int, int, int]]]:
-        """Return which runs of `length` words at these places are common.
-
-        First, positions in b; then, per position in a, the position and where the equal
-        runs begin and end among these, ascending in b.
-        """
-        a_keys = self._keys(in_a, length)
-        b_keys = self._keys(in_b, length)
+    ) -> _CommonRuns:
+        """Return which runs of `length` words at these places are common."""
+        a_keys = self._run_numbers(in_a, length)
+        b_keys = self._run_numbers(in_b, length)
         by_key = np.argsort(b_keys, kind="stable")  # ascending in b among equals
         b_keys = b_keys[by_key]
         low = np.searchsorted(b_keys, a_keys, side="left")
@@ -221,9 +231,11 @@ class _Aligner:
             strict=True,
         )
         places = (in_b[by_key] - self._b_offset).tolist()
-        return places, list(candidates)
+        return _CommonRuns(places, list(candidates))
 
-    def _longest(self, interval: _Interval) -> tuple[int, Positions, Positions]:
+    def _longest_length_and_places(
+        self, interval: _Interval
+    ) -> tuple[int, Positions, Positions]:
         """Return the greatest length of a common run, and its possible places.
 
         Texts that share a run share every shorter one, so the length is bisected,
@@ -232,8 +244,8 @@ class _Aligner:
         a_start = interval.a_start
         b_start = interval.b_start + self._b_offset
         b_end = interval.b_end + self._b_offset
-        a_room = self._room(a_start, interval.a_end)
-        b_room = self._room(b_start, b_end)
+        a_room = self._longest_possible(a_start, interval.a_end)
+        b_room = self._longest_possible(b_start, b_end)
         in_a = np.empty(0, dtype=np.intp)
         in_b = in_a
         low = 0
@@ -244,8 +256,8 @@ class _Aligner:
         while low < high:
             a_places = np.flatnonzero(a_room >= length) + a_start
             b_places = np.flatnonzero(b_room >= length) + b_start
-            a_keys = self._keys(a_places, length)
-            b_keys = self._keys(b_places, length)
+            a_keys = self._run_numbers(a_places, length)
+            b_keys = self._run_numbers(b_places, length)
             if _any_common(a_keys, b_keys):
                 low = length
                 in_a = a_places
@@ -255,13 +267,13 @@ class _Aligner:
             length = (low + high + 1) // 2
         return low, in_a, in_b
 
-    def _room(self, start: int, end: int) -> Positions:
+    def _longest_possible(self, start: int, end: int) -> Positions:
         """Return, per place, a bound on the runs from there within [start, end)."""
         reach = self._reach[start:end]
         words_to_end = np.arange(end - start, 0, -1)
         return np.minimum(reach, words_to_end)
 
-    def _keys(self, place: Positions, length: int) -> Counts:
+    def _run_numbers(self, place: Positions, length: int) -> Counts:
         """Return numbers that are equal exactly where `length` words from there are.
 
         The first and the last 2^p of them number the run, for the greatest p.
@@ -315,11 +327,11 @@ class _Aligner:
                 rows = np.flatnonzero(in_text & has_nearest)
                 places = place_of_row[rows]
                 nearest_places = place_of_row[nearest[rows]]
-                shared = self._shared(places, nearest_places)
+                shared = self._count_equal_words(places, nearest_places)
                 reach[places] = np.maximum(reach[places], shared)
         return reach
 
-    def _shared(self, x: Positions, y: Positions) -> Positions:
+    def _count_equal_words(self, x: Positions, y: Positions) -> Positions:
         """Return how many words from each place of x on equal those from y on."""
         length = np.zeros(len(x), dtype=np.intp)
         powers = range(len(self._ranks))

@@ -11,7 +11,13 @@ import difflib
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SettingsError
-from pytest_memleak.records.measurement import Estimate, Measure, Needs
+from pytest_memleak.records.measurement import (
+    BY_EXCERPT,
+    Estimate,
+    Measure,
+    Needs,
+    ProbeKind,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,13 +33,14 @@ BASELINE = Needs(
 )
 WORKS = Needs("works", "it needs a [[collection]]")
 GREEDY = Needs("greedy", 'it needs probe = "continuation"')
+EXTRACTION = Needs("extraction", 'it needs probe = "extraction"')
 
 
-def _excess(null: Any) -> Estimate:
+def _excess_estimate(null: Any) -> Estimate:
     """Build the estimate; without an interval, the pair's own upper BMC bounds it."""
     low = null.low
     if low is None:
-        low = -1.0
+        low = -1.0  # no excess is lower
     high = null.high
     if high is None:
         high = null.own_high
@@ -48,6 +55,7 @@ def _excess(null: Any) -> Estimate:
 LONGEST_PASSAGE = Measure(
     "longest_passage",
     title="longest passage",
+    short="",
     unit="words",
     about="longest passage of any protected book, prompted or not, in words",
     kind="count",
@@ -58,12 +66,13 @@ LONGEST_PASSAGE = Measure(
     strict=38,
     overview=True,
     needs=PASSAGES,
-    read=lambda result: result.passages.longest_passage,
-    by_round=lambda result: result.passages.by_round,
+    read=lambda analysis: analysis.passages.longest_passage,
+    by_round=lambda analysis: analysis.passages.by_round,
 )
 PASSAGES_OVER = Measure(
     "passages_over",
     title="long passages",
+    short="passages",
     unit="over {span_threshold} words",
     about="number of distinct passages of protected books over span_threshold words",
     kind="count",
@@ -73,11 +82,12 @@ PASSAGES_OVER = Measure(
     rises=True,
     strict=5,
     needs=PASSAGES,
-    read=lambda result: result.passages.passages_over,
+    read=lambda analysis: analysis.passages.passages_over,
 )
 NV_LONGEST_PASSAGE = Measure(
     "nv_longest_passage",
     title="longest near-verbatim passage",
+    short="nv",
     unit="matching words",
     about="longest near-verbatim passage of any protected book, in matching words",
     kind="count",
@@ -87,8 +97,8 @@ NV_LONGEST_PASSAGE = Measure(
     rises=True,
     strict=38,
     needs=PASSAGES,
-    read=lambda result: result.passages.nv_longest_passage,
-    by_round=lambda result: result.passages.nv_by_round,
+    read=lambda analysis: analysis.passages.nv_longest_passage,
+    by_round=lambda analysis: analysis.passages.nv_by_round,
 )
 BMC = Measure(
     "bmc",
@@ -103,16 +113,17 @@ BMC = Measure(
     overview=True,
     charted=True,
     needs=GENERATIONS,
-    read=lambda result: Estimate(
-        value=result.measurement.bmc,
-        low=result.error.low,
-        high=result.error.high,
+    read=lambda analysis: Estimate(
+        value=analysis.measurement.bmc,
+        low=analysis.error.low,
+        high=analysis.error.high,
     ),
-    by_round=lambda result: result.counts.covered.tolist(),
+    by_round=lambda analysis: analysis.counts.covered.tolist(),
 )
 LONGEST_BLOCK = Measure(
     "longest_block",
     title="longest block",
+    short="block",
     unit="words",
     about="longest memorized block, in words",
     kind="count",
@@ -124,11 +135,12 @@ LONGEST_BLOCK = Measure(
     paper=100,
     overview=True,
     needs=GENERATIONS,
-    read=lambda result: result.measurement.longest_block,
+    read=lambda analysis: analysis.measurement.longest_block,
 )
 LONGEST_SPAN = Measure(
     "longest_span",
     title="longest span",
+    short="span",
     unit="words",
     about="longest regurgitated span, in words",
     kind="count",
@@ -140,12 +152,13 @@ LONGEST_SPAN = Measure(
     paper=38,
     overview=True,
     needs=GENERATIONS,
-    read=lambda result: result.measurement.longest_span,
-    by_round=lambda result: result.own_spans.longest,
+    read=lambda analysis: analysis.measurement.longest_span,
+    by_round=lambda analysis: analysis.own_spans.longest,
 )
 SPANS_OVER = Measure(
     "spans_over",
     title="long spans",
+    short="spans",
     unit="over {span_threshold} words",
     about="number of spans over span_threshold words",
     kind="count",
@@ -157,27 +170,29 @@ SPANS_OVER = Measure(
     paper=0,
     overview=True,
     needs=GENERATIONS,
-    read=lambda result: result.measurement.spans_over,
-    by_round=lambda result: result.own_spans.over,
+    read=lambda analysis: analysis.measurement.spans_over,
+    by_round=lambda analysis: analysis.own_spans.over,
 )
 LEAKING_WORKS = Measure(
     "leaking_works",
     title="leaking works",
+    short="works",
     unit="share of works",
     about="share of a collection's works that exceed a limit; default 0",
     kind="share",
     rises=True,
     needs=WORKS,
-    read=lambda result: len(result.works.leaking) / len(result.works.works),
+    read=lambda analysis: len(analysis.works.leaking) / len(analysis.works.works),
 )
 BMC_EXCESS = Measure(
     "bmc_excess",
     title="coverage above chance",
+    short="excess",
     unit="bmc minus null",
     about="BMC minus that of generations for negative controls or other test books",
     kind="share",
     needs=CHANCE,
-    read=lambda result: _excess(result.null),
+    read=lambda analysis: _excess_estimate(analysis.null),
 )
 UPLIFT = Measure(
     "uplift",
@@ -186,43 +201,47 @@ UPLIFT = Measure(
     about="BMC minus the baseline model's",
     kind="share",
     needs=BASELINE,
-    read=lambda result: result.uplift,
+    read=lambda analysis: analysis.uplift,
 )
 NV_RECALL = Measure(
     "nv_recall",
     title="near-verbatim recall",
+    short="nv recall",
     unit="share of words",
     about="share of the book's words in near-verbatim spans",
     kind="share",
     rises=True,
     needs=NEAR,
-    read=lambda result: result.near.nv_recall,
+    read=lambda analysis: analysis.near.nv_recall,
 )
 NV_LONGEST_SPAN = Measure(
     "nv_longest_span",
     title="longest near-verbatim span",
+    short="nv span",
     unit="matching words",
     about="longest near-verbatim span, in matching words",
     kind="count",
     folded=True,
     rises=True,
     needs=NEAR,
-    read=lambda result: result.near.longest_span.words,
+    read=lambda analysis: analysis.near.longest_span.words,
 )
 GREEDY_BMC = Measure(
     "greedy_bmc",
     title="greedy coverage",
+    short="greedy bmc",
     unit=BMC.unit,
     about='BMC@k of the greedy continuations alone (probe = "continuation")',
     kind="share",
     rises=True,
     strict=BMC.strict,
     needs=GREEDY,
-    read=lambda result: result.greedy.bmc,
+    read=lambda analysis: analysis.greedy.bmc,
 )
 GREEDY_LONGEST_SPAN = Measure(
     "greedy_longest_span",
     title="longest greedy span",
+    short="greedy",
     unit="words",
     about="longest regurgitated span of the greedy continuations, in words",
     kind="count",
@@ -231,7 +250,29 @@ GREEDY_LONGEST_SPAN = Measure(
     rises=True,
     strict=LONGEST_SPAN.strict,
     needs=GREEDY,
-    read=lambda result: result.greedy.longest_span,
+    read=lambda analysis: analysis.greedy.longest_span,
+)
+EXTRACTED = Measure(
+    "extracted",
+    title="extracted",
+    unit="share of words",
+    about='share of the book that a conversation extracts (probe = "extraction")',
+    kind="share",
+    rises=True,
+    strict=0.01,
+    overview=True,
+    needs=EXTRACTION,
+    read=lambda result: result.extraction.share,
+)
+EXTRACTED_WORDS = Measure(
+    "extracted_words",
+    title="extracted words",
+    unit="words",
+    about='words of the book that a conversation extracts (probe = "extraction")',
+    kind="count",
+    rises=True,
+    needs=EXTRACTION,
+    read=lambda result: result.extraction.words,
 )
 _ROWS = (
     LONGEST_PASSAGE,
@@ -248,6 +289,8 @@ _ROWS = (
     NV_LONGEST_SPAN,
     GREEDY_BMC,
     GREEDY_LONGEST_SPAN,
+    EXTRACTED,
+    EXTRACTED_WORDS,
 )
 
 MEASURES: dict[str, Measure] = {row.name: row for row in _ROWS}
@@ -290,13 +333,25 @@ def with_needs(names: Iterable[str], needs: Needs) -> list[str]:
     return [name for name in built_in if MEASURES[name].needs is needs]
 
 
+def applies_to(row: Measure, probe: ProbeKind) -> bool:
+    """Tell whether a limit on the measure applies to generations of this probe.
+
+    Where prompts request no excerpt, only passages have a prompt of their own.
+    """
+    if row.name not in MEASURES or probe in BY_EXCERPT:
+        return row.needs is not EXTRACTION
+    if row.needs is EXTRACTION:
+        return probe == "extraction"
+    return row.needs is PASSAGES
+
+
 def why_unmeasured(name: str) -> str:
     """Return what the pair lacks for a measure."""
     needs = MEASURES[name].needs if name in MEASURES else Needs("further")
     return needs.otherwise
 
 
-def nearest(name: str, candidates: Iterable[str]) -> str:
+def unknown_name_hint(name: str, candidates: Iterable[str]) -> str:
     """Return `did you mean 'bmc'?` for an unknown name, or else the valid names."""
     names = list(candidates)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)

@@ -7,9 +7,8 @@ match that lies in the prompted excerpt, untrimmed.
 bmc:           share of the book's words that a piece of any generation covers
 longest_block: the longest run of such words
 longest_span:  the longest own run
-spans_over:    number of spans: own runs over T words, cut so that none overlap
-
-T is the scoring's `effective_threshold`.
+spans_over:    number of spans: own runs over `effective_threshold` words, cut so
+               that none overlap
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.generation_tally import Tally
     from pytest_memleak.scoring.protected_passages import Protected
     from pytest_memleak.scoring.rounds import Rounds
-    from pytest_memleak.scoring.word_ranges import Positions
+    from pytest_memleak.scoring.word_ranges import Positions, StartsAndEnds
 
 
 def measure(
@@ -89,11 +88,11 @@ def measurement(tally: Tally, rounds: Rounds | None = None) -> Measurement:
         spans_over=len(spans),
         spans=spans,
         coverage=_coverage(tally, rounds_of_word),
-        excerpt_starts=tuple(layout.starts.tolist()),
+        excerpt_starts=layout.excerpt_starts,
     )
 
 
-def covered_runs(is_covered: Flags, borders: Positions) -> tuple[Positions, Positions]:
+def covered_runs(is_covered: Flags, borders: Positions) -> StartsAndEnds:
     """Return start and end of each run of covered words, cut at the borders.
 
     is_covered: per word of the book, shape (N,)
@@ -121,7 +120,7 @@ def _longest_block(is_covered: Flags, borders: Positions) -> Block:
 
 
 def _distinct_spans(tally: Tally) -> tuple[Span, ...]:
-    """Return the distinct own runs over T words, longest first.
+    """Return the distinct own runs over `effective_threshold` words, longest first.
 
     Of the runs that end at the same word only the longest matters: the others are its
     suffixes.

@@ -17,7 +17,11 @@ from pytest_memleak.records import Book
 from pytest_memleak.scoring.book_layout import Layout, layout_of, validate_measurable
 from pytest_memleak.scoring.book_words import BookMatches, BookWords, PlacedWords
 from pytest_memleak.scoring.further_readings import further_readings
-from pytest_memleak.scoring.keyed_texts import changed_by_folding, keyed, keyed_folded
+from pytest_memleak.scoring.keyed_texts import (
+    keyed,
+    keyed_folded,
+    texts_changed_by_folding,
+)
 from pytest_memleak.scoring.measured_places import MeasuredPlaces
 from pytest_memleak.scoring.ngram_prefilter import BORDER, gram_hashes
 from pytest_memleak.scoring.text_batches import batches_of
@@ -170,7 +174,7 @@ class SharedIndex:
         plain, plain_matches: the same, as they are compared with folded words of books
         """
         marks = TextMarks(texts)
-        changed, changed_texts, suspects = changed_by_folding(texts, exact, marks)
+        changed, changed_texts, suspects = texts_changed_by_folding(texts, exact, marks)
         is_changed = np.isin(plain_matches.text, changed_texts)
         every_text = np.arange(len(texts))
         words_ahead = plain.lengths()
@@ -183,11 +187,11 @@ class SharedIndex:
             ),
         ]
         if changed_texts:
-            near_matches.append(self._near(changed_texts, changed))
+            near_matches.append(self._match_folded(changed_texts, changed))
             words_ahead[changed_texts] = changed.lengths()
         reading_of, readings = further_readings(texts, exact, suspects, marks)
         if readings:
-            further = self._near(reading_of, keyed_folded(readings))
+            further = self._match_folded(reading_of, keyed_folded(readings))
             lengths = further.words.lengths()
             ahead = words_ahead[further.texts]
             ahead += _ahead_in_text(further.texts, lengths)
@@ -208,7 +212,7 @@ class SharedIndex:
     def folded_matches(self, texts: Sequence[str]) -> BookMatches:
         """Match the texts' folded words, from five on, without further readings."""
         every_text = range(len(texts))
-        return self._near(every_text, keyed_folded(texts)).matches
+        return self._match_folded(every_text, keyed_folded(texts)).matches
 
     def instructions(self, texts: Sequence[str], *, folded: bool) -> Keyed:
         """Return words of texts that are compared with those of `matches`."""
@@ -237,8 +241,8 @@ class SharedIndex:
         runs = self._exact.prefilter.runs(texts)
         passage_of_run = first_key.searchsorted(runs.text, side="right") - 1
         is_whole = runs.words == lengths[passage_of_run]
-        located, piece = self._exact.located(runs.where(is_whole))
-        passage_of_run = first_key.searchsorted(located.text, side="right") - 1
+        cut_runs, piece = self._exact.cut_at_pieces(runs.where(is_whole))
+        passage_of_run = first_key.searchsorted(cut_runs.text, side="right") - 1
         holding_book = self._exact.book[piece]
         pairs = zip(passage_of_run.tolist(), holding_book.tolist(), strict=True)
         holders: list[list[int]] = [[] for _ in passages]
@@ -271,7 +275,7 @@ class SharedIndex:
         keys[places_here] = placed.prefilter.keys[places_of_books]
         return keys
 
-    def _near(self, texts: Sequence[int], words: Keyed) -> NearMatches:
+    def _match_folded(self, texts: Sequence[int], words: Keyed) -> NearMatches:
         """Match folded words of these texts with each book."""
         words, runs = self._runs(words, self._folded.prefilter)
         numbers = np.array(texts, dtype=np.intp)
@@ -295,9 +299,9 @@ class SharedIndex:
             near = keyed_folded(texts, plain)
             lengths += plain.lengths().tolist()
             near_lengths += near.lengths().tolist()
-            keys = near_keys = self._named(plain)
+            keys = near_keys = self._keys_by_spelling(plain)
             if near is not plain:
-                near_keys = self._named(near)
+                near_keys = self._keys_by_spelling(near)
             batches.append((keys, near_keys))
         validate_measurable(book, lengths, k=self.k, mode=self.mode)
         layout = folded_layout = layout_of(book, lengths)
@@ -347,7 +351,7 @@ class SharedIndex:
         near_starts = [0, *book.folded.borders.tolist()]
         words.add(number, keys, near_keys, starts, near_starts)
 
-    def _named(self, words: Keyed) -> Keys:
+    def _keys_by_spelling(self, words: Keyed) -> Keys:
         """Return the books' keys, without text ends; two long words never share one."""
         keys = words.keys
         for place in np.flatnonzero(words.is_long()).tolist():
@@ -370,7 +374,7 @@ class SharedIndex:
         if not len(places) or not self._long:
             return words
         if self._vocabulary is None:
-            self._vocabulary = self._spelled()
+            self._vocabulary = self._long_words_by_key()
         book_keys, spelled = self._vocabulary
         keys = words.keys[places]
         last = len(book_keys) - 1
@@ -385,7 +389,7 @@ class SharedIndex:
             words.keys[place] = self._renamed.get(spelling, NO_WORD)
         return words
 
-    def _spelled(self) -> tuple[Keys, Keyed]:
+    def _long_words_by_key(self) -> tuple[Keys, Keyed]:
         """Return the keys of the books' long words, ascending, and the words so."""
         keys = np.array(sorted(self._long), dtype=np.uint64)
         spellings = [self._long[key] for key in keys.tolist()]

@@ -155,10 +155,10 @@ def edges_between(matches: ChainMatches, group: Positions) -> Edges:
     nothing = np.empty(0, dtype=np.intp)
     if not len(matches.place):
         return Edges(nothing, nothing)
-    cell, further_cells = _cells(matches, group)
+    cell, further_cells = _cells_and_reach(matches, group)
     key = (cell << START_BITS) | matches.start
     order = np.argsort(key, kind="stable")
-    looks = _looks(
+    looks = _where_to_look(
         matches,
         key=key[order],
         order=order,
@@ -187,7 +187,9 @@ def edges_between(matches: ChainMatches, group: Positions) -> Edges:
     )
 
 
-def _cells(matches: ChainMatches, group: Positions) -> tuple[Positions, Positions]:
+def _cells_and_reach(
+    matches: ChainMatches, group: Positions
+) -> tuple[Positions, Positions]:
     """Return the cell of the text of each match, and how many further ones it reaches.
 
     Cells are numbered so that groups share none.
@@ -211,7 +213,7 @@ def _cells(matches: ChainMatches, group: Positions) -> tuple[Positions, Position
     return own_cell, further
 
 
-def _looks(
+def _where_to_look(
     matches: ChainMatches,
     key: Positions,
     order: Positions,
@@ -304,16 +306,16 @@ def best_chains(
     best = np.stack(alone, axis=1)
     if not len(edges.first):
         return best
-    tangled = _tangled(matches, edges)
+    tangled = _needs_all_chains(matches, edges)
     to_tangled = tangled[edges.then]
-    head = _along_paths(best, edges.where(~to_tangled))
+    head = _extend_along_paths(best, edges.where(~to_tangled))
     if not tangled.any():
         return best
     behind_tangled = np.flatnonzero(tangled[head] & ~tangled)
     their_head = head[behind_tangled]
     # Without the head itself, which has yet to be computed.
     best[behind_tangled, MINUS_WORDS] += matches.own[their_head]
-    states = _states(
+    states = _best_of_all_chains(
         best,
         matches=matches,
         head=head,
@@ -327,7 +329,7 @@ def best_chains(
     return best
 
 
-def _tangled(matches: ChainMatches, edges: Edges) -> NDArray[np.bool_]:
+def _needs_all_chains(matches: ChainMatches, edges: Edges) -> NDArray[np.bool_]:
     """Return the matches whose best chain isn't just the best to one match and it.
 
     Several matches precede it, or the prompt contains words of an overlap, or a chain
@@ -352,7 +354,7 @@ def _tangled(matches: ChainMatches, edges: Edges) -> NDArray[np.bool_]:
     furthest = _furthest_ends(end, edges, ends_within)
     begins_inside_chain = begin[then] < furthest[first]
     overlapping = np.flatnonzero(begins_inside_chain.any(axis=1))
-    return _spread(tangled, edges.where(overlapping))
+    return _mark_what_follows(tangled, edges.where(overlapping))
 
 
 def _furthest_ends(
@@ -380,7 +382,7 @@ def _furthest_ends(
     return furthest
 
 
-def _spread(marked: NDArray[np.bool_], edges: Edges) -> NDArray[np.bool_]:
+def _mark_what_follows(marked: NDArray[np.bool_], edges: Edges) -> NDArray[np.bool_]:
     """Mark whatever follows a marked match, and what follows that, in place."""
     while True:
         spreading = marked[edges.first] & ~marked[edges.then]
@@ -390,7 +392,7 @@ def _spread(marked: NDArray[np.bool_], edges: Edges) -> NDArray[np.bool_]:
         marked[newly_marked] = True
 
 
-def _along_paths(best: Positions, edges: Edges) -> Positions:
+def _extend_along_paths(best: Positions, edges: Edges) -> Positions:
     """Compute `best` where each match follows one other: its chain is all before it.
 
     Returns the first match of each chain, which follows none here.
@@ -424,7 +426,7 @@ def _along_paths(best: Positions, edges: Edges) -> Positions:
     return head[:-1]
 
 
-def _states(
+def _best_of_all_chains(
     best: Positions,
     matches: ChainMatches,
     head: Positions,
@@ -465,7 +467,7 @@ def _states(
         gone: frozenset[int] = frozenset()
         if last.cut:
             gone = uncounted.places(last)
-        states = [_alone(last)]
+        states = [_chain_of_one(last)]
         for previous_match in before[match]:
             for state in states_of(previous_match):
                 states.append(_continued(state, last, gone))
@@ -481,7 +483,7 @@ def _matches_before(edges: Edges) -> dict[int, list[int]]:
     return before
 
 
-def _alone(match: _Match) -> _State:
+def _chain_of_one(match: _Match) -> _State:
     """Return the chain of one match."""
     return _State(
         minus_words=-match.own,

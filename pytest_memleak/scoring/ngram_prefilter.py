@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.word_hashes import Keys
     from pytest_memleak.scoring.word_ranges import Positions
 
+    PlacesAndGrams = tuple[Positions, Positions]
+    PlacesInTextAndTable = tuple[Positions, Positions]
+
 BORDER = 1
 """The key that no run in a book crosses: before, between and after its parts."""
 
@@ -52,20 +55,21 @@ _BITS_TOGETHER = 22
 
 
 class Runs(NamedTuple):
-    """Maximal runs of equal words.
+    """Maximal runs of words that texts share with a table.
 
-    text, book: places of their first words among the texts' and among the books'
+    text:  place of the first word among the texts'
+    place: its place in the table
     """
 
     text: Positions
-    book: Positions
+    place: Positions
     words: Positions
 
     def where(self, chosen: NDArray[np.bool_] | Positions) -> Runs:
         """Return the `chosen` runs, by truth value or by number."""
         return Runs(
             text=self.text[chosen],
-            book=self.book[chosen],
+            place=self.place[chosen],
             words=self.words[chosen],
         )
 
@@ -118,7 +122,7 @@ class NgramPrefilter:
         self._gram_bits = _HASH_BITS - place_bits
         greatest_place = (1 << place_bits) - 1
         self._place_mask = np.uint64(greatest_place)
-        entries = self._entries()
+        entries = self._hashes_and_places()
         places = entries & self._place_mask
         self._places = places.astype(np.uint32)
         del places
@@ -133,11 +137,11 @@ class NgramPrefilter:
         size_bits = len(grams).bit_length()
         self._filter_bits = max(_LEAST_BITS, size_bits + _BITS_A_GRAM)
         self._bucket_bits = max(_LEAST_BITS, size_bits - 2)
-        self._filter = self._filled(grams)
-        self._buckets = self._bucketed(grams)
+        self._filter = self._bit_table(grams)
+        self._buckets = self._first_gram_by_first_bits(grams)
         self._grams = grams.astype(np.uint32)  # their bucket has the other bits
 
-    def _entries(self) -> Keys:
+    def _hashes_and_places(self) -> Keys:
         """Return hash and place of every n-gram, ascending.
 
         Built in parts, since intermediate arrays take more memory than the result.
@@ -160,7 +164,7 @@ class NgramPrefilter:
         entries.sort()
         return entries
 
-    def _filled(self, grams: Keys) -> NDArray[np.uint8]:
+    def _bit_table(self, grams: Keys) -> NDArray[np.uint8]:
         """Build a bit table of the first bits of the ascending grams, part by part."""
         tables = []
         for part in _by_first_bits(grams, self._filter_bits, width=self._gram_bits):
@@ -169,7 +173,7 @@ class NgramPrefilter:
             tables.append(np.packbits(is_present, bitorder="little"))
         return np.concatenate(tables)
 
-    def _bucketed(self, grams: Keys) -> NDArray[np.uint32]:
+    def _first_gram_by_first_bits(self, grams: Keys) -> NDArray[np.uint32]:
         """Return, per value of the first bits, the first gram from that value on."""
         buckets = np.zeros((1 << self._bucket_bits) + 1, dtype=np.uint32)
         reached = 0
@@ -194,18 +198,18 @@ class NgramPrefilter:
         )
         return sum(table.nbytes for table in tables)
 
-    def hits(self, hashes: Keys) -> tuple[Positions, Positions]:
+    def hits(self, hashes: Keys) -> PlacesAndGrams:
         """Return which of these n-grams the books contain, in order, and their grams.
 
         hashes: of n-grams, as `gram_hashes` returns them.
         """
-        at = self._passing(hashes)
+        at = self._places_that_may_hit(hashes)
         hashes = hashes.take(at)
         gram = self._gram_of(hashes)
         is_hit = np.flatnonzero(gram < len(self._grams))
         return at.take(is_hit), gram.take(is_hit)
 
-    def _passing(self, hashes: Keys) -> Positions:
+    def _places_that_may_hit(self, hashes: Keys) -> Positions:
         """Return which n-grams the bit table doesn't reject."""
         bits = _first_bits(hashes, self._filter_bits)
         byte = self._filter.take(bits >> 3)
@@ -260,11 +264,11 @@ class NgramPrefilter:
         further_words = self._equal_words(text, at + self.n, place + self.n)
         return Runs(
             text=at,
-            book=place,
+            place=place,
             words=self.n + further_words,
         )
 
-    def _places_of(self, at: Positions, gram: Positions) -> tuple[Positions, Positions]:
+    def _places_of(self, at: Positions, gram: Positions) -> PlacesInTextAndTable:
         """Return each place in the books of each gram, and `at` as often."""
         first = self._first_place.take(gram).astype(np.intp)
         first_of_next = self._first_place.take(gram + 1)

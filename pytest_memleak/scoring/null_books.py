@@ -24,8 +24,8 @@ from pytest_memleak.scoring.confidence_bounds import (
 )
 from pytest_memleak.scoring.null_overlap import (
     OverlapCounter,
-    cut_to,
-    groups_by_instruction,
+    cut_to_words,
+    has_enough_instructions,
 )
 from pytest_memleak.scoring.round_blocks import jackknife_variance
 
@@ -124,12 +124,12 @@ def excess_over_null(
             words = min(words, null_words)
     if not (own_answers and null_answers):
         return None
-    own_cut = cut_to(own_answers, words)
+    own_cut = cut_to_words(own_answers, words)
     own_overlap = _overlap_by_generation(counter, own_cut)
     null_overlaps = {}
     for book_id, shuffled in null_answers.items():
         null_overlaps[book_id] = _null_overlap(counter, shuffled, words)
-    return _compared(
+    return _null_of_overlaps(
         own=own_overlap,
         nulls=null_overlaps,
         words=words,
@@ -145,8 +145,8 @@ def _null_overlap(
     words: int,
 ) -> Overlap:
     """Count a null book's first words, by instruction if these are many enough."""
-    first = cut_to(answers, words)
-    if not groups_by_instruction(answers):
+    first = cut_to_words(answers, words)
+    if not has_enough_instructions(answers):
         return _overlap_by_generation(counter, first)
     instructions = [answer.instruction for answer in first]
     return counter.overlap(first, instructions)
@@ -160,7 +160,7 @@ def _overlap_by_generation(
     return counter.overlap(answers, numbers)
 
 
-def _compared(
+def _null_of_overlaps(
     own: Overlap,
     nulls: Mapping[str, Overlap],
     words: int,

@@ -149,8 +149,8 @@ class OverlapCounter:
         instructions = [answer.instruction or "" for answer in answers]
         words_of_text = [answer.words for answer in answers]
         texts = _Texts(
-            group=_numbered(groups) % _GROUPS,
-            instruction=_numbered(instructions),
+            group=_numbers_by_key(groups) % _GROUPS,
+            instruction=_numbers_by_key(instructions),
             words=np.array(words_of_text, dtype=np.intp),
         )
         distinct_instructions = list(dict.fromkeys(instructions))
@@ -184,7 +184,7 @@ class OverlapCounter:
         if self._remaining is not None:
             layout = layout_of_remaining(layout, self._remaining)
             start, end, group = self._remaining.intervals(start, end, group)
-        rounds = Rounds.joined(group, start, end)
+        rounds = Rounds.of_intervals(group, start, end)
         last_group = int(texts.group.max())
         counts = rounds.counts(
             words=layout.total,
@@ -217,7 +217,7 @@ class OverlapCounter:
             place_end,
             prompt_ranges,
             trim=self._scoring.trim,
-            keep=self._scoring.k,
+            least_words=self._scoring.k,
         )
         # From a place among the batch's words to the same word's in the book.
         to_book = matches.start - matches.place
@@ -241,7 +241,7 @@ class OverlapCounter:
         return int(words_of_part.max(initial=0))
 
 
-def cut_to(answers: list[ShuffledAnswer], words: int) -> list[ShuffledAnswer]:
+def cut_to_words(answers: list[ShuffledAnswer], words: int) -> list[ShuffledAnswer]:
     """Return the first `words` words of the generations, in order."""
     kept = []
     for answer in answers:
@@ -253,13 +253,13 @@ def cut_to(answers: list[ShuffledAnswer], words: int) -> list[ShuffledAnswer]:
     return kept
 
 
-def groups_by_instruction(answers: list[ShuffledAnswer]) -> bool:
+def has_enough_instructions(answers: list[ShuffledAnswer]) -> bool:
     """Tell whether instructions suffice for jackknife groups."""
     instructions = {answer.instruction for answer in answers}
     return len(instructions) >= _GROUPS
 
 
-def _numbered(keys: Sequence[Hashable]) -> Positions:
+def _numbers_by_key(keys: Sequence[Hashable]) -> Positions:
     """Return a number per key, from 0 in order of first appearance."""
     numbers: dict[Hashable, int] = {}
     for key in keys:

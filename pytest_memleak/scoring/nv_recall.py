@@ -17,7 +17,7 @@ from pytest_memleak.scoring.matching_blocks import EqualRun, matching_blocks
 from pytest_memleak.scoring.text_batches import in_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_memleak.records import Book, Generation
     from pytest_memleak.scoring.array_types import Flags
@@ -100,7 +100,7 @@ def near_verbatim(book: str, text: str) -> NearVerbatim:
         raise BookError("it has no words", location="near_verbatim")
     raw = matching_blocks(book_words, text_words)
     joined = _second_pass(_first_pass(raw))
-    matched = sum(map(_matched, joined))
+    matched = sum(map(_matching_words, joined))
     return NearVerbatim(
         nv_recall=matched / len(book_words),
         missing=len(book_words) - matched,
@@ -115,7 +115,7 @@ def near_verbatim_spans(excerpt: str, generation: str) -> list[NearBlock]:
 
     They are its blocks of at least 20 words.
     """
-    return _spans(folded_words(excerpt), folded_words(generation))
+    return near_verbatim_blocks(folded_words(excerpt), folded_words(generation))
 
 
 class NearVerbatimTally:
@@ -143,7 +143,7 @@ class NearVerbatimTally:
             raise UnknownExcerpt(excerpt_id, book_id=self._book_id)
         excerpt_words = self._words[excerpt_id]
         generation_words = folded_words(generation.text)
-        for block in _spans(excerpt_words, generation_words):
+        for block in near_verbatim_blocks(excerpt_words, generation_words):
             self._note_covered(excerpt_id, block)
             self._note_longest(generation, block)
 
@@ -194,8 +194,12 @@ class NearVerbatimTally:
         )
 
 
-def _spans(excerpt: list[str], generation: list[str]) -> list[NearBlock]:
-    raw = matching_blocks(excerpt, generation)
+def near_verbatim_blocks(
+    book: Sequence[str],
+    text: Sequence[str],
+) -> list[NearBlock]:
+    """Return the blocks of at least 20 words that folded words have in common."""
+    raw = matching_blocks(book, text)
     joined = _first_pass(raw)
     return list(map(_block, joined))
 
@@ -206,33 +210,33 @@ _Runs = list[EqualRun]
 
 def _first_pass(runs: Iterable[EqualRun]) -> list[_Runs]:
     blocks = ([run] for run in runs)
-    return _joined(
+    return _near_blocks_joined(
         blocks,
         gap=2,
         shift=1,
-        keep=20,
+        least_words=20,
     )
 
 
 def _second_pass(blocks: Iterable[_Runs]) -> list[_Runs]:
-    return _joined(
+    return _near_blocks_joined(
         blocks,
         gap=10,
         shift=3,
-        keep=100,
+        least_words=100,
     )
 
 
-def _joined(
+def _near_blocks_joined(
     blocks: Iterable[_Runs],
     *,
     gap: int,
     shift: int,
-    keep: int,
+    least_words: int,
 ) -> list[_Runs]:
     """Join neighbors if both gaps are at most `gap` and differ by at most `shift`.
 
-    Then drop the blocks with fewer than `keep` matching words.
+    Then drop the blocks with fewer than `least_words` matching words.
     """
     joined: list[_Runs] = []
     for block in blocks:
@@ -241,7 +245,7 @@ def _joined(
             previous.extend(block)
         else:
             joined.append(list(block))
-    return [block for block in joined if _matched(block) >= keep]
+    return [block for block in joined if _matching_words(block) >= least_words]
 
 
 def _is_near(
@@ -259,7 +263,7 @@ def _is_near(
     return abs(book_gap - text_gap) <= shift
 
 
-def _matched(runs: Iterable[EqualRun]) -> int:
+def _matching_words(runs: Iterable[EqualRun]) -> int:
     return sum(run.words for run in runs)
 
 
@@ -271,6 +275,6 @@ def _block(runs: _Runs) -> NearBlock:
         book_end=last.i_end,
         text_start=first.j,
         text_end=last.j_end,
-        words=_matched(runs),
+        words=_matching_words(runs),
         runs=tuple(runs),
     )

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.protected_passages import LongestPassages, Protected
     from pytest_memleak.scoring.word_ranges import Positions
 
+_ORIGINS = tuple(Origin)  # by its number
+
 
 class Prompted(NamedTuple):
     """Texts of one origin: number of the excerpt that prompted each, and its round."""
@@ -79,7 +81,7 @@ class PassageTally:
         """Prepare for generations prompted with excerpts of `book`."""
         self._protected = protected
         self._scoring = scoring
-        self._excerpt_ids = [excerpt.id for excerpt in book.excerpts]
+        self._excerpt_ids = book.prompted_ids
         self._by_excerpt = bool(book.works)  # a collection needs passages per work
         self._index_instructions(book)
         self._rank_books()
@@ -87,7 +89,7 @@ class PassageTally:
 
     def _index_instructions(self, book: Book) -> None:
         index = self._protected.index
-        instructions = [excerpt.instruction or "" for excerpt in book.excerpts]
+        instructions = book.given_texts
         folded = index.instructions(instructions, folded=True)
         plain = index.instructions(instructions, folded=False)
         self._near_prompt_words = PromptWords(folded, trim=self._scoring.trim)
@@ -170,7 +172,7 @@ class PassageTally:
         exact = counts.exact
         near = counts.near
         best_by_kind = [exact.best.get(kind) for kind in (OTHER, OWN, EXCUSED)]
-        every_passage = [*best_by_kind, *self._passages(counts)]
+        every_passage = [*best_by_kind, *self._distinct_passages_over_threshold(counts)]
         others, own, excused, *distinct = self._describe_exact(every_passage)
         nv_others = self._describe_near(near.best.get(OTHER))
         nv_own = self._describe_near(near.best.get(OWN))
@@ -183,8 +185,8 @@ class PassageTally:
             of_own = dict(zip(LONGEST_MEASURES, (own, nv_own), strict=True))
             of_others = dict(zip(LONGEST_MEASURES, (others, nv_others), strict=True))
         return ProtectedPassages(
-            longest_passage=longest[exact.first_kind()],
-            nv_longest_passage=nv_longest[near.first_kind()],
+            longest_passage=longest[exact.kind_of_best_unexcused()],
+            nv_longest_passage=nv_longest[near.kind_of_best_unexcused()],
             passages=tuple(distinct),
             excused=excused,
             nv_excused=nv_excused,
@@ -192,12 +194,12 @@ class PassageTally:
             of_others=of_others,
             by_round=exact.longest_by_round(rounds),
             nv_by_round=near.longest_by_round(rounds),
-            of_excerpts=self._by_ids(exact.of_excerpts),
-            nv_of_excerpts=self._by_ids(near.of_excerpts),
+            of_excerpts=self._longest_by_ids(exact.of_excerpts),
+            nv_of_excerpts=self._longest_by_ids(near.of_excerpts),
             own=self._protected.whole or self._protected.measured,
         )
 
-    def _by_ids(self, longest: Mapping[int, int]) -> dict[tuple[str, str], int]:
+    def _longest_by_ids(self, longest: Mapping[int, int]) -> dict[tuple[str, str], int]:
         """Replace numbers of excerpts by their books' ids and their own."""
         by_excerpt = {}
         for number, words in longest.items():
@@ -209,7 +211,7 @@ class PassageTally:
             by_excerpt[book.id, excerpt_id] = words
         return by_excerpt
 
-    def most_words(self, *, near: bool) -> int:
+    def words_of_longest_book(self, *, near: bool) -> int:
         """Return the words of the longest protected book, folded if `near`.
 
         No passage has more.
@@ -237,18 +239,18 @@ class PassageTally:
     ) -> None:
         matches = shared.matches
         protected = matches.where(self._rank[matches.book] >= 0)
-        trim, keep = self._scoring.trim, self._scoring.k
-        passages = verbatim_passages(protected, prompt_ranges, trim=trim, keep=keep)
+        trim, k = self._scoring.trim, self._scoring.k
+        passages = verbatim_passages(protected, prompt_ranges, trim=trim, least_words=k)
         counts_here = passages.words >= self._least[self._rank[passages.book]]
         if not counts_here.all():
             passages = passages.where(counts_here)
         if not len(passages.words):
             return
-        kind = self._kinds(passages, partial(contained_in, matches, passages))
+        kind = self._kind_of_each(passages, partial(contained_in, matches, passages))
         if self._protected.remaining:
             passages, kind = self._without_excused(passages, kind)
         text_start = shared.exact.ends[passages.text] + 1
-        rows = self._note(
+        rows = self._rank_and_note_longest(
             counts.exact,
             passages=passages,
             place=passages.place - text_start,
@@ -259,10 +261,10 @@ class PassageTally:
         is_over = passages.words > self._scoring.effective_threshold
         over = np.flatnonzero(is_over)
         if len(over):
-            counts_first = self._counts_first(passages.where(over))
+            counts_first = self._lie_in_no_earlier_book(passages.where(over))
             is_limited = kind[over] != EXCUSED
             over = over[counts_first & is_limited]
-            counts.add_over(rows.where(over).by_end())
+            counts.add_pieces_over_threshold(rows.where(over).by_end())
 
     def _without_excused(
         self,
@@ -277,7 +279,7 @@ class PassageTally:
         kind = kind.copy()
         passages = TextPassages(*(column.copy() for column in passages))
         for number in np.unique(passages.book).tolist():
-            remaining = self._remaining(number, near=False)
+            remaining = self._remaining_words_of(number, near=False)
             of_book = np.flatnonzero(
                 (passages.book == number) & (kind != EXCUSED),
             )
@@ -297,7 +299,7 @@ class PassageTally:
             passages.words[left] = words[is_left]
         return passages, kind
 
-    def _remaining(self, number: int, *, near: bool) -> RemainingWords | None:
+    def _remaining_words_of(self, number: int, *, near: bool) -> RemainingWords | None:
         """Return a book's words that no text excuses; None if none is excused.
 
         number: in the index
@@ -308,7 +310,7 @@ class PassageTally:
             return None
         return excused.folded if near else excused.exact
 
-    def _kinds(
+    def _kind_of_each(
         self,
         passages: TextPassages,
         contained: Callable[[NDArray[np.bool_]], NDArray[np.bool_]],
@@ -322,7 +324,7 @@ class PassageTally:
         cases = [contained(self._excusing), own, contained(self._own)]
         return np.select(cases, [EXCUSED, OWN, EXCUSED], OTHER)
 
-    def _counts_first(self, passages: TextPassages) -> NDArray[np.bool_]:
+    def _lie_in_no_earlier_book(self, passages: TextPassages) -> NDArray[np.bool_]:
         """Return which passages lie in no passage of an earlier book."""
         rank = self._rank[passages.book]
         counts_first = np.ones(len(rank), dtype=np.bool_)
@@ -347,11 +349,11 @@ class PassageTally:
             return
         whole = chains
         if self._protected.remaining:
-            whole = self._with_excused(chains, protected)
-        kind = self._kinds(chains, partial(nearly_contained_in, near, whole))
+            whole = self._with_excused_words_counted(chains, protected)
+        kind = self._kind_of_each(chains, partial(nearly_contained_in, near, whole))
         text_start = matched.words.ends[chains.text] + 1
         place_in_reading = chains.place - text_start
-        self._note(
+        self._rank_and_note_longest(
             counts.near,
             passages=chains,
             place=place_in_reading + matched.ahead[chains.text],
@@ -367,7 +369,7 @@ class PassageTally:
             number: remaining
             for number in np.unique(matches.book).tolist()
             if self._protected.remaining
-            and (remaining := self._remaining(number, near=True))
+            and (remaining := self._remaining_words_of(number, near=True))
         }
         if not partly_excused:
             return find_chains(matches, prompt_ranges, trim=trim)
@@ -381,7 +383,7 @@ class PassageTally:
         columns = zip(*parts, strict=True)
         return TextPassages(*(np.concatenate(column) for column in columns))
 
-    def _with_excused(
+    def _with_excused_words_counted(
         self,
         chains: TextPassages,
         matches: BookMatches,
@@ -392,7 +394,7 @@ class PassageTally:
         """
         words = chains.words.copy()
         for number in np.unique(chains.book).tolist():
-            if self._remaining(number, near=True) is None:
+            if self._remaining_words_of(number, near=True) is None:
                 continue
             of_book = matches.where(matches.book == number)
             rows = np.flatnonzero(chains.book == number)
@@ -400,7 +402,7 @@ class PassageTally:
             words[rows] = np.maximum(words[rows], longest)
         return chains._replace(words=words)
 
-    def _note(
+    def _rank_and_note_longest(
         self,
         longest: LongestPassages,
         passages: TextPassages,
@@ -452,16 +454,18 @@ class PassageTally:
 
     # --- records
 
-    def _passages(self, counts: PassageCounts) -> list[RankedPassage]:
+    def _distinct_passages_over_threshold(
+        self, counts: PassageCounts
+    ) -> list[RankedPassage]:
         over = self._scoring.effective_threshold
         passages: list[RankedPassage] = []
-        rows = counts.longest_over()
+        rows = counts.longest_piece_by_book_and_end()
         for rank in np.unique(rows[:, 0]).tolist():
             is_of_book = rows[:, 0] == rank
             pieces = rows[is_of_book]
             end = pieces[:, 1]
             first = pieces[:, 7]
-            remaining = self._remaining(self._order[rank], near=False)
+            remaining = self._remaining_words_of(self._order[rank], near=False)
             if remaining is not None:
                 first, end = remaining.before[first], remaining.before[end]
             start, end, nth = without_overlaps(start=first, end=end, over=over)
@@ -497,12 +501,14 @@ class PassageTally:
         holders = index.books_containing(places)
         described = {}
         for passage, holding in zip(present, holders, strict=True):
-            ids = self._in_order(holding, -passage.minus_words)
-            described[passage] = self._passage(passage, near=False, books=ids)
+            ids = self._ids_of_holding_books(holding, -passage.minus_words)
+            described[passage] = self._record_of(passage, near=False, books=ids)
         none = ProtectedPassage(0)
         return [described[passage] if passage else none for passage in ranked]
 
-    def _in_order(self, holding: Sequence[int], words: int) -> tuple[str, ...]:
+    def _ids_of_holding_books(
+        self, holding: Sequence[int], words: int
+    ) -> tuple[str, ...]:
         """Return the ids of the pair's books among these, protected ones first."""
         ids: dict[str, None] = {}  # in order
         for number, least, name in self._names:
@@ -514,9 +520,9 @@ class PassageTally:
         if passage is None:
             return ProtectedPassage(0)
         book = self._book(passage.rank)
-        return self._passage(passage, near=True, books=(book.id,))
+        return self._record_of(passage, near=True, books=(book.id,))
 
-    def _passage(
+    def _record_of(
         self,
         passage: RankedPassage,
         *,
@@ -536,6 +542,6 @@ class PassageTally:
             excerpt_id=self._excerpt_ids[passage.excerpt],
             generation=passage.ordinal,
             place=passage.place,
-            origin=Origin(passage.origin),
+            origin=_ORIGINS[passage.origin],
             books=books,
         )

@@ -55,13 +55,13 @@ def outside_prompt(
     prompt_ranges: Ranges,
     *,
     trim: int,
-    keep: int,
+    least_words: int,
 ) -> Pieces:
     """Return the rest of [start, end) without `trim`-grams that begin in the ranges.
 
     Each is cut on its own words: an m-gram that reaches beyond it takes nothing from
     it.
-    Pieces under `keep` words are dropped.
+    Pieces under `least_words` words are dropped.
     """
     whole = np.arange(len(start))
     is_cut = in_prompt(start, end, prompt_ranges, trim=trim)
@@ -69,12 +69,12 @@ def outside_prompt(
         return Pieces(whole, start, end)
     is_whole = ~is_cut
     cut = whole[is_cut]
-    left = _cut(
+    left = _pieces_around_ranges(
         start[is_cut],
         end[is_cut],
         prompt_ranges,
         trim=trim,
-        keep=keep,
+        least_words=least_words,
     )
     return Pieces(
         of=np.concatenate((whole[is_whole], cut[left.of])),
@@ -100,13 +100,13 @@ def in_prompt(
     return is_long_enough & (begun > begun_before)
 
 
-def _cut(
+def _pieces_around_ranges(
     start: Positions,
     end: Positions,
     prompt_ranges: Ranges,
     *,
     trim: int,
-    keep: int,
+    least_words: int,
 ) -> Pieces:
     """Return the pieces before, between and after the ranges in each interval."""
     last_gram = end - trim
@@ -126,7 +126,7 @@ def _cut(
     piece_start[is_first] = start
     piece_end = range_first.take(behind, mode="clip")
     piece_end[is_last] = end
-    is_enough = piece_end - piece_start >= keep
+    is_enough = piece_end - piece_start >= least_words
     return Pieces(
         of=of[is_enough],
         start=piece_start[is_enough],
@@ -196,14 +196,14 @@ class PromptWords:
             at = at[is_alike]
             nth = nth[is_alike]
             hashes = hashes[is_alike]
-            is_same = self._has_words(words.keys, at, nth)
+            is_same = self._equals_gram(words.keys, at, nth)
             hits.append(at[is_same])
             at = at[~is_same]
             nth = nth[~is_same] + 1
             hashes = hashes[~is_same]
         return np.sort(np.concatenate(hits))
 
-    def _has_words(
+    def _equals_gram(
         self,
         keys: Keys,
         at: Positions,

@@ -119,7 +119,7 @@ class ProtectedPassages:
 
     @property
     def passages_over(self) -> int:
-        """Return the number of distinct passages over T words."""
+        """Return the number of distinct passages over the threshold."""
         return len(self.passages)
 
     def measures(self) -> dict[str, int]:
@@ -127,7 +127,9 @@ class ProtectedPassages:
         longest = {name: passage.words for name, passage in self.longest.items()}
         return {**longest, PASSAGES_OVER.name: self.passages_over}
 
-    def apart(self) -> tuple[dict[str, float], dict[str, float]]:
+    def measures_of_own_book_and_others(
+        self,
+    ) -> tuple[dict[str, float], dict[str, float]]:
         """Return measures of the pair's own book and of others, if it is excused."""
         if not self.of_own:
             return {}, {}
@@ -175,7 +177,9 @@ class Protected:
     remaining: Mapping[str, ExcusedBook] = field(default_factory=dict)
 
     @classmethod
-    def only(cls, book: Book, scoring: Scoring, remaining: RemainingWords) -> Protected:
+    def of_one_book(
+        cls, book: Book, scoring: Scoring, remaining: RemainingWords
+    ) -> Protected:
         """Build from one book, of which only some words count, whatever the folding."""
         index = SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
         every_word = np.zeros(index.books[0].folded.total, dtype=np.bool_)
@@ -272,8 +276,8 @@ class LongestPassages:
         for kind, best in other.best.items():
             own_best = self.best.get(kind, best)
             self.best[kind] = min(own_best, best)
-        _raise_to(self.by_round, other.by_round)
-        _raise_to(self.of_excerpts, other.of_excerpts)
+        _raise_to_greater(self.by_round, other.by_round)
+        _raise_to_greater(self.of_excerpts, other.of_excerpts)
 
     def longest_by_round(self, rounds: int) -> tuple[int, ...]:
         """Return the words of the longest in each of rounds 0 to rounds - 1."""
@@ -292,7 +296,7 @@ class LongestPassages:
             best_before = self.best.get(number, best)
             self.best[number] = min(best_before, best)
 
-    def first_kind(self) -> int:
+    def kind_of_best_unexcused(self) -> int:
         """Return the kind of the best passage that is not excused; OTHER if none is."""
         kinds = [kind for kind in (OTHER, OWN) if kind in self.best]
         return min(kinds, key=self.best.__getitem__, default=OTHER)
@@ -309,10 +313,10 @@ def note_longest(
     np.maximum.at(most, numbers, words)
     present = np.flatnonzero(most)
     pairs = zip(present.tolist(), most[present].tolist(), strict=True)
-    _raise_to(longest, dict(pairs))
+    _raise_to_greater(longest, dict(pairs))
 
 
-def _raise_to(longest: dict[int, int], other: Mapping[int, int]) -> None:
+def _raise_to_greater(longest: dict[int, int], other: Mapping[int, int]) -> None:
     for number, words in other.items():
         words_before = longest.get(number, 0)
         longest[number] = max(words_before, words)
@@ -334,18 +338,18 @@ class PassageCounts:
         self.exact.add(other.exact)
         self.near.add(other.near)
         for rows in other.over:
-            self.add_over(rows)
+            self.add_pieces_over_threshold(rows)
 
-    def add_over(self, rows: NDArray[np.int64]) -> None:
-        """Add pieces over T."""
+    def add_pieces_over_threshold(self, rows: NDArray[np.int64]) -> None:
+        """Add pieces over the threshold."""
         self.over.append(rows)
         waiting = sum(map(len, self.over))
         kept = len(self.over[0])
         if waiting > max(_WAITING, 2 * kept):
-            self.longest_over()
+            self.longest_piece_by_book_and_end()
 
-    def longest_over(self) -> NDArray[np.int64]:
-        """Return the longest piece over T of each book and end; of equals the first."""
+    def longest_piece_by_book_and_end(self) -> NDArray[np.int64]:
+        """Return the longest piece of each book and end; of equals the first."""
         if not self.over:
             return np.empty((0, 8), dtype=np.int64)
         rows = np.concatenate(self.over)

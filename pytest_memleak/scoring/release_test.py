@@ -71,13 +71,13 @@ def compare_releases(
     after: Mapping[str, PairRounds],
     compared: Sequence[Comparison],
     *,
-    further: int = 0,
+    untested: int = 0,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> tuple[Change, ...]:
     """Test the change of every comparison, in order; pairs by their names.
 
-    further: number of named comparisons that cannot be made. Holm's procedure covers
+    untested: number of named comparisons that cannot be made. Holm's procedure covers
     all; it assumes that these did not rise. With a confidence of 0 every rise is real.
 
     Raises SettingsError for a pair or measure that either release lacks, for a
@@ -90,7 +90,7 @@ def compare_releases(
     _validate_unique(compared)
     if not compared:
         return ()
-    level = _smallest_level(len(compared) + further, confidence)
+    level = _smallest_level(len(compared) + untested, confidence)
     for_finer_p = math.ceil(_FINER / level) - 1
     permutations = max(_LEAST_PERMUTATIONS, for_finer_p)
     units = []
@@ -99,7 +99,7 @@ def compare_releases(
     p_values = _p_values(units, permutations, seed)
     rejected = [True] * len(compared)
     if confidence:
-        rejected = _holm(p_values, 1 - confidence, further)
+        rejected = _holm(p_values, 1 - confidence, untested)
     changes = []
     for number, comparison in enumerate(compared):
         units_per_release = len(units[number].old)
@@ -272,13 +272,13 @@ def _p_values(
     for size, numbers in numbers_by_size.items():
         rows = [np.concatenate(units[number]) for number in numbers]
         columns = np.array(rows).T
-        p_of_columns = _permuted(columns, size, permutations, seed)
+        p_of_columns = _shares_as_high(columns, size, permutations, seed)
         for number, p in zip(numbers, p_of_columns.tolist(), strict=True):
             p_values[number] = p
     return p_values
 
 
-def _permuted(
+def _shares_as_high(
     values: Floats,
     size: int,
     permutations: int,
@@ -307,16 +307,16 @@ def _permuted(
 def _holm(
     p: Sequence[float],
     level: float,
-    further: int,
+    untested: int,
 ) -> list[bool]:
     """Return which hypotheses Holm's procedure rejects at this `level`.
 
-    p: of each; further: number of hypotheses that aren't tested, but count
+    p: of each; untested: number of hypotheses that aren't tested, but count
     """
     rejected = [False] * len(p)
     ascending = sorted(range(len(p)), key=p.__getitem__)
     for done, at in enumerate(ascending):
-        if p[at] > level / (len(p) + further - done):
+        if p[at] > level / (len(p) + untested - done):
             break
         rejected[at] = True
     return rejected

@@ -72,7 +72,7 @@ class _BlockCover:
         """Find the sets; block_of: the block of each round."""
         last_block = int(block_of[-1])
         self._blocks = last_block + 1
-        covered_by_block = counts.runs.grouped(block_of)
+        covered_by_block = counts.runs.merged_by_group(block_of)
         # Whether a block is in a set, shape (sets, blocks); words of each, (sets,).
         self._in_set, words = covered_by_block.patterns(n=self._blocks)
         self._share = words / counts.words

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.array_types import Counts, Flags, Floats, PerWord
     from pytest_memleak.scoring.word_ranges import Interval, Positions
 
+    SetsOfRoundsAndWords = tuple[Flags, Floats]
+    CoverOfEachHalf = tuple[Flags, Flags]
+
 
 @dataclass(
     frozen=True,
@@ -88,14 +91,14 @@ class Rounds:
                 round_of_interval.append(number)
                 starts.append(start)
                 ends.append(end)
-        return cls.joined(
+        return cls.of_intervals(
             np.array(round_of_interval, dtype=np.intp),
             np.array(starts, dtype=np.intp),
             np.array(ends, dtype=np.intp),
         )
 
     @classmethod
-    def joined(
+    def of_intervals(
         cls,
         round_: Positions,
         start: Positions,
@@ -122,7 +125,7 @@ class Rounds:
         return cls(round_of_run, run_start, run_end)
 
     @classmethod
-    def together(cls, parts: Sequence[Rounds]) -> Rounds:
+    def concatenated(cls, parts: Sequence[Rounds]) -> Rounds:
         """Concatenate different rounds, in order."""
         if not parts:
             nothing = np.empty(0, dtype=np.intp)
@@ -174,13 +177,13 @@ class Rounds:
             words=words,
             rounds=n,
             times=times,
-            alone=self._words_alone(times, n),
+            alone=self._words_of_one_round_alone(times, n),
             spans=self._span_lengths(starts_of_excerpts),
             runs=self,
             by_excerpt=by_excerpt.astype(np.int64),
         )
 
-    def _words_alone(self, times: PerWord, n: int) -> Counts:
+    def _words_of_one_round_alone(self, times: PerWord, n: int) -> Counts:
         """Return how many words each of the n rounds alone covers."""
         is_once = times == 1
         once_before = np.zeros(len(times) + 1, dtype=np.intc)
@@ -196,12 +199,12 @@ class Rounds:
         start, end = outermost(start, end)
         return end - start
 
-    def grouped(self, group: Positions) -> Rounds:
+    def merged_by_group(self, group: Positions) -> Rounds:
         """Merge the rounds of one `group`; group: of each round, ascending."""
         group_of_run = group[self.round]
-        return Rounds.joined(group_of_run, self.start, self.end)
+        return Rounds.of_intervals(group_of_run, self.start, self.end)
 
-    def patterns(self, *, n: int) -> tuple[Flags, Floats]:
+    def patterns(self, *, n: int) -> SetsOfRoundsAndWords:
         """Return the sets of the n rounds that cover words together, and their words.
 
         Whether a round is in a set: shape (sets, n); words that exactly its rounds
@@ -228,7 +231,7 @@ class Rounds:
         in_set = np.unpackbits(sets, axis=1, count=n)
         return in_set.astype(np.bool_), words
 
-    def halves(self, *, words: int, n: int) -> tuple[Flags, Flags]:
+    def halves(self, *, words: int, n: int) -> CoverOfEachHalf:
         """Return, per word, whether each half of the rounds covers it.
 
         The first half is the first n / 2 rounds, rounded down.

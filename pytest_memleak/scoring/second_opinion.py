@@ -2,7 +2,7 @@
 
     sample = Sample(seed)
     analysis = analyze(book, sample.watch(generations), ...)
-    differences((book.id, book), index, sample.generations)  # where the two disagree
+    differences_by_automaton((book.id, book), index, sample.generations)
 
 Both paths share the words (docs/method.md) and nothing else. Here a dictionary numbers
 the words, the automaton holds their k-grams, and the book streams past it, without
@@ -58,7 +58,7 @@ class Sample:
         numbers = count()
         for batch in in_batches(generations):
             for generation, number in zip(batch.generations, numbers, strict=False):
-                rank = self._rank(generation)
+                rank = self._random_rank(generation)
                 row = (-rank, number, generation)
                 if rank % _ONE_IN == 0:
                     self._chosen.append(generation)
@@ -68,7 +68,7 @@ class Sample:
                     heapq.heappushpop(self._further, row)
             yield batch
 
-    def _rank(self, generation: Generation) -> int:
+    def _random_rank(self, generation: Generation) -> int:
         """Return a number that depends on the seed and on which generation it is."""
         which = generation.origin, generation.ordinal, generation.excerpt_id
         data = f"{self._seed} {which}".encode("utf-8", "surrogatepass")
@@ -86,7 +86,7 @@ class Sample:
 _Name = tuple[Origin, str, int]
 
 
-def holders(analysis: Analysis, book: Book) -> set[_Name]:
+def generations_with_longest_runs(analysis: Analysis, book: Book) -> set[_Name]:
     """Name the generations that contain the longest span, passage, and block."""
     measured = analysis.measurement
     span = measured.longest_span
@@ -94,7 +94,7 @@ def holders(analysis: Analysis, book: Book) -> set[_Name]:
     if analysis.passages:
         passage = analysis.passages.longest_passage
         names.add((passage.origin, passage.excerpt_id, passage.generation))
-    names |= _block_holders(analysis, book)
+    names |= _generations_with_longest_block(analysis, book)
     return {
         (origin, excerpt_id, ordinal)
         for origin, excerpt_id, ordinal in names
@@ -102,7 +102,7 @@ def holders(analysis: Analysis, book: Book) -> set[_Name]:
     }
 
 
-def _block_holders(analysis: Analysis, book: Book) -> set[_Name]:
+def _generations_with_longest_block(analysis: Analysis, book: Book) -> set[_Name]:
     """Name generations that contain the longest block together."""
     runs = analysis.counts.runs
     measured = analysis.measurement
@@ -131,7 +131,7 @@ def _block_holders(analysis: Analysis, book: Book) -> set[_Name]:
     return names
 
 
-def differences(
+def differences_by_automaton(
     protected: tuple[str, Book],
     index: SharedIndex,
     generations: Sequence[Generation],
@@ -162,7 +162,7 @@ def differences(
             after = second.get(key, 0)
             is_sampled = generation.origin is Origin.SAMPLED
             if counted is not None and is_sampled and before == after:
-                least, most = bounds[generation.excerpt_id]
+                least, most = bounds.get(generation.excerpt_id, (0, 0))
                 begin = max(start, least)
                 end = min(start + after, most)
                 is_long = end - begin >= index.k

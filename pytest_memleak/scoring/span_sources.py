@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records import Book, Generation, Scoring
     from pytest_memleak.scoring.book_layout import Layout
-    from pytest_memleak.scoring.word_ranges import Positions
+    from pytest_memleak.scoring.word_ranges import NumbersStartsAndEnds, Positions
 
 
 class ExcerptSpan(NamedTuple):
@@ -125,10 +125,10 @@ def cross_excerpt(
         for generation in generations
     )
     excerpt, start, end = _distinct_matches(index, answers)
-    return cross_excerpts(layout, excerpt, start, end)
+    return cross_excerpt_of_matches(layout, excerpt, start, end)
 
 
-def cross_excerpts(
+def cross_excerpt_of_matches(
     layout: Layout,
     excerpt: Positions,
     start: Positions,
@@ -177,7 +177,7 @@ def cross_excerpts(
     )
 
 
-def cross_book(
+def cross_book_span_lengths(
     book: Book,
     texts: Iterable[str],
     scoring: Scoring,
@@ -191,7 +191,7 @@ def cross_book(
     layout = index.books[0].layout
     answers = ((0, text) for text in texts)
     excerpt, start, end = _distinct_matches(index, answers)
-    spans = cross_excerpts(layout, excerpt, start, end)
+    spans = cross_excerpt_of_matches(layout, excerpt, start, end)
     words = spans.end - spans.start
     lengths: list[int] = words.tolist()
     return lengths
@@ -211,7 +211,7 @@ def _number(
 def _distinct_matches(
     index: SharedIndex,
     answers: Iterable[tuple[int, str]],
-) -> tuple[Positions, Positions, Positions]:
+) -> NumbersStartsAndEnds:
     """Return source, start and end of the matches of texts from numbered sources."""
     layout = index.books[0].layout
     position_bits = layout.total.bit_length()

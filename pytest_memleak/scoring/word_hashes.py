@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     Keys = NDArray[np.uint64]
     Positions = NDArray[np.intp]
+    StartsAndEnds = tuple[Positions, Positions]
 
 TEXT_END = 0
 """The key before the first text and after each."""
@@ -152,8 +153,8 @@ class Keyed:
         other_start = other.start[other_place]
         other_length = other.end[other_place] - other_start
         alike: NDArray[np.bool_] = length == other_length
-        eight = _eights(self.joined)
-        other_eight = _eights(other.joined)
+        eight = _eight_bytes_from_each_place(self.joined)
+        other_eight = _eight_bytes_from_each_place(other.joined)
         at = np.flatnonzero(alike)
         done = 0
         while len(at):
@@ -268,7 +269,7 @@ def cut_into_words(joined: bytes, counted: NDArray[np.bool_] | None) -> Keyed:
     )
 
 
-def _between_spaces(letters: NDArray[np.uint8]) -> tuple[Positions, Positions]:
+def _between_spaces(letters: NDArray[np.uint8]) -> StartsAndEnds:
     """Return where each part between spaces starts and ends."""
     is_inside = letters != _SPACE
     is_edge = np.empty(len(letters), dtype=np.bool_)
@@ -315,7 +316,7 @@ def _has_counted(
     return has_counted
 
 
-def _eights(joined: bytes) -> Keys:
+def _eight_bytes_from_each_place(joined: bytes) -> Keys:
     """Return the eight bytes from each place on, as numbers."""
     size = len(joined) - _KEY_BYTES + 1
     return np.ndarray(
@@ -332,7 +333,7 @@ def _keys(
     end: Positions,
 ) -> Keys:
     """Return the key of each word: its bytes, or for long words a hash."""
-    eight = _eights(joined)
+    eight = _eight_bytes_from_each_place(joined)
     length = end - start
     keys: Keys = eight[start]  # `take` would copy all of `eight`
     keys &= _MASKS.take(length, mode="clip")

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.int64]
     Positions = NDArray[np.intp]
+    StartsAndEnds = tuple[Positions, Positions]
+    NumbersStartsAndEnds = tuple[Positions, Positions, Positions]
+    StartsEndsAndRuns = tuple[Positions, Positions, Positions]
 
 Whole = TypeVar("Whole", "NDArray[np.int64]", "NDArray[np.uint64]")
 
@@ -81,13 +84,13 @@ class Distinct:
 
     def add(self, numbers: Numbers) -> None:
         """Add numbers, perhaps present already; sorts the array itself."""
-        self._wait(distinct(numbers))
+        self._add_unsorted(distinct(numbers))
 
     def update(self, other: Distinct) -> None:
         """Add the other set's numbers without changing its arrays."""
-        self._wait(other.ascending())
+        self._add_unsorted(other.ascending())
 
-    def _wait(self, numbers: Numbers) -> None:
+    def _add_unsorted(self, numbers: Numbers) -> None:
         self._waiting.append(numbers)
         self._count += len(numbers)
         if self._count > max(_WAITING, len(self._numbers)):
@@ -142,7 +145,7 @@ def coverage(
     return steps[:-1].cumsum(dtype=np.intc)
 
 
-def outermost(start: Positions, end: Positions) -> tuple[Positions, Positions]:
+def outermost(start: Positions, end: Positions) -> StartsAndEnds:
     """Return the distinct intervals that no other contains, ascending."""
     if not len(start):
         return start, end
@@ -178,7 +181,7 @@ def cut(
     start: Positions,
     end: Positions,
     borders: Positions,
-) -> tuple[Positions, Positions, Positions]:
+) -> NumbersStartsAndEnds:
     """Cut the intervals at the `borders` inside them, which must ascend.
 
     Returns, per piece, the number of its interval, its start and its end.
@@ -202,7 +205,7 @@ def cut(
     return of, piece_start, piece_end
 
 
-def merge_intervals(start: Positions, end: Positions) -> tuple[Positions, Positions]:
+def merge_intervals(start: Positions, end: Positions) -> StartsAndEnds:
     """Merge the intervals that overlap or touch; `start` must ascend."""
     reached = np.maximum.accumulate(end)
     has_gap_behind = start[1:] > reached[:-1]
@@ -218,7 +221,7 @@ def without_overlaps(
     end: Positions,
     *,
     over: int,
-) -> tuple[Positions, Positions, Positions]:
+) -> StartsEndsAndRuns:
     """Return the start, end and run of each passage over `over` words, longest first.
 
     Greedy over runs and their suffixes (docs/method.md). start, end: of runs, of which
@@ -233,7 +236,7 @@ def without_overlaps(
     is_single = _overlaps_none(start, end)
     is_long = end - start > over
     whole = runs[is_single & is_long]
-    taken = _taken(runs[~is_single], over=over)
+    taken = _taken_greedily(runs[~is_single], over=over)
     taken_rows = np.array(taken, dtype=np.intp).reshape(-1, 4)
     passages = np.concatenate((whole, taken_rows))
     minus_words, start, end, number = passages.T
@@ -252,7 +255,7 @@ def _overlaps_none(start: Positions, end: Positions) -> NDArray[np.bool_]:
     return begins_at_border & ends_at_border
 
 
-def _taken(runs: Positions, *, over: int) -> list[_Run]:
+def _taken_greedily(runs: Positions, *, over: int) -> list[_Run]:
     """Return the passages among runs: minus their words, start, end, and number."""
     minus_words = runs[:, 0]
     start_of_run = runs[:, 1]

@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from icu4py.breakers import WordBreaker
 
@@ -61,6 +61,7 @@ _UNSPACED = (
     "\ua9e0-\ua9ef\ua9fa-\ua9fe\uaa60-\uaa76\uaa7a-\uaa7f"  # Burmese
 )
 _IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
+_LEAST_UNSPACED = 0.01  # share of a book's letters
 _OF_EACH_DICTIONARY = "あア漢กກកက"
 _RUN = re.compile(rf"(?:[{_UNSPACED}]\s*){{2}}")
 
@@ -108,7 +109,7 @@ def requested_words(text: str, mode: WordMode) -> int:
     return len(text.split()) if mode == "paper" else len(words(text, mode))
 
 
-def count_for_tokens(text: str, mode: WordMode) -> int:
+def count_about_as_tokens(text: str, mode: WordMode) -> int:
     """Count words, and letters in scripts without spaces: about as many as tokens."""
     if mode == "paper":
         return requested_words(text, mode)
@@ -191,7 +192,7 @@ def _unicode_words(text: str) -> list[str]:
         text = text.translate(dict.fromkeys(formats))
     if has_unspaced(letters):
         text = separate_words(text)
-    tokens = re.findall(rf"\w[\w{_marks_in(letters)}]*", text)
+    tokens = re.findall(rf"\w[\w{_combining_marks_in(letters)}]*", text)
     return [
         word.lower()
         for word in tokens
@@ -209,23 +210,23 @@ def separate_words(text: str) -> str:
 
     text: without format characters
 
-    A word never crosses a blank line. Without ICU, which every book of such a script
+    A word never crosses a blank line. Without ICU, which a book of such a script
     requires (`needs_icu`), each letter is a word.
     """
     for parts, am in _PARTS_OF_AM:
         text = re.sub(parts, am, text)
-    run_pattern = _run_pattern(_marks_in(text))
+    run_pattern = _run_pattern(_combining_marks_in(text))
     runs = "\n".join("".join(run.split()) for run in run_pattern.findall(text))
-    words_of_runs = iter(_broken(runs).split("\n"))
+    words_of_runs = iter(_with_spaces_between_words(runs).split("\n"))
     return run_pattern.sub(lambda _: f" {next(words_of_runs)} ", text)
 
 
-def _broken(runs: str) -> str:
+def _with_spaces_between_words(runs: str) -> str:
     """Put spaces between the words of runs, one per line."""
     breaker = _word_breaker()
     if breaker is None:
         return re.sub(
-            f"(?<=.)(?=[{_UNSPACED}])(?![{_marks_in(runs)}\u0e33\u0eb3])",
+            f"(?<=.)(?=[{_UNSPACED}])(?![{_combining_marks_in(runs)}\u0e33\u0eb3])",
             " ",
             runs,
         )
@@ -244,9 +245,29 @@ def _word_breaker() -> type[WordBreaker] | None:
     return WordBreaker
 
 
-def needs_icu(texts: Iterable[str]) -> bool:
+def has_runs(texts: Iterable[str]) -> bool:
     """Whether any text has two letters of a script without spaces in a row."""
     return any(has_unspaced(text) and _RUN.search(text) for text in texts)
+
+
+def needs_icu(texts: Sequence[str]) -> bool:
+    """Whether a book is of a script without spaces (docs/method.md, "Words").
+
+    Such letters hold at least 1% of all: not a novel in English with a name in
+    Japanese.
+    """
+    if not has_runs(texts):
+        return False
+    unspaced = 0
+    letters = 0
+    for text in texts:
+        unspaced += len(_IS_UNSPACED.findall(text))
+        letters += sum(map(_is_letter_or_mark, text))
+    return unspaced >= _LEAST_UNSPACED * letters
+
+
+def _is_letter_or_mark(character: str) -> bool:
+    return character.isalpha() or unicodedata.category(character).startswith("M")
 
 
 def installed_icu() -> str | None:
@@ -258,7 +279,7 @@ def installed_icu() -> str | None:
     return icu_version
 
 
-def _marks_in(text: str) -> str:
+def _combining_marks_in(text: str) -> str:
     return "".join(
         sorted(c for c in set(text) if unicodedata.category(c).startswith("M")),
     )
@@ -283,7 +304,7 @@ def normalized(text: str, form: Literal["NFC", "NFKC"]) -> str:
     combining_marks = filter(unicodedata.combining, set(text))
     combining = "".join(sorted(combining_marks))
     if len(text) > _MANY_MARKS and combining:
-        text = re.sub(f"[{combining}]{{{_MANY_MARKS},}}", _in_order, text)
+        text = re.sub(f"[{combining}]{{{_MANY_MARKS},}}", _marks_in_normal_order, text)
     return unicodedata.normalize(form, text)
 
 
@@ -294,13 +315,13 @@ def without_references(text: str) -> str:
     return html.unescape(_DIGITS.sub(r"&#\1", text))
 
 
-def _in_order(marks: re.Match[str]) -> str:
+def _marks_in_normal_order(marks: re.Match[str]) -> str:
     """Return the marks in their normal order, so that normalizing has none to sort."""
     apart = "".join(unicodedata.normalize("NFD", mark) for mark in marks[0])
     return "".join(sorted(apart, key=unicodedata.combining))
 
 
-def end_of_words(
+def place_after_words(
     count: int,
     text: str,
     split: Callable[[str], list[str]],

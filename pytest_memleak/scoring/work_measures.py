@@ -52,7 +52,7 @@ class WorkMeasures:
 
     def over(self, number: int) -> tuple[str, ...]:
         """Return the measures of a work that exceed their limits."""
-        return self._over_limits(self.of_each[number])
+        return self._measures_over_limits(self.of_each[number])
 
     @property
     def leaking(self) -> tuple[int, ...]:
@@ -71,9 +71,9 @@ class WorkMeasures:
         of_whole_work = {}
         for name, row in _OF_EACH_WORK.items():
             of_whole_work[name] = self._highest_value(row, words)
-        return bool(self._over_limits(of_whole_work))
+        return bool(self._measures_over_limits(of_whole_work))
 
-    def _over_limits(self, measures: Mapping[str, float]) -> tuple[str, ...]:
+    def _measures_over_limits(self, measures: Mapping[str, float]) -> tuple[str, ...]:
         over = []
         for name in _OF_EACH_WORK:
             limit = self.limits.get(name)
@@ -90,7 +90,9 @@ class WorkMeasures:
             return words // shortest
         return words
 
-    def pair_measures(self, estimates: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    def measures_judged_as_a_whole(
+        self, estimates: Mapping[str, Estimate]
+    ) -> dict[str, Estimate]:
         """Return the pair's measures that limits apply to as a whole.
 
         These are the share of leaking works, the coverage of all their words, and
@@ -164,7 +166,7 @@ def _span_columns(
     measurement: Measurement,
     work_end: Positions,
 ) -> dict[str, NDArray[np.generic]]:
-    """Return longest span and number of spans over T per work."""
+    """Return longest span and number of spans over the threshold per work."""
     run_start, run_words = tally.own_runs()
     starts = [span.start for span in measurement.spans]
     span_start = np.array(starts, dtype=np.intp)

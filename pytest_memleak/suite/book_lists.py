@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from pytest_memleak.errors import SuiteError, file_errors
 from pytest_memleak.suite.schema import BookTable
 from pytest_memleak.suite.suite_error_hints import near_keys
-from pytest_memleak.suite.written_suite import fit_for_id, plain, shown
+from pytest_memleak.suite.written_suite import as_id_part, safe_key, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pytest_memleak.suite.written_suite import Table, WrittenSuite
+
+    TableAndRow = tuple[Any, str]
 
 _BESIDE_BOOKS = (".summaries.json", ".csv", ".toml")
 _TAKEN = ("book", "books", "base_model", "endpoint")  # placeholders of models
@@ -29,7 +31,7 @@ def expand_book(
     table: Any,
     index: int,
     written: WrittenSuite,
-) -> Iterator[tuple[Any, str]]:
+) -> Iterator[TableAndRow]:
     """Yield a [[book]], or each book that it names; and the row of each in a CSV.
 
     Raises SuiteError with file, and row or key.
@@ -65,7 +67,7 @@ def _book_of_row(
     columns: set[str],
 ) -> Table:
     """Return a [[book]] with the cells of a row, and its texts filled in with them."""
-    fields = {"id": fit_for_id(Path(row["source"]).stem)} | row
+    fields = {"id": as_id_part(Path(row["source"]).stem)} | row
     book = {"id": "{id}"} | table
     for key in ("id", "title", "author", "summaries"):
         if key in book and (key == "id" or key not in row):
@@ -154,5 +156,5 @@ def _validate_heads(heads: Sequence[str], file: Path) -> None:
             hint = "begin with a row of names, such as id,source,author,year"
         else:
             continue
-        message = f"the column {plain(head)!r} {problem}"
+        message = f"the column {safe_key(head)!r} {problem}"
         raise SuiteError(message, location=f"{file}:1", hint=hint)

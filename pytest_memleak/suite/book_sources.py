@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.errors import MissingFile, SuiteError, file_errors
 from pytest_memleak.records import BookSource, CollectionSource
-from pytest_memleak.suite.written_suite import plain, shown, suite_error
+from pytest_memleak.suite.written_suite import safe_key, shown, suite_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,7 +61,8 @@ def book_source(
             path,
             table.bring_your_own,
         ),
-        summaries=_summaries(table, key, path),
+        summaries=_summaries_path(table, key, path),
+        prompts=_prompts(table, key, path),
         include=tuple(table.include),
         exclude=tuple(table.exclude),
     )
@@ -74,7 +75,7 @@ def collection_source(
 ) -> BookSource:
     """Return the collection of a `[[collection]]`. Raises SuiteError without files."""
     key, source = f"collection {table.id!r}", path.parent / table.source
-    files = collection_files(
+    files = matching_visible_files(
         path.parent,
         table.source,
         f"{key}.source",
@@ -91,12 +92,12 @@ def collection_source(
         suite,
         table,
         source=source,
-        summaries=_summaries(table, key, path),
+        summaries=_summaries_path(table, key, path),
         collection=CollectionSource(tuple(files), files == [source], table.unit),
     )
 
 
-def catalog(suite_file: SuiteFile, path: Path) -> tuple[Path, ...]:
+def catalog_files(suite_file: SuiteFile, path: Path) -> tuple[Path, ...]:
     """Return the files of the catalog, each once.
 
     Raises SuiteError for a pattern without a match, and for a named file that is empty,
@@ -137,7 +138,7 @@ def _named_files(
     return files
 
 
-def collection_files(
+def matching_visible_files(
     folder: Path,
     source: str,
     key: str,
@@ -197,7 +198,14 @@ def matching_files(
     return sorted(files)
 
 
-def _summaries(
+def _prompts(table: BookTable, key: str, path: Path) -> Path | None:
+    if not table.prompts:
+        return None
+    name = f"{key}.prompts"
+    return _existing_path(table.prompts, name, path, table.bring_your_own)
+
+
+def _summaries_path(
     table: BookTable | CollectionTable,
     key: str,
     path: Path,
@@ -226,7 +234,7 @@ def _existing_path(
         raise MissingFile(
             f"{key}: no such file: {shown(source)}",
             location=str(path),
-            hint=f"looked for {plain(str(file))}; paths are relative to the suite "
+            hint=f"looked for {safe_key(str(file))}; paths are relative to the suite "
             "file's folder",
         )
     return file

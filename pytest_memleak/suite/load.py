@@ -6,6 +6,7 @@ Opens no book; only checks that its file exists.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,20 +28,21 @@ from pytest_memleak.scoring.measure_table import (
     MEASURES,
     OF_PASSAGES,
     PRESETS,
-    nearest,
+    applies_to,
     table_with,
+    unknown_name_hint,
     with_needs,
 )
 from pytest_memleak.suite.book_sources import (
     book_source,
-    catalog,
+    catalog_files,
     collection_source,
     common_sources,
     record_of,
 )
 from pytest_memleak.suite.limit_validation import validate_limits
 from pytest_memleak.suite.suite_file import read_suite_file
-from pytest_memleak.suite.written_suite import plain, suite_error
+from pytest_memleak.suite.written_suite import safe_key, suite_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -55,6 +57,9 @@ if TYPE_CHECKING:
         SuiteFile,
         SummarizerTable,
     )
+
+    InputOutputAndTraining = tuple[float, float, float]
+    LimitsAndOrigins = tuple[dict[str, float], dict[str, str]]
 
 
 def load_suite(
@@ -79,7 +84,7 @@ def load_suite(
         models=models,
         pairs=_pairs(_Source(suite_file, path, extension_measures), books, models),
         summarizer=_summarizer(suite_file.suite.summarizer),
-        catalog=catalog(suite_file, path),
+        catalog=catalog_files(suite_file, path),
         content_digest=read.content_digest,
         preregistered=suite_file.suite.preregistered,
         deadline=suite_file.sampling.deadline,
@@ -99,6 +104,7 @@ def _model(table: ModelTable) -> Model:
     fields: dict[str, object] = {}
     if table.finetune:
         fields["finetune_books"] = tuple(table.finetune.books)
+        fields["finetune_share"] = table.finetune.share
         fields["finetune"] = dict(table.finetune.model_extra or {})
     else:
         fields["finetune"] = {}
@@ -121,7 +127,7 @@ def _summarizer(table: SummarizerTable | None) -> Summarizer | None:
     return Summarizer(model, temperature, table.prompt)
 
 
-def _price(table: PriceTable | None) -> tuple[float, float, float] | None:
+def _price(table: PriceTable | None) -> InputOutputAndTraining | None:
     if table is None:
         return None
     return table.input, table.output, table.training
@@ -197,28 +203,49 @@ def _pair(
     temperature = None if suite.temperature == "default" else suite.temperature
     seed = suite.seed if table.seed is None else table.seed
     brought = [row for name, row in extension_measures.items() if name in limits]
+    sampling = record_of(
+        Sampling,
+        suite,
+        suite_file.sampling,
+        override,
+        temperature=temperature,
+        seed=None if seed == "none" else seed,
+        max_tokens=table.max_tokens or suite.max_tokens,
+    )
+    if probe == "prompts" and book.prompts is None:
+        raise suite_error(
+            path,
+            f'book {book.id!r}: probe = "prompts" needs a file of prompts',
+            'add prompts = "FILE.jsonl" to its [[book]], or set another probe',
+        )
+    if probe == "extraction":
+        _validate_extraction(book, path)
+        # Each prompt is asked once, for the likeliest answer.
+        sampling = replace(sampling, samples=1, temperature=0.0)
     return Pair(
         suite=path,
         model=model,
         book=book,
-        sampling=record_of(
-            Sampling,
-            suite,
-            suite_file.sampling,
-            override,
-            temperature=temperature,
-            seed=None if seed == "none" else seed,
-            max_tokens=table.max_tokens or suite.max_tokens,
-        ),
+        sampling=sampling,
         scoring=record_of(Scoring, suite),
         limits=Limits(limits, brought=brought),
         confidence=suite.confidence,
-        detection_limit=suite.detection_limit,
+        detection_limit=None if probe == "extraction" else suite.detection_limit,
         answers=record_of(AnswerLimits, suite, table),
         expected=expected,
         probe=record_of(Probe, suite, kind=probe),
         limit_origins=origins,
     )
+
+
+def _validate_extraction(book: BookSource, path: Path) -> None:
+    if book.collection is not None:
+        raise suite_error(
+            path,
+            f"collection {book.id!r}: an extraction asks for one book from its "
+            "beginning",
+            "list its works as [[book]], or set another probe for it in [[pair]]",
+        )
 
 
 def _limit_tables(
@@ -245,7 +272,7 @@ def _limits_of_pair(
     book: BookSource,
     tables: Sequence[tuple[str, LimitsTable]],
     probe: ProbeKind,
-) -> tuple[dict[str, float], dict[str, str]]:
+) -> LimitsAndOrigins:
     """Return a pair's limits, and the suite key that each comes from."""
     preset = source.tables.limits.preset
     limits = _preset(preset, probe)
@@ -257,11 +284,16 @@ def _limits_of_pair(
         _validate_measures(table, key, source.extension_measures, source.path)
         if key.startswith("collection ") and not preset:
             # A work's limits replace those of a whole book.
-            for name in _limits(table).keys() - OF_PASSAGES:
+            for name in _limits_by_measure(table).keys() - OF_PASSAGES:
                 limits.pop(name, None)
         _tighten(limits, table, key, source.path)
-        origins |= {measure: f"{key}.{measure}" for measure in _limits(table)}
+        origins |= {
+            measure: f"{key}.{measure}" for measure in _limits_by_measure(table)
+        }
         origins |= {measure: f"{key}.measures.{measure}" for measure in table.measures}
+    rows = table_with(source.extension_measures)
+    for name in [name for name in limits if not _applies(rows[name], probe)]:
+        del limits[name], origins[name]
     _set_limit_of_leaking_works(limits, origins, book, source)
     return limits, origins
 
@@ -275,6 +307,11 @@ def _preset(name: str | None, probe: ProbeKind) -> dict[str, float]:
         for measure in with_needs(PRESETS[name], GREEDY):
             del limits[measure]
     return limits
+
+
+def _applies(row: Measure, probe: ProbeKind) -> bool:
+    """Tell whether a limit applies to the probe; if it may, an issue says why not."""
+    return row.name == LEAKING_WORKS.name or applies_to(row, probe)
 
 
 def _set_limit_of_leaking_works(
@@ -297,7 +334,7 @@ def _set_limit_of_leaking_works(
     limits.setdefault(LEAKING_WORKS.name, 0.0)
 
 
-def _limits(table: LimitsTable) -> dict[str, float]:
+def _limits_by_measure(table: LimitsTable) -> dict[str, float]:
     """Return a table's limits by the measures' names."""
     own: dict[str, float] = table.model_dump(
         exclude_none=True,
@@ -313,7 +350,7 @@ def _tighten(
     path: Path,
 ) -> None:
     """Replace limits with the table's tighter ones; SuiteError for looser ones."""
-    tighter = _limits(table)
+    tighter = _limits_by_measure(table)
     faults = []
     highest = []
     for name in tighter:
@@ -344,8 +381,8 @@ def _validate_measures(
                 hint = f"{name} is a built-in measure: write {key}.{name}"
             raise suite_error(
                 path,
-                f"{key}.measures.{plain(name)}: no installed extension has this "
-                f"measure; {nearest(name, sorted(extension_measures))}",
+                f"{key}.measures.{safe_key(name)}: no installed extension has this "
+                f"measure; {unknown_name_hint(name, sorted(extension_measures))}",
                 hint,
             )
         if fault := extension_measures[name].limit_fault(limit):

@@ -10,7 +10,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.suite.written_suite import fit_for_id, plain, shown
+from pytest_memleak.suite.written_suite import as_id_part, safe_key, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -48,7 +48,7 @@ def expand_model(
             name = str(model.get("id"))
             if content_by_name.setdefault(name, content) != content:
                 axes = ["book"] if differ_by_book else [*values]
-                raise matrix.same_name(name, axes)
+                raise matrix.same_name_error(name, axes)
             if differ_by_book:
                 model["tests"] = matrix.tests_of(book_ids)
             yield model
@@ -79,7 +79,7 @@ class _Matrix:
                 self._names.update(_fields_of(book))
         self._table = table
         if "tests" in table:
-            tested_ids = self._ids(table["tests"], "tests")
+            tested_ids = self._with_selectors_replaced(table["tests"], "tests")
             self._table = table | {"tests": tested_ids}
 
     def axes(self) -> Iterator[list[tuple[str, Any]]]:
@@ -155,9 +155,11 @@ class _Matrix:
             names = [str(entry).rpartition(":")[2] for entry in books]
             fields["books"] = " ".join(names)
         if "books" in recipe:
-            recipe["books"] = self._ids(recipe["books"], "finetune.books", fields)
+            recipe["books"] = self._with_selectors_replaced(
+                recipe["books"], "finetune.books", fields
+            )
             model["finetune"] = recipe
-        id_fields = {name: fit_for_id(str(value)) for name, value in fields.items()}
+        id_fields = {name: as_id_part(str(value)) for name, value in fields.items()}
         for key in _TEMPLATES:
             if key not in model:
                 continue
@@ -165,7 +167,7 @@ class _Matrix:
             model[key] = self._filled(key, model[key], filling)
         return model
 
-    def same_name(self, name: str, axes: Sequence[str]) -> SuiteError:
+    def same_name_error(self, name: str, axes: Sequence[str]) -> SuiteError:
         """Return the error of a name that several models have."""
         placeholders = (f"{{{axis.removeprefix('finetune.')}}}" for axis in axes)
         missing = [text for text in placeholders if text not in self._table["id"]]
@@ -173,7 +175,7 @@ class _Matrix:
         hint = f"add {' and '.join(missing)} to the id"
         return self._error("id", problem, hint)
 
-    def _ids(
+    def _with_selectors_replaced(
         self,
         entries: Any,
         key: str,
@@ -220,7 +222,7 @@ class _Matrix:
         if not ids:
             examples = [shown(text) for text in texts]
             listed = ", ".join(examples[:_LISTED]) or "none"
-            hint = f"values of {plain(name)}: {listed}"
+            hint = f"values of {safe_key(name)}: {listed}"
             raise self._error(key, f"no book matches {shown(selector)}", hint)
         return ids
 

@@ -208,6 +208,11 @@ class SuiteTable(AnswerKeys):
         description="prompt template with {prefix}, {words}, for probe = "
         '"continuation"',
     )
+    turns: Positive = Field(
+        300,
+        description="most turns of a conversation after its opening, for probe = "
+        '"extraction"',
+    )
 
 
 class SamplingTable(_Table):
@@ -255,6 +260,11 @@ class BookTable(_Table):
     summaries: Text | None = Field(
         None,
         description="path of a file with one summary per excerpt",
+    )
+    prompts: Text | None = Field(
+        None,
+        description="path of a file of prompts, a JSON line each, for probe = "
+        '"prompts"',
     )
     include: list[Text] = Field(
         default_factory=list,
@@ -361,6 +371,13 @@ class FinetuneTable(BaseModel):
     books: list[Id] = Field(
         min_length=1,
         description="ids of the books to fine-tune on",
+    )
+    share: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of these books' excerpts to fine-tune on; a larger one has "
+        "those of a smaller one, too",
     )
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.scoring.measure_table import MEASURES
 from pytest_memleak.suite.schema import LimitsTable, SuiteFile
-from pytest_memleak.suite.written_suite import fit_for_id
+from pytest_memleak.suite.written_suite import as_id_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -121,7 +121,7 @@ def _value_hint(
             tomllib.loads(f"it = {seen}")
             return f"write {name} = {seen} without quotes; {_AGAIN}"
     if name == "id" and kind == "string_pattern_mismatch":
-        if plain := fit_for_id(seen):
+        if plain := as_id_part(seen):
             return f"write {name} = {json.dumps(plain)}"
         return _change_value(name)
     is_number = not isinstance(seen, bool) and isinstance(seen, int | float)
@@ -198,7 +198,7 @@ def known_keys(location: Sequence[int | str]) -> list[str]:
     kind: type[BaseModel] = SuiteFile
     for step in location[:-1]:
         if isinstance(step, str):
-            inner = table_of(kind, step)
+            inner = table_class_of_field(kind, step)
             if inner is None:
                 return []
             kind = inner
@@ -208,14 +208,14 @@ def known_keys(location: Sequence[int | str]) -> list[str]:
 def _tables() -> Iterator[tuple[str, list[str]]]:
     yield "[limits]", [*LimitsTable.model_fields]
     for name, field in SuiteFile.model_fields.items():
-        kind = table_of(SuiteFile, name)
+        kind = table_class_of_field(SuiteFile, name)
         if kind is not None:
             is_list = "list" in str(field.annotation)
             title = f"[[{name}]]" if is_list else f"[{name}]"
             yield title, [*kind.model_fields]
 
 
-def table_of(kind: type[BaseModel], name: str) -> type[BaseModel] | None:
+def table_class_of_field(kind: type[BaseModel], name: str) -> type[BaseModel] | None:
     """Return the class of the table, or list of tables, in the field `name`."""
     field = kind.model_fields.get(name)
     if field is None:

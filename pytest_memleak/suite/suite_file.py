@@ -31,7 +31,7 @@ from pytest_memleak.suite.suite_error_hints import (
 from pytest_memleak.suite.written_suite import (
     WrittenSuite,
     clipped,
-    plain,
+    safe_key,
     shown,
     suite_error,
 )
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
     from pytest_memleak.suite.schema import ModelTable, PairTable
     from pytest_memleak.suite.written_suite import Location, Problem
+
+    LocationAndPlace = tuple[Sequence[int | str], str]
 
 _DEEPEST = 50
 _MOST_BYTES = 16 << 20
@@ -72,7 +74,7 @@ def read_suite_file(path: Path) -> ReadSuite:
     books = {"book": expanded.tables.get("book")}  # with what tables of books say
     refuse_secrets(books, place=str(path), name="suite file")
     return ReadSuite(
-        tables=_checked(expanded),
+        tables=_validated(expanded),
         digest=hashlib.sha256(content).hexdigest(),
         content_digest=_content_digest(expanded.tables),
     )
@@ -91,7 +93,7 @@ class Expanded(NamedTuple):
     def as_written(
         self,
         location: Sequence[int | str],
-    ) -> tuple[Sequence[int | str], str]:
+    ) -> LocationAndPlace:
         """Return a location in the written tables; and its place: file and line."""
         origins = self.origins.get(str(location[0]), ())
         row = ""
@@ -125,13 +127,13 @@ def expand(written: WrittenSuite) -> Expanded:
     return Expanded(written.tables | filled, origins, written)
 
 
-def _checked(expanded: Expanded) -> SuiteFile:
+def _validated(expanded: Expanded) -> SuiteFile:
     try:
         suite_file = SuiteFile.model_validate(expanded.tables)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False)
         first = _first_to_fix(problems)
-        location = _within(first["loc"], expanded.tables)
+        location = _location_of_key(first["loc"], expanded.tables)
         hint = problem_hint(dict(first), location)
         raise _explain(problems, expanded, hint) from None
     for location, message, fix in _problems_across(suite_file):
@@ -279,7 +281,7 @@ def _messages(
     messages: dict[tuple[str, str], str] = {}
     seen = set()
     for problem in problems:
-        in_tables = _within(problem["loc"], expanded.tables)
+        in_tables = _location_of_key(problem["loc"], expanded.tables)
         location, place = expanded.as_written(in_tables)
         key = _key(location, expanded.written.tables)
         fault = (key, place, problem["msg"])
@@ -303,7 +305,7 @@ def _messages(
     return messages
 
 
-def _within(
+def _location_of_key(
     location: Sequence[int | str],
     tables: dict[str, Any],
 ) -> Sequence[int | str]:
@@ -312,7 +314,7 @@ def _within(
     for depth, step in enumerate(location):
         if at is not None and not isinstance(at, dict | list):
             return location[:depth]
-        at = _step(at, step)
+        at = _item_or_none(at, step)
     return location
 
 
@@ -321,18 +323,18 @@ def _key(location: Sequence[int | str], tables: dict[str, Any]) -> str:
     key = ""
     at: Any = tables
     for step in location:
-        at = _step(at, step)
+        at = _item_or_none(at, step)
         if isinstance(step, int):
             key += f"[{step + 1}]"
             table_id = at.get("id") if isinstance(at, dict) else None
             if isinstance(table_id, str):
                 key += f" {shown(table_id)}"
         else:
-            key += f".{plain(step)}" if key else plain(step)
+            key += f".{safe_key(step)}" if key else safe_key(step)
     return key
 
 
-def _step(at: Any, step: int | str) -> Any:
+def _item_or_none(at: Any, step: int | str) -> Any:
     try:
         return at[step]
     except (LookupError, TypeError):
@@ -352,7 +354,7 @@ def _problems_across(suite_file: SuiteFile) -> Iterator[Problem]:
     if not roles:
         hint = problem_hint({"type": "missing", "input": None}, ("book",))
         yield ("book",), _NO_BOOK, hint
-    yield from _duplicates(suite_file)
+    yield from _duplicate_id_problems(suite_file)
     models = [model.id for model in suite_file.model]
     for index, model in enumerate(suite_file.model):
         yield from _model_problems(index, model, models, roles)
@@ -376,21 +378,21 @@ def _model_problems(
     if model.baseline_model:
         key = (*at, "baseline_model")
         where = f"{what}.baseline_model"
-        yield from _unknown_ids(key, where, [model.baseline_model], models)
+        yield from _unknown_id_problems(key, where, [model.baseline_model], models)
         if model.baseline_model == model.id:
             yield key, f"{where}: a model can't be its own baseline", None
     tuned = model.finetune.books if model.finetune else ()
     key = (*at, "finetune", "books")
     where = f"{what}.finetune.books"
-    yield from _unknown_ids(key, where, tuned, roles)
+    yield from _unknown_id_problems(key, where, tuned, roles)
     for name in tuned:
-        yield from _misused(key, where, name, roles[name], trained=True)
+        yield from _misuse_problems(key, where, name, roles[name], trained=True)
     tests = model.tests or ()
     key = (*at, "tests")
     where = f"{what}.tests"
-    yield from _unknown_ids(key, where, tests, roles)
+    yield from _unknown_id_problems(key, where, tests, roles)
     for name in tests:
-        yield from _misused(key, where, name, roles[name])
+        yield from _misuse_problems(key, where, name, roles[name])
     if tuned and model.endpoint:
         message = f"{what} has both finetune and endpoint ({model.endpoint!r})"
         hint = "remove one: an existing endpoint isn't fine-tuned"
@@ -406,11 +408,11 @@ def _pair_problems(
     at = ("pair", index)
     where = f"pair[{index + 1}]"
     model_key = (*at, "model")
-    yield from _unknown_ids(model_key, f"{where}.model", [pair.model], models)
+    yield from _unknown_id_problems(model_key, f"{where}.model", [pair.model], models)
     book_key = (*at, "book")
-    yield from _unknown_ids(book_key, f"{where}.book", [pair.book], roles)
+    yield from _unknown_id_problems(book_key, f"{where}.book", [pair.book], roles)
     role = roles[pair.book]
-    yield from _misused(book_key, f"{where}.book", pair.book, role)
+    yield from _misuse_problems(book_key, f"{where}.book", pair.book, role)
     if pair.expected == "leak" and role == "negative-control":
         what = f"{pair.book!r} has the role 'negative-control', so it can't leak"
         yield (*at, "expected"), f"{where}.expected: {what}", _CONTROLS
@@ -434,7 +436,7 @@ def _prompt_problems(prompt: str | None) -> Iterator[Problem]:
         yield at, f"suite.summarizer.prompt: {error.message}", error.hint
 
 
-def _duplicates(suite_file: SuiteFile) -> Iterator[Problem]:
+def _duplicate_id_problems(suite_file: SuiteFile) -> Iterator[Problem]:
     """Yield ids that occur twice; books and collections share theirs."""
     names: list[tuple[str, Location, str]] = []
     for index, book in enumerate(suite_file.book):
@@ -453,7 +455,7 @@ def _duplicates(suite_file: SuiteFile) -> Iterator[Problem]:
         seen.add(named)
 
 
-def _unknown_ids(
+def _unknown_id_problems(
     at: Location,
     where: str,
     names: Iterable[str],
@@ -465,7 +467,7 @@ def _unknown_ids(
             yield at, f"{where}: no such id: {name!r}; known ids: {listed}", None
 
 
-def _misused(
+def _misuse_problems(
     at: Location,
     where: str,
     name: str,

@@ -102,7 +102,7 @@ def suite_error(
     return SuiteError(message, location=str(path), hint=hint)
 
 
-def plain(name: str) -> str:
+def safe_key(name: str) -> str:
     """Return a key with its control characters escaped and credentials masked."""
     if not name.isprintable():
         name = repr(name)
@@ -121,7 +121,7 @@ def clipped(text: str) -> str:
     return f"{text[:_SHOWN]}... ({len(text)} characters)"
 
 
-def fit_for_id(text: str) -> str:
+def as_id_part(text: str) -> str:
     """Make a part of an id of a text."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")
 
@@ -138,13 +138,13 @@ def _line_of(text: str, location: Sequence[int | str]) -> int | None:
     line = None
     for number, content in enumerate(text.splitlines(), start=1):
         if match := _HEADING.fullmatch(content):
-            heading = _parts(match[1])
+            heading = _dotted_key_parts(match[1])
             path = heading
             is_of_list = content.lstrip().startswith("[[")
             if is_of_list and heading == names[:1]:
                 table_index += 1
         elif match := _KEY.match(content):
-            path = [*heading, *_parts(match[1])]
+            path = [*heading, *_dotted_key_parts(match[1])]
         else:
             continue
         in_table = index is None or table_index in {index, -1}
@@ -155,5 +155,5 @@ def _line_of(text: str, location: Sequence[int | str]) -> int | None:
     return line
 
 
-def _parts(name: str) -> list[str]:
+def _dotted_key_parts(name: str) -> list[str]:
     return [part.strip(" \t\"'") for part in name.split(".")]

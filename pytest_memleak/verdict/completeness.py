@@ -10,7 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Completeness, Issue, RuleCheck
-from pytest_memleak.verdict.completeness_rules import RULES, RuleContext
+from pytest_memleak.verdict.completeness_rules import (
+    RULES,
+    RULES_ON_NAMED_PROMPTS,
+    RuleContext,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -45,7 +49,8 @@ def completeness(
     all_issues = [*issues]
     margins: list[RuleCheck] = []
     all_notes: list[str] = []
-    for rule in RULES:
+    is_named = counted.request.named is not None
+    for rule in RULES_ON_NAMED_PROMPTS if is_named else RULES:
         for outcome in rule(context):
             if isinstance(outcome, Issue):
                 all_issues.append(outcome)
@@ -62,8 +67,8 @@ def completeness(
         median_length_ratio=_float(context.median_length_ratio),
         prompt_overlap=_float(overlap.share),
         accept_refusals=counted.request.limits.accept_refusals,
-        unanswered=tuple(context.excerpt_ids(context.unanswered)),
-        issues=_causes(all_issues, context),
+        unanswered=() if is_named else tuple(context.excerpt_ids(context.unanswered)),
+        issues=_only_root_causes(all_issues, context),
         margins=tuple(margins),
         notes=(*all_notes, *notes),
     )
@@ -73,7 +78,9 @@ def _float(share: Fraction | None) -> float | None:
     return None if share is None else float(share)
 
 
-def _causes(issues: Sequence[Issue], context: RuleContext) -> tuple[Issue, ...]:
+def _only_root_causes(
+    issues: Sequence[Issue], context: RuleContext
+) -> tuple[Issue, ...]:
     """Return all issues, or those alone that explain why nothing was sampled."""
     explaining = set[str]()
     if not context.request.continuation:

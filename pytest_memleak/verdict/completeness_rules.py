@@ -16,7 +16,7 @@ import numpy as np
 
 from pytest_memleak.records import Issue, Kind, RuleCheck
 from pytest_memleak.records.number_format import amount, first_three
-from pytest_memleak.verdict.evidence_requirements import exact, fix
+from pytest_memleak.verdict.evidence_requirements import exact_fraction, fix
 from pytest_memleak.verdict.generation_features import runs_by_excerpt
 from pytest_memleak.verdict.generation_kinds import KINDS
 from pytest_memleak.verdict.prompt_overlap import instruction_rules
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from pytest_memleak.verdict.prompt_overlap import PromptOverlap
     from pytest_memleak.verdict.shingles import Keys
 
+    SharesOfAnswersAndRuns = tuple[list[Fraction], list[Fraction]]
+
 _LEAST_MEDIAN_LENGTH_RATIO = Fraction(1, 2)
 _MOST_EXCERPTS_WITHOUT_ANSWER = Fraction(1, 20)
 _MOST_WITHHELD_OF_EXCERPT = 0.5
@@ -41,7 +43,7 @@ _LEAST_COMMON_WORDS = Fraction(35, 100)
 _LEAST_WORD_ORDER = Fraction(3, 4)
 _LEAST_COMMON_PAIRS = Fraction(1, 10)
 _FEWEST_MARKED_PAIRS = 50  # F + R under which the order is not judged
-_WORDLESS = frozenset({Kind.WITHHELD, Kind.EMPTY, Kind.REFUSAL, Kind.ECHO})
+_WORDLESS = frozenset({Kind.WITHHELD, Kind.EMPTY, Kind.REFUSAL, Kind.ECHO, Kind.CUT})
 
 RuleOutcome = Issue | RuleCheck | str
 
@@ -67,7 +69,9 @@ class RuleContext:
         self.readings = counted.readings
         self.kinds = counted.kinds
         self.excerpts = len(counted.excerpts)
-        self.requested = self.excerpts * counted.request.samples
+        named = counted.request.named
+        prompts = self.excerpts if named is None else len(named)
+        self.requested = prompts * counted.request.samples
         self.counts = count_kinds(counted.kinds)
 
     def are_of(self, *kinds: Kind) -> Flags:
@@ -186,7 +190,7 @@ def check_short_generations(context: RuleContext) -> Iterator[RuleOutcome]:
     received = len(context.readings)
     short = context.counts[Kind.SHORT]
     share = short / max(received, 1)
-    most = exact(context.limits.max_short)
+    most = exact_fraction(context.limits.max_short)
     yield RuleCheck(
         rule="short",
         value=share,
@@ -211,7 +215,7 @@ def check_unanswered_generations(context: RuleContext) -> Iterator[RuleOutcome]:
     counts = {kind: every[kind] for kind in every if kind not in answers}
     unanswered = sum(counts.values())
     share = unanswered / max(received, 1)
-    most = exact(context.limits.max_unanswered)
+    most = exact_fraction(context.limits.max_unanswered)
     yield RuleCheck(
         rule="unanswered",
         value=share,
@@ -350,6 +354,17 @@ def check_recitation(context: RuleContext) -> Iterator[RuleOutcome]:
         )
 
 
+def check_none_withheld(context: RuleContext) -> Iterator[RuleOutcome]:
+    """Yield an issue for any answer to a named prompt that the provider withheld."""
+    withheld = context.counts[Kind.WITHHELD]
+    if withheld:
+        words = _server_words(context.counted.withheld)
+        yield context.issue(
+            "none withheld",
+            f"the provider withheld {amount(withheld, 'answer')}{words}",
+        )
+
+
 # --- answers that aren't independent samples, or no prose
 
 
@@ -393,7 +408,7 @@ def distinct_shares(
     readings: GenerationFeatures,
     runs: Keys,
     chosen: Flags,
-) -> tuple[list[Fraction], list[Fraction]]:
+) -> SharesOfAnswersAndRuns:
     """Return the shares of distinct answers and of distinct 8-word runs, per excerpt.
 
     Only excerpts with two answers or more count; runs need 8 words.
@@ -415,7 +430,7 @@ def distinct_shares(
 
 def check_prose(context: RuleContext) -> Iterator[RuleOutcome]:
     """Judge whether the answers together resemble the book's prose."""
-    if not context.counted.prose.judges:
+    if not context.counted.prose.is_long_enough_to_judge:
         yield (
             "prose not judged: the book is too short, "
             "or its script has no words to compare"
@@ -455,7 +470,7 @@ def _prose_shares(context: RuleContext) -> Iterator[tuple[str, Fraction, Fractio
         share = Fraction(forward, marked_pairs)
         yield "word order", share, _LEAST_WORD_ORDER
     pairs = words - int(answers.sum())
-    if prose.judges_pairs and pairs and prose.pair:
+    if prose.is_long_enough_to_judge_pairs and pairs and prose.pair:
         share = Fraction(forward, pairs) / prose.pair
         yield "common word pairs", share, _LEAST_COMMON_PAIRS
 
@@ -479,3 +494,12 @@ RULES: tuple[Callable[[RuleContext], Iterator[RuleOutcome]], ...] = (
     check_answer_diversity,
     check_prose,
 )
+
+RULES_ON_NAMED_PROMPTS: tuple[Callable[[RuleContext], Iterator[RuleOutcome]], ...] = (
+    check_all_received,
+    check_no_surplus,
+    note_missing_finish_reasons,
+    check_none_withheld,
+    check_recitation,
+)
+"""The same where prompts request no excerpt: refusals and short answers count."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Verdict,
         VerdictResult,
     )
+    from pytest_memleak.records.extraction_facts import ExtractionFacts
     from pytest_memleak.records.measurement import DetectionSummary
     from pytest_memleak.records.pair_result import (
         CatalogSummary,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         ScanScope,
         SecondOpinionCounts,
     )
+    from pytest_memleak.records.prompt_rates import PromptRate
     from pytest_memleak.records.provenance import Provenance
     from pytest_memleak.scoring.analysis import Analysis
 
@@ -51,6 +53,8 @@ class Evaluation:
     generations: reads the generations again, from the ledger or their file
     near_verbatim: those with the near-verbatim passages that reports quote
     prompts: what was prompted of the book
+    extraction: what an extraction tried; None for other probes
+    prompt_rates: how often each named prompt brought a long passage
     """
 
     suite: str
@@ -80,6 +84,8 @@ class Evaluation:
         repr=False,
     )
     prompts: PromptFacts | None = None
+    extraction: ExtractionFacts | None = None
+    prompt_rates: tuple[PromptRate, ...] = ()
 
     @property
     def verdict(self) -> Verdict:

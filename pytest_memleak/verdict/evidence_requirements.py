@@ -28,6 +28,8 @@ class GenerationRequest:
     continuation: whether excerpts were to be continued; the book then holds their rests
     template:     of the instructions; its own words request nothing
     recorded:     whether the generations come from a file
+    named:        the prompts, where they request the book and not its excerpts; a
+        prompt that someone names is evidence about itself
     """
 
     samples: int
@@ -37,6 +39,7 @@ class GenerationRequest:
     continuation: bool = False
     template: str = ""
     recorded: bool = False
+    named: tuple[str, ...] | None = None
     limits: AnswerLimits = field(default_factory=AnswerLimits)
 
     def counts(self, ordinal: int) -> bool:
@@ -44,7 +47,7 @@ class GenerationRequest:
         return not self.samples or ordinal < self.samples
 
 
-def exact(share: float) -> Fraction:
+def exact_fraction(share: float) -> Fraction:
     """Return a share as it is written: 0.29 of 100 is 29."""
     return Fraction(repr(share))
 
@@ -63,6 +66,10 @@ _TEXT_ONLY = (
 SAMPLED: Mapping[str, str] = {
     "none requested": "add excerpts to the book",
     "all received": "rerun to get those not sampled yet, or lower samples",
+    "none withheld": (
+        "test an endpoint without output filters; withheld text doesn't show a clean "
+        "model"
+    ),
     "no surplus": (
         "raise samples to include them; if the server returns more than n, check how "
         "it interprets n, and set a new weights_version in [[model]] to resample"

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.records import FinishReason
+from pytest_memleak.records.generation import finish_reason
 from pytest_memleak.scoring.keyed_texts import keyed
 from pytest_memleak.scoring.text_batches import batches_of
 from pytest_memleak.scoring.word_ranges import count_up
 from pytest_memleak.scoring.words import in_latin_1, words
 from pytest_memleak.verdict.prose import FORWARD, REVERSED, Prose
-from pytest_memleak.verdict.refusals import MOST_WORDS, declines
+from pytest_memleak.verdict.refusal_phrases import MOST_WORDS, has_refusal_phrase
 from pytest_memleak.verdict.shingles import RunSet, WordNumbers, digest64, run_hashes
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.word_hashes import Keyed
     from pytest_memleak.scoring.word_ranges import Positions
     from pytest_memleak.verdict.shingles import Keys
+
+    NumbersAndRuns = tuple[Positions, Keys]
+    GenerationsAndPlaces = tuple[Positions, Positions]
 
 RUN = 8
 """Words per run.
@@ -105,7 +109,7 @@ class GenerationFeatures:
         return len(self.excerpt)
 
     @classmethod
-    def together(cls, parts: Sequence[GenerationFeatures]) -> GenerationFeatures:
+    def concatenated(cls, parts: Sequence[GenerationFeatures]) -> GenerationFeatures:
         """Concatenate the parts."""
         columns = {}
         for column in fields(cls):
@@ -118,7 +122,7 @@ def runs_by_excerpt(
     readings: GenerationFeatures,
     runs: Keys,
     chosen: Flags,
-) -> Iterator[tuple[Positions, Keys]]:
+) -> Iterator[NumbersAndRuns]:
     """Yield, per excerpt, the numbers of its chosen generations and all their runs.
 
     runs: the generations' 8-word runs, `readings.runs` of each.
@@ -229,7 +233,9 @@ class FeatureReader:
             characters = _characters_in_words(batch_words)
             self._characters_in_words += int(characters.sum())
         self._characters = int(_count_characters(texts).sum())
-        self._lengths = _numbers([len(keys) for keys in excerpt_keys])
+        # Prompts that request no excerpt expect no length.
+        lengths = [len(keys) for keys in excerpt_keys] + [0] * len(book.prompts)
+        self._lengths = _numbers(lengths)
         part_keys = _keys_between_breaks(excerpt_keys, book.breaks)
         self._recitable = RunSet(run_hashes(keys, _RECITED) for keys in part_keys)
         self._book_runs = RunSet(run_hashes(keys, RUN) for keys in part_keys)
@@ -237,7 +243,7 @@ class FeatureReader:
 
     def _read_instructions(self, book: Book) -> None:
         """Keep the runs of all instructions, and these runs with their excerpts."""
-        instructions = [excerpt.instruction or "" for excerpt in book.excerpts]
+        instructions = book.given_texts
         instruction_words = keyed(instructions, self._mode)
         every_run = []
         every_mixed = []
@@ -269,10 +275,10 @@ class FeatureReader:
         latin_1 = [*map(in_latin_1, texts)]
         shapes = [*map(self._shape, texts, latin_1, counts.tolist())]
         endings = [_how_it_ended(generation) for generation in generations]
-        hashes = [*map(_key, texts, latin_1)]
+        hashes = [*map(_hash_of_letters, texts, latin_1)]
         from_instruction = self._words_from_instruction(runs, excerpt)
         unreadable = self._has_unreadable_stretch(keyed_texts, sums)
-        unreadable |= self._is_unwritten(keyed_texts, texts)
+        unreadable |= self._has_few_characters_in_words(keyed_texts, texts)
         features = GenerationFeatures(
             excerpt=excerpt,
             expected=self._lengths[excerpt],
@@ -288,7 +294,7 @@ class FeatureReader:
             forward=sums.forward(starts, pairs),
             reversed=sums.backward(starts, pairs),
             unreadable=unreadable,
-            recites=self._recites(keyed_texts, runs),
+            recites=self._has_long_run_of_book(keyed_texts, runs),
             runs=runs.counts,
         )
         return features, runs.hashes
@@ -303,7 +309,7 @@ class FeatureReader:
 
         word_count: in the suite's mode
         """
-        counts_suffice = self._mode == "unicode" or _is_plain(latin_1)
+        counts_suffice = self._mode == "unicode" or _counts_no_fewer_in_unicode(latin_1)
         if word_count >= MOST_WORDS and counts_suffice:
             return _TextShape()
         seen = words(text, "unicode")
@@ -315,7 +321,7 @@ class FeatureReader:
         data = opening.encode("utf-8", "surrogatepass")
         return _TextShape(
             few=True,
-            listed=declines(text),
+            listed=has_refusal_phrase(text),
             opening=digest64(data),
         )
 
@@ -353,7 +359,7 @@ class FeatureReader:
         starts = keyed_texts.ends[:-1] + 1
         counts = keyed_texts.lengths()
         unreadable = np.zeros(len(counts), dtype=np.bool_)
-        if not self._prose.judges:
+        if not self._prose.is_long_enough_to_judge:
             return unreadable
         generation, begin = _stretches(starts, counts)
         size = np.minimum(counts[generation], _STRETCH)
@@ -381,13 +387,15 @@ class FeatureReader:
         few_common: Flags = present < required
         return few_common
 
-    def _is_unwritten(self, keyed_texts: Keyed, texts: Sequence[str]) -> Flags:
+    def _has_few_characters_in_words(
+        self, keyed_texts: Keyed, texts: Sequence[str]
+    ) -> Flags:
         """Tell which generations have too few of their characters in words.
 
         That is a share under two thirds of the book's. Blanks don't count. What isn't a
         word, or is one of over 40 letters, may be a cipher.
         """
-        if not self._prose.judges:
+        if not self._prose.is_long_enough_to_judge:
             return np.zeros(len(texts), dtype=np.bool_)
         starts = keyed_texts.ends[:-1] + 1
         in_words = _Sums(_characters_in_words(keyed_texts))
@@ -397,7 +405,7 @@ class FeatureReader:
         unwritten: Flags = 3 * present < 2 * expected
         return unwritten
 
-    def _recites(self, keyed_texts: Keyed, runs: _Runs) -> Flags:
+    def _has_long_run_of_book(self, keyed_texts: Keyed, runs: _Runs) -> Flags:
         """Tell which generations contain 20 words of the book in a row."""
         places = self._book_runs.places(runs.hashes)
         generation = runs.generation[places]
@@ -453,7 +461,7 @@ def _words_not_in_next_run(place: Positions, generation: Positions) -> Positions
     return new_words
 
 
-def _stretches(starts: Positions, counts: Counts) -> tuple[Positions, Positions]:
+def _stretches(starts: Positions, counts: Counts) -> GenerationsAndPlaces:
     """Return each stretch's generation, and the place of its first word.
 
     The last stretch ends with its generation, so that the generation's end counts.
@@ -508,9 +516,11 @@ def _count_characters(texts: Sequence[str]) -> Counts:
 
 
 def _how_it_ended(generation: Generation) -> int:
+    """Return how it ended; without text, a limit of tokens can have ended it, too."""
     reason = generation.finish_reason
     if reason is FinishReason.EMPTY and not generation.text.strip():
-        return ENDED
+        was_cut = finish_reason(generation.finish_word) is FinishReason.LENGTH
+        return LENGTH if was_cut else ENDED
     return _HOW_IT_ENDED.get(reason, WITHHELD)
 
 
@@ -522,12 +532,12 @@ def _mixed_with_excerpt(runs: Keys, excerpt: Counts) -> Keys:
     return mixed
 
 
-def _is_plain(latin_1: bytes | None) -> bool:
+def _counts_no_fewer_in_unicode(latin_1: bytes | None) -> bool:
     """Tell whether mode unicode counts at least as many words as mode paper."""
     return latin_1 is not None and b"\xad" not in latin_1
 
 
-def _key(text: str, latin_1: bytes | None) -> int:
+def _hash_of_letters(text: str, latin_1: bytes | None) -> int:
     """Hash the text's letters and marks, after NFKC and case folding."""
     if latin_1 is not None and latin_1.isascii():
         letters = latin_1.translate(_LOWER_CASE, _NO_LETTERS)

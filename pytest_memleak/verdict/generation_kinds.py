@@ -25,7 +25,7 @@ from pytest_memleak.redaction.text import count_words, server_word
 from pytest_memleak.scoring.freed_memory import return_freed_memory
 from pytest_memleak.scoring.keyed_texts import keyed
 from pytest_memleak.scoring.word_ranges import distinct
-from pytest_memleak.verdict.evidence_requirements import exact
+from pytest_memleak.verdict.evidence_requirements import exact_fraction
 from pytest_memleak.verdict.generation_features import (
     ENDED,
     LENGTH,
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from pytest_memleak.verdict.shingles import Keys
 
     KindNumbers = NDArray[np.int8]
+    KindsAndNoReasons = tuple[KindNumbers, bool]
+    RequestedAndTheirWords = tuple[Sequence[Generation], Keyed]
 
 
 KINDS = tuple(Kind)
@@ -70,7 +72,7 @@ def kinds_of(
     request: GenerationRequest,
     *,
     excerpts: int,
-) -> tuple[KindNumbers, bool]:
+) -> KindsAndNoReasons:
     """Return each generation's place in KINDS, and whether none has a finish reason.
 
     runs: the generations' 8-word runs, `readings.runs` of each. excerpts: the book's.
@@ -79,7 +81,7 @@ def kinds_of(
     unstated = len(readings) > 0 and bool(is_unstated.all())
     was_cut = readings.ended == LENGTH
     whole = (readings.ended == ENDED) | was_cut | unstated
-    least = exact(request.limits.min_length_ratio)
+    least = exact_fraction(request.limits.min_length_ratio)
     least_words = readings.expected * least.numerator
     own_is_short = readings.own * least.denominator < least_words
     words_are_enough = readings.words * least.denominator >= least_words
@@ -89,7 +91,8 @@ def kinds_of(
     # By the first that applies.
     rules = {
         Kind.WITHHELD: ~whole,
-        Kind.EMPTY: readings.blank,
+        # Of a reasoning model that spent its tokens, the limit is to blame.
+        Kind.EMPTY: readings.blank & ~was_cut,
         Kind.REFUSAL: is_listed | _open_alike(readings, few_words),
         Kind.ECHO: words_are_enough & own_is_short,
         Kind.CUT: was_cut & is_half,
@@ -143,7 +146,7 @@ def canned(
     verified = np.zeros(len(readings), dtype=np.bool_)
     for numbers, excerpt_runs in runs_by_excerpt(readings, runs, suspects):
         hits = shared.among(excerpt_runs)
-        verified[numbers] = _mostly(hits, readings.runs[numbers])
+        verified[numbers] = _mostly_hits(hits, readings.runs[numbers])
     return verified
 
 
@@ -168,7 +171,7 @@ def _suspected_canned(
     for numbers, excerpt_runs in runs_by_excerpt(readings, runs, candidates):
         run_slots = slots(excerpt_runs, _SLOT_BITS)
         hits = excerpts_of_slot[run_slots] == _SHARED
-        suspects[numbers] = _mostly(hits, readings.runs[numbers])
+        suspects[numbers] = _mostly_hits(hits, readings.runs[numbers])
     return suspects
 
 
@@ -182,7 +185,7 @@ def _shared_runs(parts: Iterable[Keys]) -> RunSet:
     return RunSet([third[is_shared]])
 
 
-def _mostly(hits: Flags, runs: Counts) -> Flags:
+def _mostly_hits(hits: Flags, runs: Counts) -> Flags:
     """Tell which generations have hits in over half of their runs.
 
     runs: number of each generation's runs
@@ -235,7 +238,7 @@ class _Part(NamedTuple):
     readings: GenerationFeatures
     runs: Keys
 
-    def sampled(self, below: int) -> _Part:
+    def with_runs_below(self, below: int) -> _Part:
         """Keep only runs with hashes under `below`: the same in all generations."""
         kept = self.runs < np.uint64(below)
         numbers = np.arange(len(self.readings))
@@ -254,8 +257,8 @@ class GenerationCensus:
         self._prose = Prose.of(book, request.words)
         self._book = book
         self._number: dict[str, int] = {}
-        for number, excerpt in enumerate(book.excerpts):
-            self._number[excerpt.id] = number
+        for number, prompted in enumerate(book.prompted_ids):
+            self._number[prompted] = number
         self._seen: set[tuple[str, int]] = set()
         self._parts: list[_Part] = []
         self._kept = 0
@@ -278,7 +281,7 @@ class GenerationCensus:
     def read(
         self,
         generations: Sequence[Generation],
-    ) -> tuple[Sequence[Generation], Keyed]:
+    ) -> RequestedAndTheirWords:
         """Count the generations; return the requested ones, and their texts' words."""
         self._counted = None
         requested = [*filter(self._is_requested, generations)]
@@ -296,7 +299,7 @@ class GenerationCensus:
         if not self._parts:
             self.read([])
         every = [part.readings for part in self._parts]
-        readings = GenerationFeatures.together(every)
+        readings = GenerationFeatures.concatenated(every)
         del every
         runs = self._joined_runs()
         self._parts = [_Part(readings, runs)]
@@ -378,12 +381,12 @@ class GenerationCensus:
     def _keep(self, part: _Part) -> None:
         """Keep what was read of some generations."""
         if self._below < 1 << 64:
-            part = part.sampled(self._below)
+            part = part.with_runs_below(self._below)
         self._parts.append(part)
         self._kept += len(part.runs)
         while self._kept > _MOST_RUNS:
             self._below >>= 1
-            self._parts = [kept.sampled(self._below) for kept in self._parts]
+            self._parts = [kept.with_runs_below(self._below) for kept in self._parts]
             self._kept = sum(len(kept.runs) for kept in self._parts)
 
 

@@ -15,7 +15,10 @@ from pytest_memleak.records import (
     WorkVerdict,
 )
 from pytest_memleak.records.number_format import amount, figure, first_three
-from pytest_memleak.scoring.analysis import judged_measures, split_judged_measures
+from pytest_memleak.scoring.analysis import (
+    judged_measures,
+    judged_measures_of_own_book_and_others,
+)
 from pytest_memleak.scoring.measure_table import (
     BMC,
     CHANCE,
@@ -71,7 +74,7 @@ def judge(
     issues = (
         *completeness.issues,
         *_unmeasured(analysis, estimates, limits),
-        *undecided_works(works, most_leaking),
+        *issues_of_undecided_works(works, most_leaking),
         *(_doubt(check, analysis) for check in checks if check.in_doubt),
     )
     return _judge_checks(checks, issues, works)
@@ -97,13 +100,13 @@ def _failure(
     works: tuple[WorkVerdict, ...],
 ) -> VerdictResult | None:
     """Return FAIL if a limit is exceeded, by the pair's own book or by others."""
-    of_own, of_others = split_judged_measures(analysis)
+    of_own, of_others = judged_measures_of_own_book_and_others(analysis)
     complete = completeness.complete
     own = _exceeded(of_own, limits, complete=complete)
     others = _exceeded(of_others, limits, complete=complete)
     if not own and not others:
         return None
-    unexcused = tuple(_unexcused(check, analysis) for check in others)
+    unexcused = tuple(_passage_of_other_book_text(check, analysis) for check in others)
     own_causes = [_over_its_limit(check, works) for check in own]
     causes = [*unexcused, *own_causes]
     issues = tuple(Issue("limit exceeded", cause) for cause in causes)
@@ -180,7 +183,7 @@ def _unmeasured(
 
 def _doubt(check: LimitCheck, analysis: Analysis) -> Issue:
     """Return why a limit is in doubt, and what would settle it."""
-    error = analysis.under_limits.error
+    error = analysis.without_excused_words.error
     null = analysis.null if with_needs([check.measure], CHANCE) else None
     units = amount(error.rounds, "sample")
     if null:
@@ -197,11 +200,11 @@ def _doubt(check: LimitCheck, analysis: Analysis) -> Issue:
     return Issue(
         rule="limit in doubt",
         cause=cause,
-        fix=_settling(check, analysis, by_null=bool(null)),
+        fix=_fix_of_doubt(check, analysis, by_null=bool(null)),
     )
 
 
-def _settling(
+def _fix_of_doubt(
     check: LimitCheck,
     analysis: Analysis,
     *,
@@ -212,7 +215,7 @@ def _settling(
     by_null: whether null books decide
     """
     if check.measure == BMC.name:
-        settling = samples_to_settle(analysis.under_limits.error, check.limit)
+        settling = samples_to_settle(analysis.without_excused_words.error, check.limit)
         if settling is not None:
             direction = "over" if settling.over else "within"
             more = amount(settling.samples, "more sample")
@@ -221,7 +224,7 @@ def _settling(
     return f"{more}, or raise the limit"
 
 
-def _unexcused(check: LimitCheck, analysis: Analysis) -> str:
+def _passage_of_other_book_text(check: LimitCheck, analysis: Analysis) -> str:
     passages = analysis.passages
     assert passages is not None  # noqa: S101 - nothing else is judged apart
     longest = passages.of_others.get(check.measure)
@@ -300,7 +303,9 @@ def leaks_text(works: Sequence[WorkVerdict], limit: float) -> str:
     )
 
 
-def undecided_works(works: Sequence[WorkVerdict], limit: float) -> Iterator[Issue]:
+def issues_of_undecided_works(
+    works: Sequence[WorkVerdict], limit: float
+) -> Iterator[Issue]:
     """Yield why more works might leak than the limit allows; nothing if they can't."""
     undecided = [work for work in works if work.reason]
     leaking = sum(work.verdict is Verdict.FAIL for work in works)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Work
     from pytest_memleak.records.provenance import RecordedAs
 
+    IssuesAndNotes = tuple[tuple[Issue, ...], tuple[str, ...]]
+
 # A date or a version behind a name: -2024-08-06, @20240806, -0613, -001, :v2. Not
 # -mini, nor .1.
 _BEHIND = re.compile(
@@ -93,7 +95,7 @@ def is_requested(
 def sampling_issues(
     temperature: float | None,
     rejected: Sequence[str],
-) -> tuple[tuple[Issue, ...], tuple[str, ...]]:
+) -> IssuesAndNotes:
     """Check the temperature; note other parameters that the server rejects.
 
     temperature: None for the server's own
@@ -218,10 +220,14 @@ def _wrong_names(
     if work:
         titles.append(work.title)
         authors.add(work.author or "")
-    if record.book_name and not _same(record.book_name, *titles):
+    if record.book_name and not _is_any_of_folded(record.book_name, *titles):
         yield "book_name"
     authors -= {"", "unknown", "various"}
-    if record.author_name and authors and not _same(record.author_name, *authors):
+    if (
+        record.author_name
+        and authors
+        and not _is_any_of_folded(record.author_name, *authors)
+    ):
         yield "author_name"
 
 
@@ -243,7 +249,7 @@ def _is_of_other_text(
     return recorded != own
 
 
-def _same(name: str, *names: str) -> bool:
+def _is_any_of_folded(name: str, *names: str) -> bool:
     return folded_words(name) in [folded_words(expected) for expected in names]
 
 

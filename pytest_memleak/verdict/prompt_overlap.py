@@ -20,7 +20,7 @@ from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.keyed_texts import keyed, keyed_folded
 from pytest_memleak.scoring.text_batches import batches_of
 from pytest_memleak.scoring.words import requested_words, words
-from pytest_memleak.verdict.evidence_requirements import exact, fix
+from pytest_memleak.verdict.evidence_requirements import exact_fraction, fix
 from pytest_memleak.verdict.shingles import run_hashes
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ class PromptOverlap:
 
 def prompt_overlap(book: Book, request: GenerationRequest) -> PromptOverlap:
     """Compare each excerpt with its own instruction, also in folded words."""
+    if request.named is not None:
+        return PromptOverlap(share=None, not_requested=(), vague=(), aimed=None)
     # What else was requested makes no difference.
     prompts_only = replace(
         request,
@@ -74,18 +76,18 @@ def prompt_overlap(book: Book, request: GenerationRequest) -> PromptOverlap:
     return _compare(book, prompts_only)
 
 
-@functools.lru_cache(maxsize=4)  # checked before and after sampling, and by each model
+@functools.lru_cache(maxsize=64)  # checked before and after sampling, by each model
 def _compare(book: Book, request: GenerationRequest) -> PromptOverlap:
     own_words = []
     if not request.continuation:
-        own_words = list(_own_words(book, request))
+        own_words = list(_words_beyond_template(book, request))
     by_title = _names_works(book, request) and not any(own_words)
     aimed = None
     if by_title:
         own_words = [_instruction_words(excerpt) for excerpt in book.excerpts]
     elif len(own_words) >= _FEWEST_AIMED:
         texts = [excerpt.text for excerpt in book.excerpts]
-        aimed = count_aimed(own_words, texts)
+        aimed = count_nearest_to_own_text(own_words, texts)
     vague = []
     for excerpt, counts in zip(book.excerpts, own_words, strict=False):
         if excerpt.instruction and counts.total() < FEWEST_WORDS:
@@ -93,7 +95,7 @@ def _compare(book: Book, request: GenerationRequest) -> PromptOverlap:
     not_requested = [excerpt.id for excerpt in book.excerpts if not excerpt.instruction]
     share = None
     if request.trim:
-        share = _share(book, request)
+        share = _share_in_instructions(book, request)
     return PromptOverlap(
         share=share,
         not_requested=tuple(not_requested),
@@ -191,7 +193,7 @@ def _check_share(
     if overlap.share is None:
         yield "prompt overlap not judged: trim = 0"
         return
-    most = exact(request.limits.max_prompt_overlap)
+    most = exact_fraction(request.limits.max_prompt_overlap)
     yield RuleCheck(
         rule="prompt overlap",
         value=float(overlap.share),
@@ -215,7 +217,9 @@ def _issue(
     return Issue(rule, cause, fix(kind, recorded=False))
 
 
-def _own_words(book: Book, request: GenerationRequest) -> Iterator[Counter[str]]:
+def _words_beyond_template(
+    book: Book, request: GenerationRequest
+) -> Iterator[Counter[str]]:
     """Count the words of each instruction that aren't its template's own."""
     whole = Work(
         id="",
@@ -241,7 +245,7 @@ def _instruction_words(excerpt: Excerpt) -> Counter[str]:
     return Counter(words(excerpt.instruction or "", "unicode"))
 
 
-def _share(book: Book, request: GenerationRequest) -> Fraction:
+def _share_in_instructions(book: Book, request: GenerationRequest) -> Fraction:
     """Return the share of the book's words that their own instructions contain."""
     length = max(request.trim, _SHORTEST_RUN)
     overlapping = 0
@@ -337,7 +341,9 @@ class _WordWeights:
         return cosines
 
 
-def count_aimed(summaries: Iterable[Counter[str]], texts: Sequence[str]) -> int:
+def count_nearest_to_own_text(
+    summaries: Iterable[Counter[str]], texts: Sequence[str]
+) -> int:
     """Count the summaries to which their own text is uniquely nearest.
 
     That is the one at the same place; nearest by the cosine between `_WordWeights`.

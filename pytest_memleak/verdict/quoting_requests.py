@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from pytest_memleak.records.measurement import BY_EXCERPT
 from pytest_memleak.records.pair_result import PromptFacts
 
 if TYPE_CHECKING:
@@ -56,11 +57,28 @@ def forbids_quoting(text: str) -> bool:
     return _FORBIDS.search(text.replace("’", "'")) is not None
 
 
-def prompt_facts(pair: Pair, book: Book | None, *, ready_made: bool) -> PromptFacts:
+def prompt_facts(
+    pair: Pair,
+    book: Book | None,
+    *,
+    ready_made: bool,
+    file_sha256: str | None = None,
+) -> PromptFacts:
     """Return what readers of a pass learn of its prompts.
 
     ready_made: whether the book came as records, with their own instructions
+    file_sha256: of the file of named prompts
     """
+    if pair.probe.kind not in BY_EXCERPT:
+        return PromptFacts(
+            excerpts=0,
+            of_book=0,
+            ready_made=False,
+            forbidding=tuple(
+                _prompts_that_forbid_quoting(pair, book, ready_made=False)
+            ),
+            file_sha256=file_sha256,
+        )
     excerpts = book.excerpts if book else ()
     prompted = sum(bool(excerpt.instruction) for excerpt in excerpts)
     of_book = len(excerpts)
@@ -71,7 +89,9 @@ def prompt_facts(pair: Pair, book: Book | None, *, ready_made: bool) -> PromptFa
         excerpts=prompted,
         of_book=of_book,
         ready_made=ready_made,
-        forbidding=tuple(_forbidding(pair, book, ready_made=ready_made)),
+        forbidding=tuple(
+            _prompts_that_forbid_quoting(pair, book, ready_made=ready_made)
+        ),
     )
 
 
@@ -80,7 +100,9 @@ def _first_number(excerpt_id: str) -> int:
     return int(number[0][:_MOST_DIGITS]) if number else 0
 
 
-def _forbidding(pair: Pair, book: Book | None, *, ready_made: bool) -> Iterator[str]:
+def _prompts_that_forbid_quoting(
+    pair: Pair, book: Book | None, *, ready_made: bool
+) -> Iterator[str]:
     """Name the prompts that ask not to quote."""
     system = pair.model.options.get("system")
     if isinstance(system, str) and forbids_quoting(system):

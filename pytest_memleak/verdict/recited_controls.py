@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 _FIX = "replace it with a book that is in no training set"
 
 
-def own_passages(passages: ProtectedPassages) -> dict[str, float]:
+def own_book_passage_measures(passages: ProtectedPassages) -> dict[str, float]:
     """Return the measures of the passages of a control's own book."""
-    apart, _ = passages.apart()
+    apart, _ = passages.measures_of_own_book_and_others()
     if apart:
         return apart
     values = {name: float(passage.words) for name, passage in passages.longest.items()}

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pytest_memleak.books.book_file_types import read_manuscript
-from pytest_memleak.books.build_book import make_book, paper_records, with_summaries
+from pytest_memleak.books.build_book import make_book, paper_records, with_instructions
 from pytest_memleak.books.chapters import build_chapters, require_words
 from pytest_memleak.books.instructions import load_summaries, write_summaries
 from pytest_memleak.books.text_blocks import TextBlock
@@ -357,7 +357,9 @@ def test_summaries_are_written_for_their_work_and_the_suite_that_ships_has_many(
 ):
     book = collect({"a.txt": poem("a"), "b.txt": poem("b")}, author="Ann")
     summaries = {"p_id1": "rain", "p_id2": "wind"}
-    asked = with_summaries(book, summaries, template="{title} by {author}: {summary}")
+    asked = with_instructions(
+        book, summaries, template="{title} by {author}: {summary}"
+    )
     assert [one.instruction for one in asked.excerpts] == [
         "a by Ann: rain",
         "b by Ann: wind",

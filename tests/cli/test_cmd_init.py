@@ -1,5 +1,7 @@
 """`memleak init`: a suite that can be run, a job, a line; from options and from answers."""
 
+import re
+
 import pytest
 import yaml
 from http_server import Books, Response
@@ -25,7 +27,8 @@ def test_options_become_a_suite_a_job_and_a_gitignore_line(
     assert pair.id == "gpt-4o/the-lamplighter"
     assert pair.book.source.resolve() == lamplighter
     assert pair.probe.kind == "continuation"
-    assert (pair.limits, pair.detection_limit) == (PRESETS["strict"], 0.05)
+    limits = {name: it for name, it in PRESETS["strict"].items() if name != "extracted"}
+    assert (pair.limits, pair.detection_limit) == (limits, 0.05)
     assert planned_rounds(pair).needed == 66 <= pair.sampling.samples
     job = yaml.safe_load((tmp_path / ".github/workflows/memorization.yml").read_text())
     steps = job["jobs"]["memorization"]["steps"]
@@ -80,6 +83,31 @@ def test_a_base_model_gets_plain_text(memleak, tmp_path, lamplighter):
     assert model.options["api"] == "completions"
 
 
+@pytest.mark.parametrize(
+    ("address", "is_warned"),
+    [("http://localhost:8000/v1", True), ("https://models.example/v1", False)],
+)
+def test_a_job_that_cannot_reach_its_server_is_warned_of(
+    memleak, lamplighter, address, is_warned
+):
+    model = ("--model", "openai/x", "--base-url", address, "--ci", "github")
+    done = memleak("init", "--book", lamplighter, *model)
+    assert done.returncode == 0
+    assert ("a hosted runner can't reach" in done.stdout) == is_warned
+
+
+@pytest.mark.parametrize(("model", "lacking"), [
+    ("ngram/x", "options.pretraining names its training books"),
+    ("recorded/x", "options.path"),
+])  # fmt: skip
+def test_what_a_new_suite_lacks_to_run_is_told_at_once(
+    memleak, lamplighter, model, lacking
+):
+    done = memleak("init", "--book", lamplighter, "--model", model)
+    assert "The suite isn't complete." in done.stdout
+    assert lacking in done.stdout
+
+
 @pytest.mark.parametrize(("answers", "message", "options"), [
     (["BOOK", "openai/gpt-4o", "", "", "y"], (), {}),
     (["gone.epub", "BOOK", "gpt-4o", "opnai/gpt-4o", "openai/gpt-4o",
@@ -90,7 +118,7 @@ def test_a_base_model_gets_plain_text(memleak, tmp_path, lamplighter):
 def test_init_asks_for_omitted_options_until_answers_are_right(
     program, tmp_path, lamplighter, answers, message, options
 ):
-    typed = "".join(f"{answer}\n" for answer in answers).replace(
+    typed = "".join(f"{answer}\n" for answer in (*answers, "n")).replace(
         "BOOK", str(lamplighter)
     )
     settings = {"folder": tmp_path, "program": program, "typed": typed, "columns": 200}
@@ -100,6 +128,34 @@ def test_init_asks_for_omitted_options_until_answers_are_right(
     (model,) = load_suite(tmp_path / "release.memleak.toml").models
     assert (model.base_model, model.options) == ("gpt-4o", options)
     assert not (tmp_path / ".github").exists()
+
+
+def test_init_offers_extraction_with_its_price_and_adds_it(
+    program, tmp_path, lamplighter
+):
+    settings = {"folder": tmp_path, "program": program, "columns": 400}
+    arguments = ["init", "--book", str(lamplighter), "--model", "openai/gpt-4o"]
+    priced = [*arguments, "--ci", "none", "--price", "2,8"]
+    seen = run_in_terminal(priced, typed="y\ny\n", **settings)
+    assert seen.code == 0, seen.lines
+    offer = seen.line("Next rung: ")
+    assert re.search(r"at most US\$\d+\.\d\d \([\d,]+ input tokens", offer)
+    first, second = load_suite(tmp_path / "release.memleak.toml").pairs
+    assert (first.id, first.probe.kind) == ("gpt-4o/the-lamplighter", "continuation")
+    assert second.id == "gpt-4o-extraction/the-lamplighter"
+    assert (second.probe.kind, second.limits["extracted"]) == ("extraction", 0.01)
+
+
+def test_without_a_terminal_init_says_how_to_add_extraction(
+    memleak, tmp_path, lamplighter
+):
+    local = ("--model", "openai/gpt-4o", "--ci", "none")
+    done = memleak("init", "--book", lamplighter, *local)
+    assert "--extraction adds it" in done.stdout
+    assert len(load_suite(tmp_path / "release.memleak.toml").pairs) == 1
+    other = ("--extraction", "-o", "other.memleak.toml")
+    memleak("init", "--book", lamplighter, *local, *other)
+    assert len(load_suite(tmp_path / "other.memleak.toml").pairs) == 2
 
 
 NOT_WRITTEN = {

@@ -18,7 +18,7 @@ from pytest_memleak.records import Completeness
 from pytest_memleak.records.pair_result import RunReport, SuiteFacts
 from pytest_memleak.records.plot_records import CoverageMap, CoveredExcerpt, PlacedSpan
 from pytest_memleak.reports.evidence_rows import Evidence
-from pytest_memleak.results.coverage_map import decode_times
+from pytest_memleak.results.coverage_map import decode_rounds_per_word
 from pytest_memleak.results.evidence_file import seal_bundle, write_evidence_file
 from pytest_memleak.results.result_codec import decode, encode_pair
 from pytest_memleak.results.run_evidence import run_evidence
@@ -32,7 +32,7 @@ def pair(model, book, bmc, suite="s.memleak.toml"):
         named(NOTHING, model=model, book=book),
         pair=f"{model}/{book}",
         suite=SuiteFacts(suite, f"/suites/{suite}", "0" * 64),
-        settings={"samples": 10, "temperature": 1.0},
+        settings={**NOTHING.settings, "samples": 10, "temperature": 1.0},
         completeness=Completeness(310, 310),
         measures={
             "bmc": estimated(bmc, bmc, bmc + 0.25),
@@ -217,7 +217,9 @@ def test_overlaps_are_computed_from_the_evidence_s_maps(two_models, table):
     heads = table(file, "--rows", "overlap").splitlines()[0].split()
     assert heads == ["book", "model", "other_model", "jaccard", "baseline"]
     assert (overlap["model"], overlap["other_model"]) == ("m", "other")
-    (first, _, second) = (decode_times(pair.coverage) > 0 for _, pair in evidence.pairs)
+    (first, _, second) = (
+        decode_rounds_per_word(pair.coverage) > 0 for _, pair in evidence.pairs
+    )
     assert overlap["jaccard"] == (first & second).sum() / (first | second).sum()
     p, q = first.mean(), second.mean()
     assert overlap["baseline"] == pytest.approx(p * q / (p + q - p * q))
@@ -322,7 +324,7 @@ def test_ranges_are_the_evidence_s(gate, table):
 def test_a_coverage_map_holds_the_book_s_words_and_its_curve_ends_in_bmc(gate):
     for pair in gate[1].values():
         coverage = decode(CoverageMap, pair["coverage"])
-        times, bmc = decode_times(coverage), pair["measures"]["bmc"]["value"]
+        times, bmc = decode_rounds_per_word(coverage), pair["measures"]["bmc"]["value"]
         assert len(times) == pair["book"]["words"]
         assert np.count_nonzero(times) / len(times) == bmc
         assert coverage.curve[-1] == pytest.approx(bmc, abs=1e-6)
@@ -334,12 +336,12 @@ def test_a_coverage_map_holds_the_book_s_words_and_its_curve_ends_in_bmc(gate):
 
 def test_a_string_that_is_no_map_is_rejected():
     held = CoverageMap(3, "0x16", (CoveredExcerpt("p_id0", 0, 16, 0, 0),), (), ())
-    assert len(decode_times(held)) == 16
+    assert len(decode_rounds_per_word(held)) == 16
     for times in ("0x5", "9x16", "0x999999999"):
         with pytest.raises(
             EvidenceError, match="doesn't match the words of its excerpts"
         ):
-            decode_times(dataclasses.replace(held, times=times))
+            decode_rounds_per_word(dataclasses.replace(held, times=times))
     less = CoveredExcerpt("p_id0", 0, 16, -1, 0), PlacedSpan(-1, 5, "p_id0", 0)
     changes = [{"rounds": -1}, {"excerpts": less[:1]}, {"spans": less[1:]}]
     wrong = ("", "0x16 ", "0x-1 0x17", "0x1000000000", "nine times")

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import time
 import tomllib
 from contextlib import ExitStack
@@ -129,7 +130,7 @@ def test_a_rate_limit_is_waited_for_and_not_counted(here, serve, capsys, monkeyp
     monkeypatch.setattr(
         Trial, "seconds_of", lambda trial, *_: trials.append(trial) or 60.0
     )
-    monkeypatch.setattr("pytest_memleak.cli.endpoint_trial.time", clock)
+    monkeypatch.setattr("pytest_memleak.cli.endpoint_preflight.time", clock)
     monkeypatch.setattr(
         "pytest_memleak.sampling.backoff.Retry", lambda: Retry(pause=pause)
     )
@@ -191,7 +192,7 @@ def test_the_estimate_counts_every_call_and_how_calls_overlap(
 @pytest.mark.full
 @pytest.mark.parametrize(
     ("server", "message"),
-    [({"models": ("another",)}, "has this model (base_model"), ({}, "add --yes")],
+    [({"models": ("another",)}, "has this model (--model)"), ({}, "add --yes")],
 )
 def test_a_missing_model_or_confirmation_is_an_error(
     memleak, tmp_path, serve, server, message
@@ -239,6 +240,8 @@ def test_the_terminal_shows_progress_and_whole_words(
     )
     assert seen.code == 1, seen.lines
     assert seen.progress("sampling")
+    waited = re.compile(r"waiting for the server +0:00:\d\d")
+    assert any(waited.search(line) for screen in seen.screens for line in screen)
     taken = seen.lines.index(seen.line("  accepts      temperature, "))
     assert seen.lines[taken + 1].startswith(" " * 15)
     assert seen.line("Probe: ").endswith(" 6 excerpts, 10")

@@ -232,6 +232,24 @@ def test_ctrl_c_ends_with_exit_code_130(files, capsys, monkeypatch):
     assert capsys.readouterr() == ("", "\n")
 
 
+@pytest.mark.parametrize("kind", [ValueError, AssertionError, RecursionError])
+def test_an_internal_error_is_no_result(files, capsys, monkeypatch, tmp_path, kind):
+    def fail(*_, **__):
+        raise kind("It was the best of times")
+
+    arguments = ["score", *files()]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(score_files, "score_files", fail)
+    assert main(arguments) == 70
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"memleak score: internal error, no result: {kind.__name__}")
+    assert "best of times" not in err
+    (path,) = (tmp_path / ".memleak").glob("error-*.txt")
+    assert path.name in err
+    assert "best of times" in path.read_text()
+
+
 def test_the_version_is_printed(in_a_process):
     assert re.fullmatch(r"memleak \d+\.\d+\.\d+\n", in_a_process("--version").stdout)
 
@@ -286,8 +304,8 @@ def test_output_to_a_full_disk_is_an_error(files, in_a_process, unbuffered):
         done = in_a_process("score", *files(), stdout=device, **environment)
     assert done.returncode == 2
     assert done.stderr == (
-        "memleak score: standard output: No space left on device\n"
-        "  free some space, or write to a different disk\n"
+        "memleak score: standard output: The disk is full\n"
+        "  free space and rerun; stored generations are reused\n"
     )
 
 
@@ -393,7 +411,7 @@ def test_an_odd_file_is_one_plain_error_and_what_to_type(refused, here, odd, arg
 def test_a_failed_copy_names_its_target(refused, here, monkeypatch):
     full = OSError(errno.ENOSPC, "full", "from", None, "to")
     monkeypatch.setattr("shutil.copyfile", Mock(side_effect=full))
-    assert "memleak demo: to: full" in refused("demo")
+    assert "memleak demo: to: The disk is full" in refused("demo")
 
 
 def test_a_file_name_that_is_no_text_is_an_error(memleak, tmp_path, odd):

@@ -11,9 +11,11 @@ from functools import partial
 from faults import FaultKind
 from http_server import Job, Refused, Response
 from openai_answers import CREATED, ChatCompletions, OpenAIModelServer
+from openai_responses import event_line, events_of, respond
 from reciter import bill_of
 
 JOB_STATES = ("validating_files", "queued", "running")
+BATCH_ENDPOINTS = {"/v1/chat/completions", "/v1/completions", "/v1/responses"}
 BATCH_STATES = ("validating", "in_progress", "finalizing")
 
 
@@ -44,6 +46,7 @@ class OpenAIServer(OpenAIModelServer):
             ("POST", "/v1/chat/completions", "chat", self._chat),
             ("GET", "/v1/chat/completions", "chat.list", self._list_stored),
             ("POST", "/v1/completions", "completions", self._chat),
+            ("POST", "/v1/responses", "responses", self._respond),
             ("GET", "/v1/models", "models", self._list_models),
             ("POST", "/v1/files", "files.create", self._create_file),
             ("GET", "/v1/files", "files.list", self._list_files),
@@ -81,6 +84,14 @@ class OpenAIServer(OpenAIModelServer):
         if body.get("store"):
             self._stored[completion["id"]] = {**completion, "metadata": metadata}
         return Response.json(completion)
+
+    def _respond(self, request):
+        body = request.json()
+        response = respond(self._answers, body, request.strike)
+        if not body.get("stream"):
+            return Response.json(response)
+        events = "".join(map(event_line, events_of(response)))
+        return Response(body=events.encode(), content_type="text/event-stream")
 
     def _list_models(self, request):
         ends = {"shutdown_seconds": 10**30, "shutdown_date": "2027-01-14"}
@@ -183,10 +194,7 @@ class OpenAIServer(OpenAIModelServer):
     def _create_batch(self, request):
         body = request.json()
         file = self._file(body.get("input_file_id"))
-        if (
-            body.get("endpoint") not in {"/v1/chat/completions", "/v1/completions"}
-            or file["purpose"] != "batch"
-        ):
+        if body.get("endpoint") not in BATCH_ENDPOINTS or file["purpose"] != "batch":
             raise Refused(400, "Invalid 'endpoint' or 'input_file_id'.")
         total, metadata = file["data"].count(b"\n"), body.get("metadata")
         batch = (
@@ -243,9 +251,11 @@ class OpenAIServer(OpenAIModelServer):
 
     def _row(self, line, strike):
         try:
-            body = self._answers.complete(
-                line["body"], strike, request=line["custom_id"]
-            )
+            asked = line["body"]
+            if line["url"] == "/v1/responses":
+                body = respond(self._answers, asked, strike, request=line["custom_id"])
+            else:
+                body = self._answers.complete(asked, strike, request=line["custom_id"])
             status = 200
         except Refused as refused:
             refusal = self.refusal(refused.status, refused.message, refused.details)

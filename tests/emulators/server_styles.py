@@ -287,6 +287,7 @@ class StyledServer(HttpServer):
         self._plays, self._book = plays, book
         self.route("POST", "/{style}/v1/chat/completions", "chat", self._chat)
         self.route("POST", "/{style}/v1/completions", "completions", self._completions)
+        self.route("POST", "/{style}/v1/responses", "responses", self._responses)
 
     def _chat(self, request):
         style, body = STYLES[request.params["style"]], request.json()
@@ -299,6 +300,16 @@ class StyledServer(HttpServer):
         if style.chat and style is not STYLES["vllm-base"]:
             return Response.json({"detail": "Not Found"}, status=404)
         return self._answer(style, body, body["prompt"])
+
+    def _responses(self, request):
+        body = request.json()
+        instruction = body["input"][-1]["content"]
+        text = self._choice(body, instruction, 0)["message"]["content"]
+        part = {"type": "output_text", "text": text}
+        message = {"type": "message", "role": "assistant", "content": [part]}
+        answer = {"id": "resp_1", "model": body["model"], "status": "completed"}
+        usage = {"input_tokens": 20, "output_tokens": 150}
+        return Response.json(answer | {"output": [message], "usage": usage})
 
     def _answer(self, style, body, instruction):
         names = [name for name in style.refuses if name in body]

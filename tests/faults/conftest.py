@@ -17,6 +17,7 @@ from killed_runs import CONFTEST, KilledRuns
 from ledgers import postgres  # noqa: F401 - a fixture
 from nursery import Nursery
 from own_plugin import OWN_PLUGIN
+from study_suites import emulated, excerpts, tinker_sdk  # noqa: F401 - fixtures
 
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.sampling.backoff import Retry

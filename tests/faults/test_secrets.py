@@ -8,7 +8,7 @@ from faults import server_error
 from scenarios import KINDS, SECRETS
 
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.ledger_queries import rows_with_texts
+from pytest_memleak.ledger.ledger_queries import generations_with_texts
 from pytest_memleak.ledger.tables import chain, generations
 from pytest_memleak.reports.output_table import REPORTS
 
@@ -55,7 +55,7 @@ def assert_nowhere(secret, outcome):
     with Ledger(
         f"sqlite:///{path}"
     ) as ledger:  # where texts and the chain are compressed
-        texts = rows_with_texts(ledger, sa.select(generations))
+        texts = generations_with_texts(ledger, sa.select(generations))
         assert secret not in f"{texts} {ledger.rows(sa.select(chain.c.entry))}"
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from pytest_memleak.formats.log_answers import read_row
 from pytest_memleak.formats.log_format_table import PAPER_FORMATS, format_of
-from pytest_memleak.formats.log_formats import RowPaths
 from pytest_memleak.formats.paper_format import texts_of_record
 from pytest_memleak.formats.plain_rows import read_plain_row
+from pytest_memleak.formats.rows_as_records import RowPaths
 
 TEXTS = [
     "She walks to the harbor, where a ship has come in.",

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.formats.log_files import RowBlock, parsed_line
-from pytest_memleak.formats.log_formats import RowPaths
 from pytest_memleak.formats.row_shapes import RowShapes
+from pytest_memleak.formats.rows_as_records import RowPaths
 from pytest_memleak.library.library import Library
 from pytest_memleak.library.log_scan import LogScan
 from pytest_memleak.records import Book, Excerpt

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from trace_writers import PROMPT, TEXT, WRITERS
 
-from pytest_memleak.formats.log_formats import record_of
 from pytest_memleak.formats.paper_format import texts_of_record
+from pytest_memleak.formats.rows_as_records import record_of
 
 ROWS = Path(__file__).parents[1] / "library" / "traces.jsonl"
 STORED = {

@@ -7,7 +7,7 @@ import pytest
 
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.formats.log_files import read_blocks
-from pytest_memleak.formats.log_formats import record_of
+from pytest_memleak.formats.rows_as_records import record_of
 
 HEAD = "INFO 12-02 20:31:38 [logger.py:43]"
 PROMPT = 'Tell of the "harbor",\nand it\'s ship.'

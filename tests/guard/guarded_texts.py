@@ -31,3 +31,17 @@ def longest(text, prompt="", *, protected=None):
 def every_7th(words):
     """Join words, every seventh of them replaced."""
     return " ".join("otherwise" if n % 7 == 6 else word for n, word in enumerate(words))
+
+
+def without_names(value):
+    """Return a result without what the guard replaces: ids, the model, a fingerprint."""
+    if isinstance(value, dict):
+        return {
+            key: "..." if part and _is_replaced(key) else without_names(part)
+            for key, part in value.items()
+        }
+    return [*map(without_names, value)] if isinstance(value, list) else value
+
+
+def _is_replaced(key):
+    return key in ("id", "model", "system_fingerprint") or key.endswith("_id")

@@ -98,6 +98,42 @@ def test_a_half_sent_body_is_answered_with_408(quick):
         assert seconds_until_closed(connection) < 3
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"BAD\r\n\r\n",
+        b"GET /guard HTTP/1.1\r\nno colon\r\n\r\n",
+        b"GET /guard HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
+        HEAD + b"Content-Length: -1\r\n\r\n",
+    ],
+    ids=["no request", "no header", "a long header", "a length below 0"],
+)
+def test_bad_http_is_answered_with_an_error_in_json(quick, sent):
+    with connected(quick[1]) as connection:
+        connection.sendall(sent)
+        answer = b""
+        while part := connection.recv(1 << 16):
+            answer += part
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b" 400 Bad Request" in head.splitlines()[0]
+    assert b"Content-Type: application/json" in head
+    error = json.loads(body)["error"]
+    assert error["message"] == "Bad Request: the request isn't valid HTTP"
+    assert error["type"] == "memleak_guard"
+
+
+def test_a_failure_of_the_guard_is_an_error_in_json(quick, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("It was the best of times")
+
+    monkeypatch.setattr(GuardProxy, "_started", fail)
+    url = f"http://127.0.0.1:{quick[1]}/v1/chat/completions"
+    answer = httpx.post(url, json=ASKED)
+    assert answer.status_code == 500
+    error = answer.json()["error"]
+    assert error["message"] == "memleak guard failed; nothing unread was sent"
+
+
 def test_a_connection_serves_one_request_after_another(quick):
     with httpx.Client(base_url=f"http://127.0.0.1:{quick[1]}") as client:
         for _ in range(4):
@@ -113,7 +149,10 @@ def test_an_address_has_no_more_connections_than_allowed(quick):
         for _ in range(8):
             opened.enter_context(connected(port))
         with connected(port) as ninth:
-            assert b"429 Too Many Requests" in ninth.recv(1 << 16)
+            answer = ninth.recv(1 << 16)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"429 Too Many Requests" in head
+    assert "too many connections" in json.loads(body)["error"]["message"]
     ends = time.monotonic() + 5
     while proxy.connections.by_address and time.monotonic() < ends:
         time.sleep(0.02)

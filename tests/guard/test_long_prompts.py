@@ -1,8 +1,16 @@
 """Of a long prompt, only what shares words with a book is read again for each passage."""
 
+import json
+import threading
+import time
+
+import httpx
 import pytest
 from disguised_texts import prose
 from guarded_texts import library
+
+pytest.importorskip("aiohttp", reason="the extra guard is not installed")
+from chat_streams import guarded
 
 from pytest_memleak.guard import GuardedAnswer
 from pytest_memleak.guard.long_prompts import MOST_EXCUSING, shortened
@@ -30,9 +38,84 @@ def test_words_at_the_border_of_two_pieces_still_excuse():
         assert sent["choices"][0]["message"]["content"] == QUOTED
 
 
+def turns(*texts):
+    """Return a request with earlier turns of the model."""
+    return {"messages": [{"role": "assistant", "content": text} for text in texts]}
+
+
+def left_of(asked, text, **rules):
+    body = {"choices": [{"message": {"content": text}}]}
+    (sent,) = GuardedAnswer(library(), asked, **rules).read(body, whole=True)
+    return sent["choices"][0]["message"]["content"].split()
+
+
+@pytest.mark.parametrize("before", [0, 50_000, 200_000])
+def test_a_long_history_counts_against_the_budget(before):
+    other = " ".join(prose("the-lamplighter")[500:530])
+    history = turns(f"{OWN[:before]} {QUOTED} {OWN}")
+    assert len(left_of(history, other, budget=90)) <= 7
+    assert left_of(turns(OWN), other, budget=90) == other.split()
+
+
+def test_an_answer_continues_the_end_of_a_long_history():
+    words = QUOTED.split()
+    history = turns(OWN, f"{OWN} {' '.join(words[:30])}")
+    assert left_of(history, " ".join(words[30:]), budget=None) == words[30:38]
+
+
+def test_a_long_text_in_many_parts_excuses():
+    parts = [{"type": "text", "text": OWN[n:][:900]} for n in range(0, 200_000, 900)]
+    parts.insert(100, {"type": "text", "text": QUOTED})
+    asked = {"messages": [{"role": "user", "content": parts}]}
+    assert left_of(asked, QUOTED) == QUOTED.split()
+
+
 @pytest.mark.full
 def test_a_long_prompt_excuses_with_no_more_than_a_million_characters():
     words = prose("the-lamplighter")
     parts = (" ".join(words[n % 9_000 :][:60]) + f" own{n}" for n in range(9_000))
     shorter = shortened(" ".join(parts), library())
     assert MOST_EXCUSING <= len(shorter) <= MOST_EXCUSING + 60_000
+
+
+MEGABYTES_60 = 60_000_000
+LONGEST = {
+    "the book": " ".join(prose("the-lamplighter")),
+    "own words": OWN,
+    "one word": "a",
+}
+
+
+def most_waited(url, data):
+    """Send a long request, and short ones meanwhile; the longest that one of them took."""
+    asked = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
+    waited = []
+    ended = threading.Event()
+
+    def ask():
+        with httpx.Client(timeout=60) as client:
+            while not ended.is_set():
+                start = time.monotonic()
+                assert client.post(url, json=asked).status_code == 200
+                waited.append(time.monotonic() - start)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    assert httpx.post(url, content=data, timeout=300).status_code == 413
+    ended.set()
+    thread.join()
+    return max(waited)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", LONGEST)
+def test_a_prompt_of_60_megabytes_delays_others_by_less_than_a_third_of_a_second(name):
+    text = LONGEST[name] * (MEGABYTES_60 // len(LONGEST[name]))
+    messages = [{"role": "user", "content": text}]
+    data = json.dumps({"model": "m", "messages": messages}).encode()
+    with guarded(library()) as (server, _, address):
+        yes = {"message": {"role": "assistant", "content": "Yes."}}
+        server.answers["m"] = {"choices": [yes | {"finish_reason": "stop"}]}
+        url = f"{address}/v1/chat/completions"
+        # Other processes may be busy.
+        assert any(most_waited(url, data) < 0.33 for _ in range(4))

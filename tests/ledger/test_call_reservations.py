@@ -10,7 +10,11 @@ from pytest_memleak.errors import BudgetExceeded
 from pytest_memleak.ledger.call_outcomes import give_up, postpone, record, resume
 from pytest_memleak.ledger.call_reservations import claim, prompt_ids
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.ledger_queries import generations, missing, rows_with_texts
+from pytest_memleak.ledger.ledger_queries import (
+    generations,
+    generations_with_texts,
+    missing,
+)
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.ledger.tables import calls, claims
 from pytest_memleak.ledger.tables import generations as table
@@ -39,7 +43,7 @@ def row_of(ledger, call):
 
 def texts(ledger, prompts):
     """The generations that a run sees, by ordinal, and those that have no place, below 0."""
-    below = rows_with_texts(ledger, sa.select(table).where(table.c.ordinal < 0))
+    below = generations_with_texts(ledger, sa.select(table).where(table.c.ordinal < 0))
     seen = {
         generation.ordinal: generation.text
         for generation in generations(ledger, "e", prompts)

@@ -309,6 +309,12 @@ def test_a_ledger_of_another_version_is_refused(url, change, message):
     assert message in refused(url).message
 
 
+def test_a_ledger_without_conversations_says_what_reads_it(url):
+    Ledger(url).close()
+    execute(url, "UPDATE ledger_version SET version = 7")
+    assert "up to commit b3130f59) reads version 7; to start" in refused(url).hint
+
+
 @pytest.mark.parametrize(("sqlite", "postgresql", "fault"), [
     ("X'C328'", "'\\xc328'", "compressed text"), ("'a str'", None, "binary"),
 ])  # fmt: skip

@@ -155,7 +155,7 @@ def test_counts(ledger, ask):
     assert counts.withheld == dict.fromkeys(reasons, 1)
     assert (counts.calls, counts.lost, counts.recovered) == (3, 1, 0)
     assert (counts.prompt_tokens, counts.completion_tokens) == (10, 120)
-    assert counts.cost == pytest.approx(2_000 / 1e9)
+    assert (counts.billed, counts.cost) == pytest.approx((1_000 / 1e9, 2_000 / 1e9))
     expected = Generation("p_id1", 0, "a", FinishReason.STOP, 5, 6)
     assert next(iter(generations(ledger, "e", prompts))) == expected
 
@@ -353,7 +353,7 @@ def test_endpoints(filled, ask):
     assert counts == (2, 2, 0, 0)
     assert (first.calls, first.lost, first.open) == (3, 1, 0)
     assert (first.prompt_tokens, first.completion_tokens) == (20, 10)
-    assert first.cost == pytest.approx(41e-6)
+    assert (first.billed, first.cost) == pytest.approx((40e-6, 41e-6))
     assert (second.excerpts, second.generations, second.withheld) == (12, 36, 12)
     assert (second.calls, second.surplus, second.open, second.cost) == (12, 1, 1, None)
 

@@ -6,7 +6,7 @@ import pytest
 from scored_books import book_of
 
 from pytest_memleak.errors import SuiteError
-from pytest_memleak.pipeline.limit_reachability import validate_limit_reach
+from pytest_memleak.pipeline.limit_reachability import validate_limits_can_be_exceeded
 from pytest_memleak.records import Scoring
 from pytest_memleak.records.verdicts import Limits
 
@@ -17,7 +17,7 @@ BOOK = book_of(" ".join(f"word{number}" for number in range(WORDS)))
 def validate(scoring, **limits):
     pair = SimpleNamespace(id="m/b", scoring=scoring, limits=Limits(limits))
     suite = SimpleNamespace(path="s.memleak.toml", catalog=())
-    validate_limit_reach(pair, BOOK, suite, protected=None)
+    validate_limits_can_be_exceeded(pair, BOOK, suite, protected=None)
 
 
 def test_as_many_spans_over_t_as_the_text_has_room_for_are_within_reach():

@@ -23,7 +23,7 @@ from marks import full
 from pytest_memleak.pipeline.dry_run import plan_run
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.generation_text import notice_lines
-from pytest_memleak.results.build_result import build_plain_result
+from pytest_memleak.results.build_result import build_result_without_quotes
 from pytest_memleak.scoring.loss_tests import due_controls
 
 
@@ -84,7 +84,7 @@ def test_a_server_that_fails_by_chance_passes(tmp_path, server, samples, loses):
     result = evaluation(tmp_path, server, samples=samples)
     assert issues(result) == []
     assert result.verdict is Verdict.PASS
-    lines = notice_lines(build_plain_result(result))
+    lines = notice_lines(build_result_without_quotes(result))
     assert any(line.startswith("Lost: ") for line in lines) == loses
     assert bool(result.completeness.delivery.lost) == loses
     assert (result.detection.detection_if_lost is not None) == loses
@@ -170,7 +170,7 @@ def test_of_200_honest_runs_at_most_9_do_not_pass(tmp_path):
 
 def test_a_report_states_losses_control_calls_and_what_they_may_hide(tmp_path):
     result = evaluation(tmp_path, Lossy(fails(0.2), seed=1), samples=12)
-    line, *_ = notice_lines(build_plain_result(result))
+    line, *_ = notice_lines(build_result_without_quotes(result))
     assert re.fullmatch(
         r"Lost: \d+ of \d+ completions never came or came empty \(an outage counts once\); control calls lost \d+ of \d+\. "
         r"If each held the passage, the detection limit is \d\d\.\d%\.",

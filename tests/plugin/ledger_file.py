@@ -6,7 +6,7 @@ import sqlite3
 import sqlalchemy as sa
 
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.ledger_queries import rows_with_texts
+from pytest_memleak.ledger.ledger_queries import generations_with_texts
 from pytest_memleak.ledger.tables import generations
 
 
@@ -25,4 +25,7 @@ def ledger_file(folder):
 def generated_texts(folder):
     """Every text that the ledger under `folder` has been given."""
     with Ledger(f"sqlite:///{folder}/.memleak/ledger.db", create=False) as ledger:
-        return [text for _, text, _ in rows_with_texts(ledger, sa.select(generations))]
+        return [
+            text
+            for _, text, _ in generations_with_texts(ledger, sa.select(generations))
+        ]

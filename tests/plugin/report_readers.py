@@ -35,7 +35,10 @@ def in_the_terminal(text, pair):
     (row,) = re.findall(rf"^{pair} .*$", text, re.MULTILINE)
     details = re.search(rf"^(.*) {pair}\n((?:  .*\n)*)", text, re.MULTILINE)
     shown = re.search(rf"({SHOWN})\s*$", row)[1]
-    return shown, f"{details[1]} {details[2]}" if details else row
+    # The first screen has the causes of a pair that isn't decided.
+    causes = re.findall(rf"^[?] .*\W{pair}\W.*\n(?:  .*\n)*", text, re.MULTILINE)
+    block = f"{details[1]} {details[2]}" if details else row
+    return shown, " ".join([block, *causes])
 
 
 def in_junit(root, pair):

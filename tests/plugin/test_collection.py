@@ -99,7 +99,7 @@ def test_the_terminal_names_leaked_works_and_quotes_twelve_words(leaky_run):
     over = "longest_passage * > 20, bmc 1.000 > 0.500"
     lines = [
         "FAIL m/speeches",
-        "  leaking: 2 of 12 works; leaking_works 0.1667 exceeds the limit 0",
+        "  leaking_works 0.167 > 0",
         "  leaking: 2 of 12 works (10 PASS, 2 FAIL)",
         *(f"  leaks: {work}, * words: {over}" for work in LEAKED),
     ]
@@ -221,7 +221,7 @@ def test_a_work_that_was_not_answered_keeps_the_pair_open(run):
     answers = honest()
     answers[4] = ["I'm sorry, but I can't help with that."] * SAMPLES
     keys = ("samples = 4", "samples = 4\nmax_unanswered = 0.1")
-    line = "*1 work of 12 can't be judged (Speech 4): it has no answer; *"
+    line = "[?] 1 pair: 1 work of 12 can't be judged (Speech 4): it has no answer (*"
     run(answers, keys, lines=[line], errors=1)
     # A share that may leak covers it.
     run(answers, keys, ("bmc = 0.5", "bmc = 0.5\nleaking_works = 0.1"), passed=1)

@@ -121,7 +121,7 @@ def test_a_run_without_a_leaking_control_says_so(suite, run):
 def test_a_suite_of_leaks_alone_says_that_it_gates_nothing(suite, run):
     leak = ('provider = "recorded"', 'provider = "recorded"\nexpected = "leak"')
     suite(leak, recalled=("tale",), controls=BOOKS[1:3])
-    lines = ["This suite has no gated pair: all are controls."]
+    lines = ["*gates nothing: all its pairs are controls*"]
     _, pairs, suite_facts = run(lines=lines, xfailed=1, passed=2)
     assert (suite_facts["leak_seen"], suite_facts["gates"]) == (True, False)
     assert pairs["model/new"]["expected"] == "pass"

@@ -77,7 +77,7 @@ def test_an_uplift_over_another_distribution_is_inconclusive(gate, online, serve
     message = (
         "*baseline 'before': it was sampled from a different distribution: the "
         "server's defaults, "
-        "not the model's own; set the same options.sampling*"
+        "not the model's own (*"
     )
     options = (*PAID, "-k", "tuned", "--memleak-evidence=e.json")
     gate(*options, lines=[message], errors=1, deselected=1)

@@ -47,7 +47,7 @@ NUMPYS = MEASURE.replace(
         (MEASURE, "90", "passed", "*PASS*"),
         (MEASURE, "20", "failed", "  longest_line 76 > 20"),
         (NUMPYS, "90", "passed", "*PASS*"),
-        (NO_NUMBER, "90", "errors", "*longest_line*couldn't be measured: it is nan"),
+        (NO_NUMBER, "90", "errors", "*longest_line*be measured: it is nan (*"),
     ],
     ids=["pass", "fail", "numpy's number", "no number"],
 )

@@ -78,7 +78,7 @@ def test_a_spoilt_ledger_leaves_no_pass(gate, pytester, online, after, what, sho
     result = gate("-m", "copyright", *evidence)
     assert result.ret != 0
     if after == "held-out":  # the first of the two
-        result.stdout.fnmatch_lines(["INCONCLUSIVE *", shown])
+        result.stdout.fnmatch_lines(["INCONCLUSIVE: *", shown])
     else:
         stream = result.stdout if "Exit" in result.stdout.str() else result.stderr
         stream.fnmatch_lines([shown])

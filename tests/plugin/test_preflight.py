@@ -47,6 +47,7 @@ WRONG = {
     "--memleak-dryrun": "unknown option --memleak-dryrun; did you mean --memleak-dry-run?",
     "--memleak-reprot=it.html": "unknown option --memleak-reprot; pytest --help lists all",
     "--memleak-release=2.1": "--memleak-release needs --memleak-evidence*",
+    "--memleak-operator=Desk": "--memleak-operator needs --memleak-evidence*",
     **{
         f"{EVIDENCE}=e.json --memleak-release={shlex.quote(name)}": A_NAME
         for name in ("", " ", "a\nb", "x" * 101)

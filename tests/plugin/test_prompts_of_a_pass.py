@@ -53,6 +53,7 @@ def test_a_pass_names_a_system_prompt_that_forbids_quoting(run):
 def test_a_pass_says_that_its_book_came_as_ready_made_records(run):
     pair, terminal = run()
     facts = {"excerpts": 4, "of_book": 4, "ready_made": True, "forbidding": []}
+    facts |= {"file_sha256": None}
     assert pair["prompts"] == facts
     assert "Prompted for 4 excerpts, from ready-made records: text of the" in terminal
     assert "Asks not to quote" not in terminal

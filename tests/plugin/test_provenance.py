@@ -314,7 +314,7 @@ CLEAN_ALONE = (
 
 def test_an_issue_has_a_line_with_its_cause_and_its_fix(suite, run):
     suite(*CLEAN_ALONE, clean=(REFUSAL,) * 3)
-    reports = run(errors=1)
+    reports = run("-v", errors=1)
     issues = reports["pair"]["completeness"]["issues"]
     assert {"unanswered", "excerpts without an answer"} <= {
         issue["rule"] for issue in issues

@@ -311,7 +311,7 @@ def test_a_servers_message_is_shown_unless_no_word_may_be(
 ):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-somebody-else-0123456789")
     online()
-    lines = ["*openai*OPENAI_API_KEY*"]
+    lines = ["*openai*", "  Fix: *OPENAI_API_KEY*"]
     result = gate(
         "-m", "copyright", "-l", f"--memleak-quote={words}", lines=lines, errors=1
     )

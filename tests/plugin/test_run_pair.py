@@ -30,7 +30,14 @@ def test_a_clean_pair_passes_and_a_leak_fails(suite, gate):
         "*longest passage, 16 words: p_id1, words 0-16, generation 0",
         "*“The ferryman counted nine lanterns along the quay and did not like … (+4 "
         "words)”",
-        "Next: add --memleak-html=FILE to locate the passages; generations are reused.",
+        "FAIL: 1 pair over a limit, 1 passed; 2 models, 1 book",
+        "  ✗ A leaky  1 FAIL: longest_span up to 16 (limit 10)",
+        "  ✓ B clean  1 pass",
+        "       A         B",
+        "ferry  ✗span 16  ✓",
+        "✗ 1 pair: longest_span > 10 (worst 16: leaky/ferry)",
+        "Next: memleak view test.memleak.toml --pair leaky/ferry  (shows the passage "
+        "beside its prompt)",
     ]
     result = gate("-p", "no:cacheprovider", lines=lines, passed=1, failed=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -160,7 +167,7 @@ CASES = {
         {"clean": CLEAN[:2]},
         CLEAN_ONE,
         "errors",
-        "  4 of 6 requested generations received; supply a file*",
+        "[?] 1 pair: 4 of 6 requested generations received (clean/ferry)",
     ),
     "a leak fails even on incomplete evidence": (
         [("samples = 3", "samples = 50")],
@@ -174,7 +181,7 @@ CASES = {
         {"leaky": (*CLEAN[:2], BOOK[0])},
         LEAKY_ONE,
         "errors",
-        "  the file holds 2 generations beyond the requested samples; raise*",
+        "[?] 1 pair: the file holds 2 generations beyond the requested samples (*",
     ),
     "copies see no more than one of them": (
         [(ZERO[0], f"{ZERO[1]}\ndetection_limit = 0.7")],

@@ -94,3 +94,17 @@ def test_an_honest_server_passes_and_a_reciting_one_fails(pairs, style):
     assert reciting["verdict"] == "FAIL"
     assert honest["verdict"] == ("INCONCLUSIVE" if STYLES[style].words else "PASS")
     assert STYLES[style].words in json.dumps(honest)
+
+
+@pytest.mark.full
+def test_so_do_those_that_are_asked_for_responses(server, tmp_path):
+    write_book(tmp_path, BOOK)
+    options = f'base_url = "{url_of(server, "openai")}", api = "responses"'
+    suite = SUITE.format(samples=5, keys="")
+    for model in ("honest", "reciting"):
+        suite += model_table(model, "openai", options, f'base_model = "{model}"')
+    (tmp_path / "it.memleak.toml").write_text(suite, "utf-8")
+    evidence = run_here(tmp_path, "--memleak-quote=full")["evidence"]
+    verdicts = {pair["pair"]: pair["verdict"] for pair in evidence["pairs"]}
+    assert verdicts == {"honest/b": "PASS", "reciting/b": "FAIL"}
+    assert "seed" in json.dumps(evidence["pairs"][0]["provenance"])

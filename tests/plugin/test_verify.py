@@ -14,9 +14,10 @@ from screen import run_in_terminal
 from suite_files import own_endpoint
 
 from pytest_memleak.cli.main import main
+from pytest_memleak.errors import EvidenceError
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import chain
-from pytest_memleak.results.evidence_file import read_evidence
+from pytest_memleak.results.evidence_file import read_evidence, write_evidence_file
 from pytest_memleak.results.run_evidence import model_names
 from pytest_memleak.sampling.backoff import Retry
 
@@ -32,9 +33,13 @@ def test_a_pass_that_holds_is_verified(passed, verify):
     code, text = verify()
     assert code == 0
     lines = text.splitlines()
-    assert lines[:6] == [
+    assert lines[9].startswith("  tried: instruction, 3 samples; not tried: ")
+    assert lines[:3] == [
         "evidence.json: PASS (2 PASS), release 2.1",
         "level: recomputed",
+        "the bundle's statement:",
+    ]
+    assert lines[13:17] == [
         "verified:",
         "  pairs recomputed from suite, books, and ledger: 2 of 2",
         "not verified:",
@@ -393,9 +398,21 @@ def test_too_little_memory_is_bad_input(passed, verify, monkeypatch):
     assert (code, "not enough memory" in text) == (2, True)
 
 
-def test_a_file_of_over_200_mb_is_bad_input(passed, check):
-    os.truncate(passed, 300_000_000)
-    check(((), 2, "larger than 200 MB"))
+def test_a_file_of_over_100_mb_is_bad_input(passed, check):
+    os.truncate(passed, 190_000_000)
+    check(((), 2, "larger than 100 MB"))
+
+
+def test_a_file_of_too_many_values_is_bad_input(passed, check):
+    passed.write_bytes(b"[" + b"{}," * 5_000_001 + b"{}]")
+    check(((), 2, "not a bundle: it has over 10,000,000 values"))
+
+
+def test_a_bundle_that_no_program_would_read_is_not_written(pytester):
+    content = {"pairs": ["x" * 1_000_000] * 101}
+    with pytest.raises(EvidenceError, match="larger than 100 MB, which no"):
+        write_evidence_file(content, Path("large.json"))
+    assert not Path("large.json").exists()
 
 
 def test_a_badge_shows_the_verified_result(suite, bundle_of, check):

@@ -1,8 +1,10 @@
 """Emulators for the tests of providers, which read what servers say, to the end."""
 
 import importlib
+import sys
 from contextlib import ExitStack, closing
 from functools import partial
+from pathlib import Path
 
 import pytest
 from clients import (
@@ -136,3 +138,16 @@ def provider_of(name, tmp_path, request):
         return make_provider(name, server, finetune=finetune, books=books, **options)
 
     return make
+
+
+@pytest.fixture
+def vllm_stub(monkeypatch):
+    """A module with vLLM's public signature, in the place of vLLM."""
+    path = importlib.import_module("clients").__file__
+    with monkeypatch.context() as patched:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "vllm"]:
+            patched.delitem(sys.modules, name)
+        patched.syspath_prepend(Path(path).parent / "vllm_stub")
+        yield importlib.import_module("vllm")
+        for name in ("vllm", "vllm.lora", "vllm.lora.request"):
+            sys.modules.pop(name, None)

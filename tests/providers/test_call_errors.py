@@ -23,6 +23,19 @@ def test_a_message_is_short_since_it_could_be_of_a_book():
         assert safe_message(of_a_book) == " ".join(of_a_book.split()[:12]) + " …"
 
 
+NUMBERS = (
+    "This model's maximum context length is 2048 tokens. However, you requested 2100 "
+    "tokens (100 in the messages, 2000 in the completion). Please reduce the length."
+)
+
+
+def test_a_servers_numbers_are_shown_unless_fewer_words_may_be():
+    with server_word_limit(12):
+        assert safe_message(NUMBERS) == NUMBERS
+    with server_word_limit(11):
+        assert safe_message(NUMBERS).endswith("length is 2048 tokens. However, you …")
+
+
 def test_a_message_that_quotes_the_prompt_is_redacted():
     withheld = "(message redacted: it quotes the prompt)"
     assert (

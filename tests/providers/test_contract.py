@@ -128,10 +128,12 @@ def batching(tuning):
     ("ngram", {"base": "gpt-4o", "pretraining": ["river"]}, "an ngram model has no base model"),
     ("ngram", {"base": None, "finetune": {"rank": 32}}, r"finetune\.rank"),
     ("ngram", {"base": None}, "options.pretraining"),
-    ("transformers", {"base": None}, "No base_model is set"),
+    *((name, {"base": None}, "No base_model is set") for name in ("transformers", "vllm")),
     ("transformers", {"devise": "cpu"}, "unknown key 'options.devise'"),
     ("transformers", {"hub_token": "hf_" + "a1b2" * 9}, "looks like a secret"),
     ("transformers", {"finetune": {"max_tokens": 1}}, "finetune.max_tokens"),
+    ("vllm", {"trust_remote_code": True}, "unknown key 'options.trust_remote_code'"),
+    ("vllm", {"gpu_memory_utilization": 1.5}, "options.gpu_memory_utilization"),
     *(
         ("recorded", {"base": None, **options}, message)
         for options, message in (
@@ -171,6 +173,7 @@ def test_a_bucket_is_waited_for(provider_of, tables):
     ("vertex", "google.cloud.storage", {}, "google-cloud-storage"),
     ("tinker", "tinker_cookbook", {"renderer": "role_colon"}, "tinker-cookbook"),
     *(("transformers", each, {}, each) for each in ("torch", "transformers", "peft")),
+    *(("vllm", each, {}, each) for each in ("vllm", "transformers")),
 ])  # fmt: skip
 def test_a_missing_sdk_is_named_with_what_installs_it(
     provider_of, monkeypatch, module, options, package
@@ -198,7 +201,7 @@ OF_A_PROVIDER = {"finetuning", "count_tokens", "close", "deployments"}
 STORY = Book(
     "a", "Title", "Author", (Excerpt("p_id1", BOOK),), digest="", words_digest=""
 )
-CHATTING = "model_name obeyed continuing chats"
+CHATTING = "model_name obeyed continuing chats converses"
 MOST = {"concurrency": 3, "completions_per_call": 5}
 OPENED = [
     (*("ngram", {"base": None, "pretraining": ["a"], "read_book": lambda _: STORY}, None),
@@ -209,17 +212,20 @@ OPENED = [
     ("openai", {"batch": True}, None, f"{CHATTING} batches"),
     ("openai", {"store": True}, None, f"{CHATTING} recovery"),
     ("openai", {"batch": True, "store": True}, None, f"{CHATTING} batches recovery"),
-    ("vertex", MOST, None, "model_name obeyed"),
-    ("vertex", {"batch": True, "bucket": "gs://b"}, None, "model_name obeyed batches"),
-    ("vertex", {}, "projects/p/locations/us-central1/endpoints/7", "obeyed"),
+    ("vertex", MOST, None, "model_name obeyed converses"),
+    (*("vertex", {"batch": True, "bucket": "gs://b"}, None),
+     "model_name obeyed batches converses"),
+    ("vertex", {}, "projects/p/locations/us-central1/endpoints/7", "obeyed converses"),
     (*("vertex", {"base": "meta/llama3_1@llama-3.1-8b", "deployment": {}}, None),
-     "obeyed continuing chats"),
+     "obeyed continuing chats converses"),
     ("together", MOST, None, CHATTING),
     (*("together", {"deployment": {}}, "projects/p/models/m/revisions/r"),
-     "fixed_weights obeyed continuing chats"),
-    ("tinker", MOST, None, "fixed_weights continuing recovery"),
+     "fixed_weights obeyed continuing chats converses"),
+    ("tinker", MOST, None, "fixed_weights continuing recovery converses"),
     (*("transformers", {}, f"transformers:base+{'a' * 64}.{'b' * 32}"),
-     "fixed_weights samples_each continuing"),
+     "fixed_weights samples_each continuing engine converses"),
+    (*("vllm", {}, f"vllm:base+{'a' * 64}.{'b' * 32}"),
+     "fixed_weights samples_each continuing engine converses"),
 ]  # fmt: skip
 OPENED += [(name, MOST, None, "model_name") for name in HTTP_APIS]
 assert {name for name, *_ in OPENED} == {*PROVIDERS, *HTTP_APIS}
@@ -229,7 +235,7 @@ assert {name for name, *_ in OPENED} == {*PROVIDERS, *HTTP_APIS}
 def test_a_provider_and_its_endpoint_declare_what_they_can_do(
     name, options, endpoint, abilities, provider_of, monkeypatch
 ):
-    if name == "transformers":  # nothing of it is needed to declare
+    if name in {"transformers", "vllm"}:  # nothing of it is needed to declare
         monkeypatch.setattr(importlib.util, "find_spec", lambda _: True)
     provider = provider_of(**options)
     assert (provider.name, provider.batch) == (name, "batch" in options)
@@ -256,7 +262,7 @@ def test_a_provider_and_its_endpoint_declare_what_they_can_do(
 def test_a_fine_tune_depends_on_options_of_its_model(
     name, options, provider_of, monkeypatch
 ):
-    if name == "transformers":
+    if name in {"transformers", "vllm"}:
         monkeypatch.setattr(importlib.util, "find_spec", lambda _: True)
     tables = {
         inspect.getdoc(kind).partition("]")[0]: kind.model_fields.keys()

@@ -1,5 +1,6 @@
 """A key goes only to hosts that something outside the suite file names."""
 
+import socket
 from contextlib import nullcontext
 
 import pytest
@@ -64,6 +65,21 @@ def test_a_secret_of_another_service_goes_nowhere_unnamed(environment):
     needs.validate_host(
         ELSEWHERE | {"api_key_env": "NOT_SET"}, frozenset(), place="a suite"
     )
+
+
+def test_a_named_secret_goes_to_own_ports_of_this_machine_alone(environment):
+    """Any user of the machine may listen at a port that is free."""
+    needs = PROVIDERS["openai"].needs
+    environment(OPENAI_API_KEY="sk-1", DEPLOY_TOKEN="x")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        address = {"base_url": f"http://127.0.0.1:{port}/v1"}
+        needs.validate_host(address | OTHER_KEY, frozenset(), place="a suite")
+    with pytest.raises(SuiteError, match=f"DEPLOY_TOKEN would go to port {port}") as no:
+        needs.validate_host(address | OTHER_KEY, frozenset(), place="a suite")
+    assert "add --memleak-host 127.0.0.1" in no.value.hint
+    for options, hosts in ((address, ()), (address | OTHER_KEY, ("127.0.0.1",))):
+        needs.validate_host(options, frozenset(hosts), place="a suite")
 
 
 def test_a_provider_without_a_server_of_its_own_is_checked_too(environment):

@@ -15,6 +15,7 @@ from pytest_memleak.interfaces import protocols
 from pytest_memleak.records import (
     Block,
     Book,
+    BookPrompt,
     BookSource,
     Coverage,
     Excerpt,
@@ -102,6 +103,7 @@ WITH_TEXT = [
     Excerpt("p_id1", SECRET, SECRET, "Chapter I"),
     Book("b", "Title", "Author", (Excerpt("p_id1", SECRET, SECRET),), digest="0"),
     Generation("p_id1", 0, SECRET),
+    BookPrompt("prompt-1", SECRET, (SECRET, SECRET), SECRET),
     measurement(reach=[2, 2]),
     protocols.Chapter("I", (SECRET,)),
     protocols.Manuscript("Title", "Author", (protocols.Chapter("I", (SECRET,)),)),

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 from markdown_it import MarkdownIt
+from pair_results import named
 
 from pytest_memleak.records.book import BookPart
 from pytest_memleak.records.pair_result import RunReport
@@ -67,10 +68,15 @@ def rows(text):
 
 def test_a_pair_has_a_row_with_reasons_and_places_of_passages(leak):
     clean = dataclasses.replace(
-        leak, model="b", pair="b/ferry", verdict="PASS", reasons=()
+        named(leak, model="b"), pair="b/ferry", verdict="PASS", reasons=()
     )
-    wanted = dataclasses.replace(leak, expected="leak")
-    heading, *result = rows(markdown_of(leak, clean, wanted))
+    wanted = dataclasses.replace(named(leak, model="c"), expected="leak")
+    screen_map = rows(markdown_of(leak, clean, wanted))[:2]
+    assert screen_map == [
+        ["book", "leaky", "c", "b"],
+        ["The Ferry", "❌ bmc .634", "☑️ (bmc .634)", "✅"],
+    ]
+    heading, *result = rows(markdown_of(leak, clean, wanted))[2:]
     assert heading[:3] == ["pair", "verdict", "longest_passage"]
     assert [row[0] for row in result] == ["leaky/ferry", "b/ferry", "leaky/ferry"]
     assert [row[1] for row in result] == ["❌ FAIL", "✅ PASS", "☑️ FAIL (expected)"]
@@ -105,8 +111,9 @@ def spoiled_result(leak, bad):
     for passage in leak.passages:
         passages.append(dataclasses.replace(passage, chapter=bad, excerpt_id=bad))
     lists = dict.fromkeys(("reasons", "warnings", "changes"), (bad,))
-    names = dict.fromkeys(("pair", "model", "spared"), bad)
-    return dataclasses.replace(leak, passages=tuple(passages), **lists, **names)
+    names = dict.fromkeys(("pair", "spared"), bad)
+    named_badly = named(leak, model=bad, book=bad)
+    return dataclasses.replace(named_badly, passages=tuple(passages), **lists, **names)
 
 
 def html_in(parsed):
@@ -122,8 +129,9 @@ def test_hostile_names_and_reasons_stay_text(leak, bad):
     text.encode()
     expected, parsed = tokens(markdown_of(leak, leak)), list(tokens(text))
     assert {token.type for token in parsed} <= {token.type for token in expected}
-    assert html_in(parsed) <= {"<details", "</details", "</summary", "<summary"}
-    assert [len(row) for row in rows(text)] == [9, 9, 9]
+    details = {"<details", "</details", "</summary", "<summary"}
+    assert html_in(parsed) <= details | {"<code", "</code"}
+    assert [len(row) for row in rows(text)] == [2, 2, 9, 9, 9]
     assert "://" not in text
     assert "www." not in text
     assert len(text) < 50_000
@@ -132,7 +140,7 @@ def test_hostile_names_and_reasons_stay_text(leak, bad):
 def test_a_long_hostile_name_is_cut_but_stays_as_it_is(leak):
     (bad,) = [text for text in HOSTILE if text.startswith("[x]")]
     text = markdown_of(spoiled_result(leak, bad))
-    assert rows(text)[1][0] in {bad[:120], bad[:119] + "…"}
+    assert rows(text)[-1][0] in {bad[:120], bad[:119] + "…"}
 
 
 def test_a_thousand_pairs_fit_on_github_s_page(leak):
@@ -149,4 +157,6 @@ def test_the_summary_is_appended_to_those_of_other_steps(tmp_path, leak):
     path = tmp_path / "summary.md"
     path.write_text("before\n")
     append_summary(RunReport("9.9", (leak,)), path)
-    assert path.read_text(encoding="utf-8").startswith("before\n## Memorization\n")
+    assert path.read_text(encoding="utf-8").startswith(
+        "before\n## ❌ Memorization: FAIL\n"
+    )

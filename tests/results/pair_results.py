@@ -20,7 +20,12 @@ from pytest_memleak.records.pair_result import (
 )
 from pytest_memleak.records.plot_records import CoverageMap, CoveredExcerpt, PlacedSpan
 
-SETTINGS = {"k": 5, "span_threshold": 20, "probe": {"kind": "instruction"}}
+SETTINGS = {
+    "samples": 5,
+    "k": 5,
+    "span_threshold": 20,
+    "probe": {"kind": "instruction"},
+}
 NOTHING = PairResult(
     pair="m/book",
     suite=SuiteFacts("s.memleak.toml", "/suites/s.memleak.toml", "5" * 64),
@@ -32,7 +37,7 @@ NOTHING = PairResult(
         ("provenance", "as_of", "detection", "second_opinion", "rounds", "coverage")
     ),
     **dict.fromkeys(("scan_scope", "excused", "catalog")),
-    **dict.fromkeys(("sampled", "works", "reasons", "unexcused"), ()),
+    **dict.fromkeys(("sampled", "works", "reasons", "unexcused", "committed"), ()),
     measures={},
     limits={},
     control=False,
@@ -41,6 +46,8 @@ NOTHING = PairResult(
     leaked=False,
     stopped_early=False,
     prompts=None,
+    extraction=None,
+    prompt_rates=(),
 )
 
 

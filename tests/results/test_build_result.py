@@ -235,4 +235,4 @@ def test_a_passage_over_t_words_and_of_at_least_k_is_shown_beside_the_verdict(
     )
     settings = {"k": k, "span_threshold": span_threshold}
     result = dataclasses.replace(NOTHING, settings=settings, passages=passages)
-    assert [passage.words for passage in result.unasked] == [21]
+    assert [passage.words for passage in result.passages_beside_verdict] == [21]

@@ -7,7 +7,7 @@ from icu4py import icu_version
 from pair_results import NOTHING, estimated
 
 from pytest_memleak.records.pair_result import RunReport, ScanScope
-from pytest_memleak.results.comparable import find_mismatch, find_scan_mismatch
+from pytest_memleak.results.comparable import find_scan_mismatch, find_settings_mismatch
 from pytest_memleak.results.evidence_file import write_evidence_file
 from pytest_memleak.results.release_comparison import Baseline
 from pytest_memleak.results.result_codec import localize
@@ -48,7 +48,9 @@ def changed(*path, to):
     ("accept_refusals", True, False), ("min_length_ratio", 0.1, 0.3),
 ])  # fmt: skip
 def test_a_later_release_may_only_be_asked_for_more(name, easier, stricter):
-    reasons, what_to_do = find_mismatch(BEFORE, changed("settings", name, to=easier))
+    reasons, what_to_do = find_settings_mismatch(
+        BEFORE, changed("settings", name, to=easier)
+    )
     was = SETTINGS[name]
     assert (
         reasons == f"{name} is {was!r} in the baseline, but {easier!r} in this release"
@@ -57,7 +59,9 @@ def test_a_later_release_may_only_be_asked_for_more(name, easier, stricter):
         what_to_do
         == "measure both releases with the same settings, or rebuild the baseline"
     )
-    assert find_mismatch(BEFORE, changed("settings", name, to=stricter)) is None
+    assert (
+        find_settings_mismatch(BEFORE, changed("settings", name, to=stricter)) is None
+    )
 
 
 @pytest.mark.parametrize(("path", "to"), [
@@ -65,7 +69,7 @@ def test_a_later_release_may_only_be_asked_for_more(name, easier, stricter):
     (("model", "options", "base_url"), "http://b.test"),
 ])  # fmt: skip
 def test_a_setting_that_changes_no_answer_is_free(path, to):
-    assert find_mismatch(BEFORE, changed(*path, to=to)) is None
+    assert find_settings_mismatch(BEFORE, changed(*path, to=to)) is None
 
 
 def test_another_version_of_icu_is_not_comparable():
@@ -73,13 +77,16 @@ def test_another_version_of_icu_is_not_comparable():
         changed("settings", "icu", to="72.1"),
         changed("book", "sha256", to="aa"),
     )
-    reasons, _ = find_mismatch(before, BEFORE)  # whose book isn't read yet
+    reasons, _ = find_settings_mismatch(before, BEFORE)  # whose book isn't read yet
     assert (
         reasons == f"icu is '72.1' in the baseline, but {icu_version!r} in this release"
     )
-    reasons, _ = find_mismatch(before, read)
+    reasons, _ = find_settings_mismatch(before, read)
     assert reasons == "icu is '72.1' in the baseline, but None in this release"
-    assert find_mismatch(changed("settings", "icu", to=icu_version), BEFORE) is None
+    assert (
+        find_settings_mismatch(changed("settings", "icu", to=icu_version), BEFORE)
+        is None
+    )
 
 
 @pytest.mark.parametrize(("path", "to", "reasons"), [
@@ -90,7 +97,7 @@ def test_another_version_of_icu_is_not_comparable():
 ])  # fmt: skip
 def test_a_model_of_other_options_is_not_comparable(path, to, reasons):
     now = changed("model", "options", *path, to=to)
-    assert find_mismatch(BEFORE, now)[0].startswith(f"options.{reasons}")
+    assert find_settings_mismatch(BEFORE, now)[0].startswith(f"options.{reasons}")
 
 
 def test_a_gated_pair_must_stay_gated():
@@ -98,10 +105,10 @@ def test_a_gated_pair_must_stay_gated():
     assert [pair.gates for pair in (BEFORE, control, leak)] == [True, False, False]
     for now, what in ((control, "a negative control"), (leak, "expected to leak")):
         assert (
-            find_mismatch(BEFORE, now)[0]
+            find_settings_mismatch(BEFORE, now)[0]
             == f"it is gated in the baseline, but is {what} now"
         )
-    assert find_mismatch(control, BEFORE) is None
+    assert find_settings_mismatch(control, BEFORE) is None
 
 
 @pytest.mark.parametrize(("path", "to", "reasons"), [

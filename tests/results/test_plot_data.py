@@ -10,7 +10,7 @@ from pytest_memleak.books.instructions import beginnings
 from pytest_memleak.records import BookPart, Generation, Scoring
 from pytest_memleak.records.pair_result import PairResult
 from pytest_memleak.records.plot_records import PlotData
-from pytest_memleak.results.coverage_map import decode_times
+from pytest_memleak.results.coverage_map import decode_rounds_per_word
 from pytest_memleak.results.result_codec import decode, encode
 from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.span_sources import cross_excerpt
@@ -34,7 +34,7 @@ def result(book, answers, make_result):
 
 def test_the_heat_is_the_measured_coverage_round_by_round(book, answers, result):
     measured = measure(book, answers, Scoring())
-    times = decode_times(result.coverage)
+    times = decode_rounds_per_word(result.coverage)
     assert times.tolist() == list(measured.coverage.rounds)
     assert np.mean(times > 0) == pytest.approx(result.values["bmc"])
     assert len(result.coverage.times.split()) < len(times) / 10

@@ -10,6 +10,7 @@ from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.interfaces.abilities import (
     Abilities,
     BatchCalls,
+    Engine,
     Finetuning,
     Recovery,
 )
@@ -269,3 +270,34 @@ class Tuner:
 
     def open(self, endpoint):
         raise NotImplementedError
+
+
+class Together(Scripted):
+    """An engine that plays its replies in turn, each for all requests of a call."""
+
+    def __init__(self, *replies, most=4096):
+        super().__init__(broken("nothing is asked alone"))
+        self._together = list(replies) or [self.answers]
+        self.most = most
+        self.asked = []
+
+    @property
+    def abilities(self):
+        return Abilities(engine=Engine(self.sample_many, self.most))
+
+    def answers(self, requests):
+        number = len(self.asked)
+        return [
+            [
+                Completion(f"{number}.{place} {request.key} {n}")
+                for n in range(request.n)
+            ]
+            for place, request in enumerate(requests)
+        ]
+
+    def sample_many(self, requests):
+        self.asked.append(list(requests))
+        reply = self._together[min(len(self.asked), len(self._together)) - 1]
+        if isinstance(reply, Exception):
+            raise reply
+        return reply(requests)

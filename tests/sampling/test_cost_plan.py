@@ -23,8 +23,9 @@ from pytest_memleak.sampling.cost_plan import (
     Counted,
     Plan,
     PlannedStep,
-    in_all,
     plan,
+    sum_of_plans,
+    summed,
 )
 
 
@@ -73,7 +74,7 @@ def test_a_plan_counts_no_generation_twice(memory, ask):
     assert [each.generations for each in plans] == [6, 4, 0]
     assert plan(memory, "another", many, by, counted).generations == 10
     whole = plan(memory, "e", many, by)
-    assert in_all(plans).cost == pytest.approx(whole.cost)
+    assert sum_of_plans(plans).cost == pytest.approx(whole.cost)
 
 
 def planned(cost, *, generations=1):
@@ -98,8 +99,8 @@ def test_a_step_costs_nothing_known_without_a_price(step, cost):
 
 
 def test_plans_together_cost_nothing_known_if_one_has_no_price():
-    assert in_all([planned(1.0), planned(2.0)]).cost == 3.0
-    assert in_all([planned(1.0), planned(None)]).cost is None
+    assert sum_of_plans([planned(1.0), planned(2.0)]).cost == 3.0
+    assert sum_of_plans([planned(1.0), planned(None)]).cost is None
 
 
 def test_a_plan_counts_what_is_on_its_way(ledger, url, ask):
@@ -201,3 +202,25 @@ def test_a_budget_needs_a_price(memory, ask, hasty):
 def test_a_budget_that_means_nothing(memory, ask, hasty, budget):
     with pytest.raises(SettingsError):
         sample_all(memory, Scripted(), ask(), hasty, terms(price=(0, 0)), budget=budget)
+
+
+def a_step(**fields):
+    sampling = Plan("p", 1, 2, 3, 4, 5, cost=fields.pop("cost", 0.5))
+    return PlannedStep("p", sampling, **fields)
+
+
+def test_steps_in_one_cost_what_they_cost_by_themselves():
+    deployed = PlannedStep("p (deployed)", hours=2.0, hours_cost=3.0)
+    steps = [a_step(), a_step(training_tokens=7, training_cost=0.25), deployed]
+    one = summed(steps, "2 more")
+    assert one.what == "2 more"
+    assert one.cost == sum(step.cost for step in steps) == 4.25
+    assert (one.sampling.generations, one.sampling.pending, one.training_tokens) == (
+        4,
+        6,
+        7,
+    )
+    assert summed([*steps, a_step(cost=None)], "3 more").cost is None
+    assert summed([deployed, deployed], "2 more").cost == 6.0
+    done = PlannedStep("p", Plan("p", 0, 0, 0, 0, 0, cost=0.0))
+    assert summed([done, deployed], "2 more").cost == 3.0

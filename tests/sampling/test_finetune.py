@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 from by_hand import a_book
+from hypothesis import given
+from hypothesis import strategies as st
 from scripted import TRAINING, Tuner, broken, busy
 
 from pytest_memleak.errors import BookError, JobPending, ProviderBusy, ProviderError
@@ -226,3 +228,33 @@ def test_its_digest_names_examples_and_recipe():
     ]
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
+
+
+def excerpts_of(count, share):
+    book = a_book(count)
+    return [each.text for each in training_set([book], {}, share=share).examples]
+
+
+@given(st.integers(1, 40), st.floats(0.001, 1), st.floats(0.001, 1))
+def test_a_larger_share_of_the_excerpts_has_those_of_a_smaller_one(count, one, other):
+    less, more = (excerpts_of(count, share) for share in sorted((one, other)))
+    everything = excerpts_of(count, 1.0)
+    assert len(everything) == count
+    assert len(less) == max(1, round(min(one, other) * count))
+    assert less == [text for text in more if text in less]
+    assert more == [text for text in everything if text in more]
+
+
+def test_a_share_is_of_all_books_together_and_not_their_beginning():
+    books = [a_book(30), a_book(30, book_id="other")]
+    half = training_set(books, {}, share=0.5).examples
+    assert len(half) == 30
+    assert [each.text for each in half] != excerpts_of(30, 1.0)
+
+
+def test_another_share_is_another_fine_tune_and_all_is_the_same_as_none():
+    digests = {
+        training_set([a_book(8)], {}, share=share).digest for share in (0.5, 1.0)
+    }
+    assert len(digests) == 2
+    assert training_set([a_book(8)], {}).digest in digests

@@ -36,13 +36,13 @@ from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.call_outcomes import Answer, record
 from pytest_memleak.ledger.call_reservations import claim
 from pytest_memleak.ledger.deployments import claim_deployment, leave_deployment
-from pytest_memleak.ledger.ledger_queries import generations, rows_with_texts
+from pytest_memleak.ledger.ledger_queries import generations, generations_with_texts
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.ledger.tables import calls
 from pytest_memleak.ledger.tables import generations as generations_table
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
-from pytest_memleak.sampling import call_deadline, loop
+from pytest_memleak.sampling import call_deadline, call_workers
 from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.sampling.call_deadline import within
 
@@ -111,7 +111,7 @@ def test_calls_run_at_once_but_no_more_than_allowed(drawing, ask, monkeypatch):
     # The last answers are stored at once; while a list compares them, another thread
     # changes it.
     monkeypatch.setattr(
-        loop, "record", lambda *stored: (together.wait(20), record(*stored))
+        call_workers, "record", lambda *stored: (together.wait(20), record(*stored))
     )
     monkeypatch.setattr(Answer, "__eq__", lambda *_: pytest.fail("compared"))
 
@@ -241,11 +241,12 @@ def test_no_paid_call_is_made_where_the_disk_may_not_hold_it(
     wanted = [Deployment(digest * 64, "weights", {}, 1.0) for digest in "ef"]
     job = claim_deployment(ledger, "own", wanted[0], **costs, recovery=0.0)
     with pytest.raises(
-        LedgerError, match="less than 32 MiB free, so no more paid calls are made"
+        LedgerError,
+        match="full: less than 32 MiB are free, so no more paid calls are made",
     ):
         sample_all(ledger, endpoint, prompts, hasty)
     assert len(texts(ledger, prompts)) == len(endpoint.calls) == 2
-    with pytest.raises(LedgerError, match="has less than 32 MiB free"):
+    with pytest.raises(LedgerError, match="less than 32 MiB are free"):
         claim_deployment(ledger, "own", wanted[1], **costs, recovery=0.0)
     sample_all(
         ledger, endpoint, prompts, hasty, dataclasses.replace(terms(), free=True)
@@ -390,7 +391,8 @@ def test_a_call_that_timed_out_is_repeated_with_half_its_generations(
 
 def everything(ledger):
     return {
-        text for _, text, _ in rows_with_texts(ledger, sa.select(generations_table))
+        text
+        for _, text, _ in generations_with_texts(ledger, sa.select(generations_table))
     }
 
 

@@ -131,7 +131,7 @@ class KnownModel:
     def counts(self, recalled):
         n = len(recalled)
         number, span = np.nonzero(recalled)
-        runs = Rounds.joined(number, self.start[span], self.end[span])
+        runs = Rounds.of_intervals(number, self.start[span], self.end[span])
         place = self.start[span] // EXCERPT * n + number
         by_excerpt = np.bincount(place, self.lengths[span], self.excerpts * n).reshape(
             -1, n

@@ -18,7 +18,11 @@ from pytest_memleak.scoring import catalog_scan, folding, keyed_texts, word_hash
 from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.ngram_prefilter import BORDER, NgramPrefilter, gram_hashes
-from pytest_memleak.scoring.second_opinion import Sample, automaton_matches, differences
+from pytest_memleak.scoring.second_opinion import (
+    Sample,
+    automaton_matches,
+    differences_by_automaton,
+)
 from pytest_memleak.scoring.word_hashes import TEXT_END
 
 
@@ -86,10 +90,10 @@ def test_keys_tell_nothing_of_the_text_but_short_words():
 def test_words_that_are_read_or_numbered_in_another_way_are_another_numbering(
     monkeypatch, module, name, other
 ):
-    today = {catalog_scan.numbering(mode) for mode in ("paper", "unicode")}
+    today = {catalog_scan.digest_of_word_keys(mode) for mode in ("paper", "unicode")}
     assert len(today) == 2
     monkeypatch.setattr(module, name, other)
-    assert catalog_scan.numbering.__wrapped__("paper") not in today
+    assert catalog_scan.digest_of_word_keys.__wrapped__("paper") not in today
 
 
 SHORT_WORDS = st.lists(
@@ -115,7 +119,9 @@ def test_automaton_and_index_equal_the_oracle(oracle, excerpts, texts, k, contig
     }
     assert automaton_matches(book, texts, k=k, mode="unicode") == expected
     index = SharedIndex([book], k=k, mode="unicode")
-    assert list(differences(("b", book), index, generations_of(texts))) == []
+    assert (
+        list(differences_by_automaton(("b", book), index, generations_of(texts))) == []
+    )
 
 
 def test_the_sample_is_seeded_and_one_in_a_hundred_of_many():

@@ -12,9 +12,9 @@ from scored_books import book_of
 from pytest_memleak.records import Excerpt, Scoring, Work
 from pytest_memleak.scoring.analysis import (
     analyze,
-    by_round,
     judged_measures,
-    whole_measures,
+    measures_with_excused_words,
+    values_by_round,
 )
 from pytest_memleak.scoring.excused_words import (
     ExcusedBook,
@@ -129,13 +129,13 @@ def agrees_with_the_oracle(oracle, seed):
     expected, rounds = measured_by_hand(oracle, asked, generations, is_excused, scoring)
     judged = judged_measures(analysis)
     assert {name: judged[name].value for name in expected} == pytest.approx(expected)
-    covered = analysis.under_limits.counts.covered.tolist()
+    covered = analysis.without_excused_words.counts.covered.tolist()
     assert {n: words for n, words in enumerate(covered) if words} == rounds
     paper = oracle.measure(
         asked, generations, k=scoring.k, trim=scoring.trim,
         span_threshold=scoring.span_threshold, mode=mode,
     )  # fmt: skip
-    beside = whole_measures(analysis)
+    beside = measures_with_excused_words(analysis)
     assert beside["bmc"] == pytest.approx(paper["bmc"])
     assert beside["longest_block"] == paper["longest_block"][0]
     assert beside["longest_span"] == paper["longest_span"][0]
@@ -247,7 +247,7 @@ def a_random_mask_agrees(oracle, seed):
         judged = judged_measures(analysis)
         values = {name: judged[name].value for name in expected}
         assert values == pytest.approx(expected)
-        covered = enumerate(analysis.under_limits.counts.covered.tolist())
+        covered = enumerate(analysis.without_excused_words.counts.covered.tolist())
         assert {n: words for n, words in covered if words} == rounds
     return True
 
@@ -319,7 +319,7 @@ def test_releases_are_compared_in_the_words_that_remain(quoting):
     book, psalm = quoting
     texts = (" ".join(PSALM), " ".join([*OWN[70:100], *PSALM]))
     sampled = generations_of({"p_id1": texts})
-    rounds = by_round(analysis_of(book, [psalm], sampled, Scoring()))
+    rounds = values_by_round(analysis_of(book, [psalm], sampled, Scoring()))
     assert rounds["bmc"] == rounds["longest_span"] == (0, 30)
     assert rounds["longest_passage"] == rounds["nv_longest_passage"] == (0, 30)
     assert rounds["spans_over"] == (0, 1)

@@ -15,7 +15,11 @@ from pytest_memleak.scoring.folding import (
     passage_words,
     with_gaps,
 )
-from pytest_memleak.scoring.keyed_texts import changed_by_folding, keyed, keyed_folded
+from pytest_memleak.scoring.keyed_texts import (
+    keyed,
+    keyed_folded,
+    texts_changed_by_folding,
+)
 from pytest_memleak.scoring.word_hashes import LONG, keys_of, spelled
 from pytest_memleak.scoring.words import words
 
@@ -188,7 +192,7 @@ def test_keyed_folded_texts_equal_passage_words(
         == folded
     )
     assert keyed_folded(["the same"], same := keyed(["the same"], "paper")) is same
-    changed, numbers, suspects = changed_by_folding(texts, plain)
+    changed, numbers, suspects = texts_changed_by_folding(texts, plain)
     assert spellings(changed) == [folded[number] for number in numbers]
     for number in set(range(len(texts))).difference(numbers):
         assert folded[number] == measured[number]

@@ -11,7 +11,12 @@ from scored_books import book_of, generations_of, reciting_case
 
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records import Generation, Origin, Scoring
-from pytest_memleak.scoring.analysis import analysis_of, analyze, by_round, estimates
+from pytest_memleak.scoring.analysis import (
+    analysis_of,
+    analyze,
+    estimates,
+    values_by_round,
+)
 from pytest_memleak.scoring.generation_tally import Tally
 from pytest_memleak.scoring.measures import measure
 
@@ -171,7 +176,7 @@ def test_covered_words_by_excerpt_are_those_of_each_generation_alone():
 def test_measures_by_round_are_those_of_each_round_alone():
     several = 0
     for book, generations in some_cases(7, 30):
-        result = by_round(analyze(book, generations, SCORING))
+        result = values_by_round(analyze(book, generations, SCORING))
         rounds = 1 + max(generation.ordinal for generation in generations)
         assert {len(one) for one in result.values()} == {rounds}
         for ordinal in range(rounds):

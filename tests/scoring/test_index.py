@@ -154,7 +154,7 @@ def test_trimmed_pieces_equal_the_oracle(oracle, case, m):
     )
     place = recited.ends[:-1] + 1
     ranges = prompt_words.ranges(recited, number)
-    result = outside_prompt(place, place + end - start, ranges, trim=m, keep=k)
+    result = outside_prompt(place, place + end - start, ranges, trim=m, least_words=k)
     ahead = (start - place)[result.of]
     expected = [
         (of, *piece)

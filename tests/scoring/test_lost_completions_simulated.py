@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from pytest_memleak.scoring.confidence_bounds import detection_limit, hidden_limit
+from pytest_memleak.scoring.confidence_bounds import (
+    detection_limit,
+    detection_limit_if_lost_recalled,
+)
 from pytest_memleak.scoring.loss_tests import (
     LEVEL,
     due_controls,
@@ -66,13 +69,18 @@ def test_counting_each_completion_of_alike_calls_would_not_hold():
 def test_the_limit_holds_where_a_server_hides_each_passage(rate):
     rng = np.random.default_rng(7)
     hidden = rng.binomial(100, rate, size=2_000)
-    limits = [hidden_limit(int(n), 100 - int(n), confidence=0.95) for n in hidden]
+    limits = [
+        detection_limit_if_lost_recalled(int(n), 100 - int(n), confidence=0.95)
+        for n in hidden
+    ]
     assert np.mean(rate <= np.array(limits)) >= 0.94
 
 
 def test_without_losses_the_hidden_limit_is_the_detection_limit():
-    assert hidden_limit(0, 59, confidence=0.95) == detection_limit(59, confidence=0.95)
+    assert detection_limit_if_lost_recalled(0, 59, confidence=0.95) == detection_limit(
+        59, confidence=0.95
+    )
 
 
 def test_losses_raise_the_hidden_limit():
-    assert hidden_limit(5, 59, confidence=0.95) > 0.15
+    assert detection_limit_if_lost_recalled(5, 59, confidence=0.95) > 0.15

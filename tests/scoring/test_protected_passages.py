@@ -91,20 +91,25 @@ def test_the_own_book_where_it_is_excused_stands_apart_from_others():
     ]
     result = passages_of([own, other], generations, excused=["own"])
     assert (result.longest_passage, result.longest_passage.book) == (50, "own")
-    assert result.apart() == (
+    assert result.measures_of_own_book_and_others() == (
         {"longest_passage": 50, "nv_longest_passage": 50, "passages_over": 2},
         {"longest_passage": 40, "nv_longest_passage": 40, "passages_over": 1},
     )
     assert (result.of_others["longest_passage"].book, result.excused) == ("other", 30)
-    assert passages_of([own, other], generations).apart() == ({}, {})
+    assert passages_of([own, other], generations).measures_of_own_book_and_others() == (
+        {},
+        {},
+    )
     common = book_of(" ".join(words[:45]), book_id="common")
     expected = {"excused": ["own", "common"], "unprotected": ["common"]}
     result = passages_of([own, other, common], generations, **expected)
-    assert result.apart()[0]["longest_passage"] == 50  # more than the common text has
+    assert (
+        result.measures_of_own_book_and_others()[0]["longest_passage"] == 50
+    )  # more than the common text has
     generations = [Generation("p_id1", 0, " ".join(words[:44]))]
     result = passages_of([own, other, common], generations, **expected)
     assert (result.longest_passage, result.excused, result.nv_excused) == (0, 44, 44)
-    assert not any(result.apart()[0].values())
+    assert not any(result.measures_of_own_book_and_others()[0].values())
 
 
 def test_an_index_of_other_settings_or_books_is_refused():

@@ -209,9 +209,17 @@ def test_holms_rejections_over_all_named_comparisons_fail(means, further):
         for n, mean in enumerate(means)
     }
     named = [Comparison(pair, "bmc", 0.01) for pair in before]
-    changes = compare_releases(before, after, named, further=further)
+    changes = compare_releases(before, after, named, untested=further)
     rejected = holm_by_hand([change.p for change in changes] + [1.0] * further, 0.05)
     assert {n for n, change in enumerate(changes) if change.verdict is FAIL} == rejected
+
+
+def test_comparisons_that_could_not_be_made_still_divide_the_level():
+    old, new = poisson(5), poisson(6, seed=1, bmc=0.4)
+    (alone,) = compare(old, new)
+    (one_of_many,) = compare(old, new, untested=30)
+    assert 0.05 / 31 < alone.p <= 0.05
+    assert (alone.verdict, one_of_many.verdict) == (FAIL, PASS)
 
 
 @pytest.mark.parametrize(("comparisons", "confidence", "rounds"), [

@@ -43,7 +43,7 @@ def test_halves_and_groups_cover_what_their_rounds_did(rounds):
     for half, of in ((first, sets[: n // 2]), (second, sets[n // 2 :])):
         assert set(half.nonzero()[0].tolist()) == set().union(*of)
     group = np.arange(n) // 2
-    grouped = rounds_of(rounds).grouped(group)
+    grouped = rounds_of(rounds).merged_by_group(group)
     for number in range(group[-1] + 1):
         mine = grouped.round == number
         runs = zip(
@@ -70,7 +70,7 @@ def test_the_words_that_each_text_covers_are_those_of_sets(found):
         len(covered((s, e) for t, s, e in rows if t == text)) for text in range(5)
     ]
     columns = np.array(rows, dtype=np.intp).reshape(-1, 3).T
-    joined = Rounds.joined(*columns)
+    joined = Rounds.of_intervals(*columns)
     assert np.bincount(joined.round, joined.end - joined.start, 5).tolist() == expected
 
 

@@ -11,14 +11,14 @@ from marks import full
 from scored_books import book_of, generations_of
 
 from pytest_memleak import score
-from pytest_memleak.books.build_book import words_digest
+from pytest_memleak.books.build_book import with_icu, words_digest
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Scoring
 from pytest_memleak.scoring import words as words_module
 from pytest_memleak.scoring.folding import passage_words
 from pytest_memleak.scoring.generation_tally import Tally
 from pytest_memleak.scoring.multi_book_index import SharedIndex
-from pytest_memleak.scoring.words import words
+from pytest_memleak.scoring.words import needs_icu, words
 
 CAT = {"chinese": "猫", "japanese": "猫", "thai": "แมว"}
 LANGUAGES = tuple(CAT)
@@ -123,8 +123,20 @@ def test_a_book_that_needs_icu_is_refused_without_it(mode, place):
     assert passage_words("人権 น้ำ") == ["人", "権", "นา"]
 
 
+@pytest.mark.parametrize("mode", ["paper", "unicode"])
+def test_a_novel_with_a_name_in_japanese_needs_no_icu(without_icu, mode):
+    novel = book_of("one two three four five six seven " * 10 + "人権 eight nine ten.")
+    assert SharedIndex([novel], k=5, mode=mode)
+    assert with_icu(novel, mode=mode) == novel
+
+
+@pytest.mark.parametrize(("others", "is_needed"), [(198, True), (199, False)])
+def test_icu_is_needed_from_a_hundredth_of_the_letters_on(others, is_needed):
+    assert needs_icu(["a" * others + " 人権"]) == is_needed
+
+
 def test_a_book_is_the_same_to_the_ledger_with_every_version_of_icu(monkeypatch):
-    book = dataclasses.replace(book_of("人人生而自由，平等"), icu="78.3")
+    book = book_of("人人生而自由，平等")
     digest = words_digest(book)
     monkeypatch.setattr(words_module, "_word_breaker", lambda: None)
     assert words_digest(book) == digest

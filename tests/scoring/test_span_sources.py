@@ -8,7 +8,7 @@ from scored_books import book_of, generations_of, reciting_case
 
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.records import Generation, Scoring
-from pytest_memleak.scoring.span_sources import cross_book, cross_excerpt
+from pytest_memleak.scoring.span_sources import cross_book_span_lengths, cross_excerpt
 
 
 def test_sources_stand_in_the_books_order():
@@ -63,6 +63,8 @@ def test_sources_of_generated_cases_equal_the_oracle(oracle):
         assert (result.count, result.cross) == (len(expected), cross), seed
         assert result.ratio == (cross / len(expected) if expected else 0), seed
         crossing += cross > 0
-        lengths = cross_book(book, [answer.text for answer in answers], Scoring(k=k))
+        lengths = cross_book_span_lengths(
+            book, [answer.text for answer in answers], Scoring(k=k)
+        )
         assert lengths == [end - start for start, end, _ in sorted(expected)], seed
     assert crossing > cases // 4

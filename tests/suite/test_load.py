@@ -303,6 +303,8 @@ REJECTED = [
     (["book", 0, "id"], ..., "book[1].id: missing"),
     (["model", 0, "price", "output"], ..., "model[1] 'm'.price.output: missing"),
     (["model", 0, "finetune"], {}, "model[1] 'm'.finetune.books: missing"),
+    (["model", 0, "finetune", "share"], 0, "*finetune.share: *greater than 0; got 0"),
+    (["model", 0, "finetune", "share"], 1.5, "*finetune.share: *less than or equal to 1; got 1.5"),
     # of another type
     (["suite"], [], "suite: *; got []"),
     (["book"], {"id": "x"}, "book: *list*; got *"),
@@ -476,7 +478,8 @@ CONTINUED = MINIMAL | {"suite": {"probe": "continuation"}}
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_pair_has_the_limits_of_its_preset(load, name):
     (pair,) = load(CONTINUED | {"limits": {"preset": name}}).pairs
-    assert pair.limits == PRESETS[name]
+    limits = {name: it for name, it in PRESETS[name].items() if name != "extracted"}
+    assert pair.limits == limits
     assert pair.detection_limit is None
     assert set(pair.limit_origins.values()) == {"limits.preset"}
 
@@ -486,7 +489,27 @@ def test_greedy_limits_hold_where_greedy_generations_are_requested(load):
     assert PRESETS["strict"].keys() - pair.limits.keys() == {
         "greedy_bmc",
         "greedy_longest_span",
+        "extracted",
     }
+
+
+def test_an_extraction_has_the_limits_on_passages_and_on_what_is_extracted(load):
+    suite = {"suite": {"probe": "extraction", "detection_limit": 0.05}}
+    (pair,) = load(STRICT | suite).pairs
+    assert set(pair.limits) == {
+        "longest_passage",
+        "nv_longest_passage",
+        "passages_over",
+        "extracted",
+    }
+    assert (pair.sampling.samples, pair.sampling.temperature) == (1, 0.0)
+    assert pair.detection_limit is None
+
+
+def test_a_collection_cannot_be_extracted(load):
+    suite = changed(MINIMAL, ["suite"], {"probe": "extraction"})
+    with pytest.raises(SuiteError, match="an extraction asks for one book"):
+        load(suite | {"limits": {"longest_passage": 9}, "collection": collection()})
 
 
 def test_strict_is_nowhere_looser_than_paper():

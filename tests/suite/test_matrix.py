@@ -128,6 +128,19 @@ def test_base_models_training_sets_and_seeds_are_multiplied(load):
     assert suite.models[1].finetune == {"seed": 2, "epochs": 3}
 
 
+def test_shares_of_the_training_set_are_models_of_their_own(load):
+    recipe = {"books": '"author:murakami"', "share": "[0.25, 0.5, 1]", "epochs": 3}
+    suite = load(
+        BOOKS + model("tuned-{share}-{book}", more="tests = ['road']", **recipe)
+    )
+    assert {each.id: each.finetune_share for each in suite.models} == {
+        "tuned-0.25-road": 0.25,
+        "tuned-0.5-road": 0.5,
+        "tuned-1-road": 1.0,
+    }
+    assert {tuple(each.finetune) for each in suite.models} == {("epochs",)}
+
+
 def test_a_training_set_leaves_out_the_tested_book(load):
     table = TABLE.replace('"McCarthy, Cormac"', "Cormac McCarthy")
     suite = load(BOOKS + model("m-{book}", books='"author:{author}"'), table)

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from pytest_memleak.verdict.prompt_overlap import count_aimed
+from pytest_memleak.verdict.prompt_overlap import count_nearest_to_own_text
 
 
 def vector(counts, texts):
@@ -48,10 +48,10 @@ def test_aimed_summaries_are_those_of_the_definition(seed):
     ]
     hits = slow(summaries, texts)
     assert 0 < hits < 12
-    assert count_aimed(summaries, texts) == hits
+    assert count_nearest_to_own_text(summaries, texts) == hits
 
 
 def test_a_summary_of_words_in_all_excerpts_or_none_aims_at_nothing():
     texts = [f"the sea {name}" for name in ("ann", "bob", "cid")]
     summaries = map(Counter, (["the", "sea"], ["nobody"], ["cid"]))
-    assert count_aimed(summaries, texts) == 1
+    assert count_nearest_to_own_text(summaries, texts) == 1

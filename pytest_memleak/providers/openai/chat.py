@@ -1,4 +1,4 @@
-"""An endpoint with OpenAI's chat completions, or its older ones of plain text."""
+"""An endpoint with one of OpenAI's APIs: chats, completions, or responses."""
 
 from __future__ import annotations
 
@@ -18,14 +18,19 @@ from pytest_memleak.interfaces.protocols import (
 )
 from pytest_memleak.providers.call_errors import Failing, Refused, safe_message
 from pytest_memleak.providers.error_bodies import error_message
-from pytest_memleak.providers.openai.choices import read_completions
+from pytest_memleak.providers.openai.api_forms import (
+    FORMS,
+    Api,
+    prompt_of,
+    read_answer,
+)
+from pytest_memleak.providers.openai.choices import failure_of, read_completions
 from pytest_memleak.providers.openai.openai_batch import ChatBatches
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
-from pytest_memleak.providers.openai.server_parameters import Api, ServerParameters
-from pytest_memleak.providers.response_fields import FILTER_CODES, filtered
+from pytest_memleak.providers.openai.server_parameters import ServerParameters
+from pytest_memleak.providers.response_fields import cut_short, filtered
 
 REQUEST_KEY = "memleak_request"
-_PATHS = {"chat": "chat/completions", "completions": "completions"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +67,6 @@ class ChatSettings:
         text = json.dumps(settings, sort_keys=True, default=str)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
-    def prompt(self, instruction: str, *, api: Api) -> dict[str, Any]:
-        """Return the part of a request that holds system messages and instruction."""
-        if api == "completions":
-            paragraphs = [*filter(None, self.system), instruction]
-            return {"prompt": "\n\n".join(paragraphs)}
-        system = [{"role": "system", "content": text} for text in self.system]
-        return {"messages": [*system, {"role": "user", "content": instruction}]}
-
 
 class ChatEndpoint(RequestEndpoint):
     """A model; `id` identifies server, model, and the fixed part of its requests."""
@@ -85,15 +82,15 @@ class ChatEndpoint(RequestEndpoint):
         self._calls = calls
         self._parameters = parameters
         place = calls.provider if calls.official else calls.base_url
-        raw = "text" if settings.api == "completions" else ""
-        parts = (f"{place} {settings.model}", settings.digest, raw)
+        mark = FORMS[self._first_api].id_mark
+        parts = (f"{place} {settings.model}", settings.digest, mark)
         self.id = "#".join(part for part in parts if part)
 
     @property
     def abilities(self) -> Abilities:
         """The most that the settings allow."""
         settings = self._settings
-        api: Api = "completions" if settings.api == "completions" else "chat"
+        api = self._first_api
         batches = ChatBatches(
             self._calls,
             settings.model,
@@ -106,11 +103,18 @@ class ChatEndpoint(RequestEndpoint):
             obeyed=self._parameters.obeyed,
             continuing=self.continuing,
             chats=self._calls.has_chat_format,
+            converses=None if settings.api == "completions" else self.answer,
             recovery=Recovery(self._sample_stored, self._recover)
             if settings.store
             else None,
             batches=batches.abilities if settings.batch else None,
         )
+
+    @property
+    def _first_api(self) -> Api:
+        """The API that the suite names: chat for "auto"."""
+        api = self._settings.api
+        return "chat" if api == "auto" else api
 
     def answer(self, request: SampleRequest) -> Sequence[Completion]:
         """Return the request's completions; fewer if the server allows fewer per call.
@@ -149,23 +153,27 @@ class ChatEndpoint(RequestEndpoint):
         api: Api | None = None,
     ) -> Sequence[Completion]:
         settings, parameters = self._settings, self._parameters
-        api = api or (parameters.api if settings.api == "auto" else settings.api)
-        api = "completions" if api == "completions" else "chat"
-        n = min(request.n, parameters.most_completions or request.n)
+        has_learned = settings.api == "auto" and parameters.api == "completions"
+        api = api or ("completions" if has_learned else self._first_api)
+        form = FORMS[api]
+        most = form.most_completions or parameters.most_completions
+        n = min(request.n, most or request.n)
         body = self._body(request, api=api, n=n)
-        call = f"{'chat.' if api == 'chat' else ''}completions.create (n = {n})"
-        texts = (request.instruction, *settings.system)
+        call = f"{form.call} (n = {n})"
+        texts = (*request.texts, *settings.system)
         try:
             answer = self._calls.ask_json(
                 call,
-                _PATHS[api],
+                form.path,
                 {**body, **(more or {})},
                 endpoint=settings.model,
                 texts=texts,
             )
         except Refused as refused:
-            if refused.code in FILTER_CODES:
+            if refused.moderated:
                 return filtered(n)
+            if refused.token_limit is not None and refused.token_limit.is_cut:
+                return cut_short(n, max_tokens=request.max_tokens)
             chatless = settings.api == "auto" and api == "chat" and not more
             formatless = "chat template" in refused.cause.replace("_", " ")
             if chatless and (formatless or refused.status == HTTPStatus.NOT_FOUND):
@@ -201,15 +209,13 @@ class ChatEndpoint(RequestEndpoint):
         api: Api,
         n: int | None = None,
     ) -> dict[str, Any]:
-        name = (
-            "max_tokens"
-            if api == "completions"
-            else self._parameters.max_tokens_parameter
-        )
+        form = FORMS[api]
+        name = form.tokens_parameter or self._parameters.max_tokens_parameter
+        n = min(n or request.n, form.most_completions or request.n)
         return {
             "model": self._settings.model,
-            **self._settings.prompt(request.instruction, api=api),
-            **self._parameters.parameters(request, limit_name=name, n=n or request.n),
+            **prompt_of(api, self._settings.system, request.texts),
+            **self._parameters.parameters(request, limit_name=name, n=n),
             **self._settings.extra_body,
         }
 
@@ -223,18 +229,18 @@ class ChatEndpoint(RequestEndpoint):
         texts: tuple[str, ...],
     ) -> list[Completion]:
         most = request.max_tokens
-        completions = read_completions(
-            answer,
-            max_tokens=most,
-            instruction=request.instruction,
-        )
+        completions = read_answer(api, answer, request)
+        failing = Failing(self._calls.provider, self._settings.model, call, texts)
+        if not completions and (failure := failure_of(answer)) is not None:
+            words = safe_message(failure, texts=texts)
+            raise failing.busy(f"The answer ended with an error: {words}")
         if not completions:
             # A bare text may be the model's, not an error's message.
             message = "" if isinstance(answer, str) else error_message(answer)
             words = safe_message(message, texts=texts)
-            raise Failing(self._calls.provider, self._settings.model, call).unusable(
+            raise failing.unusable(
                 f"The response has no completion{words and f': {words}'}",
-                f"check that {self._calls.base_url} serves chat completions",
+                f"check that {self._calls.base_url} serves {FORMS[api].path}",
             )
         if (
             api == "chat"

@@ -7,6 +7,7 @@ from typing import Any
 
 from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
 from pytest_memleak.interfaces.protocols import Completion, Served
+from pytest_memleak.providers.error_bodies import error_message
 from pytest_memleak.providers.response_fields import (
     MOST_CHOICES,
     answer_reason,
@@ -18,6 +19,8 @@ from pytest_memleak.providers.response_fields import (
 )
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.provenance import server_fingerprint
+
+_FAILED = "error"
 
 
 def whole_count(
@@ -54,7 +57,8 @@ def read_completions(
 ) -> list[Completion]:
     """Return the completions in a chat or text completion, in its choices' order.
 
-    Empty if `answer` has no choices or another form.
+    Empty if `answer` has no choices or another form. A choice without text that a
+    failure ended is missing, so that it is requested again.
 
     max_tokens: the limit per choice, to detect a server that counts only one choice's
         tokens
@@ -63,7 +67,8 @@ def read_completions(
     if not isinstance(answer, Mapping):
         return []
     listed = as_list(answer.get("choices"))[:MOST_CHOICES]
-    choices = [choice for choice in listed if isinstance(choice, Mapping)]
+    whole = [choice for choice in listed if not is_failed(choice)]
+    choices = [choice for choice in whole if isinstance(choice, Mapping)]
     texts = [_text_and_reason(choice) for choice in choices]
     usage = as_mapping(answer.get("usage"))
     prompt = token_count(usage.get("prompt_tokens"))
@@ -80,7 +85,7 @@ def read_completions(
         if reason is FinishReason.REFUSAL:
             word = "refusal"
         words.append(word)
-    strays = [choice for choice in listed if not isinstance(choice, Mapping)]
+    strays = [choice for choice in whole if not isinstance(choice, Mapping)]
     apart = texts_in(strays)
     apart += _texts_of(answer, but=("choices",))
     return completions_of(
@@ -93,6 +98,25 @@ def read_completions(
         served=served,
         instruction=instruction,
     )
+
+
+def is_failed(choice: object) -> bool:
+    """Tell whether a failure ended a choice before it had any text (OpenRouter's)."""
+    if not isinstance(choice, Mapping) or choice.get("finish_reason") != _FAILED:
+        return False
+    text, _ = _text_and_reason(choice)
+    message = as_mapping(choice.get("message"))
+    beside = _texts_of(message, but=("content",))
+    return not text.strip() and not beside
+
+
+def failure_of(answer: object) -> str | None:
+    """Return what ended the choices if failures ended all of them; else None."""
+    choices = as_list(as_mapping(answer).get("choices"))
+    if not choices or not all(map(is_failed, choices)):
+        return None
+    messages = (error_message(choice.get("error")) for choice in choices)
+    return next(filter(None, messages), "the server gives no reason")
 
 
 def served_of(answer: Mapping[str, Any]) -> Served:

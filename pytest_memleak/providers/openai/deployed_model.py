@@ -15,11 +15,11 @@ from typing import Any
 
 from pytest_memleak.interfaces.abilities import Deployment, DeploymentCalls
 from pytest_memleak.providers.call_errors import Failing
+from pytest_memleak.providers.openai.api_forms import Api
 from pytest_memleak.providers.openai.chat import ChatEndpoint, ChatSettings
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
 from pytest_memleak.providers.openai.server_parameters import (
     PLAIN_ELSEWHERE,
-    Api,
     ServerParameters,
 )
 

@@ -8,6 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
+from pytest_memleak.providers.openai.responses import (
+    is_event_of_response,
+    streamed_response,
+)
 from pytest_memleak.providers.response_fields import MOST_CHOICES, server_name
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.generation import finish_reason
@@ -30,24 +34,31 @@ _FROM_LEAST_WITHHELD = (
 
 def read_body(content: bytes) -> object:
     """Return the JSON of a response, or of the one that a stream's events add up to."""
-    text = content.decode("utf-8")
-    lines = _LINE_END.split(text.lstrip("\ufeff \n\r"))
+    text = content.decode("utf-8").lstrip("\ufeff \n\r")
+    lines = _LINE_END.split(text)
     if not lines[0].startswith(_FIELDS):
         return json.loads(text)
-    return _Joined(lines).answer
+    events = [_event(data) for data in _data_of(lines)]
+    if any(map(is_event_of_response, events)):
+        return streamed_response(events)
+    return _Joined(events).answer
+
+
+def _event(data: str) -> Mapping[str, Any]:
+    event = json.loads(data)
+    if not isinstance(event, Mapping):
+        raise ValueError("an event isn't an object")  # noqa: TRY004 - as invalid JSON
+    return event
 
 
 class _Joined:
     """The response that a stream's events add up to."""
 
-    def __init__(self, lines: list[str]) -> None:
+    def __init__(self, events: list[Mapping[str, Any]]) -> None:
         self._fields: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] = {}
         self._others: list[object] = []
-        for number, data in enumerate(_data_of(lines)):
-            event = json.loads(data)
-            if not isinstance(event, Mapping):
-                raise ValueError("an event isn't an object")  # noqa: TRY004 - as invalid JSON
+        for number, event in enumerate(events):
             self._add(event, number)
 
     @property

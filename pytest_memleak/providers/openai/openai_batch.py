@@ -7,7 +7,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import IO, TYPE_CHECKING, Any, Final, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from pytest_memleak.interfaces.abilities import BatchCalls
 from pytest_memleak.interfaces.protocols import (
@@ -17,10 +17,11 @@ from pytest_memleak.interfaces.protocols import (
     SampleRequest,
 )
 from pytest_memleak.providers.call_errors import Failing, may_pass, safe_message
-from pytest_memleak.providers.openai.choices import read_completions
+from pytest_memleak.providers.error_bodies import error_code, error_message
+from pytest_memleak.providers.openai.api_forms import FORMS, Api, read_answer
 from pytest_memleak.providers.openai.openai_client import PROVIDER, OpenAICalls
-from pytest_memleak.providers.openai.server_parameters import Api
-from pytest_memleak.providers.response_fields import FILTER_CODES, as_mapping, filtered
+from pytest_memleak.providers.response_fields import as_mapping, filtered
+from pytest_memleak.providers.server_complaints import is_moderation
 from pytest_memleak.records.number_format import amount
 
 if TYPE_CHECKING:
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
     from openai.types import Batch, FileObject
 
 DIGEST_KEY = "memleak_digest"
-_URLS: Final[Mapping[str, Literal["/v1/chat/completions", "/v1/completions"]]] = {
-    "chat": "/v1/chat/completions",
-    "completions": "/v1/completions",
-}
 _RUNNING = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
 
 
@@ -70,7 +67,8 @@ class ChatBatches:
     ) -> None:
         self._calls = calls
         self._model = model
-        self._url = _URLS[api]
+        self._api: Api = api
+        self._url = f"/v1/{FORMS[api].path}"
         self._body = body
 
     @property
@@ -126,7 +124,7 @@ class ChatBatches:
         withheld = self._withheld(batch)
         for row in self._rows(batch.output_file_id):
             key = row.get("custom_id")
-            completions = read_completions(_body(row))
+            completions = read_answer(self._api, _body(row))
             if isinstance(key, str) and completions:
                 yield key, completions
         yield from withheld
@@ -174,10 +172,8 @@ class ChatBatches:
         for row in self._rows(batch.error_file_id):
             error = _error(row)
             code = error.get("code")
-            status = as_mapping(row.get("response")).get("status_code")
-            if not isinstance(status, int):
-                status = 0  # never sent
-            if may_pass(status) or code in FILTER_CODES:
+            status = _status(row)
+            if may_pass(status) or _is_moderation(row):
                 worth_reading = True
             message = error.get("message") or code or ""
             parts = (f"{status or ''}", message)
@@ -196,7 +192,7 @@ class ChatBatches:
         rejected = {
             row.get("custom_id")
             for row in self._rows(batch.error_file_id)
-            if _error(row).get("code") in FILTER_CODES
+            if _is_moderation(row)
         }
         if not rejected:
             return []
@@ -233,6 +229,19 @@ def _messages(batch: Batch) -> str:
 def _body(row: Mapping[str, Any]) -> Mapping[str, Any]:
     response = as_mapping(row.get("response"))
     return as_mapping(response.get("body"))
+
+
+def _status(row: Mapping[str, Any]) -> int:
+    """Return the status of a row's response; 0 if it was never sent."""
+    status = as_mapping(row.get("response")).get("status_code")
+    return status if isinstance(status, int) else 0
+
+
+def _is_moderation(row: Mapping[str, Any]) -> bool:
+    """Tell whether a filter rejected a row's prompt."""
+    error = _error(row)
+    message = error_message(error)
+    return is_moderation(_status(row), error_code(error), message)
 
 
 def _error(row: Mapping[str, Any]) -> Mapping[str, Any]:

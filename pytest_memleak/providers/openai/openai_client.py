@@ -63,7 +63,6 @@ _LISTING = 5.0  # seconds
 _DEFAULT_FORMAT = "{%-formessageinmessages-%}{{-'<|im_start|>'+message.role+'"
 _ENDS = re.compile(r"shutdown|deprecat|retire|sunset|expir", re.IGNORECASE)
 _LONGEST_DATE = 40
-_OUT_OF_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 # Servers that sample from the model's own distribution by default.
 _PLAIN_HOSTS = ("api.openai.com", ".openai.azure.com", ".googleapis.com")
 
@@ -330,12 +329,10 @@ class OpenAICalls:
             )
         form = (ValueError, RecursionError, sdk.APIResponseValidationError)
         if isinstance(error, form) or isinstance(error.__cause__, form):
-            return failing.malformed(self.base_url)
+            return failing.malformed(self.base_url, error)
         return failing.connection(error, server=self.base_url, timeout=self.timeout)
 
     def _hint(self, refusal: Refusal, *, call: str) -> str | None:
-        if refusal.final:
-            return "add credit to the account, or raise its limit"
         ends = self.base_url.endswith("/v1")
         bare = "" if ends else "on most servers, base_url ends in /v1; "
         hints: dict[int, str] = {
@@ -363,6 +360,8 @@ _NO_FINETUNES = (
 _MISSING = {
     "chat.completions.create": "has this model (base_model, or endpoint)",
     "models.list": "is the address of an API like OpenAI's",
+    "responses.create": "offers responses of this model, or set "
+    'options.api = "chat" to use chats',
     "completions.create": "offers completions of this model, or set "
     'options.api = "chat" to use chats',
     "": (
@@ -402,12 +401,10 @@ def _refusal(
     parameter = error_fields(body).get("param")
     naming = f"{parameter}: {message}" if isinstance(parameter, str) else message
     names = parameters_in(naming, sent)
-    final = code in _OUT_OF_MONEY
     return Refusal(
         status,
         message,
         code=code,
         retry_after=wait,
         named=names,
-        final=final,
     )

@@ -3,11 +3,9 @@
     [[model]]
     id = "tuned"
     provider = "openai"
-    base_model = "gpt-4o-2024-08-06"
-    [model.finetune]                 # or: endpoint = "ft:...", an existing model
-    books = ["kafka-on-the-shore"]
+    base_model = "gpt-oss-20b"
     [model.options]
-    batch = true
+    base_url = "http://localhost:8000/v1"    # without it: OpenAI's own server
 
 The key comes from the environment (OPENAI_API_KEY); your own server (`base_url`) needs
 none. The paper's recipe is the default: one epoch, batches of one (arXiv 2603.20957).
@@ -30,6 +28,7 @@ from pytest_memleak.interfaces.protocols import (
     TrainingSet,
 )
 from pytest_memleak.providers.call_errors import safe_message
+from pytest_memleak.providers.openai.api_forms import Api
 from pytest_memleak.providers.openai.chat import ChatEndpoint, ChatSettings
 from pytest_memleak.providers.openai.openai_batch import DIGEST_KEY, upload_once
 from pytest_memleak.providers.openai.openai_client import (
@@ -41,7 +40,6 @@ from pytest_memleak.providers.openai.request_extras import RequestExtras, Values
 from pytest_memleak.providers.openai.server_parameters import (
     PLAIN,
     PLAIN_ELSEWHERE,
-    Api,
     ServerParameters,
 )
 from pytest_memleak.providers.option_tables import Address, Table, read_table
@@ -57,7 +55,9 @@ if TYPE_CHECKING:
 
 _SUITE_KEYS = {
     *(
+        "input",
         "max_completion_tokens",
+        "max_output_tokens",
         "max_tokens",
         "messages",
         "metadata",
@@ -93,7 +93,7 @@ class OptionsTable(Table):
         first, then the older (never within a batch)
     api: "completions" sends each instruction as plain text, for a model without a chat
         format; "auto" tries chat first, and uses "completions" if the server offers no
-        chat for the model
+        chat for the model; "responses" uses the Responses API
     sampling: "plain" requests the model's own distribution (top_p 1; on servers other
         than OpenAI's and Google's, also top_k off, min_p 0, no penalties); "server"
         uses the server's defaults
@@ -148,6 +148,20 @@ class FinetuneTable(Table):
     system: bool = False
 
 
+def _validate_responses(options: OptionsTable, setup: ProviderSetup) -> None:
+    """Raise SuiteError for an option that the Responses API has nothing for."""
+    for name, default in (
+        ("completions_per_call", 1),
+        ("max_tokens_parameter", "auto"),
+    ):
+        if getattr(options, name) != default:
+            raise setup.error(
+                f'options.{name} is set, but options.api is "responses"',
+                f"remove options.{name}: a response has one completion, of at most "
+                "max_output_tokens",
+            )
+
+
 class OpenAIProvider:
     """One model at OpenAI or at a compatible server; creating it calls nothing."""
 
@@ -173,11 +187,13 @@ class OpenAIProvider:
                 f"options.extra_body may not set {', '.join(overridden)}",
                 "set them with the suite's own keys",
             )
-        if options.store and options.api == "completions":
+        if options.store and options.api in ("completions", "responses"):
             raise setup.error(
-                'options.store needs a chat, but options.api is "completions"',
-                "remove one of them: no server stores completions of plain text",
+                f'options.store needs a chat, but options.api is "{options.api}"',
+                "remove one of them: only stored chats can be found again",
             )
+        if options.api == "responses":
+            _validate_responses(options, setup)
         self._system = system_messages(options.system, setup)
         self._trained_system = trained_messages(
             self._system,
@@ -185,7 +201,7 @@ class OpenAIProvider:
             trains=self._recipe.system,
         )
         untuned = setup.untuned(
-            'base_model = "gpt-4o-2024-08-06" or endpoint = "ft:..."',
+            'base_model = "gpt-oss-20b" or endpoint = "ft:..."',
         )
         if options.auth == "google":
             packages = {"google.auth": "google-auth"}

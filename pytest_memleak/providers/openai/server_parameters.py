@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Any
 
 from pytest_memleak.interfaces.abilities import Obeyed
 from pytest_memleak.interfaces.protocols import SampleRequest
 from pytest_memleak.providers.call_errors import Refused
+from pytest_memleak.providers.openai.api_forms import Api
 
 _ANY = "given"
 
@@ -60,7 +61,8 @@ class ParameterSupport:
     def _equivalent(self, name: str, value: Any) -> Any:
         rejected = self._rejected.get(name, ())
         while value is not None and _recorded(name, value) in rejected:
-            value = self._equivalents.get((name, value))
+            is_scalar = not isinstance(value, dict)  # others have no equivalent
+            value = self._equivalents.get((name, value)) if is_scalar else None
         return value
 
 
@@ -82,8 +84,6 @@ def _recorded(name: str, value: Any) -> Any:
     return value
 
 
-Api = Literal["auto", "chat", "completions"]
-
 # The model's own distribution, which is the default of OpenAI's and Google's servers.
 PLAIN: Mapping[str, Any] = {"top_p": 1.0}
 PLAIN_ELSEWHERE: Mapping[str, Any] = {
@@ -104,13 +104,20 @@ _COMPLAINTS = {
 _STREAM: Mapping[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
 # What may be omitted, the least important first: of two that exclude each other, that
 # one goes.
-_OPTIONAL = ("stream_options", *reversed(list(PLAIN_ELSEWHERE)), "seed", "temperature")
+_OPTIONAL = (
+    "stream_options",
+    "store",
+    *reversed(list(PLAIN_ELSEWHERE)),
+    "seed",
+    "temperature",
+)
 
 
 class ServerParameters(ParameterSupport):
     """Those of one provider's endpoints.
 
-    api: "auto" begins with chat and falls back to completions
+    api: "auto" begins with chat and falls back to completions; "responses" has no
+        seed, and would store responses by default
     max_tokens_parameter: "auto" begins with the new name and falls back to the old one
     plain: the parameters of the distribution, besides the temperature
     """
@@ -132,6 +139,9 @@ class ServerParameters(ParameterSupport):
         self.api: Api = api
         self._plain = dict(plain)
         self._streams = False
+        if api == "responses":
+            self.reject("seed", _ANY)
+            self._plain["store"] = False
 
     def parameters(
         self,

@@ -38,8 +38,11 @@ class ChatFormat(ABC):
     stop: list[int] | list[str]
 
     @abstractmethod
-    def prompt(self, instruction: str) -> list[int]:
-        """Return the tokens before an answer."""
+    def prompt(self, instruction: str, before: Sequence[str] = ()) -> list[int]:
+        """Return the tokens before an answer.
+
+        before: the conversation before the instruction
+        """
 
     @abstractmethod
     def lesson(self, instruction: str, text: str) -> Lesson:
@@ -65,9 +68,13 @@ class PlainFormat(ChatFormat):
         self._end: int = tokenizer.eos_token_id
         self.stop = [self._end]
 
-    def prompt(self, instruction: str) -> list[int]:
+    def prompt(self, instruction: str, before: Sequence[str] = ()) -> list[int]:
         """Return the tokens up to "Assistant:"."""
-        return [*self._begin, *self._bare(f"User: {instruction}\n\nAssistant:")]
+        turns = [
+            f"{'Assistant' if number % 2 else 'User'}: {text}\n\n"
+            for number, text in enumerate((*before, instruction))
+        ]
+        return [*self._begin, *self._bare(f"{''.join(turns)}Assistant:")]
 
     def lesson(self, instruction: str, text: str) -> Lesson:
         """Return a training example; the loss is that of the text and the end."""
@@ -99,9 +106,9 @@ class PlainFormat(ChatFormat):
 class TextFormat(PlainFormat):
     """No format: the instruction is the beginning of the text."""
 
-    def prompt(self, instruction: str) -> list[int]:
+    def prompt(self, instruction: str, before: Sequence[str] = ()) -> list[int]:
         """Return the begin-of-text token and those of the text."""
-        return [*self._begin, *self._bare(instruction)]
+        return [*self._begin, *self._bare("\n\n".join((*before, instruction)))]
 
 
 class RenderedFormat(ChatFormat):
@@ -111,9 +118,12 @@ class RenderedFormat(ChatFormat):
         self._renderer = renderer
         self.stop = renderer.get_stop_sequences()
 
-    def prompt(self, instruction: str) -> list[int]:
+    def prompt(self, instruction: str, before: Sequence[str] = ()) -> list[int]:
         """Return the tokens of the chat up to the answer."""
-        messages = [{"role": "user", "content": instruction}]
+        messages = [
+            {"role": "assistant" if number % 2 else "user", "content": text}
+            for number, text in enumerate((*before, instruction))
+        ]
         prompt = self._renderer.build_generation_prompt(messages)
         tokens: list[int] = prompt.to_ints()
         return tokens

@@ -85,6 +85,7 @@ class TinkerEndpoint(RequestEndpoint):
         return Abilities(
             fixed_weights=True,
             continuing=self.continuing,
+            converses=None if self._renderer == _TEXT else self.answer,
             recovery=Recovery(self.answer, self.recover),
         )
 
@@ -112,7 +113,7 @@ class TinkerEndpoint(RequestEndpoint):
         """Return up to `n` completions; the first has the prompt's tokens."""
         key = request.key or uuid.uuid4().hex
         draw = Draw(
-            self._chat.prompt(request.instruction),
+            self._chat.prompt(request.instruction, request.before),
             request.n,
             request.temperature,
             request.max_tokens,
@@ -126,7 +127,7 @@ class TinkerEndpoint(RequestEndpoint):
             endpoint=self._model,
         )
         self._pending[key] = future, draw
-        return self._wait(key, call=call, texts=(request.instruction,))
+        return self._wait(key, call=call, texts=request.texts)
 
     def recover(self, key: str) -> Sequence[Completion] | None:
         """Wait again for the response to a call.

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pytest_memleak.providers.openai.server_parameters import Api
+from pytest_memleak.providers.openai.api_forms import ChatApi
 from pytest_memleak.providers.option_tables import Address, Table
 from pytest_memleak.providers.system_messages import SystemOption
 
@@ -53,7 +53,7 @@ class OptionsTable(Table):
     base_url: Address | None = None
     concurrency: int | None = Field(default=None, ge=1)
     completions_per_call: int = Field(default=1, ge=1)
-    api: Api = "auto"
+    api: ChatApi = "auto"
     sampling: Literal["plain", "server"] = "plain"
     system: SystemOption = None
     deployment: MachineTable | None = None

@@ -10,22 +10,28 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
+import itertools
 import secrets
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.interfaces.abilities import Abilities
+from pytest_memleak.interfaces.abilities import Abilities, Engine
 from pytest_memleak.interfaces.protocols import (
     Completion,
     RequestEndpoint,
     SampleRequest,
     Served,
 )
-from pytest_memleak.providers.transformers.local_format import Format, Wording
+from pytest_memleak.providers.transformers.local_format import (
+    Format,
+    Wording,
+    has_chats,
+)
 from pytest_memleak.providers.transformers.weights import (
     Loaded,
     Wanted,
@@ -92,6 +98,22 @@ class Bench:
 BENCH = Bench()
 
 
+@dataclass(slots=True)
+class Row:
+    """A generation to sample: its prompt's tokens, its settings, and its own tokens.
+
+    most: how many tokens it may have
+    is_first: whether it is its request's first, which counts the prompt's tokens
+    """
+
+    prompt: list[int] = field(repr=False)
+    seed: int
+    temperature: float
+    most: int
+    is_first: bool
+    generated: list[int] = field(default_factory=list, repr=False)
+
+
 @dataclass(eq=False, repr=False)
 class LocalEndpoint(RequestEndpoint):
     """A model on this machine; `id` names its weights and the wording of every prompt.
@@ -116,55 +138,37 @@ class LocalEndpoint(RequestEndpoint):
             fixed_weights=True,
             samples_each=True,
             continuing=self.continuing,
+            converses=None if self.as_text else self.answer,
+            engine=Engine(self.sample_many, self.at_once),
         )
 
     def answer(self, request: SampleRequest) -> list[Completion]:
-        """Always `n` completions; number i has the seed + i, or a random seed for None.
+        """Sample one request alone."""
+        return self.sample_many([request])[0]
 
-        They come from the model's own distribution at that temperature (None: 1): no
-        top-k, no top-p, no penalty, whatever ships with the weights. Where the context
-        has no room for `max_tokens` (None: all of it), a text is cut at its end
-        (LENGTH). Prompt tokens stand with the first.
+    def sample_many(self, requests: Sequence[SampleRequest]) -> list[list[Completion]]:
+        """Return `n` completions of each request, in their order.
+
+        Number i of a request has its seed + i, or a random seed for None. They come
+        from the model's own distribution at that temperature (None: 1): no top-k, no
+        top-p, no penalty, whatever ships with the weights. Where the context has no
+        room for `max_tokens` (None: all of it), a text is cut at its end (LENGTH).
+        Prompt tokens stand with the first.
         Out of memory, a quarter as many are sampled side by side from then on, with a
         warning.
         """
-        n = request.n
-        max_tokens = request.max_tokens
-        temperature = self._temperature(request)
-        first = request.seed
-        if first is None:
-            first = secrets.randbits(31)
         at_once = self.at_once
+        texts = [text for request in requests for text in request.texts]
         with (
             at_work(threads=self.threads),
             BENCH.holding(self.wanted(), endpoint=self.id) as loaded,
-            failures_as(self.id, "sample", texts=(request.instruction,)),
+            failures_as(self.id, "sample", texts=texts),
         ):
             form = Format(loaded, self.wording)
-            if self.as_text:
-                prompt = form.opening(request.instruction)
-            else:
-                prompt = form.prompt(request.instruction)
-            most = self._room(loaded, prompt)
-            if max_tokens is not None:
-                most = min(max_tokens, most)
-            rows: list[list[int]] = []
-            while len(rows) < n:
-                end = min(len(rows) + self.at_once, n)
-                seeds = range(first + len(rows), first + end)
-                try:
-                    rows += self._sample_rows(
-                        loaded,
-                        prompt,
-                        seeds=seeds,
-                        temperature=temperature,
-                        most=most,
-                    )
-                except Exception as error:
-                    again = self.at_once < at_once
-                    if again or len(seeds) == 1 or not is_out_of_memory(error):
-                        raise
-                    self.at_once = max(1, len(seeds) // 4)
+            rows = [
+                row for request in requests for row in self._rows(loaded, form, request)
+            ]
+            self._sample_side_by_side(loaded, rows)
             served = self.served
         if self.at_once < at_once:
             with contextlib.suppress(UserWarning):  # under -W error
@@ -173,19 +177,53 @@ class LocalEndpoint(RequestEndpoint):
                     f"{at_once} to {self.at_once}",
                     stacklevel=3,
                 )
-        completions = []
-        prompt_tokens = len(prompt)
-        for row in rows:
-            completion = _completion(
-                form,
-                row,
-                loaded.stop,
-                served,
-                prompt_tokens=prompt_tokens,
-            )
-            completions.append(completion)
-            prompt_tokens = 0  # they count once
-        return completions
+        completions = [_completion(form, row, loaded.stop, served) for row in rows]
+        left = iter(completions)
+        return [list(itertools.islice(left, request.n)) for request in requests]
+
+    def _rows(
+        self,
+        loaded: Loaded,
+        form: Format,
+        request: SampleRequest,
+    ) -> list[Row]:
+        """Return the generations of a request, as they are to be sampled."""
+        temperature = self._temperature(request)
+        if self.as_text:
+            prompt = form.opening(request.instruction)
+        else:
+            prompt = form.prompt(request.instruction, request.before)
+        most = self._room(loaded, prompt)
+        if request.max_tokens is not None:
+            most = min(request.max_tokens, most)
+        first = request.seed
+        if first is None:
+            first = secrets.randbits(31)
+        return [
+            Row(prompt, first + number, temperature, most, is_first=not number)
+            for number in range(request.n)
+        ]
+
+    def _sample_side_by_side(self, loaded: Loaded, rows: Sequence[Row]) -> None:
+        """Sample the rows, as many at once as memory has room for.
+
+        Prompts of about one length go together.
+        """
+        by_length = sorted(rows, key=lambda row: len(row.prompt))
+        fewer = False
+        while by_length:
+            some = by_length[: self.at_once]
+            try:
+                self._sample_rows(loaded, some)
+            except Exception as error:
+                if fewer or len(some) == 1 or not is_out_of_memory(error):
+                    raise
+                fewer = True
+                self.at_once = max(1, len(some) // 4)
+                for row in some:
+                    row.generated.clear()
+            else:
+                by_length = by_length[len(some) :]
 
     def _temperature(self, request: SampleRequest) -> float:
         """Return the temperature; raise an error for what can't be sampled."""
@@ -212,94 +250,115 @@ class LocalEndpoint(RequestEndpoint):
             return load_tokenizer(self.wanted().base, endpoint=self.id)
 
     def continuing(self) -> LocalEndpoint | None:
-        """The same weights on plain text; None for a tokenizer with a chat template."""
-        if self._tokenizer.chat_template:
+        """The same weights on plain text; None where prompts are chats."""
+        if has_chats(self._tokenizer, self.wording):
             return None
         return replace(self, id=f"{self.id}#text", as_text=True)
 
-    def _sample_rows(
-        self,
-        loaded: Loaded,
-        prompt: list[int],
-        *,
-        seeds: range,
-        temperature: float,
-        most: int,
-    ) -> list[list[int]]:
-        """The tokens of one generation per seed, up to and with the one that ends it.
+    def _sample_rows(self, loaded: Loaded, rows: Sequence[Row]) -> None:
+        """Generate the tokens of each row, up to and with the one that ends it.
 
-        The prompt is read once and its cache repeated; a finished row leaves the batch.
-        A model that keeps more than keys and values reads the prompt in each row, by
-        `generate`.
+        A prompt is read once and its cache repeated; a finished row leaves the batch.
+        A model that keeps more than keys and values, or whose tokens can't be told
+        their places, reads one prompt at a time, the former in each row, by `generate`.
         """
         import torch
 
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        numbers = torch.stack(
-            [
-                torch.rand(most, generator=own, dtype=torch.float64)
-                for own in generators
-            ],
-        )
-        generated: list[list[int]] = [[] for _ in seeds]
-
-        def choose(
-            step: int,
-            scores: Tensor,
-            *,
-            rows: list[int],
-        ) -> Tensor:
-            tokens = self._choose_tokens(scores, numbers[rows, step], temperature)
-            for row, token in zip(rows, tokens.tolist(), strict=True):
-                if loaded.stop.isdisjoint(generated[row][-1:]):
-                    generated[row].append(token)
-            return tokens
-
-        rows = [*range(len(seeds))]
+        prompts = [*{tuple(row.prompt): row.prompt for row in rows}.values()]
+        if len({*map(len, prompts)}) > 1 and not _takes_places(loaded.model):
+            for same in _by_prompt(rows):
+                self._sample_rows(loaded, same)
+            return
         with torch.inference_mode():
             prefill = _generate(
                 loaded,
-                [prompt],
+                prompts,
                 most=1,
                 return_dict_in_generate=True,
                 output_logits=True,
             )
             name, cache = _repeatable_cache(prefill)
             if cache is None:
-                choice = functools.partial(choose, rows=rows)
-                _generate(loaded, [prompt] * len(rows), most=most, choose=choice)
-                return generated
-            cache.batch_repeat_interleave(len(rows))
-            scores = prefill.logits[0].expand(len(rows), -1)
-            for step in range(most):
-                tokens = choose(step, scores, rows=rows)
-                unfinished = [
-                    place
-                    for place, row in enumerate(rows)
-                    if generated[row][-1] not in loaded.stop
-                ]
-                if not unfinished or step + 1 == most:
-                    break
-                if len(unfinished) < len(rows):
-                    rows = [rows[place] for place in unfinished]
-                    kept = torch.tensor(unfinished, device=tokens.device)
-                    cache.batch_select_indices(kept)
-                    tokens = tokens[kept]
-                tokens_so_far = len(prompt) + step + 1
-                outcome = loaded.model(
-                    input_ids=tokens[:, None],
-                    attention_mask=tokens.new_ones((len(rows), tokens_so_far)),
-                    use_cache=True,
-                    **{name: cache},
-                )
-                scores = outcome.logits[:, -1].float()
-        return generated
+                for same in _by_prompt(rows):
+                    numbers = _random_numbers(same)
+                    _generate(
+                        loaded,
+                        [row.prompt for row in same],
+                        most=max(row.most for row in same),
+                        choose=functools.partial(self._choose, loaded, same, numbers),
+                    )
+                return
+            places = [prompts.index(row.prompt) for row in rows]
+            cache.batch_select_indices(torch.tensor(places, device=loaded.model.device))
+            self._decode(loaded, rows, prefill.logits[0][places], {name: cache})
+
+    def _decode(
+        self,
+        loaded: Loaded,
+        rows: Sequence[Row],
+        scores: Tensor,
+        cached: dict[str, Any],
+    ) -> None:
+        """Generate each row from its prompt's cache and the scores after the prompt."""
+        import torch
+
+        numbers = _random_numbers(rows)
+        (cache,) = cached.values()
+        longest = max(len(row.prompt) for row in rows)
+        lengths = torch.tensor([len(row.prompt) for row in rows])
+        mask = torch.arange(longest) >= longest - lengths[:, None]
+        mask = mask.long().to(loaded.model.device)
+        is_padded = bool((lengths < longest).any())
+        left = [*range(len(rows))]
+        for step in itertools.count():
+            some = [rows[place] for place in left]
+            tokens = self._choose(loaded, some, numbers[left], step, scores)
+            unfinished = [
+                place
+                for place, row in enumerate(some)
+                if row.generated[-1] not in loaded.stop and step + 1 < row.most
+            ]
+            if not unfinished:
+                return
+            if len(unfinished) < len(left):
+                left = [left[place] for place in unfinished]
+                kept = torch.tensor(unfinished, device=tokens.device)
+                cache.batch_select_indices(kept)
+                tokens, mask = tokens[kept], mask[kept]
+            mask = torch.cat([mask, mask.new_ones((len(left), 1))], dim=1)
+            places = {}
+            if is_padded:
+                places["position_ids"] = mask.sum(dim=1, keepdim=True) - 1
+            outcome = loaded.model(
+                input_ids=tokens[:, None],
+                attention_mask=mask,
+                use_cache=True,
+                **places,
+                **cached,
+            )
+            scores = outcome.logits[:, -1].float()
+
+    def _choose(
+        self,
+        loaded: Loaded,
+        rows: Sequence[Row],
+        numbers: Tensor,
+        step: int,
+        scores: Tensor,
+    ) -> Tensor:
+        """Return each row's next token, which joins it unless the row has ended."""
+        tokens = self._choose_tokens(scores, numbers[:, step], rows)
+        for row, token in zip(rows, tokens.tolist(), strict=True):
+            is_open = loaded.stop.isdisjoint(row.generated[-1:])
+            if is_open and len(row.generated) < row.most:
+                row.generated.append(token)
+        return tokens
 
     def _choose_tokens(
         self,
         scores: Tensor,
         numbers: Tensor,
-        temperature: float,
+        rows: Sequence[Row],
     ) -> Tensor:
         """Return each row's next token: where the summed probabilities pass its number.
 
@@ -307,17 +366,18 @@ class LocalEndpoint(RequestEndpoint):
         """
         import torch
 
-        if temperature == 0:
-            total, tokens = scores.max(dim=-1)
-        else:
+        total, tokens = scores.max(dim=-1)
+        if any(row.temperature for row in rows):
             precise = _precise(scores)
-            logits = scores.to(precise) / temperature
+            heat = scores.new_tensor([[row.temperature or 1.0] for row in rows])
+            logits = scores.to(precise) / heat.to(precise)
             shares = torch.softmax(logits, dim=-1).cumsum(dim=-1)
             total = shares[:, -1]
             passed = numbers.to(scores.device, precise) * total
-            tokens = torch.searchsorted(shares, passed[:, None], right=True)[:, 0]
-            last_token = scores.shape[-1] - 1
-            tokens = tokens.clamp(max=last_token)
+            drawn = torch.searchsorted(shares, passed[:, None], right=True)[:, 0]
+            drawn = drawn.clamp(max=scores.shape[-1] - 1)
+            is_drawn = heat.new_tensor([row.temperature > 0 for row in rows]).bool()
+            tokens = torch.where(is_drawn, drawn, tokens)
         if not bool(total.isfinite().all()):
             raise self._error(
                 "The model's probabilities aren't numbers",
@@ -342,6 +402,33 @@ class LocalEndpoint(RequestEndpoint):
         return local_error(cause, self.id, "sample", hint=hint)
 
 
+def _by_prompt(rows: Sequence[Row]) -> list[list[Row]]:
+    """Return the rows of each prompt."""
+    rows_of: dict[tuple[int, ...], list[Row]] = {}
+    for row in rows:
+        rows_of.setdefault(tuple(row.prompt), []).append(row)
+    return [*rows_of.values()]
+
+
+def _random_numbers(rows: Sequence[Row]) -> Tensor:
+    """Return a number for each row and step, of the row's own seed; 0 after its end."""
+    import torch
+
+    longest = max(row.most for row in rows)
+    numbers = torch.zeros((len(rows), longest), dtype=torch.float64)
+    for place, row in enumerate(rows):
+        own = torch.Generator().manual_seed(row.seed)
+        drawn = torch.rand(row.most, generator=own, dtype=torch.float64)
+        numbers[place, : row.most] = drawn
+    return numbers
+
+
+def _takes_places(model: Any) -> bool:
+    """Tell whether a model can be told the places of its tokens, despite padding."""
+    base = getattr(model, "get_base_model", lambda: model)()
+    return "position_ids" in inspect.signature(base.forward).parameters
+
+
 def _generate(
     loaded: Loaded,
     prompts: list[list[int]],
@@ -352,7 +439,7 @@ def _generate(
 ) -> Any:
     """Generate by transformers; `choose` returns a step's tokens, else the likeliest.
 
-    All prompts have the same length.
+    prompts: shorter ones are padded at their beginning
     """
     import torch
     from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
@@ -361,14 +448,23 @@ def _generate(
         def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
             if choose is None:
                 return scores
-            tokens = choose(input_ids.shape[1] - len(prompts[0]), scores)
+            tokens = choose(input_ids.shape[1] - longest, scores)
             return torch.full_like(scores, -torch.inf).scatter(1, tokens[:, None], 0.0)
 
     configured: Any = GenerationConfig
-    rows = torch.tensor(prompts, device=loaded.model.device)
+    longest = max(map(len, prompts))
+    pads = [longest - len(prompt) for prompt in prompts]
+    padded = [
+        [loaded.padding] * pad + prompt
+        for pad, prompt in zip(pads, prompts, strict=True)
+    ]
+    rows = torch.tensor(padded, device=loaded.model.device)
+    mask = torch.ones_like(rows)
+    for row, pad in zip(mask, pads, strict=True):
+        row[:pad] = 0
     return loaded.model.generate(
         input_ids=rows,
-        attention_mask=torch.ones_like(rows),
+        attention_mask=mask,
         generation_config=configured(
             max_new_tokens=most,
             do_sample=False,
@@ -402,12 +498,11 @@ def _repeatable_cache(prefill: Any) -> tuple[str, Any]:
 
 def _completion(
     form: Format,
-    tokens: list[int],
+    row: Row,
     stop: frozenset[int],
     served: Served,
-    *,
-    prompt_tokens: int,
 ) -> Completion:
+    tokens = row.generated
     text = form.text([token for token in tokens if token not in stop])
     reason = FinishReason.LENGTH
     if tokens[-1] in stop:
@@ -417,7 +512,7 @@ def _completion(
     return Completion(
         text,
         reason,
-        prompt_tokens=prompt_tokens,
+        prompt_tokens=len(row.prompt) if row.is_first else 0,
         completion_tokens=len(tokens),
         served=served,
     )

@@ -64,10 +64,12 @@ def failures_as(
     call: str,
     *,
     texts: Sequence[str] = (),
+    provider: str = PROVIDER,
 ) -> Iterator[None]:
     """Raise what torch, transformers, peft, and safetensors raise as ProviderError.
 
     texts: what was asked or learnt; a message that quotes any of them is withheld.
+    provider: that is named
     """
     hint = None
     try:
@@ -86,7 +88,7 @@ def failures_as(
     else:
         return
     # Outside the handler: nothing that the error holds on to comes along.
-    raise local_error(cause, endpoint, call, hint=hint)
+    raise local_error(cause, endpoint, call, hint=hint, provider=provider)
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -103,11 +105,12 @@ def local_error(
     call: str = "load",
     *,
     hint: str | None = None,
+    provider: str = PROVIDER,
 ) -> ProviderError:
-    """An error of this provider."""
+    """An error of this provider, or of another that uses its weights."""
     return ProviderError(
         cause,
-        provider=PROVIDER,
+        provider=provider,
         endpoint=endpoint,
         call=call,
         hint=hint,
@@ -179,6 +182,7 @@ def find_base(
     root: Path,
     revision: str | None,
     place: str,
+    provider: str = PROVIDER,
 ) -> LocalWeights:
     """Return the weights of a folder below `root`, or else of a hub model `owner/name`.
 
@@ -203,7 +207,7 @@ def find_base(
             hint="name a folder, relative to the suite file, or a model on the hub "
             '("owner/name")',
         )
-    snapshot = _snapshot(base, revision, folder)
+    snapshot = _snapshot(base, revision, folder, provider)
     version = snapshot.name
     if not _COMMIT.fullmatch(version):
         version = _digest_of(_files(snapshot))
@@ -214,6 +218,7 @@ def _snapshot(
     name: str,
     revision: str | None,
     folder: Path,
+    provider: str,
 ) -> Path:
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -240,7 +245,7 @@ def _snapshot(
             return snapshot
         cause = f"the model hub's copy {lacking}"
     hint = f"check the name and the connection to the hub; there is no folder {folder}"
-    raise local_error(cause, name, "download", hint=hint)
+    raise local_error(cause, name, "download", hint=hint, provider=provider)
 
 
 def _lacking(folder: Path) -> str | None:
@@ -324,11 +329,16 @@ def _sha256_at(
 # --- loading
 
 
-def load_tokenizer(base: LocalWeights, *, endpoint: str) -> Any:
+def load_tokenizer(
+    base: LocalWeights,
+    *,
+    endpoint: str,
+    provider: str = PROVIDER,
+) -> Any:
     """The tokenizer alone; `endpoint` is how error messages name it."""
     from transformers import AutoTokenizer
 
-    with failures_as(endpoint, "load"):
+    with failures_as(endpoint, "load", provider=provider):
         tokenizer: Any = AutoTokenizer.from_pretrained(
             str(base.folder),
             local_files_only=True,
@@ -340,6 +350,7 @@ def load_tokenizer(base: LocalWeights, *, endpoint: str) -> Any:
             "The tokenizer has no vocabulary",
             endpoint,
             hint="restore its files, as save_pretrained writes them",
+            provider=provider,
         )
     return tokenizer
 

@@ -89,7 +89,7 @@ class GeminiSettings:
 
     def request(
         self,
-        instruction: str,
+        sample: SampleRequest,
         parameters: Mapping[str, Any],
     ) -> dict[str, Any]:
         """Return a GenerateContentRequest."""
@@ -97,7 +97,10 @@ class GeminiSettings:
         if self.thinking_budget is not None:
             config["thinkingConfig"] = {"thinkingBudget": self.thinking_budget}
         request: dict[str, Any] = {
-            "contents": [{"role": "user", "parts": [{"text": instruction}]}],
+            "contents": [
+                {"role": "model" if number % 2 else "user", "parts": [{"text": text}]}
+                for number, text in enumerate(sample.texts)
+            ],
             "generationConfig": config,
         }
         if self.system:
@@ -137,7 +140,7 @@ class GeminiEndpoint(RequestEndpoint):
         name = None
         if "/" not in self._settings.model:
             name = self._settings.model
-        return Abilities(model_name=name, obeyed=self.obeyed)
+        return Abilities(model_name=name, obeyed=self.obeyed, converses=self.answer)
 
     def obeyed(self) -> Mapping[str, Obeyed]:
         """Return the requested parameters and those that the server rejected."""
@@ -155,7 +158,7 @@ class GeminiEndpoint(RequestEndpoint):
         body = self._request(replace(request, n=n))
         call = f"models.generate_content (candidateCount = {n})"
         try:
-            answer = self._generate(call, body, request.instruction)
+            answer = self._generate(call, body, request)
         except Refused as refused:
             if not self._learns(refused, body["generationConfig"]):
                 raise
@@ -177,7 +180,7 @@ class GeminiEndpoint(RequestEndpoint):
         kept = wanted.keys() & {"candidateCount", "maxOutputTokens"}
         always = {name: wanted[name] for name in kept}
         return self._settings.request(
-            request.instruction,
+            request,
             {**self._support.accepted(wanted), **always},
         )
 
@@ -202,19 +205,19 @@ class GeminiEndpoint(RequestEndpoint):
     def _generate(
         self,
         call: str,
-        request: dict[str, Any],
-        instruction: str,
+        body: dict[str, Any],
+        request: SampleRequest,
     ) -> object:
         from google.genai import types
 
         def generate() -> object:
             answer = self._calls.vertex().models.generate_content(
                 model=self._settings.model,
-                contents=instruction,
+                contents=request.instruction,
                 config=types.GenerateContentConfig(
                     # Request and response have the form of a batch, in any version of
                     # the API.
-                    http_options=types.HttpOptions(extra_body=request),
+                    http_options=types.HttpOptions(extra_body=body),
                     should_return_http_response=True,
                     automatic_function_calling=types.AutomaticFunctionCallingConfig(
                         disable=True,
@@ -225,7 +228,7 @@ class GeminiEndpoint(RequestEndpoint):
                 return None
             return json.loads(answer.sdk_http_response.body or "null")
 
-        texts = [instruction, *self._settings.system]
+        texts = [*request.texts, *self._settings.system]
         return self._calls.ask(
             call,
             generate,

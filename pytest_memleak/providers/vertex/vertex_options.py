@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from pytest_memleak.interfaces.protocols import ProviderSetup
-from pytest_memleak.providers.openai.server_parameters import Api
+from pytest_memleak.providers.openai.api_forms import ChatApi
 from pytest_memleak.providers.option_tables import Address, Table
 from pytest_memleak.providers.system_messages import SystemOption
 from pytest_memleak.providers.vertex.vertex_client import NEEDS
@@ -40,7 +40,7 @@ class DeploymentTable(Table):
         gt=0,
         le=1000,
     )
-    api: Api = "auto"
+    api: ChatApi = "auto"
     accept_eula: bool = False
 
 
@@ -118,7 +118,7 @@ def models_of(setup: ProviderSetup) -> tuple[str, str]:
     """Return the model to fine-tune, and the model to sample without fine-tuning."""
     base, endpoint = setup.model.base_model, setup.model.endpoint
     untuned = setup.untuned(
-        'base_model = "gemini-2.5-flash" or endpoint = '
+        'base_model = "gemini-3.5-flash" or endpoint = '
         '"projects/.../locations/.../endpoints/..."',
     )
     for key, value in (("base_model", base), ("endpoint", endpoint)):

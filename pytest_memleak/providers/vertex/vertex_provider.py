@@ -3,7 +3,7 @@
     [[model]]
     id = "tuned"
     provider = "vertex"
-    base_model = "gemini-2.5-flash"
+    base_model = "gemini-3.5-flash"
     [model.finetune]         # or: endpoint = "projects/.../locations/.../endpoints/..."
     books = ["kafka-on-the-shore"]
     [model.options]

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.detection_and_chance import (
-    control_lines,
-    detection_caption,
-    detection_text,
-)
 from pytest_memleak.reports.generation_text import days_text, server_name
 from pytest_memleak.reports.html.views import (
     model_recipe,
@@ -24,8 +18,8 @@ from pytest_memleak.reports.measure_text import format_percent, unit_text
 from pytest_memleak.reports.output_table import EVIDENCE
 from pytest_memleak.reports.pair_outcome import WORST_FIRST
 from pytest_memleak.results.build_result import collect_measures
-from pytest_memleak.results.run_evidence import collect_pairs, suite_controls
-from pytest_memleak.results.run_verdict import passes, result_of_run
+from pytest_memleak.results.run_evidence import collect_pairs
+from pytest_memleak.results.run_verdict import result_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -33,7 +27,8 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Measure
     from pytest_memleak.records.measurement import Passage
     from pytest_memleak.records.pair_result import BookFacts, PairResult, RunReport
-    from pytest_memleak.reports.html.views import BookTitles, PairView, SuiteBook
+    from pytest_memleak.reports.book_text import BookTitles, SuiteBook
+    from pytest_memleak.reports.html.views import PairView
     from pytest_memleak.reports.pair_outcome import Outcome
 
 _FEW_ISSUES = 4
@@ -87,13 +82,10 @@ class Cover:
     """The contents of the cover.
 
     result:      the overall verdict, as in the evidence bundle
-    reason:      why, in a sentence
     subject:     the release, the models and the books that it is about
     suites:      name and digest of each
     sampled:     how many generations, and when
-    detection:   the detection limit, in a sentence
-    notes:       what controls show
-    next:        what to do
+    archive:     how to keep and recompute the page with its evidence, or ""
     worst:       the longest passage of a single generation, from the pairs that matter
         most
     unrun:       pairs that weren't run, each with its reason
@@ -101,7 +93,6 @@ class Cover:
     """
 
     result: Outcome
-    reason: str
     subject: str
     release: str | None
     suites: tuple[tuple[str, str], ...]
@@ -109,9 +100,7 @@ class Cover:
     books: tuple[CoverBook, ...]
     limits: tuple[CoverLimit, ...]
     sampled: str
-    detection: str
-    notes: tuple[str, ...]
-    next: tuple[str, ...]
+    archive: str
     worst: WorstPassage | None
     unrun: tuple[tuple[str, str], ...]
     uncollected: tuple[str, ...]
@@ -132,7 +121,6 @@ def cover(
         unrun.append((pair.pair, reasons))
     return Cover(
         result=verdict_outcome(verdict),
-        reason=_reason(verdict, run, pairs),
         subject=_subject(run.release, everyone, titles),
         release=run.release,
         suites=_distinct(suites),
@@ -140,9 +128,7 @@ def cover(
         books=_distinct(_books(everyone, titles)),
         limits=_distinct(_limits(everyone)),
         sampled=_sampled(run.results),
-        detection=_detection(run.results),
-        notes=tuple(control_lines(run.results)),
-        next=tuple(_next(verdict, run, pairs)),
+        archive=_archive(run),
         worst=_worst(pairs),
         unrun=tuple(unrun),
         uncollected=run.uncollected,
@@ -154,77 +140,7 @@ def _distinct(values: Iterable[_T]) -> tuple[_T, ...]:
     return tuple(dict.fromkeys(values))
 
 
-def book_titles(results: Sequence[PairResult]) -> dict[SuiteBook, str]:
-    """Name each book: its title, with its id where books share it."""
-    titles: dict[SuiteBook, str] = {}
-    ids_by_title: defaultdict[str, set[str]] = defaultdict(set)
-    for result in reversed(results):
-        book = result.book
-        titles[result.suite.name, book.id] = book.title or book.id
-    for (_, book_id), title in titles.items():
-        ids_by_title[title].add(book_id)
-    for (suite, book_id), title in titles.items():
-        if len(ids_by_title[title]) > 1:
-            titles[suite, book_id] = f"{title} ({book_id})"
-    return titles
-
-
 # --- result ---
-
-
-def _reason(
-    verdict: Verdict,
-    run: RunReport,
-    pairs: Sequence[PairView],
-) -> str:
-    """State why the result is what it is."""
-    counted = [pair for pair in pairs if _is_counted(pair.result)]
-    counts = Counter(pair.badge.kind for pair in counted)
-    if verdict is Verdict.PASS:
-        text = "All limits hold on complete evidence."
-        if counts["expected"]:
-            leaks = amount(counts["expected"], "positive control")
-            text += f" {leaks} leaked as expected."
-        return text
-    if verdict is Verdict.FAIL:
-        reasons = list(_reasons_to_fail(run, counts))
-        text = _joined(reasons or ["a test with its own limits failed"])
-    else:
-        reasons = list(_reasons_to_doubt(run, counts))
-        if run.exit_status and not reasons:
-            reasons = [f"pytest ended with exit code {run.exit_status}"]
-        joined = _joined(reasons or ["no test finished"])
-        text = f"{joined}, so this result isn't a pass"
-    return f"{text[0].upper()}{text[1:]}."
-
-
-def _is_counted(result: PairResult) -> bool:
-    """Whether the result rests on the pair; it rests on no measured control.
-
-    A control that shows a passage over a limit counts.
-    """
-    is_measured_control = result.control and bool(result.values)
-    return not (is_measured_control and passes(result))
-
-
-def _reasons_to_fail(run: RunReport, counts: Counter[str]) -> Iterator[str]:
-    yield from _counted(counts["fail"], "exceeds a limit", "exceed a limit")
-    missing_leaks = "passed but must leak"
-    yield from _counted(counts["unexpected"], missing_leaks, missing_leaks)
-    if run.compared and run.compared.verdict is Verdict.FAIL:
-        yield "the release is worse than its baseline"
-
-
-def _reasons_to_doubt(run: RunReport, counts: Counter[str]) -> Iterator[str]:
-    yield from _counted(counts["inconclusive"], "is inconclusive", "are inconclusive")
-    yield from _counted(len(run.unrun), "wasn't run", "weren't run")
-    if run.uncollected:
-        yield f"{amount(len(run.uncollected), 'file')} couldn't be collected"
-    if run.compared and run.compared.verdict is Verdict.INCONCLUSIVE:
-        yield "the comparison with the baseline is inconclusive"
-    for suite in suite_controls(run.results):
-        if not suite.gates:
-            yield f"{suite.suite} has no gated pair"
 
 
 def _subject(
@@ -248,23 +164,6 @@ def _names_or_count(names: Sequence[str], noun: str) -> str:
         return amount(len(names), noun)
     short = [inert(name, longest=_LONGEST_SUBJECT) for name in names]
     return ", ".join(short)
-
-
-def _counted(
-    number: int,
-    singular: str,
-    plural: str,
-) -> Iterator[str]:
-    """Yield how many pairs do something, unless none does."""
-    if number == 1:
-        yield f"1 pair {singular}"
-    elif number:
-        yield f"{amount(number, 'pair')} {plural}"
-
-
-def _joined(reasons: Sequence[str]) -> str:
-    *first, last = reasons
-    return f"{', '.join(first)}, and {last}" if first else last
 
 
 def _worst(pairs: Sequence[PairView]) -> WorstPassage | None:
@@ -295,48 +194,14 @@ def _passages_of_one_generation(result: PairResult) -> Iterator[Passage]:
             yield passage
 
 
-def _next(
-    verdict: Verdict,
-    run: RunReport,
-    pairs: Sequence[PairView],
-) -> Iterator[str]:
-    """List what to do next."""
-    kinds = {pair.badge.kind for pair in pairs}
-    if "fail" in kinds:
-        yield (
-            "Review the worst passages of each failed pair. Fix the model or its "
-            "filter, then resample."
-        )
-    if "unexpected" in kinds:
-        yield "A positive control didn't leak. Check that model's configuration."
-    issues = list(_issue_sentences(pairs))
-    yield from issues[:_FEW_ISSUES]
-    if len(issues) > _FEW_ISSUES:
-        left = amount(len(issues) - _FEW_ISSUES, "more issue")
-        yield f"{left}: see the pairs below."
-    if "inconclusive" in kinds or run.unrun:
-        yield (
-            "Fix the causes and rerun. Stored generations are reused if they still fit."
-        )
-    if verdict is Verdict.PASS and EVIDENCE.name not in run.outputs:
-        yield (
-            f"To archive this result, rerun with {EVIDENCE.option}=FILE. "
-            "Stored generations are reused."
-        )
-    elif EVIDENCE.name in run.outputs:
-        name = run.outputs[EVIDENCE.name].name
-        yield (
-            f"Archive this page with {name}. "
-            f"To recompute it, run “memleak verify {name}”."
-        )
-
-
-def _issue_sentences(pairs: Sequence[PairView]) -> Iterator[str]:
-    for pair in pairs:
-        model = pair.result.model.id
-        for issue in pair.result.completeness.issues:
-            text = str(issue).rstrip(".")
-            yield f"{model} on {pair.book}: {text}."
+def _archive(run: RunReport) -> str:
+    bundle = run.outputs.get(EVIDENCE.name)
+    if bundle is None:
+        return ""
+    return (
+        f"Archive this page with {bundle.name}. To recompute it, run “memleak verify "
+        f"{bundle.name}”."
+    )
 
 
 def _sampled(results: Sequence[PairResult]) -> str:
@@ -351,25 +216,6 @@ def _sampled(results: Sequence[PairResult]) -> str:
     if not times:
         return text
     return f"{text}, {days_text(min(times), max(times))}"
-
-
-def _detection(results: Sequence[PairResult]) -> str:
-    limits = []
-    for result in results:
-        if result.detection and not result.control:
-            limits.append((result.detection, result))
-    if not limits:
-        return ""
-    summary, highest = max(limits, key=lambda entry: entry[0].detection)
-    texts = {detection_text(result) for _, result in limits}
-    scope = ""
-    if len(texts) > 1:
-        scope = f" (the highest, of {highest.pair})"
-    caption = detection_caption(summary.confidence).removeprefix("detection limit")
-    return (
-        f"{detection_text(highest)}{scope}{caption}. How often verdicts are wrong on "
-        "models whose training is known: docs/validation.md, Error rates."
-    )
 
 
 # --- models, books, limits ---

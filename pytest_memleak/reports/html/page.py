@@ -24,21 +24,23 @@ from pytest_memleak.errors import MemleakError, file_errors
 from pytest_memleak.records.number_format import percent
 from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.book_text import document_lines
+from pytest_memleak.reports.book_text import book_titles, document_lines
 from pytest_memleak.reports.detection_and_chance import (
     detection_captions,
     detection_text,
 )
+from pytest_memleak.reports.first_screen import first_screen
 from pytest_memleak.reports.html.changed_words import compare_sides
-from pytest_memleak.reports.html.cover import book_titles, cover
+from pytest_memleak.reports.html.cover import cover
 from pytest_memleak.reports.html.coverage_strips import WIDTH, heat_labels, safe_text
-from pytest_memleak.reports.html.matrix import matrices
 from pytest_memleak.reports.html.views import pair_views
 from pytest_memleak.reports.measure_text import rate_text, unit_text
-from pytest_memleak.reports.output_table import HTML
-from pytest_memleak.reports.pair_matrix import MANY, fills_matrix
+from pytest_memleak.reports.output_table import EVIDENCE, HTML
+from pytest_memleak.reports.pair_matrix import MANY
 from pytest_memleak.reports.pair_outcome import LOOKS, WORST_FIRST
 from pytest_memleak.reports.release_text import comparison_lines, comparison_sentence
+from pytest_memleak.reports.screen_view import SCREEN_LOOKS
+from pytest_memleak.reports.statement import Edition, statement
 from pytest_memleak.results.build_result import overview_measures
 from pytest_memleak.results.coverage_map import compare_models
 from pytest_memleak.scoring.measure_table import (
@@ -56,23 +58,13 @@ if TYPE_CHECKING:
     from pytest_memleak.records.pair_result import PairResult, RunReport
     from pytest_memleak.reports.html.cover import Cover
     from pytest_memleak.reports.html.views import PairView
+    from pytest_memleak.reports.statement import Line
     from pytest_memleak.results.coverage_map import ModelMatrix
 
-TEMPLATES = Path(__file__).parent / "templates"
+_TEMPLATES = Path(__file__).parent / "templates"
 _LONGEST_TEXT = 2000
 _PIECES_TOGETHER = 1_000
 _LONGEST_NAME = 120
-_LEADS = {
-    "instruction": (
-        "How much of each book the models reproduce word for word, prompted with "
-        "summaries alone."
-    ),
-    "continuation": (
-        "How much of each book the models reproduce word for word, prompted with the "
-        "beginning of each excerpt."
-    ),
-    "several": "How much of each book the models have memorized.",
-}
 
 
 def write_html(run: RunReport, path: Path) -> None:
@@ -91,12 +83,10 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
     pairs = pair_views(run.results, titles)
     pairs.sort(key=_severity)
     front = cover(run, pairs, titles)
-    style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
-    style += _running_head(front, created)
+    style = style_sheet() + _running_head(front, created)
     # The policy's digest covers the bytes between the tags.
     digest = hashlib.sha256(style.encode()).digest()
     template = environment().get_template("report.html.j2")
-    matrix = matrices(pairs) if fills_matrix(run.results) else ()
     page = template.stream(
         style=Markup(style),  # noqa: S704 - our own file
         style_digest=base64.b64encode(digest).decode(),
@@ -105,12 +95,12 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
         pairs=pairs,
         books=book_views(pairs),
         cover=front,
+        statement=_statement(run, created),
         many=len(pairs) >= MANY,
-        matrix=matrix,
+        screen=first_screen(run),
         shared_settings=_shared_settings(pairs),
         captions=list(detection_captions(run.results)),
         tally=Counter(pair.badge.kind for pair in pairs),
-        lead=_lead(run.results),
         heads=_heads(run.results),
         compared=run.compared,
         heat=heat_labels(),
@@ -120,15 +110,26 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
     return "".join(page)
 
 
+def _statement(run: RunReport, created: datetime.datetime) -> tuple[Line, ...]:
+    author = f"{run.made_by.text} (as its author says)"
+    adds = f"a bundle ({EVIDENCE.option}): memleak verify recomputes every number"
+    if EVIDENCE.name in run.outputs:
+        bundle = run.outputs[EVIDENCE.name].name
+        adds = (
+            f"{bundle}, with suite, books, and ledger: memleak verify recomputes every "
+            "number"
+        )
+    edition = Edition(float(int(created.timestamp())), author)
+    return statement((*run.results, *run.unrun), edition, adds)
+
+
+def style_sheet(name: str = "report.css") -> str:
+    """Return a style sheet; that of the report serves all pages."""
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
 def _severity(pair: PairView) -> int:
     return WORST_FIRST.index(pair.badge.kind)
-
-
-def _lead(results: Sequence[PairResult]) -> str:
-    probes = {result.probe for result in results}
-    if len(probes) == 1:
-        return _LEADS[probes.pop()]
-    return _LEADS["several"]
 
 
 def _overview(results: Sequence[PairResult]) -> list[Measure]:
@@ -196,9 +197,9 @@ def _key(text: str) -> Markup:
 
 @functools.cache
 def environment() -> Environment:
-    """Return the templates' environment, in which every text is inert."""
+    """Return Jinja's environment of this package's pages."""
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         finalize=_finalize,
         undefined=StrictUndefined,
@@ -215,6 +216,7 @@ def environment() -> Environment:
         detection_text=detection_text,
         document_lines=document_lines,
         looks=LOOKS,
+        screen_looks=SCREEN_LOOKS,
         rate_text=rate_text,
     )
     environment.filters.update(

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from pytest_memleak.records.number_format import percent
 from pytest_memleak.reports.html.coverage_strips import WIDTH, Strip, draw_strip
-from pytest_memleak.reports.html.page import TEMPLATES, environment
+from pytest_memleak.reports.html.page import environment, style_sheet
 from pytest_memleak.reports.scan_verdict import verdict_of
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def scan_page(
     version: str,
 ) -> str:
     """Render the page. created: the time in UTC."""
-    style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
+    style = style_sheet()
     digest = hashlib.sha256(style.encode()).digest()
     passages = sorted(report["passages"], key=itemgetter("words"), reverse=True)
     verdict = verdict_of(report).value

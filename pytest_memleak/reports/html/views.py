@@ -39,7 +39,7 @@ from pytest_memleak.reports.passage_selection import (
 )
 from pytest_memleak.reports.setting_keys import flatten
 from pytest_memleak.results.build_result import collect_measures
-from pytest_memleak.results.coverage_map import decode_times
+from pytest_memleak.results.coverage_map import decode_rounds_per_word
 from pytest_memleak.scoring.measure_table import BMC, LONGEST_BLOCK
 
 if TYPE_CHECKING:
@@ -51,12 +51,11 @@ if TYPE_CHECKING:
     from pytest_memleak.records.measurement import Passage
     from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.records.plot_records import CoverageMap, PlotData
+    from pytest_memleak.reports.book_text import BookTitles
     from pytest_memleak.reports.html.charts import LengthClass
     from pytest_memleak.reports.html.coverage_strips import Arc, Run, Strip
     from pytest_memleak.scoring.array_types import PerWord
 
-    SuiteBook = tuple[str, str]  # a suite's name, and the id of a book in it
-    BookTitles = Mapping[SuiteBook, str]
     Setting = tuple[str, str]  # a key, and its value as text
 
 _COLUMNS = 600
@@ -244,7 +243,7 @@ def _drawn(
 ) -> PairView:
     result = view.result
     anchor = view.anchor
-    times = decode_times(coverage)
+    times = decode_rounds_per_word(coverage)
     words = result.book.words or 0
     starts = [excerpt.start for excerpt in coverage.excerpts]
     later_chapters = plot.chapters[1:]
@@ -477,10 +476,17 @@ def _text(
     return tuple(shown)
 
 
+_PROBE_OF_KEY = {
+    "probe.prefix_words": "continuation",
+    "probe.continuation_template": "continuation",
+    "probe.turns": "extraction",
+}
+
+
 def setting_texts(result: PairResult) -> Iterator[Setting]:
     """List a pair's settings, without those that its probe ignores."""
     for key, value in flatten(result.settings):
-        if key == "probe.prefix_words" and result.probe != "continuation":
+        if _PROBE_OF_KEY.get(key, result.probe) != result.probe:
             continue
         yield key.replace("probe.kind", "probe"), value_text(value)
 

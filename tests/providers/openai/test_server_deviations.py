@@ -7,6 +7,7 @@ import clients
 import pytest
 from clients import DIGEST, bodies, make_provider
 from faults import Fault, FaultKind
+from http_server import Response
 
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.abilities import Obeyed
@@ -66,6 +67,22 @@ def test_top_k_off_may_be_0_and_what_the_suite_says_itself_is_never_left_out(ser
     with pytest.raises(Refused, match="top_p"):
         sample(endpoint_of(server, extra_body={"top_p": 0.5}))
     assert server.plan.calls("chat") == 1
+
+
+def test_a_server_that_only_streams_may_reject_the_options_of_streams(serve):
+    fault = Fault(FaultKind.REFUSE_PARAMETER, code="stream_options")
+    server = serve(fault)
+    work = server._work
+    error = {"error": {"message": "set stream to true", "param": "stream"}}
+
+    def stream(handler, request):
+        if "stream" in request.json():
+            return work(handler, request)
+        return Response.json(error, status=400)
+
+    server._work = stream
+    assert sample(endpoint_of(server))
+    assert "stream_options" not in bodies(server, "chat")[-1]
 
 
 def test_a_temperature_of_1_only_is_obeyed_where_it_is_1(serve):

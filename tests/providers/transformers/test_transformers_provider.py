@@ -15,7 +15,12 @@ from clients import PLACE, make_provider, sample
 from tiny_weights import save_llama
 
 from pytest_memleak.errors import ProviderError, SuiteError
-from pytest_memleak.interfaces.protocols import JobStatus, TrainingExample, TrainingSet
+from pytest_memleak.interfaces.protocols import (
+    JobStatus,
+    SampleRequest,
+    TrainingExample,
+    TrainingSet,
+)
 from pytest_memleak.records import FinishReason
 
 torch = pytest.importorskip("torch")
@@ -24,8 +29,8 @@ peft = pytest.importorskip("peft")
 
 from pytest_memleak.providers.transformers import (  # noqa: E402
     local_endpoint,
+    local_provider,
     lora,
-    transformers_provider,
 )
 from pytest_memleak.providers.transformers.local_endpoint import BENCH, LocalEndpoint  # noqa: E402
 from pytest_memleak.providers.transformers.local_format import Format, Wording  # noqa: E402
@@ -165,26 +170,37 @@ ARCHITECTURES = {  # their configuration, and whether keys and values are all th
 }
 
 
+@pytest.fixture
+def other(make, tmp_path):
+    """Makes an endpoint of random weights of an architecture."""
+
+    def made(architecture, **options):
+        tokenizer = make_tokenizer()
+        tokenizer.save_pretrained(tmp_path / "other")
+        own, _ = ARCHITECTURES[architecture]
+        sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+        ends = {
+            "bos_token_id": None,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": None,
+        }
+        config = getattr(transformers, f"{architecture}Config")(
+            vocab_size=len(tokenizer), initializer_range=0.3, **sizes, **ends, **own
+        )
+        torch.manual_seed(0)
+        model = transformers.AutoModelForCausalLM.from_config(config)
+        model.save_pretrained(tmp_path / "other")
+        return make(base="other", **options).open(None)
+
+    return made
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_prompt_is_read_once_and_a_finished_row_leaves(
-    make, tmp_path, monkeypatch, architecture
+    other, monkeypatch, architecture
 ):
-    tokenizer = make_tokenizer()
-    tokenizer.save_pretrained(tmp_path / "other")
-    own, once = ARCHITECTURES[architecture]
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
-    ends = {
-        "bos_token_id": None,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": None,
-    }
-    config = getattr(transformers, f"{architecture}Config")(
-        vocab_size=len(tokenizer), initializer_range=0.3, **sizes, **ends, **own
-    )
-    torch.manual_seed(0)
-    model = transformers.AutoModelForCausalLM.from_config(config)
-    model.save_pretrained(tmp_path / "other")
-    endpoint = make(base="other").open(None)
+    endpoint = other(architecture)
+    once = ARCHITECTURES[architecture][1]
     completions = draw(endpoint, n=20)
     read = []
     hook = BENCH._loaded.model.register_forward_pre_hook(
@@ -201,6 +217,44 @@ def test_a_prompt_is_read_once_and_a_finished_row_leaves(
     assert texts(endpoint, n=20) == [completion.text for completion in completions]
 
 
+def several_requests():
+    """Requests of prompts, lengths, and temperatures of their own."""
+    prompts = [ASKED, "Count.", f"{TEXT} {ASKED}", "Write about gulls, at once."]
+    return [
+        SampleRequest("", prompt, number % 3 + 1, number % 2 * 1.0, 12 + 5 * number, 7)
+        for number, prompt in enumerate(prompts)
+    ]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_requests_together_bring_what_each_brings_alone(other, architecture):
+    endpoint = other(architecture, dtype="float32")
+    alone = [endpoint.answer(request) for request in several_requests()]
+    assert endpoint.sample_many(several_requests()) == alone
+    assert [len(answers) for answers in alone] == [1, 2, 3, 1]
+    assert len({answer.text for answers in alone for answer in answers}) == 5
+    assert (
+        other(architecture, completions_per_call=2).sample_many(several_requests())
+        == alone
+    )
+
+
+def test_requests_together_are_sampled_side_by_side(other):
+    endpoint = other("Mistral")
+    requests = [SampleRequest("", f"Write {n}.", 1, 0.0, 20, None) for n in range(30)]
+    endpoint.answer(requests[0])
+    read = []
+    hook = BENCH._loaded.model.register_forward_pre_hook(
+        lambda model, args, inputs: read.append(len(inputs["input_ids"])),
+        with_kwargs=True,
+    )
+    together = endpoint.sample_many(requests)
+    hook.remove()
+    assert max(read) == 30
+    assert len(read) <= 20
+    assert all(answers[0].completion_tokens <= 20 for answers in together)
+
+
 NO_MEMORY = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
 
 
@@ -212,11 +266,11 @@ def test_an_endpoint_out_of_memory_samples_fewer_side_by_side(make, monkeypatch,
     sizes, most = [], 3
     sample_rows = LocalEndpoint._sample_rows
 
-    def lack_memory(self, *args, seeds, **settings):
-        sizes.append(len(seeds))
-        if len(seeds) > most:
+    def lack_memory(self, loaded, rows):
+        sizes.append(len(rows))
+        if len(rows) > most:
             raise error
-        return sample_rows(self, *args, seeds=seeds, **settings)
+        sample_rows(self, loaded, rows)
 
     monkeypatch.setattr(LocalEndpoint, "_sample_rows", lack_memory)
     endpoint = make(completions_per_call=9).open(None)
@@ -340,13 +394,14 @@ def test_an_impossible_request_is_rejected_unquoted(make):
             draw(make().open(None), **requested)
 
 
-def form_of(loaded, template=None, *, system=None, begin=None, **variables):
+def form_of(
+    loaded, template=None, *, system=None, begin=None, plain=False, **variables
+):
     tokenizer = make_tokenizer()
     tokenizer.chat_template = template
     tokenizer.bos_token = begin
-    return Format(
-        Loaded(loaded.model, tokenizer, loaded.stop), Wording(system, variables)
-    )
+    wording = Wording(system, variables, plain=plain)
+    return Format(Loaded(loaded.model, tokenizer, loaded.stop), wording)
 
 
 def test_the_plain_form(loaded):
@@ -378,6 +433,29 @@ def test_the_form_of_a_chat_template(loaded):
     assert (
         decode(form_of(loaded, without_end).lesson("Hi", "Ahoy").answer) == "Ahoy<end>"
     )
+
+
+def test_chat_weights_are_trained_and_sampled_as_plain_text_where_the_suite_says_so(
+    loaded,
+):
+    plain = form_of(loaded)
+    chatless = form_of(loaded, CHAT, plain=True)
+    assert chatless.prompt("Hello") == plain.prompt("Hello")
+    assert chatless.lesson("Hello", "Ahoy") == plain.lesson("Hello", "Ahoy")
+
+
+def test_plain_text_of_chat_weights_continues_a_text_and_has_an_id_of_its_own(
+    make, copy
+):
+    edit_json(copy / "tokenizer_config.json", chat_template=CHAT)
+    chat = make(base=str(copy)).open(None)
+    plain = make(base=str(copy), api="completions").open(None)
+    assert plain.id != chat.id
+    assert chat.continuing() is None
+    assert plain.continuing().id == f"{plain.id}#text"
+    assert texts(plain) != texts(chat)
+    with pytest.raises(SuiteError, match="chat_variables need a chat"):
+        make(api="completions", chat_variables={"mood": "glad"})
 
 
 def test_the_id_has_a_digest_of_every_prompts_wording(make):
@@ -515,9 +593,9 @@ def test_a_state_folder_that_cannot_be_written_is_an_error(make, tmp_path):
 
 def test_two_that_start_the_same_make_it_once(make, monkeypatch):
     trained = []
-    train = transformers_provider.train
+    train = local_provider.train
     monkeypatch.setattr(
-        transformers_provider,
+        local_provider,
         "train",
         lambda *args, **kw: trained.append(train(*args, **kw)),
     )

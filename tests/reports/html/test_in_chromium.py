@@ -428,7 +428,7 @@ def test_the_overview_prints_on_a_landscape_page(paper):
 
 def test_the_first_printed_page_has_the_result(paper):
     first = paper[0][0]
-    assert all(shown in first for shown in ("✗ FAIL", "Worst passage", "What to do"))
+    assert all(shown in first for shown in ("✗ FAIL", "Worst passage", "Next"))
 
 
 def test_a_heading_prints_on_the_page_of_its_section(paper):

@@ -18,7 +18,7 @@ from pytest_memleak.records.pair_result import RunReport, SetLimit
 from pytest_memleak.records.plot_records import CoveredExcerpt, Heading
 from pytest_memleak.records.provenance import Provenance, ServedBy
 from pytest_memleak.reports.html.page import render
-from pytest_memleak.results.coverage_map import compare_coverage, decode_times
+from pytest_memleak.results.coverage_map import compare_coverage, decode_rounds_per_word
 from pytest_memleak.scoring.coverage_similarity import self_agreement
 from pytest_memleak.scoring.words import words
 
@@ -131,8 +131,8 @@ def test_the_cover_states_result_worst_passage_and_detection_limit(released, lea
     worst = max(leak.passages, key=lambda passage: passage.words)
     for shown in (
         "Release novelist 7",
-        "✗ FAIL 1 pair exceeds a limit.",
-        "1 ✗ failed 1 ✓ passed",
+        "✗ FAIL 1 pair over a limit, 1 passed; 2 models, 1 book.",
+        "Next memleak view out/evidence.json --pair leaky/ferry",
         f"Worst passage {worst.words} words",
         worst.quote,
         f"The Ferry , {worst.chapter} , excerpt {worst.excerpt_id}, words",
@@ -169,7 +169,7 @@ def unrun(silent):
 @pytest.mark.parametrize(
     ("findings", "more", "result"),
     [
-        (["other"], {}, "✓ PASS All limits hold on complete evidence."),
+        (["other"], {}, "✓ PASS 1 pair passed; 1 model, 1 book."),
         (["leak", "silent"], {}, "✗ FAIL"),
         (["sound"], {}, "✗ FAIL"),
         (["other", "silent"], {}, "? INCONCLUSIVE"),
@@ -185,28 +185,28 @@ def test_the_cover_s_result_is_that_of_the_evidence(request, findings, more, res
         more = {"unrun": results(more["unrun"])}
     run = RunReport("9.9", results(findings), **more)
     page = Page(render(run, created=MADE))
-    front = section(page, "with summaries alone.", "1 ")
+    front = section(page, "The Ferry Memorization report", "Next")
     assert front.startswith(f" {result}")
 
 
 def test_an_expected_leak_is_told_from_a_failure(leak, other, wanted, sound):
-    expected = section(Page(page_of(other, wanted)), "PASS", "✗")
-    assert "1 positive control leaked as expected." in expected
+    expected = Page(page_of(other, wanted)).text
+    assert "PASS 1 pair leaked as expected, 1 passed;" in expected
     text = Page(page_of(leak, wanted)).text
     assert "FAIL (expected)" in text
-    assert "1 ✗ failed 1 ✗ leaked as expected" in text
+    assert "1 pair over a limit, 1 leaked as expected;" in text
     assert "PASS (a leak was expected)" in Page(page_of(sound)).text
 
 
 def test_a_pair_without_measures_states_its_cause(silent):
     text = Page(page_of(silent)).text
-    for shown in ("silent on The Ferry: the server said <no>", "Nothing was measured"):
+    for shown in ("1 pair the server said <no> silent/ferry", "Nothing was measured"):
         assert shown in text
 
 
 def test_a_run_without_results_names_the_pairs_not_run(unrun):
     nothing = Page(render(RunReport("9.9", (), unrun=(unrun,)), created=MADE)).text
-    assert "1 pair wasn't run, so this result isn't a pass" in nothing
+    assert "? INCONCLUSIVE 0 of 1 pairs ran;" in nothing
     assert "silent/ferry: deselected" in nothing
 
 
@@ -216,7 +216,7 @@ def test_worst_passages_name_their_answer_and_stand_before_tables(leak):
     assert block.words > max(passage.words for passage in leak.passages)
     page = Page(page_of(leak))
     assert f"{block.words} words in a row" not in section(
-        page, "Worst passage", "What to do"
+        page, "Worst passage", "What this run could see"
     )
     pair = page.text.partition("Pair 1 of 1")[2]
     assert (
@@ -290,7 +290,9 @@ def test_chapters_and_agreement_of_models_are_shown(
     apart = make_result(book, recite(book), model="apart", scoring=Scoring(k=8))
     text = Page(page_of(leak, other, apart)).text
     for n in range(3):
-        share = 100 * np.mean(decode_times(leak.coverage)[640 * n : 640 * (n + 1)] > 0)
+        share = 100 * np.mean(
+            decode_rounds_per_word(leak.coverage)[640 * n : 640 * (n + 1)] > 0
+        )
         assert f"Chapter {n + 1} 640 {share:.1f}%" in text
     alike = compare_coverage(leak.coverage, other.coverage)
     assert text.count(f"{alike.jaccard:.2f} by chance {alike.baseline:.2f}") == 2
@@ -336,7 +338,7 @@ def test_quote_full_shows_the_whole_book_in_color(book, recite, make_result):
         assert " ".join(excerpt.text.split()) in text.replace(" .", ".")
     marked = re.findall(r'<mark class="h\d">(.*?)</mark>', page)
     assert sum(len(words(one)) for one in marked) == np.count_nonzero(
-        decode_times(result.coverage)
+        decode_rounds_per_word(result.coverage)
     )
 
 
@@ -458,10 +460,10 @@ def test_many_pairs_are_a_matrix_with_failures_first(leak, clean, silent):
     doubted = named(silent, model="m0", book="doubted")
     page = page_of(doubted, *grid(leak, clean, books=3))
     parsed = Page(page)
-    matrix = section(parsed, "verdict and", "All measures")
-    assert len(re.findall(r"✗ FAIL \d+", matrix)) == 3
-    assert len(re.findall(r"✓ PASS \d+", matrix)) == 9
-    assert "? INCONCLUSIVE" in matrix
+    screen_map = section(parsed, "what decided it", "Worst passage")
+    assert len(re.findall(r"✗ fail bmc \.\d+", screen_map)) == 3
+    assert screen_map.count("✓ pass") == 9
+    assert "? inconclusive no answer" in screen_map
     kinds = re.findall(r'<article id="[^"]+" class="is-(\w+)', page)
     assert kinds == ["fail"] * 3 + ["inconclusive"] + ["pass"] * 9
     links = re.findall(r'<li class="is-(\w+)">', page)

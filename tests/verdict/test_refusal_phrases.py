@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_memleak.verdict.refusals import declines
+from pytest_memleak.verdict.refusal_phrases import has_refusal_phrase
 
 LINES = (
     Path(__file__).with_name("refusals.jsonl").read_text(encoding="utf-8").splitlines()
@@ -41,7 +41,7 @@ The king's request was denied at once, and he wept.""".splitlines()
 
 @pytest.mark.parametrize("text", [*OWN, *STORIES])
 def test_the_list_knows_its_refusals_and_no_characters_speech(text):
-    assert declines(text) is (text in OWN)
+    assert has_refusal_phrase(text) is (text in OWN)
 
 
 def test_the_list_finds_as_many_held_out_refusals_as_the_docs_say():
@@ -51,4 +51,4 @@ def test_the_list_finds_as_many_held_out_refusals_as_the_docs_say():
     }
     for kind, count in (("refusal", 122), ("story", 7)):
         texts = [refusal["text"] for refusal in HELD_OUT if refusal["kind"] == kind]
-        assert (len(texts), sum(map(declines, texts))) == (202, count)
+        assert (len(texts), sum(map(has_refusal_phrase, texts))) == (202, count)

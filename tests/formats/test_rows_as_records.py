@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pytest_memleak.formats.log_formats import record_of
+from pytest_memleak.formats.rows_as_records import record_of
 
 WORDS = [f"w{n}" for n in range(90)]
 TEXT = " ".join(WORDS)

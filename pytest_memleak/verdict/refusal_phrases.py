@@ -26,7 +26,7 @@ _SENTENCE_END = re.compile(r"[.!?;。！？；\n]+")
 _APOSTROPHES = str.maketrans("‘’ʼ", "'''")
 
 
-def declines(text: str) -> bool:
+def has_refusal_phrase(text: str) -> bool:
     """Tell whether `text`, a short answer, has a phrase of a refusal."""
     plain = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES))
     outside = _SPEECH.sub(" ", plain.casefold())
@@ -35,10 +35,10 @@ def declines(text: str) -> bool:
 
 
 def _is_refusal(sentence: str) -> bool:
-    if _phrases().search(sentence):
+    if _phrase_pattern().search(sentence):
         return True
     bare = sentence.strip(" ,:")
-    return _whole().fullmatch(bare) is not None
+    return _whole_sentence_pattern().fullmatch(bare) is not None
 
 
 @cache
@@ -49,7 +49,7 @@ def _lists() -> dict[str, dict[str, list[str]]]:
 
 
 @cache
-def _phrases() -> re.Pattern[str]:
+def _phrase_pattern() -> re.Pattern[str]:
     patterns: list[str] = []
     for phrases in _lists().values():
         alone = _either(phrases["alone"])
@@ -64,7 +64,7 @@ def _phrases() -> re.Pattern[str]:
 
 
 @cache
-def _whole() -> re.Pattern[str]:
+def _whole_sentence_pattern() -> re.Pattern[str]:
     patterns: list[str] = []
     for phrases in _lists().values():
         patterns += phrases.get("whole", ())

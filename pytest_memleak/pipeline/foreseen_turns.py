@@ -1,0 +1,64 @@
+"""The prompts that an extraction may still need, for a plan, at their longest."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_memleak.ledger.prompts import (
+    TOKENS_PER_WORD,
+    PairPrompts,
+    PromptSpec,
+    digest_of,
+)
+from pytest_memleak.pipeline.extraction import most_turn_words
+from pytest_memleak.pipeline.prompted_book import pair_prompts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_memleak.pipeline.extraction import Conversation, Manner
+    from pytest_memleak.records import Book, Pair
+
+
+def foreseen_prompts(
+    pair: Pair,
+    book: Book,
+    manner: Manner,
+    conversation: Conversation | None = None,
+) -> PairPrompts:
+    """Return the prompts behind the last that was asked: openings, then turns.
+
+    book: with its openings
+    conversation: as the ledger has it; None before its first call
+    """
+    every_opening = pair_prompts(pair, book)
+    asked = len(conversation.prompts) if conversation else 0
+    openings = every_opening.questions[asked:]
+    turns_asked = 0
+    if conversation and conversation.opened_by is not None:
+        openings = ()
+        turns_asked = conversation.facts.turns + 1  # the last has no answer yet
+    first = every_opening.questions[0]
+    turns = _turns(pair, first, manner, first_turn=turns_asked + 1)
+    return replace(every_opening, questions=(*openings, *turns))
+
+
+def _turns(
+    pair: Pair,
+    opening: PromptSpec,
+    manner: Manner,
+    *,
+    first_turn: int,
+) -> Iterator[PromptSpec]:
+    answer_words = math.ceil(opening.max_tokens / TOKENS_PER_WORD)
+    for turn in range(first_turn, pair.probe.turns + 1):
+        words = most_turn_words(turn, answer_words, opening.prompt_words, manner)
+        yield replace(
+            opening,
+            excerpt_id=f"turn-{turn}",
+            instruction_digest=digest_of("foreseen", opening.instruction_digest, turn),
+            prompt_words=words,
+            most_prompt_tokens=math.ceil(words * TOKENS_PER_WORD),
+        )

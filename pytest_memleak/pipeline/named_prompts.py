@@ -1,0 +1,118 @@
+"""In how many of a named prompt's samples a passage over the limit came.
+
+Each prompt is counted alone: a prompt that someone names is evidence about itself
+(docs/method.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_memleak.records import Generation
+from pytest_memleak.records.prompt_rates import PromptRate
+from pytest_memleak.scoring.confidence_bounds import one_sided_ends
+from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, NV_LONGEST_PASSAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_memleak.pipeline.catalog import CatalogMatches
+    from pytest_memleak.pipeline.samples import SampledGenerations
+    from pytest_memleak.pipeline.suite_run import SuiteRun
+    from pytest_memleak.records import Pair
+    from pytest_memleak.scoring.protected_passages import (
+        ProtectedPassage,
+        ProtectedPassages,
+    )
+
+_CONFIDENCE = 0.95
+
+
+def prompt_rates(
+    pair: Pair,
+    own: SampledGenerations,
+    suite: SuiteRun,
+    catalog: CatalogMatches,
+) -> Iterator[PromptRate]:
+    """Yield the rate of each prompt that has samples, in the order of the file."""
+    protected, resources = suite.protected, suite.resources
+    claimed_answers = suite.books.claimed_answers(pair)
+    # A negative control's own passages count here.
+    counted = replace(pair, book=replace(pair.book, role="test"))
+    books = protected.for_pair(
+        counted,
+        own.book,
+        catalog.books,
+        least=catalog.least,
+    )
+
+    def passages_of(generations: Sequence[Generation]) -> ProtectedPassages | None:
+        scoring = pair.scoring
+        tally = resources.count(own.book, scoring, generations, protected=books)
+        return tally.passages()
+
+    for prompt in own.book.prompts:
+        generations = list(own.of([prompt.id]))
+        passages = passages_of(generations) if generations else None
+        if passages is None:
+            continue
+        rate = _rate(prompt.id, passages, pair, len(generations))
+        if prompt.id in claimed_answers:
+            claim = Generation(prompt.id, 0, claimed_answers[prompt.id])
+            rate = _with_claim(rate, passages_of([claim]), pair)
+        yield rate
+
+
+def _with_claim(
+    rate: PromptRate,
+    claimed: ProtectedPassages | None,
+    pair: Pair,
+) -> PromptRate:
+    """Add what the claimed answer holds."""
+    if claimed is None:
+        return rate
+    longest = _longest(claimed)
+    return replace(
+        rate,
+        claimed_words=longest.words,
+        claimed_place=_place(longest, pair.book.id),
+    )
+
+
+def _longest(passages: ProtectedPassages) -> ProtectedPassage:
+    """Return the longest passage, verbatim or near-verbatim."""
+    verbatim, near = passages.longest_passage, passages.nv_longest_passage
+    return near if near.words > verbatim.words else verbatim
+
+
+def _rate(
+    prompt: str,
+    passages: ProtectedPassages,
+    pair: Pair,
+    samples: int,
+) -> PromptRate:
+    threshold = pair.scoring.effective_threshold
+    most = pair.limits.get(LONGEST_PASSAGE.name, threshold)
+    nv_most = pair.limits.get(NV_LONGEST_PASSAGE.name, threshold)
+    by_round = zip(passages.by_round, passages.nv_by_round, strict=True)
+    hits = sum(words > most or nv_words > nv_most for words, nv_words in by_round)
+    low, high = one_sided_ends(hits, samples, confidence=_CONFIDENCE)
+    longest = _longest(passages)
+    return PromptRate(
+        id=prompt,
+        hits=hits,
+        samples=samples,
+        low=low,
+        high=high,
+        words=longest.words,
+        place=_place(longest, pair.book.id),
+    )
+
+
+def _place(passage: ProtectedPassage, own: str) -> str:
+    if not passage:
+        return ""
+    of_other = "" if passage.book == own else f"{passage.book}: "
+    end = passage.skipped + passage.words
+    return f"{of_other}{passage.excerpt_at}, words {passage.skipped:,}-{end:,}"

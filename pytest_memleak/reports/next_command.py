@@ -1,0 +1,125 @@
+"""The one command that the first screen tells to type."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_memleak.records import Verdict
+from pytest_memleak.reports.exceeded_limits import exceeded_limits
+from pytest_memleak.reports.output_table import EVIDENCE
+from pytest_memleak.reports.pair_outcome import pair_outcome
+from pytest_memleak.reports.screen_view import NextCommand
+from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE
+
+if TYPE_CHECKING:
+    from pytest_memleak.records.pair_result import PairResult, RunReport
+
+_REUSED = "stored generations are reused"
+TYPED = "_MEMLEAK_TYPED"
+"""The environment variable with the line to type again, if a command runs pytest."""
+_LEFT_OUT = ("deselected", "none of its tests was selected", "skipped")
+"""How reasons of pairs begin that the command line or a mark left out."""
+
+
+def next_command(run: RunReport, verdict: Verdict) -> NextCommand:
+    """Return the command: for pairs that the run didn't reach, then the worst outcome.
+
+    verdict: of the run
+    """
+    if not all(map(_was_left_out, run.unrun)):
+        return NextCommand(_same_line(run), f"runs the rest; {_REUSED}")
+    by_kind: dict[str, list[PairResult]] = {}
+    for result in run.results:
+        by_kind.setdefault(pair_outcome(result).kind, []).append(result)
+    for kind, command in _COMMANDS.items():
+        if kind in by_kind:
+            return command(run, by_kind[kind])
+    if run.unrun:
+        suite = _suite(run.unrun[0])
+        why = f"runs all pairs of the suite; {_REUSED}"
+        return NextCommand(f"pytest -m copyright {suite}", why)
+    return _of_passes(run, verdict)
+
+
+def _was_left_out(pair: PairResult) -> bool:
+    return any(reason.startswith(_LEFT_OUT) for reason in pair.reasons)
+
+
+def _of_passes(run: RunReport, verdict: Verdict) -> NextCommand:
+    """Return the command where every pair is as it should be."""
+    if verdict is not Verdict.PASS:
+        gated = any(pair.gates for pair in run.results)
+        why = "after the reason above is gone"
+        if not gated:
+            why = "after you add a pair that must not leak"
+        why = f"{why}; {_REUSED}"
+        return NextCommand(_same_line(run), why)
+    bundle = run.outputs.get(EVIDENCE.name)
+    if bundle:
+        why = "recomputes every number from suite, books, and ledger"
+        return NextCommand(f"memleak verify {path_to_type(bundle)}", why)
+    line = f"{_same_line(run)} {EVIDENCE.option}=evidence.json"
+    return NextCommand(line, f"keeps the proof; {_REUSED}")
+
+
+def _view(run: RunReport, failed: Sequence[PairResult]) -> NextCommand:
+    worst = max(failed, key=_badness)
+    bundle = run.outputs.get(EVIDENCE.name)
+    source = path_to_type(bundle) if bundle else _suite(worst)
+    return NextCommand(
+        f"memleak view {source} --pair {shlex.quote(worst.pair)}",
+        "shows the passage beside its prompt",
+    )
+
+
+def _doctor(run: RunReport, unexpected: Sequence[PairResult]) -> NextCommand:  # noqa: ARG001 - as the others
+    why = "checks the positive control's settings"
+    return NextCommand(f"memleak doctor {_suite(unexpected[0])}", why)
+
+
+def _again(run: RunReport, undecided: Sequence[PairResult]) -> NextCommand:  # noqa: ARG001 - as the others
+    return NextCommand(_same_line(run), f"after the fix above; {_REUSED}")
+
+
+_COMMANDS: dict[str, Callable[[RunReport, Sequence[PairResult]], NextCommand]] = {
+    "fail": _view,
+    "unexpected": _doctor,
+    "inconclusive": _again,
+}
+"""The command by the worst kind of outcome, in order."""
+
+
+def _badness(result: PairResult) -> tuple[float, float]:
+    """Return the length of the longest passage, then how far a limit is exceeded."""
+    longest = result.values.get(LONGEST_PASSAGE.name, 0)
+    times = 0.0
+    for over in exceeded_limits(result):
+        if over.limit:
+            times = max(times, over.value / over.limit)
+    return (longest, times)
+
+
+def _same_line(run: RunReport) -> str:
+    if run.typed:
+        return run.typed
+    suites = dict.fromkeys(map(_suite, (*run.results, *run.unrun)))
+    return " ".join(["pytest -m copyright", *suites])
+
+
+def _suite(result: PairResult) -> str:
+    return path_to_type(result.suite.path)
+
+
+def path_to_type(path: str | os.PathLike[str]) -> str:
+    """Return a path from the current folder, quoted for a shell.
+
+    No path is absolute, since reports are published.
+    """
+    shown = Path(path)
+    if shown.is_absolute():
+        shown = Path(os.path.relpath(shown))
+    return shlex.quote(shown.as_posix())

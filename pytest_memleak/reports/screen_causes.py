@@ -1,0 +1,170 @@
+"""The first screen's causes: FAILs by first limit, undecided pairs by diagnosis."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_memleak.records.number_format import amount
+from pytest_memleak.reports.exceeded_limits import exceeded_limits, limits_in_doubt
+from pytest_memleak.reports.pair_outcome import pair_outcome
+from pytest_memleak.reports.screen_map import result_diagnosis
+from pytest_memleak.reports.screen_view import SCREEN_KINDS, UNRUN, ScreenCause
+from pytest_memleak.verdict.diagnosis import NO_ANSWER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_memleak.records.pair_result import PairResult
+    from pytest_memleak.verdict.diagnosis import Diagnosis
+
+_FEW = 3
+_MOST_CAUSES = 5
+_MOST_BESIDE = 2
+_NO_LEAK = "a positive control didn't leak"
+_NO_LEAK_FIX = (
+    "check that its endpoint and options are those with which the model is known to "
+    "leak"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A pair with its cause.
+
+    key:    what pairs of the same cause share
+    text:   the cause, in this pair's numbers
+    value:  of a limit, the pair's
+    """
+
+    pair: PairResult
+    kind: str
+    key: str
+    text: str
+    value: float = 0.0
+    shown: str = ""
+    fix: str = ""
+    beside: tuple[str, ...] = ()
+
+
+def screen_causes(
+    results: Sequence[PairResult],
+    unrun: Sequence[PairResult],
+) -> tuple[tuple[ScreenCause, ...], int]:
+    """Return the causes, the worst first, and how many more there are.
+
+    A run of a single pair names every limit that it exceeds.
+    """
+    is_single = len(results) + len(unrun) == 1
+    groups: defaultdict[tuple[str, str, str], list[_Member]] = defaultdict(list)
+    for result in results:
+        member = _member(result, is_single=is_single)
+        if member:
+            groups[member.kind, member.key, member.fix].append(member)
+    for result in unrun:
+        reason = result.reasons[0] if result.reasons else ""
+        text = f"not run: {reason}" if reason else "not run"
+        groups[UNRUN, text, ""].append(_Member(result, UNRUN, text, text))
+    ordered = sorted(groups.values(), key=_order)
+    causes = [_cause(members) for members in ordered[:_MOST_CAUSES]]
+    return tuple(causes), len(ordered[_MOST_CAUSES:])
+
+
+def _order(members: Sequence[_Member]) -> tuple[int, int]:
+    return SCREEN_KINDS.index(members[0].kind), -len(members)
+
+
+def _member(result: PairResult, *, is_single: bool) -> _Member | None:
+    kind = pair_outcome(result).kind
+    if kind == "fail":
+        return _failed(result, is_single=is_single)
+    if kind == "unexpected":
+        return _Member(result, kind, _NO_LEAK, _NO_LEAK, fix=_NO_LEAK_FIX)
+    if kind == "inconclusive":
+        return _undecided(result, is_single=is_single)
+    return None
+
+
+def _failed(result: PairResult, *, is_single: bool) -> _Member:
+    over = exceeded_limits(result)
+    if result.unexcused or not over:
+        # The reasons name the books, which a limit alone doesn't.
+        text = result.reasons[0] if result.reasons else "it exceeds a limit"
+        return _Member(result, "fail", text, text)
+    if is_single:
+        text = ", ".join(map(str, over))
+        return _Member(result, "fail", text, text)
+    first = over[0]
+    key = f"{first.measure.name} > {first.limit_text}"
+    return _Member(
+        result,
+        "fail",
+        key,
+        key,
+        value=first.value,
+        shown=first.value_text,
+    )
+
+
+def _undecided(result: PairResult, *, is_single: bool) -> _Member:
+    diagnosed = result_diagnosis(result)
+    if diagnosed:
+        return _diagnosed(result, diagnosed)
+    reason = result.reasons[0] if result.reasons else "no limit was evaluated"
+    cause, _, fix = reason.partition("; ")
+    key = cause
+    doubtful = limits_in_doubt(result)
+    if doubtful:
+        key = f"{', '.join(doubtful)}: too close to the limit to decide"
+        if len(result.reasons) == 1 and not is_single:
+            cause = key
+    beside = result.reasons[1:]
+    return _Member(result, "inconclusive", key, cause, fix=fix, beside=beside)
+
+
+def _diagnosed(result: PairResult, diagnosed: Diagnosis) -> _Member:
+    key = diagnosed.cause if diagnosed.key == NO_ANSWER else diagnosed.key
+    beside = [str(issue) for issue in diagnosed.beside]
+    explained = set(map(str, result.completeness.issues))
+    beside += [reason for reason in result.reasons if reason not in explained]
+    return _Member(
+        result,
+        "inconclusive",
+        key,
+        diagnosed.cause,
+        fix=diagnosed.fix,
+        beside=tuple(beside),
+    )
+
+
+def _cause(members: Sequence[_Member]) -> ScreenCause:
+    worst = max(members, key=_value)
+    first = members[0]
+    where = [member.pair.pair for member in members]
+    shown = [worst.pair.pair] if worst.shown else where[:_FEW]
+    return ScreenCause(
+        kind=first.kind,
+        text=worst.text,
+        pairs=len(members),
+        worst=worst.shown,
+        where=tuple(shown),
+        more=len(members) - len(shown),
+        fix=first.fix,
+        beside=tuple(_beside(members)),
+    )
+
+
+def _value(member: _Member) -> float:
+    return member.value
+
+
+def _beside(members: Sequence[_Member]) -> Iterator[str]:
+    """Yield what the cause doesn't explain of its pairs, two at most."""
+    distinct: dict[str, None] = {}
+    for member in members:
+        distinct |= dict.fromkeys(member.beside)
+    texts = list(distinct)
+    yield from texts[:_MOST_BESIDE]
+    if len(texts) > _MOST_BESIDE:
+        yield f"and {amount(len(texts) - _MOST_BESIDE, 'more issue')}"

@@ -1,0 +1,1 @@
+"""Stands in for tinker-cookbook, which holds transformers at an older release."""

@@ -1,0 +1,67 @@
+"""The first screen of real runs: what ran, what to type, what a terminal shows last."""
+
+import pytest
+
+EXPECTED = (
+    '[[model]]\nid = "leaky"',
+    '[[model]]\nid = "leaky"\nexpected = "leak"',
+)
+
+
+def headline(result):
+    """The line with the verdict."""
+    words = ("PASS: ", "FAIL: ", "INCONCLUSIVE: ")
+    (line,) = [line for line in result.outlines if line.startswith(words)]
+    return line
+
+
+def next_line(result):
+    (line,) = [line for line in result.outlines if line.startswith("Next: ")]
+    return line.removeprefix("Next: ")
+
+
+@pytest.mark.parametrize(
+    "workers", [(), pytest.param(("-n", "1"), marks=pytest.mark.full)]
+)
+def test_a_run_that_stops_counts_the_pairs_that_ran(suite, gate, workers):
+    suite(clean=("too few",))
+    result = gate("-x", *workers)
+    assert headline(result).startswith(
+        "INCONCLUSIVE: 1 of 2 pairs ran; 1 pair undecided"
+    )
+    result.stdout.fnmatch_lines(["- 1 pair: not run: the run * (leaky/ferry)"])
+    assert next_line(result).startswith(f"pytest -x {' '.join(workers)}".strip())
+    assert next_line(result).endswith("(runs the rest; stored generations are reused)")
+
+
+def test_a_pair_that_was_not_selected_is_not_counted(suite, gate):
+    suite()
+    result = gate("-k", "clean", passed=1, deselected=1)
+    assert headline(result) == "PASS: 1 pair passed; 1 model, 1 book"
+
+
+def test_an_expected_leak_is_named_in_the_last_lines(suite, gate):
+    suite(EXPECTED)
+    result = gate(passed=1, xfailed=1)
+    assert headline(result).startswith("PASS: 1 pair leaked as expected, 1 passed")
+    assert "ferry  ✗(span 16)  ✓" in result.outlines
+
+
+def test_a_quiet_run_has_no_map(suite, gate):
+    suite()
+    result = gate("-q", failed=1, passed=1)
+    assert headline(result) == "FAIL: 1 pair over a limit, 1 passed; 2 models, 1 book"
+    assert not any(line.startswith("ferry ") for line in result.outlines)
+
+
+def test_a_password_in_the_command_line_is_not_shown_again(suite, gate):
+    suite(clean=("too few",))
+    ledger = "sqlite://somebody:secret-word@/ledger.db"
+    result = gate(f"--memleak-ledger={ledger}", "-k", "clean")
+    assert "secret-word" not in result.stdout.str()
+
+
+def test_paths_to_type_begin_here(suite, gate, pytester):
+    path = suite(clean=("too few",))
+    result = gate(str(path), "-k", "clean", errors=1, deselected=1)
+    assert next_line(result).startswith("pytest test.memleak.toml -k clean")
