@@ -87,23 +87,32 @@ class RowBlock:
                 raise row
             yield number, row, where
 
+    def lines(self) -> Iterator[tuple[int, Any]]:
+        """Yield each row with its number, unparsed if it is bytes; not blank lines."""
+        for number, row in enumerate(self.rows, self.first):
+            if isinstance(row, bytes):
+                row = _bare(row)  # noqa: PLW2901 - without what surrounds it
+                if not row:
+                    continue
+            yield number, row
+
+    def place_of(self, number: int) -> str:
+        """Return where a row is."""
+        return f"{self.path}, {kind_of_rows(self.path.name)} {number}"
+
     def row(self, number: int) -> Any:
         """Return a row by its number, parsed."""
         row = self.rows[number - self.first]
-        return _parsed(_bare(row), "") if isinstance(row, bytes) else row
+        return parsed_line(_bare(row), "") if isinstance(row, bytes) else row
 
     def parsed(self) -> Iterator[tuple[int, Any, str]]:
         """Yield what `places` does, and a RecordsError for a row that isn't parsed."""
-        kind = kind_of_rows(self.path.name)
-        place = f"{self.path}, {kind} "
-        for number, row in enumerate(self.rows, self.first):
-            where = f"{place}{number}"
-            if not isinstance(row, bytes):
+        for number, row in self.lines():
+            where = self.place_of(number)
+            if isinstance(row, bytes):
+                yield number, parsed_line(row, where), where
+            else:
                 yield number, row, where
-                continue
-            text = _bare(row)
-            if text:
-                yield number, _parsed(text, where), where
 
 
 def _bare(line: bytes) -> bytes:
@@ -116,7 +125,8 @@ def kind_of_rows(name: str) -> str:
     return "line" if is_of_lines else "row"
 
 
-def _parsed(text: bytes, where: str) -> Any:
+def parsed_line(text: bytes, where: str) -> Any:
+    """Return a line's value, or the RecordsError of one that can't be parsed."""
     try:
         return json_value(text, where, encoding="utf-8")
     except RecordsError as error:

@@ -7,7 +7,7 @@ the row may be one, and then as that function does (tests/formats/test_plain_row
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from pytest_memleak.formats.log_answers import AnswerFacts, RowReading
 from pytest_memleak.formats.log_format_table import LogFormat
@@ -20,6 +20,34 @@ _KEYS_OF_TURN = frozenset({"role", "content"})
 _KEYS_OF_MESSAGE = KEYS_OF_END | {"role"}
 _SINGLE_VALUES = (str, *NO_TEXT)
 _KEYS_OF_PART = frozenset({"type", "text"})
+
+
+class PlainTexts(NamedTuple):
+    """The texts of a row of a common shape.
+
+    answers: what the model wrote
+    prompts: the prompt of each
+    prompt:  the whole row's
+    """
+
+    answers: list[str]
+    prompts: list[str]
+    prompt: str
+
+    @classmethod
+    def of(cls, answers: list[tuple[str, int]], prompts: list[str]) -> PlainTexts:
+        """Return the texts; answers: each with the number of prompts before it."""
+        prompt = joined_prompts(prompts)
+        own_prompts: list[str] = []
+        for _, before in answers:
+            is_last = before == len(prompts)
+            own_prompts.append(prompt if is_last else joined_prompts(prompts[:before]))
+        return cls([text for text, _ in answers], own_prompts, prompt)
+
+
+def joined_prompts(prompts: list[str]) -> str:
+    """Return prompts as one text."""
+    return "\n\n".join(filter(None, prompts))
 
 
 def read_plain_row(row: Record, row_format: LogFormat) -> RowReading | None:

@@ -28,24 +28,11 @@ from pytest_memleak.formats.log_format_table import (
 from pytest_memleak.formats.log_messages import value_at
 from pytest_memleak.formats.message_texts import Record
 from pytest_memleak.formats.paper_format import json_value
-from pytest_memleak.formats.plain_rows import read_plain_row
+from pytest_memleak.formats.plain_rows import PlainTexts, joined_prompts, read_plain_row
 from pytest_memleak.formats.reasoning_and_tool_calls import count_runs, texts_in
 
 _ERRORS = (("error",), ("response", "error"), ("response", "body", "error"))
 _ATTACHMENT = "attachment://"
-
-
-class PlainTexts(NamedTuple):
-    """The texts of a row of a common shape.
-
-    answers: what the model wrote
-    prompts: the prompt of each
-    prompt:  the whole row's
-    """
-
-    answers: list[str]
-    prompts: list[str]
-    prompt: str
 
 
 class RowPaths(NamedTuple):
@@ -83,15 +70,8 @@ class RowPaths(NamedTuple):
         reading = read_plain_row(row, row_format)
         if reading is None or not reading.answers:
             return None
-        prompt = _joined_prompts(reading.prompts)
-        prompts: list[str] = []
-        answers: list[str] = []
-        for (text,), facts in reading.answers.items():
-            is_last = facts.before == len(reading.prompts)
-            own_prompts = reading.prompts[: facts.before]
-            prompts.append(prompt if is_last else _joined_prompts(own_prompts))
-            answers.append(text)
-        return PlainTexts(answers, prompts, prompt)
+        answers = [(text, facts.before) for (text,), facts in reading.answers.items()]
+        return PlainTexts.of(answers, reading.prompts)
 
     def _named_record(
         self,
@@ -201,7 +181,7 @@ def _record_of_format(
         reading.answers[no_texts] = facts
     return {
         "excerpt_id": value_at(row, row_format.row_id),
-        "instruction": _joined_prompts(reading.prompts),
+        "instruction": joined_prompts(reading.prompts),
         "generations": _generations(reading, unread),
     }
 
@@ -221,7 +201,7 @@ def _generations(reading: RowReading, unread: list[str]) -> list[Record]:
         unread = []
         if facts.before < len(reading.prompts):
             own_prompts = reading.prompts[: facts.before]
-            generation["instruction"] = _joined_prompts(own_prompts)
+            generation["instruction"] = joined_prompts(own_prompts)
         generations.append(generation)
     return generations
 
@@ -237,10 +217,6 @@ def _generation(
     if reasoning:
         generation["reasoning"] = reasoning
     return generation
-
-
-def _joined_prompts(prompts: list[str]) -> str:
-    return "\n\n".join(filter(None, prompts))
 
 
 def is_row(value: object) -> bool:

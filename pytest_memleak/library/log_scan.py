@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_memleak.errors import RecordsError, escaped
+from pytest_memleak.formats.log_files import parsed_line
 from pytest_memleak.formats.paper_format import texts_of_record
 from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
 from pytest_memleak.formats.row_dates import date_of
+from pytest_memleak.formats.row_shapes import RowShapes
 from pytest_memleak.scoring.folding import passage_words
 from pytest_memleak.scoring.freed_memory import keep_freed_memory
 from pytest_memleak.scoring.words import place_after_words, words
@@ -140,6 +142,7 @@ class LogScan:
         self._least = least
         self._training = training
         self._quote = quote
+        self._shapes = RowShapes()
         self.counted = ScanResult()
         keep_freed_memory()
 
@@ -149,10 +152,11 @@ class LogScan:
         prompts: list[str] = []
         places: list[tuple[int, int]] = []
         self.counted.lines += len(block.rows)
-        for number, row, where in block.parsed():
+        for number, row in block.lines():
             try:
-                row_texts, row_prompts = self._texts_and_prompts_of(row, where)
+                row_texts, row_prompts = self._texts_and_prompts_of(row, block, number)
             except RecordsError as error:
+                where = block.place_of(number)
                 self.counted.add_unread_row(block.path, number, where, error)
                 continue
             texts += row_texts
@@ -171,16 +175,31 @@ class LogScan:
                 fields["quote"] = self._quoted(passage, texts[passage.text])
             self.counted.passages.append(fields)
 
-    def _texts_and_prompts_of(self, row: Any, where: str) -> TextsAndPrompts:
+    def _texts_and_prompts_of(
+        self,
+        row: Any,
+        block: RowBlock,
+        number: int,
+    ) -> TextsAndPrompts:
         """Return a row's texts and, unless they are texts, too, each one's prompt.
 
-        Raises RecordsError for a row in no known format.
+        row: a line of JSON as bytes, or what was read otherwise
+
+        Raises RecordsError for a row that can't be parsed or is in no known format.
         """
-        if isinstance(row, RecordsError):
-            raise row
-        plain = self._reader.plain_texts(row)
+        plain = None
+        if isinstance(row, bytes) and self._reader.text is None:
+            plain = self._shapes.texts_of(row)
         if plain is None:
-            return self._read_record(row, where)
+            where = block.place_of(number)
+            parsed = parsed_line(row, where) if isinstance(row, bytes) else row
+            if isinstance(parsed, RecordsError):
+                raise parsed
+            plain = self._reader.plain_texts(parsed)
+            if plain is None:
+                return self._read_record(parsed, where)
+            if isinstance(row, bytes):
+                self._shapes.learn(row, parsed)
         texts = plain.answers
         prompts = plain.prompts
         if self._training:
