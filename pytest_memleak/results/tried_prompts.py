@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from pytest_memleak.records.pair_result import PairResult
 
 _FINETUNING = "fine-tuning"
-_PROBABILITY = "probability"
-LADDER = ("instruction", "continuation", "extraction", _FINETUNING, _PROBABILITY)
-"""The ways to try a model, each of which may show what those before it didn't."""
+LADDER = ("instruction", "continuation", "extraction", _FINETUNING, "probability")
+"""The ways to try a model, each of which may show what those before it didn't.
+
+Nothing here measures probability, so it is always among what wasn't tried.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +94,6 @@ def _of_group(book: str, group: Sequence[PairResult]) -> TriedPrompts:
         else:
             ways.add(result.probe)
         tried[phrase] = None
-        if result.settings.get(_PROBABILITY):
-            ways.add(_PROBABILITY)
-            tried[_PROBABILITY] = None
     return TriedPrompts(
         book=book,
         pairs=tuple(result.pair for result in group),
