@@ -7,7 +7,6 @@ page, as HTML and as Markdown.
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING
 from pytest_memleak.cli.book_question import show_book
 from pytest_memleak.cli.columns import command_line, next_step, print_sentence
 from pytest_memleak.cli.complaint_suite import ComplaintSuite
+from pytest_memleak.cli.confirmation import is_confirmed
+from pytest_memleak.cli.plan_cost import most_cost
 from pytest_memleak.cli.run_pytest import run_gate
 from pytest_memleak.cli.shared_options import ENCODING, add_arguments, default_ledger
 from pytest_memleak.cli.suite_template import add_model_options, identifier, model_named
@@ -99,7 +100,7 @@ def _complaint(parsed: argparse.Namespace) -> int:
         )
     plan = _plan(path, suite)
     _print_plan(plan, named, suite)
-    if not parsed.yes and not _is_confirmed():
+    if not parsed.yes and not is_confirmed("Ask the model?"):
         print(f"No prompt was sent. Suite: {path}")
         return 0
     evidence = folder / _EVIDENCE
@@ -199,27 +200,12 @@ def _print_plan(
     print_sentence(
         f"Complaint: {prompts}, {samples} each; {plan.calls:,} calls are left.",
     )
-    tokens = (
-        f"{plan.prompt_tokens:,} input tokens, {plan.completion_tokens:,} output tokens"
-    )
-    cost = f"at most {tokens}"
-    if plan.cost is not None:
-        cost = f"at most US${math.ceil(plan.cost * 100) / 100:,.2f} ({tokens})"
-    print_sentence(f"Cost: {cost}.")
+    print_sentence(f"Cost: {most_cost(plan)}.")
     if suite.control is None and suite.unread is None:
         print_sentence(
             "No control is asked: --control with --control-prompts, and "
             "--unread-model, name some.",
         )
-
-
-def _is_confirmed() -> bool:
-    if not sys.stdin.isatty():
-        raise SettingsError(
-            "can't ask for confirmation without a terminal",
-            hint="add --yes",
-        )
-    return input("Ask the model? [y/N] ").strip().lower() in {"y", "yes"}
 
 
 def _hosts(suite: ComplaintSuite) -> list[str]:

@@ -12,6 +12,7 @@ from pytest_memleak.cli.book_question import NO_SUITE, show_book
 from pytest_memleak.cli.columns import command_line, next_step, print_sentence
 from pytest_memleak.cli.confirmation import is_confirmed
 from pytest_memleak.cli.endpoint_trial import BASE_MODEL
+from pytest_memleak.cli.plan_cost import most_cost
 from pytest_memleak.cli.shared_options import REPEATED, add_arguments
 from pytest_memleak.cli.suite_template import (
     RELEASE_SAMPLES,
@@ -247,13 +248,7 @@ def _extraction_cost(path: Path, draft: Draft) -> str:
     plans = [step.sampling for step in planned.steps if step.sampling]
     if not plans:
         return ""
-    plan = sum_of_plans(plans)
-    tokens = (
-        f"{plan.prompt_tokens:,} input tokens, {plan.completion_tokens:,} output tokens"
-    )
-    if plan.cost is None:
-        return f": at most {tokens}"
-    return f": at most US${plan.cost:,.2f} ({tokens})"
+    return f": {most_cost(sum_of_plans(plans))}"
 
 
 def _completed(path: Path, draft: Draft) -> Draft:

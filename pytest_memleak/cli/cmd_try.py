@@ -21,6 +21,7 @@ from pytest_memleak.cli.confirmation import is_confirmed
 from pytest_memleak.cli.endpoint_preflight import Preflight, print_trial
 from pytest_memleak.cli.endpoint_trial import BASE_MODEL, Trial
 from pytest_memleak.cli.option_errors import errors_of_options
+from pytest_memleak.cli.plan_cost import most_cents, most_cost
 from pytest_memleak.cli.run_pytest import INTERRUPTED, run_gate
 from pytest_memleak.cli.shared_options import ENCODING, add_arguments, default_ledger
 from pytest_memleak.cli.suite_template import (
@@ -132,7 +133,7 @@ def _try(parsed: argparse.Namespace) -> int:
         print(f"No prompt about the book was sent. Suite: {path}")
         print(next_step(_gate(path, *draft.options), "run the probe later"))
         return 0
-    return _run(path, probe.draft, _cents(probe.plan))
+    return _run(path, probe.draft, most_cents(probe.plan))
 
 
 def _prepare_probe(path: Path, draft: Draft, trial: Trial) -> _Probe:
@@ -188,11 +189,6 @@ def _run(
     page = path.name.removesuffix(".memleak.toml") + ".html"
     print(next_step(_gate(path, *draft.options, f"{HTML.option}={page}"), more))
     return int(status or 0)
-
-
-def _cents(plan: Plan) -> float | None:
-    """Return the plan's cost in US$, rounded up to cents; None without prices."""
-    return None if plan.cost is None else math.ceil(plan.cost * 100) / 100
 
 
 def _detection_limit(samples: int) -> float:
@@ -288,13 +284,13 @@ def _print_plan(probe: _Probe) -> None:
         f"{amount(draft.samples, 'time')} each.",
     )
     more = "" if draft.price else "; add --price IN,OUT to see it in US$"
-    print_sentence(f"Cost: {_cost_text(probe.plan)}{more}.")
+    print_sentence(f"Cost: {most_cost(probe.plan)}{more}.")
     shown = percent_at_most(_detection_limit(draft.samples))
     release = percent_at_most(_detection_limit(RELEASE_SAMPLES))
     print_sentence(
         f"The probe shows passages in more than {shown} of a prompt's generations; "
         f"rarer ones can go unseen. {RELEASE_SAMPLES} samples (memleak init) would "
-        f"show {release}, for {_cost_text(probe.release)}.",
+        f"show {release}, for {most_cost(probe.release)}.",
     )
     minutes = max(1, math.ceil(probe.seconds / 60))
     most = _stop_after(draft)
@@ -308,11 +304,3 @@ def _print_plan(probe: _Probe) -> None:
             f"{place} holds {amount(probe.stored, 'generation')} from an earlier run. "
             "They will be reused.",
         )
-
-
-def _cost_text(plan: Plan) -> str:
-    tokens = (
-        f"{plan.prompt_tokens:,} input tokens, {plan.completion_tokens:,} output tokens"
-    )
-    cost = _cents(plan)
-    return f"at most {tokens}" if cost is None else f"at most US${cost:,.2f} ({tokens})"

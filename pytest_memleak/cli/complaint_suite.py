@@ -30,8 +30,8 @@ class ComplaintSuite:
     """The values of the suite.
 
     book, prompts: files; control: those of a book in no training set
-    provider, base: the model, as in openai/gpt-4o; unread: another, which can't know
-        the book
+    provider, base: the model, as in openai/gpt-oss-20b
+    unread:    another model, which can't know the book
     price:     US$ per million input and output tokens
     words:     the word mode
     approved:  the digest of the book's words, if someone approved them
