@@ -14,13 +14,13 @@ assistant. It isn't sent.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_memleak.errors import BookError, file_errors
+from pytest_memleak.errors import BookError, RecordsError, file_errors
+from pytest_memleak.formats.paper_format import json_value
 from pytest_memleak.records import BookPrompt
 
 if TYPE_CHECKING:
@@ -80,9 +80,10 @@ def read_prompts(path: Path) -> tuple[NamedPrompt, ...]:
 
 def _prompt(line: bytes, place: str, *, default_id: str) -> NamedPrompt:
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        raise BookError("it isn't JSON", location=place, hint=_FORMS) from None
+        row = json_value(line, place, encoding="utf-8")
+    except RecordsError as error:
+        cause = f"it isn't JSON as expected: {error.message}"
+        raise BookError(cause, location=place, hint=_FORMS) from None
     if isinstance(row, str):
         row = {"prompt": row}
     if not isinstance(row, Mapping) or not row.keys() <= _KEYS:
@@ -128,6 +129,14 @@ def _turns(row: Mapping[str, object], place: str) -> tuple[Sequence[str], str]:
     texts = [text for text in turns if isinstance(text, str) and text.strip()]
     if len(texts) != len(turns) or not isinstance(claimed, str):
         raise BookError("expected texts that aren't empty", location=place, hint=_FORMS)
+    try:
+        " ".join((*texts, claimed)).encode()
+    except UnicodeEncodeError:
+        raise BookError(
+            "a text has half of a surrogate pair",
+            location=place,
+            hint="write the file again as UTF-8",
+        ) from None
     return texts, claimed
 
 

@@ -273,7 +273,11 @@ def _completed(path: Path, draft: Draft) -> Draft:
 
 def _with_learned_keys(path: Path, draft: Draft) -> Draft:
     """Send neutral prompts after a yes, and write what they show into the suite."""
-    from pytest_memleak.cli.endpoint_preflight import Preflight, print_trial
+    from pytest_memleak.cli.endpoint_preflight import (
+        Preflight,
+        accepted_keys,
+        print_trial,
+    )
     from pytest_memleak.cli.model_checks import check_access
     from pytest_memleak.pipeline.run import open_suite
 
@@ -293,7 +297,7 @@ def _with_learned_keys(path: Path, draft: Draft) -> Draft:
         print(error)
         return draft
     print_trial(trial)
-    draft = replace(draft, learned=trial.keys)
+    draft = replace(draft, learned=accepted_keys(trial))
     write_whole(path, draft.text(path))
     return draft
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pytest_memleak.cli.book_question import NO_SUITE, show_book, word_mode_of
 from pytest_memleak.cli.columns import command_line, next_step, print_sentence
 from pytest_memleak.cli.confirmation import is_confirmed
-from pytest_memleak.cli.endpoint_preflight import Preflight, print_trial
+from pytest_memleak.cli.endpoint_preflight import Preflight, accepted_keys, print_trial
 from pytest_memleak.cli.endpoint_trial import BASE_MODEL, Trial
 from pytest_memleak.cli.option_errors import errors_of_options
 from pytest_memleak.cli.plan_cost import most_cents, most_cost
@@ -115,7 +115,7 @@ def _try(parsed: argparse.Namespace) -> int:
             path.unlink()
             return 1
         print_trial(trial)
-        draft = replace(draft, text_only=trial.text_only, learned=trial.keys)
+        draft = replace(draft, text_only=trial.text_only, learned=accepted_keys(trial))
         shown = show_book(parsed.book, encoding=parsed.encoding, asked=asked)
         if shown is None:
             print(NO_SUITE)

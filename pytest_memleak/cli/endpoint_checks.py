@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.cli.columns import print_sentence
 from pytest_memleak.cli.confirmation import is_confirmed
 from pytest_memleak.cli.doctor_check import Check
-from pytest_memleak.cli.endpoint_preflight import Preflight
+from pytest_memleak.cli.endpoint_preflight import Preflight, accepted_keys
 from pytest_memleak.cli.learned_keys import with_keys
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.interfaces.abilities import abilities_of
@@ -58,8 +58,8 @@ def _call(
     trial = preflight.run()
     for title, text in trial.lines:
         yield Check(f"{subject} {title}", text)
-    if trial.keys:
-        yield _write(path, model, trial.keys, alone=len(suite_run.suite.models) == 1)
+    if keys := accepted_keys(trial):
+        yield _write(path, model, keys, alone=len(suite_run.suite.models) == 1)
 
 
 def _obstacle(suite_run: SuiteRun, model: Model) -> str | None:

@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.cli.columns import print_sentence
+from pytest_memleak.cli.confirmation import is_confirmed
 from pytest_memleak.cli.endpoint_trial import Trial
 from pytest_memleak.cli.learned_keys import LearnedKey
 from pytest_memleak.interfaces.abilities import abilities_of
@@ -44,6 +45,7 @@ _SECONDS = 20.0  # for one call of a slow server; three times as many for the se
 _TOKENS_PER_WORD = 4 / 3
 _LEAST_HIDDEN = 100  # tokens; fewer may be a tokenizer's own way to count
 _ROUND = 500
+_NAME_QUESTION = "Is the server's name for it the model that you mean?"
 _SILENT_CUT = 0.9
 
 
@@ -215,6 +217,18 @@ def print_trial(trial: Trial) -> None:
         print_sentence(f"  {title:<12} {inert(text)}", indent=15)
 
 
+def accepted_keys(trial: Trial) -> tuple[LearnedKey, ...]:
+    """Return the keys to write: another model's name only if a person knows it."""
+    keys = []
+    for key in trial.keys:
+        is_name = key.name == "served_names"
+        if is_name and not (sys.stdin.isatty() and is_confirmed(_NAME_QUESTION)):
+            print_sentence(f"Not written: {key.line}", indent=2)
+        else:
+            keys.append(key)
+    return tuple(keys)
+
+
 # --- the calls
 
 
@@ -352,8 +366,10 @@ def _name_keys(
     served = completion.served.model if completion.served else None
     if requested is None or not served or is_requested(served, requested, served_names):
         return
+    if short_name(served) != served:
+        return  # too long for a name: it may be a text
     names = json.dumps([*served_names, served], ensure_ascii=False)
-    why = f"the server's name for {short_name(requested)}; if not, remove it"
+    why = f"the server's name for {short_name(requested)}"
     yield LearnedKey("model", "served_names", names, why)
 
 

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SuiteError
+from pytest_memleak.ledger.prompts import ANSWER_TOKENS, TOKENS_PER_WORD
 from pytest_memleak.records import Book, Issue, Measure, Pair, Suite
 from pytest_memleak.records.measurement import DetectionSummary, PlannedRounds
 from pytest_memleak.records.number_format import amount, percent, percent_at_most
@@ -23,7 +24,12 @@ from pytest_memleak.scoring.confidence_bounds import (
     samples_for_answers,
 )
 from pytest_memleak.scoring.folding import folded_words
-from pytest_memleak.scoring.measure_table import MEASURES, applies_to, table_with
+from pytest_memleak.scoring.measure_table import (
+    EXTRACTION,
+    MEASURES,
+    applies_to,
+    table_with,
+)
 from pytest_memleak.scoring.words import words
 
 if TYPE_CHECKING:
@@ -64,7 +70,8 @@ def validate_limits_can_be_exceeded(
         f"limit ({limits_text}, span_threshold = {pair.scoring.span_threshold}; the "
         f"longest excerpt has {longest:,} words)",
         location=str(suite.path),
-        hint="lower a limit below that length, or limit a share, such as bmc = 0.15",
+        hint="lower a limit below that length, limit a share, such as bmc = 0.15, or "
+        "give an extraction more turns",
     )
 
 
@@ -76,6 +83,8 @@ def _can_be_exceeded(
     in_any: ProtectedBooks | None,
 ) -> bool:
     """Tell whether some text is long enough to exceed a limit."""
+    if row.needs is EXTRACTION:
+        return _can_be_extracted(row, limit, pair, book)
     if row.kind == "share":
         return limit < 1
     threshold = pair.scoring.effective_threshold
@@ -95,6 +104,16 @@ def _can_be_exceeded(
     if counted:
         return _holds_more_than(limit, stretches, each=threshold + 1)
     return any(_is_longer(parts, limit) for parts in stretches)
+
+
+def _can_be_extracted(row: Measure, limit: float, pair: Pair, book: Book) -> bool:
+    """Tell whether opening and turns have room for more words of the book."""
+    book_words = sum(_words_of(excerpt.text, pair) for excerpt in book.excerpts)
+    tokens = pair.sampling.max_tokens
+    per_answer = tokens if isinstance(tokens, int) else ANSWER_TOKENS
+    answered = (pair.probe.turns + 1) * per_answer / TOKENS_PER_WORD
+    most = limit * book_words if row.kind == "share" else limit
+    return min(answered, book_words) > most
 
 
 def _is_longer(parts: Iterable[int], limit: float) -> bool:

@@ -9,6 +9,7 @@ from pytest_memleak.formats.reasoning_and_tool_calls import without_answer
 from pytest_memleak.interfaces.protocols import Completion, Served
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.generation import finish_reason
+from pytest_memleak.redaction.text import inert
 
 FILTER_CODES = frozenset(
     {
@@ -40,12 +41,15 @@ def as_list(value: object) -> list[Any]:
 
 
 def server_name(value: object) -> str | None:
-    """Return a server's name for something, in a short line; a non-text's type."""
+    """Return a server's name for something, in a short line; a non-text's type.
+
+    Without control characters, so that no report or bundle has any.
+    """
     if value is None:
         return None
     if not isinstance(value, str):
         return f"({type(value).__name__})"
-    return " ".join(value[:_LONGEST_NAME].split())
+    return inert(value[:_LONGEST_NAME])
 
 
 def token_count(value: object) -> int | None:

@@ -259,7 +259,7 @@ def _most(
 def _detection(pairs: Iterable[PairResult]) -> str:
     summaries = [pair.detection for pair in pairs if pair.detection]
     if not summaries:
-        return "none, since nothing was measured"
+        return "none, since no pair has samples of excerpts"
     worst = max(summaries, key=lambda summary: summary.detection)
     required = {
         percent_at_most(summary.detection_limit)

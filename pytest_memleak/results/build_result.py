@@ -15,7 +15,7 @@ from pytest_memleak.records import (
     Verdict,
     VerdictResult,
 )
-from pytest_memleak.records.measurement import BY_EXCERPT, RoundStats
+from pytest_memleak.records.measurement import BY_EXCERPT, ProbeKind, RoundStats
 from pytest_memleak.records.pair_result import (
     APPROVED,
     LIKELIEST_SPAN,
@@ -160,7 +160,7 @@ def build_result_without_quotes(evaluation: Evaluation) -> PairResult:
         second_opinion=evaluation.second_opinion,
         measures=_measures(evaluation),
         works=verdict_result.works,
-        rounds=_rounds(evaluation.analysis),
+        rounds=_rounds(evaluation.analysis, pair.probe.kind),
         coverage=_coverage(evaluation),
         scan_scope=evaluation.scan_scope,
         excused=_excused(evaluation.analysis),
@@ -346,19 +346,25 @@ def _rates_of_longest_spans(analysis: Analysis) -> list[dict[str, Any]]:
     return rates
 
 
-def _rounds(analysis: Analysis | None) -> RoundStats | None:
+def _rounds(analysis: Analysis | None, probe: ProbeKind) -> RoundStats | None:
+    """Return what comparisons of releases need, of the measures that apply."""
     if analysis is None:
         return None
     # Collecting needs no numpy.
     from pytest_memleak.scoring.analysis import values_by_round
 
     error = analysis.without_excused_words.error
+    measures = {
+        name: values
+        for name, values in values_by_round(analysis).items()
+        if applies_to(MEASURES[name], probe)
+    }
     return RoundStats(
         alike=error.likeness.alike,
         units=error.blocks or error.rounds,
         variance=error.variance,
         typical=error.typical,
-        measures=values_by_round(analysis),
+        measures=measures,
     )
 
 

@@ -34,8 +34,7 @@ def impossible_numbers(pair: PairResult) -> Iterator[str]:
             yield f"measures.{name}: low exceeds high"
     if pair.rounds is not None:
         yield from _rounds(pair.rounds)
-        # A conversation has rounds of measures that aren't its own.
-        if pair.extraction is None and pair.rounds.measures.keys() - pair.values.keys():
+        if pair.rounds.measures.keys() - pair.values.keys():
             yield "rounds.measures: the pair lacks one of these measures"
     if pair.detection is not None:
         for name, (low, high) in pair.detection.ranges.items():

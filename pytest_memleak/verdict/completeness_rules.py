@@ -16,8 +16,9 @@ import numpy as np
 
 from pytest_memleak.records import Issue, Kind, RuleCheck
 from pytest_memleak.records.number_format import amount, first_three
+from pytest_memleak.scoring.measure_table import PASSAGE_LIMIT
 from pytest_memleak.verdict.evidence_requirements import exact_fraction, fix
-from pytest_memleak.verdict.generation_features import runs_by_excerpt
+from pytest_memleak.verdict.generation_features import LENGTH, runs_by_excerpt
 from pytest_memleak.verdict.generation_kinds import KINDS
 from pytest_memleak.verdict.prompt_overlap import instruction_rules
 from pytest_memleak.verdict.shingles import count_distinct
@@ -365,6 +366,25 @@ def check_none_withheld(context: RuleContext) -> Iterator[RuleOutcome]:
         )
 
 
+def check_named_prompts_answered(context: RuleContext) -> Iterator[RuleOutcome]:
+    """Yield an issue for answers to named prompts that could hold no passage.
+
+    Refusals and short answers count, as the model ended them. Silence doesn't, nor does
+    what was cut before it had more words than the limit on passages.
+    """
+    readings = context.readings
+    silent = int(readings.blank.sum())
+    is_cut = readings.ended == LENGTH
+    too_early = is_cut & ~readings.blank & (readings.words <= PASSAGE_LIMIT)
+    cut = int(too_early.sum())
+    if silent or cut:
+        yield context.issue(
+            "named prompts answered",
+            f"of {amount(len(readings), 'answer')}, {silent:,} had no text, and "
+            f"{cut:,} were cut at {PASSAGE_LIMIT} words or fewer",
+        )
+
+
 # --- answers that aren't independent samples, or no prose
 
 
@@ -500,6 +520,7 @@ RULES_ON_NAMED_PROMPTS: tuple[Callable[[RuleContext], Iterator[RuleOutcome]], ..
     check_no_surplus,
     note_missing_finish_reasons,
     check_none_withheld,
+    check_named_prompts_answered,
     check_recitation,
 )
 """The same where prompts request no excerpt: refusals and short answers count."""

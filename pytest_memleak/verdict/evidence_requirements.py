@@ -70,6 +70,10 @@ SAMPLED: Mapping[str, str] = {
         "test an endpoint without output filters; withheld text doesn't show a clean "
         "model"
     ),
+    "named prompts answered": (
+        "raise max_tokens, by what a reasoning model thinks; if the server limits the "
+        "length or sends empty answers, test one that doesn't"
+    ),
     "no surplus": (
         "raise samples to include them; if the server returns more than n, check how "
         "it interprets n, and set a new weights_version in [[model]] to resample"

@@ -95,7 +95,7 @@ def kinds_of(
         Kind.EMPTY: readings.blank & ~was_cut,
         Kind.REFUSAL: is_listed | _open_alike(readings, few_words),
         Kind.ECHO: words_are_enough & own_is_short,
-        Kind.CUT: was_cut & is_half,
+        Kind.CUT: was_cut & (is_half | readings.blank),
         Kind.SHORT: own_is_short,
     }
     too_short = np.logical_or.reduce(list(rules.values()))

@@ -10,6 +10,7 @@ from screen import run_in_terminal
 from troubled_servers import REASONING, TROUBLES, TroubledServer
 from unearned_servers import book_of_servers, other_plays
 
+from pytest_memleak.cli import endpoint_preflight
 from pytest_memleak.cli.endpoint_preflight import MOST_CALLS
 from pytest_memleak.cli.learned_keys import LearnedKey, with_keys
 from pytest_memleak.cli.main import main
@@ -77,10 +78,21 @@ def test_a_servers_limit_of_tokens_is_written(planned):
     assert "# the most that the server accepts" in plan.text
 
 
-def test_another_name_of_the_model_is_written_with_a_way_back(planned):
+NAME = 'served_names = ["provider/somebodys-model-fp8"]  # the server\'s name for m'
+
+
+def test_another_name_of_the_model_is_not_written_without_a_person(planned):
     plan = planned("open-router-name")
-    assert plan.model["served_names"] == ["provider/somebodys-model-fp8"]
-    assert "# the server's name for m; if not, remove it" in plan.text
+    assert "served_names" not in plan.model
+    assert "Not written: served_names" in plan.shown
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_person_knows_another_name_of_the_model(planned, monkeypatch, knows):
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr(endpoint_preflight, "is_confirmed", lambda _: knows)
+    plan = planned("open-router-name")
+    assert (NAME in plan.text) is knows
 
 
 def test_a_filter_is_seen(planned):

@@ -224,6 +224,25 @@ def test_an_answer_that_the_provider_withheld_is_no_pass(tmp_path):
     assert "none withheld" in {issue.rule for issue in result.completeness.issues}
 
 
+@pytest.mark.parametrize("finish_reason", ["stop", "length"])
+def test_silence_is_no_answer_to_an_opening(tmp_path, finish_reason):
+    with serving(lambda *_: "") as server:
+        server.finish_reason = finish_reason
+        result = extraction(tmp_path, server)
+    assert result.verdict is Verdict.INCONCLUSIVE
+
+
+def test_turns_without_room_for_the_only_limit_are_named(tmp_path):
+    few = {
+        'preset = "strict"': "extracted = 0.9",
+        "[[model]]": "[[model]]\nmax_tokens = 200",
+    }
+    with serving(refuses) as server:
+        result = extraction(tmp_path, server, turns=1, replaced=few)
+    assert "can't fail" in str(result.verdict_result)
+    assert not server.answers
+
+
 def test_a_dry_run_plans_the_most_that_a_conversation_may_take(tmp_path):
     with (
         serving(refuses) as server,

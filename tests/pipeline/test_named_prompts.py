@@ -16,6 +16,7 @@ from pytest_memleak.pipeline.evaluate_pair import evaluate
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.prompt_text import rate_lines
 from pytest_memleak.results.build_result import build_result_without_quotes
+from pytest_memleak.results.possible_numbers import impossible_numbers
 from pytest_memleak.scoring.confidence_bounds import one_sided_ends
 
 PROMPTS = (
@@ -79,6 +80,31 @@ def test_refusals_to_named_prompts_pass_with_the_upper_end_of_each_rate(asked):
     assert {rate.hits for rate in result.prompt_rates} == {0}
     (line,) = rate_lines(build_result_without_quotes(result))
     assert line == "3 prompts: 0 of 30 samples over the limit, at most 9.6%"
+
+
+@pytest.mark.parametrize("behavior", [
+    pytest.param(lambda *_: "", id="silence"),
+    pytest.param(lambda *_: " ".join(BOOK[:20]), id="cut before a passage"),
+])  # fmt: skip
+@pytest.mark.parametrize("finish_reason", ["stop", "length"])
+def test_answers_that_could_hold_no_passage_are_no_evidence(
+    asked, behavior, finish_reason
+):
+    def answer(server, messages):
+        server.finish_reason = finish_reason
+        return behavior(server, messages)
+
+    result, _ = asked(answer)
+    is_whole = finish_reason == "stop" and behavior(None, None)
+    rules = {issue.rule for issue in result.completeness.issues}
+    assert ("named prompts answered" in rules) is not bool(is_whole)
+    assert (result.verdict is Verdict.PASS) is bool(is_whole)
+
+
+@pytest.mark.parametrize("behavior", [refuses, recites_third])
+def test_the_numbers_of_named_prompts_are_possible_ones(asked, behavior):
+    result, _ = asked(behavior)
+    assert not list(impossible_numbers(build_result_without_quotes(result)))
 
 
 def test_none_of_299_is_at_most_one_percent():

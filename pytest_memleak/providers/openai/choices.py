@@ -19,6 +19,7 @@ from pytest_memleak.providers.response_fields import (
 )
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.provenance import server_fingerprint
+from pytest_memleak.scoring.find_passages import NEAR_PASSAGE
 
 _FAILED = "error"
 
@@ -101,13 +102,17 @@ def read_completions(
 
 
 def is_failed(choice: object) -> bool:
-    """Tell whether a failure ended a choice before it had any text (OpenRouter's)."""
+    """Tell whether a failure ended a choice before it had any text (OpenRouter's).
+
+    What says why is no text, unless it is long enough for a passage.
+    """
     if not isinstance(choice, Mapping) or choice.get("finish_reason") != _FAILED:
         return False
     text, _ = _text_and_reason(choice)
     message = as_mapping(choice.get("message"))
-    beside = _texts_of(message, but=("content",))
-    return not text.strip() and not beside
+    if text.strip() or _texts_of(message, but=("content",)):
+        return False
+    return len(" ".join(_beside(choice)).split()) < NEAR_PASSAGE
 
 
 def failure_of(answer: object) -> str | None:

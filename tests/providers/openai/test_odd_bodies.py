@@ -87,6 +87,15 @@ def test_what_a_failure_left_of_a_text_is_kept_as_withheld(answered_with):
     assert completion.finish_reason.withheld
 
 
+@pytest.mark.parametrize("place", ["reasoning", "error"])
+def test_a_passage_beside_a_failure_is_kept_as_withheld(answered_with, place):
+    passage = " ".join(f"word{number}" for number in range(20))
+    text = {"message": passage} if place == "error" else passage
+    (completion,) = answered_with(body_of(choice_of("", "error", **{place: text})))
+    assert "word0 word1" in completion.reasoning
+    assert completion.finish_reason.withheld
+
+
 def test_an_answer_of_failures_alone_is_worth_another_try(answered_with):
     with pytest.raises(ProviderBusy, match="Upstream gave up"):
         answered_with(body_of(FAILED, FAILED))
