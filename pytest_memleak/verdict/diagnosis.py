@@ -159,10 +159,13 @@ def _of_issue(chief: Issue, issues: Sequence[Issue], *, key: str) -> Diagnosis:
 
 
 def _fits(row: _Row, evidence: Completeness) -> bool:
-    if not any(issue.rule in row.rules for issue in evidence.issues):
-        return False
     if row.kind is None:
         return _is_alone(row, evidence)
+    # Kinds are counted of the sampled generations, so those must have broken a rule.
+    if not any(
+        issue.rule in row.rules and not issue.place for issue in evidence.issues
+    ):
+        return False
     count = evidence.kinds.get(row.kind, 0)
     answers = evidence.kinds.get(Kind.ANSWER, 0)
     others = sum(evidence.kinds.values()) - answers

@@ -63,6 +63,13 @@ def test_at_nine_in_ten_nothing_else_can_be_compared(count, beside):
     assert diagnosis(refused, recorded=False).beside == beside
 
 
+def test_greedy_answers_alone_are_not_explained_by_a_few_sampled_ones():
+    kinds = {Kind.ANSWER: 308, Kind.CANNED: 2}
+    evidence_of_few = Completeness(310, 310, kinds=kinds, issues=(GREEDY,))
+    diagnosed = diagnosis(evidence_of_few, recorded=False)
+    assert diagnosed.cause == "greedy: 120 of 120"
+
+
 def test_an_issue_of_other_books_stays_beside():
     of_null = Issue("unanswered", "6 of 6", place="null book 'quay'")
     refused = evidence(Kind.REFUSAL, "unanswered", more=(of_null,))
