@@ -1,17 +1,19 @@
 """The statement in ten lines: what an outsider learns of a bundle, whatever else he has."""
 
-import datetime
 import shutil
+import time
+from pathlib import Path
 
 import pytest
 from evidence_files import EVIDENCE
 from signing_keys import make_keys
 
+from pytest_memleak.results.evidence_file import read_evidence
+
 # Before pytester runs: it forgets what was imported since.
 pytest.importorskip("securesystemslib.dsse")
 pytest.importorskip("in_toto_attestation.v1.statement")
 
-TODAY = datetime.datetime.now(datetime.UTC).date().isoformat()
 LINES = (
     "models",
     "books",
@@ -45,7 +47,7 @@ QUESTIONS = (
     ("How was it asked?", "tried", "instruction, 2 samples"),
     ("Does the gate cry wolf?", "controls", "1 negative control, false positives: "),
     ("Does the gate see a known leak?", "controls", "no known leak was tried"),
-    ("When was it asked?", "dates", f"sampled {TODAY}"),
+    ("When was it asked?", "dates", "sampled TODAY"),
     ("Who made this, and where?", "dates", "by Release desk, on GitLab CI (https://ci"),
 )
 KEY, SUITE = ("--public-key", "ours.pub"), "online.memleak.toml"
@@ -126,8 +128,11 @@ def test_ten_lines_answer_a_reader_s_questions_in_five_situations(release, verif
         assert code == status, (files, text)
         statement = statement_in(text)
         assert tuple(statement) == LINES
+        created = read_evidence(Path("evidence.json")).content.created
+        today = time.strftime("%Y-%m-%d", time.gmtime(created))
         for question, line, answer in QUESTIONS:
-            assert answer in statement[line], (question, statement[line])
+            expected = answer.replace("TODAY", today)
+            assert expected in statement[line], (question, statement[line])
         assert all(file in statement["missing files would add"] for file in added)
         others = {KEY_ADDS, SUITE_ADDS, LEDGER} - {*added}
         assert not any(file in statement["missing files would add"] for file in others)
