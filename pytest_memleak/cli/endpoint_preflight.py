@@ -395,13 +395,13 @@ def _identity_lines(
     completion: Completion,
 ) -> Iterator[tuple[str, str]]:
     from pytest_memleak.interfaces.abilities import id_of
-    from pytest_memleak.pipeline.provenance_check import served_record
+    from pytest_memleak.pipeline.provenance_check import shortened_served_by
     from pytest_memleak.reports.generation_text import server_name
     from pytest_memleak.verdict.model_identity import served_model_issues
 
     yield "endpoint", id_of(endpoint) or "unnamed"
     if served := completion.served:
-        record = served_record(
+        record = shortened_served_by(
             served.model,
             served.fingerprint,
             calls=1,

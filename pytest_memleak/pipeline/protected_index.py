@@ -77,10 +77,10 @@ class ProtectedBooks:
             tuple(book.id for book in beyond),
             least,
             whole=whole if own == whole else None,
-            remaining=self._remaining(pair, measured, index, beyond),
+            remaining=self._excused_books(pair, measured, index, beyond),
         )
 
-    def _remaining(
+    def _excused_books(
         self,
         pair: Pair,
         measured: Book,
@@ -92,7 +92,7 @@ class ProtectedBooks:
         Common texts and the model's training books do, but no book does so of itself.
         Raises BookError where fewer than k words of the pair's book remain.
         """
-        readable = self._all_readable() | {book.id: book for book in beyond}
+        readable = self._readable_books() | {book.id: book for book in beyond}
         names = set(self._suite.books_that_excuse_words(pair)) - {measured.id}
         texts = [
             book
@@ -128,14 +128,14 @@ class ProtectedBooks:
         """Return the texts that excuse words of the pair's book."""
         names = set(self._suite.books_that_excuse_words(pair)) - {pair.book.id}
         return [
-            "\n\n".join(_texts(book))
-            for book in self._all_readable().values()
+            "\n\n".join(_excerpt_texts(book))
+            for book in self._readable_books().values()
             if book.id.removesuffix(_EXCLUDED) in names
         ]
 
     def scan_scope(self, pair: Pair) -> ScanScope:
         """Return the books that passages may come from, and excused ones."""
-        digests = {name: book.digest for name, book in self._all_readable().items()}
+        digests = {name: book.digest for name, book in self._readable_books().items()}
         tests = self._test_ids - {pair.book.id}
         excused = self._suite.books_with_excused_passages(pair)
         return ScanScope(
@@ -145,7 +145,7 @@ class ProtectedBooks:
             },
         )
 
-    def holding(
+    def books_with_passages(
         self,
         analysis: Analysis | None,
         measured: Book,
@@ -165,7 +165,7 @@ class ProtectedBooks:
         for passage in located:
             if passage.book:
                 names.update((passage.book, *passage.books))
-        readable = self._all_readable() | {book.id: book for book in beyond}
+        readable = self._readable_books() | {book.id: book for book in beyond}
         books = {
             name: readable[name.removesuffix(_WHOLE)] for name in names - {measured.id}
         }
@@ -181,9 +181,9 @@ class ProtectedBooks:
 
         An index of more of the catalog's books replaces one of fewer.
         """
-        readable = self._all_readable()
+        readable = self._readable_books()
         own = readable.get(measured.id)
-        if own is not None and _texts(own) == _texts(measured):
+        if own is not None and _excerpt_texts(own) == _excerpt_texts(measured):
             key = (pair.scoring, "", "")
             books = list(readable.values())
         else:
@@ -209,7 +209,7 @@ class ProtectedBooks:
         Training books and controls aren't among them: generations may reproduce those.
         """
         tests = self._test_ids
-        return [book for name, book in self._all_readable().items() if name in tests]
+        return [book for name, book in self._readable_books().items() if name in tests]
 
     @property
     def _test_ids(self) -> set[str]:
@@ -219,7 +219,7 @@ class ProtectedBooks:
         """Yield an issue for each unreadable test book that a limit depends on."""
         if not with_needs(pair.limits, PASSAGES):
             return
-        self._all_readable()
+        self._readable_books()
         for source in self._suite.books:
             if source.role != "test" or source.bring_your_own:
                 continue
@@ -231,7 +231,7 @@ class ProtectedBooks:
         """Return why books weren't scanned, each with its id."""
         return tuple(issue.placed_in(name) for name, issue in self.unread.items())
 
-    def _all_readable(self) -> dict[str, Book]:
+    def _readable_books(self) -> dict[str, Book]:
         """Return the suite's readable, measurable books; note why the others aren't."""
         if self._readable is None:
             scoring = self._suite.pairs[0].scoring
@@ -244,18 +244,18 @@ class ProtectedBooks:
                     self.unread[source.id] = Issue.of_error("protected books", error)
                     continue
                 self._readable[source.id] = book
-                excluded = _excluded_text(book)
+                excluded = _book_of_excluded_text(book)
                 with contextlib.suppress(MemleakError):  # too few words for a passage
                     measurable_words(excluded, scoring)
                     self._readable[excluded.id] = excluded
         return self._readable
 
 
-def _texts(book: Book) -> list[str]:
+def _excerpt_texts(book: Book) -> list[str]:
     return [excerpt.text for excerpt in book.excerpts]
 
 
-def _excluded_text(book: Book) -> Book:
+def _book_of_excluded_text(book: Book) -> Book:
     """Return the book's excluded text as a book."""
     return dataclasses.replace(
         book,

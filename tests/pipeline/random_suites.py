@@ -296,7 +296,7 @@ class Drawn:
     may_stop: bool
     one_way: bool = True
 
-    def placed(self, folder):
+    def with_label(self, folder):
         """Return the suite in an empty folder."""
         write_books(folder, bare=self.bare)
         return RandomSuite(folder, self.text, Server(leaks=self.may_stop))

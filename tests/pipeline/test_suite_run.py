@@ -20,8 +20,8 @@ from pytest_memleak.interfaces.hookspecs import hookimpl
 from pytest_memleak.interfaces.protocols import JobState, JobStatus
 from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
 from pytest_memleak.pipeline.resources import Resources
-from pytest_memleak.pipeline.sampled_generations import sample_generations
-from pytest_memleak.pipeline.sampling_plan import SamplingPlan, Walk
+from pytest_memleak.pipeline.sampled_generations import sample_requirement
+from pytest_memleak.pipeline.sampling_plan import PlanMode, SamplingPlan
 from pytest_memleak.pipeline.suite_run import SuiteRun
 from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.suite.load import load_suite
@@ -163,9 +163,9 @@ def world(tmp_path):
 def draw(opened, **own):
     (pair, *_) = opened.suite.pairs
     required = RequiredSamples(Purpose.OWN, pair, **own)
-    walk = Walk.READING if opened.resources.offline else Walk.ASKING
+    walk = PlanMode.READING if opened.resources.offline else PlanMode.ASKING
     plan = SamplingPlan((required,), opened.endpoints, walk)
-    generations = sample_generations(required, plan)
+    generations = sample_requirement(required, plan)
     return generations, list(generations.generations())
 
 
@@ -278,7 +278,7 @@ def test_a_fine_tune_that_was_named_by_all_options_is_not_made_again(
     fine_tuned(tuned, suite)  # by a provider that does not say which matter
     monkeypatch.setattr(FakeProvider, "weights_options", frozenset({"url"}))
     opened = tuned.suite_run(suite=suite)
-    assert opened.endpoints.job_of(opened.suite.models[0]) == "job-1"
+    assert opened.endpoints.finetune_job_id(opened.suite.models[0]) == "job-1"
     opened.endpoints.endpoint(opened.suite.models[0])
     assert (len(tuned.tuned), tuned.opened) == (1, ["ft:1", "ft:1"])
 
