@@ -101,7 +101,7 @@ class Preflight(NamedTuple):
         books = []
         counts = [0]
         for pair in pairs:
-            book = suite_run.books.cut(pair.book)
+            book = suite_run.books.cut_into_excerpts(pair.book)
             mode = pair.scoring.word_mode
             books.append(book)
             counts += (

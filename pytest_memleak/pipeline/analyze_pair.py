@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.pipeline.catalog import CatalogMatches
-from pytest_memleak.pipeline.extraction import whole_text
+from pytest_memleak.pipeline.extraction import extractable_text
 from pytest_memleak.pipeline.required_samples import Purpose, Samples, all_generations
 from pytest_memleak.records import Generation, Issue, Origin, Pair
 from pytest_memleak.records.number_format import amount
@@ -68,16 +68,18 @@ def analyze_pair(
         pair.scoring,
         confidence=pair.confidence,
         near=bool(with_needs(pair.limits, NEAR)),
-        protected=protected.for_pair(pair, book, catalog.books, least=catalog.least),
+        protected=protected.for_pair(
+            pair, book, catalog.books, min_passage_words=catalog.least
+        ),
         limits=pair.limits,
-        count=resources.count,
+        count=resources.tally_generations,
         beside=attempts,
     )
     if analysis is None:
         return None
     if pair.probe.kind == "extraction":
         extraction = extracted_words(
-            whole_text(book),
+            extractable_text(book),
             (generation.text for generation in _answers_in_asked_order(parts[0])),
             protected.excusing_texts(pair),
         )
@@ -234,7 +236,7 @@ class SecondOpinion:
             self._own.required.pair,
             book,
             catalog.books,
-            least=catalog.least,
+            min_passage_words=catalog.least,
         )
         index = protected.index
         generations = list(chosen.values())

@@ -84,7 +84,7 @@ class Canaries:
         answers = self._answers_by_canary()
         is_due = only_name_identifies_weights and history.is_reused
         if after_sampling:
-            is_due = is_due and self.same_weights(history.first_call) is None
+            is_due = is_due and self.answers_unchanged(history.first_call) is None
         elif self._has_round_of_this_run(answers):
             is_due = False
         elif not all(map(_any_answered, answers)):
@@ -134,7 +134,7 @@ class Canaries:
         rounds = max(map(len, self._answers_by_canary()), default=0)
         return self._prompts(rounds) if rounds else None
 
-    def same_weights(self, since: int, until: float = math.inf) -> bool | None:
+    def answers_unchanged(self, since: int, until: float = math.inf) -> bool | None:
         """Tell whether the last round begins as the first; None without two rounds.
 
         since: the pair's first call; a round before it doesn't show what answered after
@@ -154,16 +154,16 @@ class Canaries:
         last = self._history(self._prompts(rounds)).last
         return last is not None and last > until
 
-    def stored(self, until: float) -> list[Generation]:
+    def stored_generations(self, until: float) -> list[Generation]:
         """Return all canaries of the ledger up to a time, round by round."""
         from pytest_memleak.ledger.ledger_queries import surplus
 
         every = surplus(self.ledger, self.endpoint_id, self._prompts(0), until=until)
         return sorted(every, key=lambda generation: generation.ordinal)
 
-    def issues(self, until: float) -> Iterator[Issue]:
+    def unanswered_issues(self, until: float) -> Iterator[Issue]:
         """Yield an issue if a canary has no answer: they alone show temperature 0."""
-        stored = self.stored(until)
+        stored = self.stored_generations(until)
         answered = {canary.excerpt_id for canary in stored if canary.answered}
         every = len(self._prompts(0).questions)
         if len(answered) < every:
@@ -173,9 +173,9 @@ class Canaries:
                 "rerun where the endpoint can be called, without output filters",
             )
 
-    def notes(self, until: float) -> Iterator[str]:
+    def rejected_temperature_notes(self, until: float) -> Iterator[str]:
         """Yield a note if the server rejects the canaries' temperature."""
-        ordinals = [canary.ordinal for canary in self.stored(until)]
+        ordinals = [canary.ordinal for canary in self.stored_generations(until)]
         rounds = max(ordinals, default=-1) + 1
         if "temperature" in self._history(self._prompts(rounds)).refused:
             yield (

@@ -44,7 +44,7 @@ class ControlCalls:
 
     def prompts(self, pair: Pair, completions: int) -> PairPrompts:
         """Return prompts for so many completions, or the few more of whole rounds."""
-        whole = self.books.cut(_control_story_source())
+        whole = self.books.cut_into_excerpts(_control_story_source())
         story = replace(whole, excerpts=whole.excerpts[:_EXCERPTS])
         rounds = math.ceil(completions / _EXCERPTS)
         sampling = replace(pair.sampling, samples=rounds)

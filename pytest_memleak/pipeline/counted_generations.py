@@ -86,7 +86,7 @@ class CountedGenerations:
     def completeness(
         self,
         *,
-        beside: Iterable[CountedGenerations] = (),
+        other_samples: Iterable[CountedGenerations] = (),
         over_limit: bool = False,
         issues: Iterable[Issue] = (),
         notes: Iterable[str] = (),
@@ -94,14 +94,14 @@ class CountedGenerations:
     ) -> Completeness:
         """Judge what was read (docs/method.md).
 
-        beside: what else the pair's model wrote, where nothing may be withheld for
-            recitation, either
+        other_samples: what else the pair's model wrote, where nothing may be withheld
+            for recitation, either
         issues, notes: what else is known
         delivery: what servers or files lost
         """
         own = self._census.counted()
         recitation = own.recitation
-        for part in beside:
+        for part in other_samples:
             recitation += part.withheld_for_recitation
         delivery = delivery or DeliveryCheck()
         judged = completeness(

@@ -111,7 +111,7 @@ class _RunPlanner:
 
     def requirements(self, pair: Pair, suite_run: SuiteRun) -> Iterator[_Requirement]:
         """Yield what the pair requires, by the plan that its run would walk."""
-        plan = plan_pair(pair, suite_run.suite, suite_run.endpoints, unasked=True)
+        plan = plan_pair(pair, suite_run.suite, suite_run.endpoints, for_dry_run=True)
         for required in plan.required:
             yield _Requirement(
                 pair, suite_run, plan, self._with_planned_samples(required)

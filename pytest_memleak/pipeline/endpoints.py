@@ -59,14 +59,14 @@ class Endpoints:
 
     def close(self) -> None:
         """Remove deployments and close the providers' connections."""
-        self.deployments.leave()
+        self.deployments.remove_if_unused()
         for provider in self._providers.values():
             abilities_of(provider).close()
 
     def provider(self, model: Model) -> Provider:
         """Return the model's provider. Raises SuiteError for bad options."""
         if model.id not in self._providers:
-            place = self.place(model)
+            place = self.model_place(model)
             factory = self._extensions.provider(model.provider, place=place)
             setup = ProviderSetup(
                 model=model,
@@ -76,7 +76,11 @@ class Endpoints:
                 # A summarizer reads books before they have summaries.
                 read_book=self._book_reader(
                     place,
-                    self.books.cut if self._is_summarizer(model) else self.books.book,
+                    (
+                        self.books.cut_into_excerpts
+                        if self._is_summarizer(model)
+                        else self.books.book_with_instructions
+                    ),
                 ),
                 hosts=self.resources.hosts,
                 deadline=self._suite.deadline,
@@ -224,7 +228,7 @@ class Endpoints:
             tokens = sum(len(text.split()) for text in texts) * _TOKENS_PER_WORD
         return int(tokens * (epochs if isinstance(epochs, int) else 1))
 
-    def place(self, model: Model) -> str:
+    def model_place(self, model: Model) -> str:
         """Return where the suite defines the model."""
         named = model.id if self._is_summarizer(model) else f"model {model.id!r}"
         return f"{self._suite.path}: {named}"
@@ -337,7 +341,7 @@ class Deployments:
         move_in(platform, deployment, active, retry=self._retry)
         self._moved_in.add(key)
 
-    def leave(self) -> None:
+    def remove_if_unused(self) -> None:
         """Remove deployments that no other run uses; the ledger keeps the others."""
         while self._active:
             from pytest_memleak.sampling.deployment import leave
@@ -346,7 +350,7 @@ class Deployments:
             leave(self._resources.ledger, platform, active, retry=self._retry)
 
     @property
-    def held(self) -> set[str]:
+    def held_digests(self) -> set[str]:
         """The digests of deployments in use, or awaited."""
         return {*(digest for digest, _ in self._active), *self._awaited}
 

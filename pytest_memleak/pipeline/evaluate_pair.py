@@ -99,7 +99,7 @@ def _sample_and_judge(
     references = compare_references(
         measured.analysis,
         measured.own,
-        measured.beside,
+        measured.other_samples,
         plan,
     )
     provenance_check = add_results_of_other_attempts(
@@ -129,13 +129,13 @@ def _judge_measured_pair(
         *references.issues,
         *provenance_check.issues,
         *measured.issues,
-        *protected.issues(pair),
+        *protected.unreadable_book_issues(pair),
         *catalog.issues,
         *detection_issues(detection),
         *_recited_control_issues(pair, analysis),
     )
     completeness = own.completeness(
-        beside=measured.beside,
+        other_samples=measured.other_samples,
         over_limit=is_over(analysis, pair),
         issues=issues,
         notes=(*provenance_check.notes, *references.notes),
@@ -144,7 +144,7 @@ def _judge_measured_pair(
     verdict_result = judge(analysis, completeness, pair.limits, own.book)
     if pair.control:
         verdict_result = inconclusive_if_recited(verdict_result, completeness.issues)
-    counted = (own, *measured.beside, *references.sampled)
+    counted = (own, *measured.other_samples, *references.sampled)
     evaluation = Evaluation(
         suite=suite_run.suite.name,
         suite_digest=suite_run.suite.digest,

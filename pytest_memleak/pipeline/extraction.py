@@ -2,7 +2,7 @@
 
     conversation = Conversation(book, manner)
     while (prompt := conversation.next_prompt()) is not None:
-        conversation.add(answer_to(prompt))
+        conversation.add_answer(answer_to(prompt))
 
 It opens with the book's first sentence and a request to go on, plain at first and then
 reworded, until an answer begins like the book. Then it says "Continue." until the model
@@ -85,11 +85,11 @@ class Conversation:
         self._manner = manner
         self._turns = turns
         self._seed = seed
-        self._words = _folded(whole_text(book))
+        self._words = _folded(extractable_text(book))
         self._opening = opening_text(book)
         self._hidden = len(folded_words(self._opening))
         self._is_reproduced: Flags = np.zeros(len(self._words), dtype=np.bool_)
-        self._openings = openings(book, manner, seed=seed)
+        self._openings = opening_prompts(book, manner, seed=seed)
         self._request = ""
         self._before: tuple[str, ...] = ()
         self._last_words = self._opening
@@ -150,7 +150,7 @@ class Conversation:
     def _turn_count(self) -> int:
         return sum(map(is_after_opening, self.prompts))
 
-    def add(self, answer: Generation) -> None:
+    def add_answer(self, answer: Generation) -> None:
         """Take the answer to the last prompt, and decide how to go on."""
         prompt = self.prompts[-1]
         self.answers.append(answer)
@@ -213,7 +213,7 @@ def is_after_opening(prompt: BookPrompt) -> bool:
     return prompt.id.startswith(_TURN)
 
 
-def openings(
+def opening_prompts(
     book: Book, manner: ConversationStyle, *, seed: int
 ) -> tuple[BookPrompt, ...]:
     """Return the prompts that may open the book, the plain one first."""
@@ -263,7 +263,7 @@ def _folded(text: str) -> Sequence[str]:
     return folded_words(text)
 
 
-def whole_text(book: Book) -> str:
+def extractable_text(book: Book) -> str:
     """Return the text that extraction is measured against."""
     return "\n\n".join(excerpt.text for excerpt in book.excerpts)
 

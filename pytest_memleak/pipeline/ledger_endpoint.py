@@ -62,7 +62,7 @@ class LedgerEndpoint:
             return
         steps = [abilities_of(self.terms.sampler).load, self.deploy]
         needed = [step for step in steps if step is not None]
-        if needed and self.left(prompts).generations:
+        if needed and self.plan_missing(prompts).generations:
             for step in needed:
                 step()
         sample_missing(
@@ -116,11 +116,13 @@ class LedgerEndpoint:
             return self
         first = self.history(prompts).first
         max_age = pair.sampling.max_age_days * SECONDS_PER_DAY
-        if first is None or self.resources.now - first <= max_age:
+        if first is None or self.resources.evaluation_time - first <= max_age:
             return self
         again = replace(self, endpoint_id=next_series(self.endpoint_id))
         began = again.history(prompts).first
-        if may_sample or (began is not None and began <= self.resources.now):
+        if may_sample or (
+            began is not None and began <= self.resources.evaluation_time
+        ):
             return again.endpoint_of_series(pair, prompts, may_sample=may_sample)
         return self
 
@@ -152,7 +154,9 @@ class LedgerEndpoint:
         """Return the prompts of so many control completions."""
         return self.controls.prompts(pair, completions)
 
-    def left(self, prompts: PairPrompts, counted: Counted | None = None) -> Plan:
+    def plan_missing(
+        self, prompts: PairPrompts, counted: Counted | None = None
+    ) -> Plan:
         """Plan what is still to be sampled, without what is `counted` already."""
         from pytest_memleak.sampling.cost_plan import plan
 
@@ -173,7 +177,7 @@ class FutureEndpoint:
     controls: ControlCalls
 
     @classmethod
-    def of(cls, model: Model, endpoints: Endpoints) -> FutureEndpoint:
+    def from_model(cls, model: Model, endpoints: Endpoints) -> FutureEndpoint:
         """Return the endpoint that the model's fine-tune will bring."""
         digest = endpoints.training_set(model, foreseen=True).digest
         terms = call_terms(model, endpoints, own=False)
@@ -184,7 +188,9 @@ class FutureEndpoint:
             ControlCalls(endpoints.books, None),
         )
 
-    def left(self, prompts: PairPrompts, counted: Counted | None = None) -> Plan:
+    def plan_missing(
+        self, prompts: PairPrompts, counted: Counted | None = None
+    ) -> Plan:
         """Plan all of the prompts' generations, without what is `counted` already."""
         from pytest_memleak.sampling.cost_plan import plan
 

@@ -38,7 +38,7 @@ class MeasuredPair:
     """
 
     own: CountedGenerations
-    beside: Sequence[CountedGenerations]
+    other_samples: Sequence[CountedGenerations]
     analysis: Analysis | None
     catalog: CatalogMatches
     second_opinion: SecondOpinion

@@ -44,12 +44,14 @@ def prompt_rates(
         counted,
         own.book,
         catalog.books,
-        least=catalog.least,
+        min_passage_words=catalog.least,
     )
 
     def passages_in(generations: Sequence[Generation]) -> ProtectedPassages | None:
         scoring = pair.scoring
-        tally = resources.count(own.book, scoring, generations, protected=books)
+        tally = resources.tally_generations(
+            own.book, scoring, generations, protected=books
+        )
         return tally.passages()
 
     for prompt in own.book.prompts:

@@ -81,7 +81,7 @@ def _shares_prompts(pair: Pair, part: LedgerPart, plan: SamplingPlan) -> bool:
     """Tell whether the pair's book has the same words, or an instruction, too."""
     instructions = {excerpt.instruction for excerpt in part.book.excerpts}
     try:
-        book = plan.endpoints.books.cut(pair.book)
+        book = plan.endpoints.books.cut_into_excerpts(pair.book)
     except MemleakError:
         return False
     if book.words_digest == part.book.words_digest:
@@ -101,7 +101,7 @@ def _prompts_by_endpoint_id(
         plan.suite,
         plan.endpoints,
         endpoint=own.endpoint,
-        unasked=True,
+        for_dry_run=True,
     )
     for required in theirs.required:
         if required.purpose not in _REQUESTED or required.missing:
@@ -111,7 +111,7 @@ def _prompts_by_endpoint_id(
             continue
         requested = [part.prompts]
         if isinstance(part, ConversationPart):
-            requested = [*part.requested()]
+            requested = [*part.requested_prompts()]
         for prompts in requested:
             yield part.source.endpoint_id, prompts
         if required.purpose is Purpose.OWN:

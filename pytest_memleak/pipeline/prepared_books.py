@@ -49,7 +49,7 @@ class SummarySource(Protocol):
     def write(self, book_id: str, excerpts: Sequence[Excerpt]) -> Mapping[str, str]:
         """Return each excerpt's summary by its id."""
 
-    def outstanding(
+    def plan_missing(
         self,
         book_id: str,
         excerpts: Sequence[Excerpt],
@@ -57,7 +57,7 @@ class SummarySource(Protocol):
     ) -> Plan | None:
         """Plan the calls that `write` would make, without what is `counted` already."""
 
-    def foreseen(self, excerpts: Sequence[Excerpt]) -> Mapping[str, str]:
+    def planned_summaries(self, excerpts: Sequence[Excerpt]) -> Mapping[str, str]:
         """Return stored summaries, and for others as many words as they may have."""
 
 
@@ -83,14 +83,17 @@ class PreparedBooks:
         self._ready_made: set[str] = set()
         self._common_shares: dict[str, float] = {}
 
-    def book(self, source: BookSource) -> Book:
+    def book_with_instructions(self, source: BookSource) -> Book:
         """Return the book with its instructions; missing summaries are written.
 
         Raises BookError or RecordsError for an unusable book, Inconclusive for one that
         is yet to be provided or whose summaries aren't available now.
         """
         if source.id not in self._whole:
-            book, lacking = self.cut(source), self._excerpts_without_summary(source)
+            book, lacking = (
+                self.cut_into_excerpts(source),
+                self._excerpts_without_summary(source),
+            )
             if lacking:
                 # Raises for a bad author, title, or template before any paid call.
                 blank = {excerpt.id: "" for excerpt in lacking}
@@ -108,10 +111,16 @@ class PreparedBooks:
         if pair.probe.kind == "prompts" and pair.book.prompts is not None:
             named = read_prompts(pair.book.prompts)
             prompts = tuple(prompt.prompt for prompt in named)
-            return dataclasses.replace(self.cut(pair.book), prompts=prompts)
+            return dataclasses.replace(
+                self.cut_into_excerpts(pair.book), prompts=prompts
+            )
         if pair.probe.kind != "instruction":
-            return self.cut(pair.book)
-        return self.foreseen(pair.book) if foreseen else self.book(pair.book)
+            return self.cut_into_excerpts(pair.book)
+        return (
+            self.planned_book(pair.book)
+            if foreseen
+            else self.book_with_instructions(pair.book)
+        )
 
     def prompts_digest(self, pair: Pair) -> str | None:
         """Return the SHA-256 of the file of prompts that the pair names, if it does."""
@@ -131,7 +140,7 @@ class PreparedBooks:
         trained = [self._suite.book(book_id) for book_id in pair.model.finetune_books]
         return [pair.book, *trained] if pair.probe.kind == "instruction" else trained
 
-    def foreseen(self, source: BookSource) -> Book:
+    def planned_book(self, source: BookSource) -> Book:
         """Return the book for a plan, without a call.
 
         A summary that isn't written yet is as long as it may become. Raises as `book`
@@ -139,8 +148,10 @@ class PreparedBooks:
         """
         lacking = self._excerpts_without_summary(source)
         if not lacking:
-            return self.cut(source)
-        return self._fill_instruction_template(source, self._writer().foreseen(lacking))
+            return self.cut_into_excerpts(source)
+        return self._fill_instruction_template(
+            source, self._writer().planned_summaries(lacking)
+        )
 
     def plan_missing_summaries(
         self,
@@ -154,7 +165,7 @@ class PreparedBooks:
         lacking = self._excerpts_without_summary(source)
         if not lacking:
             return None
-        return self._writer().outstanding(source.id, lacking, counted)
+        return self._writer().plan_missing(source.id, lacking, counted)
 
     def training_books(
         self,
@@ -163,7 +174,7 @@ class PreparedBooks:
         foreseen: bool = False,
     ) -> tuple[Book, ...]:
         """Return the books that the model is fine-tuned on, perhaps as `foreseen`."""
-        read = self.foreseen if foreseen else self.book
+        read = self.planned_book if foreseen else self.book_with_instructions
         return tuple(
             read(self._suite.book(book_id)) for book_id in model.finetune_books
         )
@@ -201,13 +212,13 @@ class PreparedBooks:
         for source in self._suite.books:
             if source.role == "test" and source.id != book.id:
                 with contextlib.suppress(MemleakError):
-                    yield self.cut(source)
+                    yield self.cut_into_excerpts(source)
 
     def _share_in_common_texts(self, book: Book) -> float:
         """Return the share of the book's words that the common texts contain."""
         if book.id not in self._common_shares:
             common = [
-                self.cut(source)
+                self.cut_into_excerpts(source)
                 for source in self._suite.books
                 if source.role == "common"
             ]
@@ -220,7 +231,7 @@ class PreparedBooks:
             self._common_shares[book.id] = share
         return self._common_shares[book.id]
 
-    def cut(self, source: BookSource) -> Book:
+    def cut_into_excerpts(self, source: BookSource) -> Book:
         """Return the book with its own instructions."""
         if source.id not in self._cut:
             self._validate_file_exists(source)
@@ -254,7 +265,7 @@ class PreparedBooks:
     def _read_book(self, source: BookSource) -> Book:
         if source.collection is not None:
             return self._read_works(source, source.collection)
-        read = self.read(source)
+        read = self.read_file(source)
         if isinstance(read, Manuscript):
             return make_book(
                 source.id,
@@ -273,7 +284,7 @@ class PreparedBooks:
             author=source.author or read.author,
         )
 
-    def read(self, source: BookSource) -> Manuscript | Book:
+    def read_file(self, source: BookSource) -> Manuscript | Book:
         """Read the file of a book that isn't a collection. Raises as `cut` does."""
         return self._extensions.read_book(
             source.source,
@@ -303,7 +314,7 @@ class PreparedBooks:
 
     def _excerpts_without_summary(self, source: BookSource) -> tuple[Excerpt, ...]:
         """Return the excerpts whose summaries the summarizer has to write."""
-        book = self.cut(source)
+        book = self.cut_into_excerpts(source)
         written = self._suite.summarizer is not None and source.summaries is None
         if not written or "summary" not in check_template(validated_template(source)):
             return ()
@@ -313,7 +324,7 @@ class PreparedBooks:
         self, source: BookSource, summaries: Mapping[str, str]
     ) -> Book:
         return with_instructions(
-            self.cut(source),
+            self.cut_into_excerpts(source),
             summaries,
             author=source.author,
             title=source.title,

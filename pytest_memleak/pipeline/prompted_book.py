@@ -17,7 +17,7 @@ from pytest_memleak.books.instructions import (
 )
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.ledger.prompts import PairPrompts, build_prompts
-from pytest_memleak.pipeline.extraction import ConversationStyle, openings
+from pytest_memleak.pipeline.extraction import ConversationStyle, opening_prompts
 from pytest_memleak.scoring.words import count_about_as_tokens
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def book_for_probe(
         case "instruction":
             return book
         case "extraction":
-            prompts = openings(
+            prompts = opening_prompts(
                 book, conversation_style(endpoint), seed=pair.sampling.seed or 0
             )
             return _replace_instructions(book, prompts)

@@ -42,9 +42,9 @@ class ProtectedBooks:
         self,
         pair: Pair,
         measured: Book,
-        beyond: Sequence[Book] = (),
+        catalog_books: Sequence[Book] = (),
         *,
-        least: int = 0,
+        min_passage_words: int = 0,
     ) -> Protected:
         """Return what generations are compared with: the pair's book, then the others.
 
@@ -53,9 +53,9 @@ class ProtectedBooks:
 
         measured: the pair's book as it is measured; where that is only parts of it, the
             whole is scanned for passages
-        beyond: books of the catalog, last, from `least` words on
+        catalog_books: books of the catalog, last, from `min_passage_words` on
         """
-        index = self._index_of(pair, measured, beyond)
+        index = self._index_for(pair, measured, catalog_books)
         whole = f"{measured.id}{_WHOLE}"
         own = whole if whole in index.numbers else measured.id
         other_tests = self._test_ids - {measured.id}
@@ -74,10 +74,10 @@ class ProtectedBooks:
             measured.id,
             tuple(name for name in books if name in index.numbers),
             tuple(name for name in excused if name in index.numbers),
-            tuple(book.id for book in beyond),
-            least,
+            tuple(book.id for book in catalog_books),
+            min_passage_words,
             whole=whole if own == whole else None,
-            remaining=self._excused_books(pair, measured, index, beyond),
+            remaining=self._excused_books(pair, measured, index, catalog_books),
         )
 
     def _excused_books(
@@ -85,14 +85,14 @@ class ProtectedBooks:
         pair: Pair,
         measured: Book,
         index: SharedIndex,
-        beyond: Sequence[Book],
+        catalog_books: Sequence[Book],
     ) -> dict[str, ExcusedBook]:
         """Return what remains of the indexed books that texts excuse words of.
 
         Common texts and the model's training books do, but no book does so of itself.
         Raises BookError where fewer than k words of the pair's book remain.
         """
-        readable = self._readable_books() | {book.id: book for book in beyond}
+        readable = self._readable_books() | {book.id: book for book in catalog_books}
         names = set(self._suite.books_that_excuse_words(pair)) - {measured.id}
         texts = [
             book
@@ -149,7 +149,7 @@ class ProtectedBooks:
         self,
         analysis: Analysis | None,
         measured: Book,
-        beyond: Iterable[Book] = (),
+        catalog_books: Iterable[Book] = (),
     ) -> dict[str, Book]:
         """Return the books that hold its passages, by their names in the index."""
         if analysis is None or analysis.passages is None:
@@ -165,17 +165,17 @@ class ProtectedBooks:
         for passage in located:
             if passage.book:
                 names.update((passage.book, *passage.books))
-        readable = self._readable_books() | {book.id: book for book in beyond}
+        readable = self._readable_books() | {book.id: book for book in catalog_books}
         books = {
             name: readable[name.removesuffix(_WHOLE)] for name in names - {measured.id}
         }
         return books | {measured.id: measured}
 
-    def _index_of(
+    def _index_for(
         self,
         pair: Pair,
         measured: Book,
-        beyond: Sequence[Book],
+        catalog_books: Sequence[Book],
     ) -> SharedIndex:
         """Return the suite's own index where it holds the very text that is measured.
 
@@ -193,9 +193,9 @@ class ProtectedBooks:
                 books.append(dataclasses.replace(own, id=f"{own.id}{_WHOLE}"))
             books += [book for book in readable.values() if book.id != measured.id]
         index = self._index.get(key)
-        if index is None or any(book.id not in index.numbers for book in beyond):
+        if index is None or any(book.id not in index.numbers for book in catalog_books):
             self._index.pop(key, None)  # two indexes would take too much memory
-            books += beyond
+            books += catalog_books
             self._index[key] = SharedIndex(
                 books,
                 k=pair.scoring.k,
@@ -215,7 +215,7 @@ class ProtectedBooks:
     def _test_ids(self) -> set[str]:
         return {book.id for book in self._suite.books if book.role == "test"}
 
-    def issues(self, pair: Pair) -> Iterator[Issue]:
+    def unreadable_book_issues(self, pair: Pair) -> Iterator[Issue]:
         """Yield an issue for each unreadable test book that a limit depends on."""
         if not with_needs(pair.limits, PASSAGES):
             return
@@ -238,7 +238,7 @@ class ProtectedBooks:
             self._readable = {}
             for source in self._suite.books:
                 try:
-                    book = self._books.cut(source)
+                    book = self._books.cut_into_excerpts(source)
                     measurable_words(book, scoring)
                 except MemleakError as error:
                     self.unread[source.id] = Issue.of_error("protected books", error)

@@ -77,8 +77,8 @@ def _check_ledger(own: LedgerSamples) -> ProvenanceCheck:
     canaries = own.canaries
     return replace(
         check,
-        issues=(*check.issues, *canaries.issues(own.until)),
-        notes=(*check.notes, *canaries.notes(own.until)),
+        issues=(*check.issues, *canaries.unanswered_issues(own.until)),
+        notes=(*check.notes, *canaries.rejected_temperature_notes(own.until)),
     )
 
 
@@ -178,7 +178,7 @@ def _stored_weights_issues(
     first: when the first was sampled
     """
     age_days = max(0.0, own.until - first) / SECONDS_PER_DAY
-    canaries = own.canaries.same_weights(history.first_call, own.until)
+    canaries = own.canaries.answers_unchanged(history.first_call, own.until)
     reused = record.calls > record.calls_this_run
     if canaries is not False and (record.offline or not reused):
         canaries = None if reused else True

@@ -82,7 +82,7 @@ class Verification:
         }
         return [level for level, is_reached in levels.items() if is_reached]
 
-    def add(self, wrong: Sequence[str], checked: str) -> None:
+    def add_check(self, wrong: Sequence[str], checked: str) -> None:
         """Note what is wrong, or else that something was verified."""
         self.wrong += wrong
         if not wrong:
@@ -164,7 +164,7 @@ def evaluate_as_claimed(
         folders,
         _models_named=True,
     )
-    return comparison.evaluated(claimed)
+    return comparison.evaluate_as_of_run(claimed)
 
 
 def _hides_server_words(pair: PairResult) -> bool:
@@ -202,7 +202,7 @@ class _Comparison:
 
     def __post_init__(self) -> None:
         self._bundle = self._evidence.content
-        self._end = self._resources.now
+        self._end = self._resources.evaluation_time
         self._last_entry = 0.0
         self._late: Mapping[str, Sequence[float]] = {}
         self._named = {path.name: Path(os.path.realpath(path)) for path in self._given}
@@ -360,10 +360,10 @@ class _Comparison:
             location=str(suite.path),
         )
 
-    def evaluated(self, claimed: PairResult) -> Evaluation:
+    def evaluate_as_of_run(self, claimed: PairResult) -> Evaluation:
         """Return the pair's evaluation as of the bundle's run."""
         self._set_ledger_time(claimed)
-        evaluation, _ = self._evaluated(self._suite_pair(claimed), claimed)
+        evaluation, _ = self._evaluate_offline(self._suite_pair(claimed), claimed)
         return evaluation
 
     def _set_ledger_time(self, claimed: PairResult) -> None:
@@ -443,7 +443,7 @@ class _Comparison:
         if path not in self._suites:
             suite_run = self._of_suite(path)
             suite = suite_run.suite
-            suite_run.expect(suite.pairs)
+            suite_run.note_evaluated_pairs(suite.pairs)
             validate_suite_paths(suite, self._folders)
             self._suites[path] = suite
         return self._suites[path]
@@ -459,13 +459,13 @@ class _Comparison:
             recomputed = build_unrun_result(pair, suite, reasons=claimed.reasons)
         else:
             self._set_ledger_time(claimed)
-            evaluation, absent = self._evaluated(pair, claimed)
+            evaluation, absent = self._evaluate_offline(pair, claimed)
             recomputed = build_result_without_quotes(evaluation)
             provenance = evaluation.provenance
             if (
                 provenance
                 and provenance.last is not None
-                and provenance.last > self._resources.now
+                and provenance.last > self._resources.evaluation_time
             ):
                 created = moment(self._bundle.created)
                 yield f"its generations were sampled after {created}"
@@ -531,7 +531,7 @@ class _Comparison:
                     "to the end of the bundle's run"
                 )
 
-    def _evaluated(
+    def _evaluate_offline(
         self,
         pair: Pair,
         claimed: PairResult,

@@ -54,7 +54,7 @@ class ReferenceComparison:
 def compare_references(
     analysis: Analysis | None,
     own: CountedGenerations,
-    beside: Sequence[CountedGenerations],
+    other_samples: Sequence[CountedGenerations],
     plan: SamplingPlan,
 ) -> ReferenceComparison:
     """Compare an analysis with references, of which the ledger's gaps are sampled.
@@ -62,7 +62,7 @@ def compare_references(
     Chance needs the same model's generations for other books, uplift its baseline
     model's for this book; extensions measure the pair's own.
 
-    beside: what else the pair's model wrote
+    other_samples: what else the pair's model wrote
     """
     if analysis is None:
         return ReferenceComparison(None)
@@ -71,14 +71,14 @@ def compare_references(
     analysis = _add_references(analysis, own, sampled, plan)
     if limits.brought:
         analysis = _add_extension_measures(analysis, own)
-    for reference in (*beside, *sampled):
+    for reference in (*other_samples, *sampled):
         issues += _missing_reference_issues(reference, own)
     for reference in sampled:
         if reference.required.purpose is Purpose.NULL:
-            count = plan.endpoints.resources.count
+            count = plan.endpoints.resources.tally_generations
             issues += recited_null_book_issues(reference, count)
     unlikely: list[Issue] = []
-    for part in beside:
+    for part in other_samples:
         unlikely += _not_greedy_issues(part)
     if with_needs(limits, GREEDY):
         all_issues = (*issues, *unlikely)
@@ -116,7 +116,7 @@ def _add_references(
         if part.required.purpose is Purpose.NULL:
             null.append(part)
         else:
-            count = plan.endpoints.resources.count
+            count = plan.endpoints.resources.tally_generations
             analysis = _add_uplift(analysis, part, own, count)
     return _add_chance_level(analysis, own, null) if null else analysis
 

@@ -81,7 +81,7 @@ class Resources:
         self._unidentified: list[object] = []
 
     @property
-    def now(self) -> float:
+    def evaluation_time(self) -> float:
         """The time of the evaluation, in seconds since 1970, after everything stored.
 
         The clock of another machine may be ahead, or this one's may have been.
@@ -97,7 +97,7 @@ class Resources:
         )
 
     @property
-    def count(self) -> Count:
+    def tally_generations(self) -> Count:
         """The function that matches and counts: in this process, or in others."""
         if self._pool is not None:
             return self._pool.tally_generations

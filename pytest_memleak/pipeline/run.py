@@ -54,10 +54,10 @@ class Run:
             suite.close()
         self.resources.close()
 
-    def settle(self) -> None:
+    def remove_deployments(self) -> None:
         """Remove this run's deployments; after an evaluation, also abandoned ones."""
         for suite in self._suites.values():
-            suite.endpoints.deployments.leave()
+            suite.endpoints.deployments.remove_if_unused()
         if self._looked_for_debts:
             self._remove_unused_deployments(kept=set())
 
@@ -76,7 +76,7 @@ class Run:
         except LedgerError:
             return  # the run reports it; an unreadable ledger lists no deployments
         for suite in self._suites.values():
-            kept |= suite.endpoints.deployments.held
+            kept |= suite.endpoints.deployments.held_digests
         for debt in standing:
             if not debt.in_use and debt.digest not in kept:
                 with contextlib.suppress(MemleakError):

@@ -122,7 +122,7 @@ def _sample_part(
     issues = list(part.issues)
     walked: list[PairPrompts] = []
     spared: str | None = None
-    asks = part.walk is PlanMode.ASKING
+    asks = part.walk is PlanMode.SAMPLING
     find_requests = cache(partial(requests_of_other_pairs, part, plan))
     conversation: Conversation | None = None
 
@@ -135,7 +135,7 @@ def _sample_part(
             book=book,
             source=source,
             prompts=_join_prompts(walked),
-            until=source.resources.now,
+            until=source.resources.evaluation_time,
             issues=tuple(issues),
             spared=spared,
             conversation=conversation,
@@ -184,7 +184,7 @@ def _sample_in_stages(
     for rounds in step.stops:
         source.sample_missing(replace(step.prompts, samples=rounds))
         if is_enough():
-            left = source.left(step.prompts)
+            left = source.plan_missing(step.prompts)
             return _spared_calls_text(left, rounds, requested=step.prompts.samples)
     source.sample_missing(step.prompts)
     return None
@@ -213,7 +213,7 @@ def _further_samples(
     """Yield the canaries and the unrequested generations, if any."""
     if isinstance(own, LedgerSamples):
         until = until or own.until
-        canaries = own.canaries.stored(until)
+        canaries = own.canaries.stored_generations(until)
         if canaries:
             book = canary_book(own.book)
             rounds = canaries[-1].ordinal + 1

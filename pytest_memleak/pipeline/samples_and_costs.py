@@ -157,7 +157,9 @@ def _bmc_bounds(pairs: Iterable[Pair], suite_run: SuiteRun) -> list[_BmcBound]:
         if BMC.name not in pair.limits or not pair.confidence:
             continue
         with contextlib.suppress(MemleakError):  # the plan reports it
-            words = measurable_words(suite_run.books.cut(pair.book), pair.scoring)
+            words = measurable_words(
+                suite_run.books.cut_into_excerpts(pair.book), pair.scoring
+            )
             least = upper_end_without_recall(
                 words,
                 scoring=pair.scoring,

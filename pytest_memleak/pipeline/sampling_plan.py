@@ -5,8 +5,8 @@
     part = plan.prepare_part(required)          its book and endpoint, if there are any
     part.steps()                                the prompts to sample, in order
 
-A dry run walks the steps UNASKED and adds up what the ledger lacks. A run walks them
-ASKING: it samples each step before it takes the next, which may depend on the answers.
+A dry run walks the steps as DRY_RUN and adds up what the ledger lacks. A run walks
+them SAMPLING: it samples each step before the next, which may depend on the answers.
 Offline, and for `memleak verify`, a run walks them READING: they are what it reads.
 """
 
@@ -61,9 +61,9 @@ _FIRST_STAGE = 5
 class PlanMode(StrEnum):
     """How a plan is walked."""
 
-    UNASKED = "unasked"
+    DRY_RUN = "dry run"
     """No call; what isn't there yet is as long as it may become."""
-    ASKING = "asking"
+    SAMPLING = "sampling"
     """Each step is sampled before the next is taken."""
     READING = "reading"
     """No call; only what the ledger holds counts."""
@@ -108,7 +108,7 @@ class PromptStep:
         counted off, so the last stage has all of it.
         """
         plans = [
-            self.source.left(replace(self.prompts, samples=rounds), counted)
+            self.source.plan_missing(replace(self.prompts, samples=rounds), counted)
             for rounds in (*self.stops, self.prompts.samples)
         ]
         return replace(sum_of_plans(plans), pending=plans[-1].pending)
@@ -194,13 +194,13 @@ class LedgerPart(_SampledPart):
         match self.walk:
             case PlanMode.READING:
                 return None
-            case PlanMode.ASKING:
+            case PlanMode.SAMPLING:
                 return canaries.to_request(
                     self.prompts,
                     only_name_identifies_weights=by_name,
                     after_sampling=True,
                 )
-            case PlanMode.UNASKED:
+            case PlanMode.DRY_RUN:
                 return canaries.most_after_sampling(
                     self.prompts, before, only_name_identifies_weights=by_name
                 )
@@ -209,7 +209,7 @@ class LedgerPart(_SampledPart):
         source = self.source
         if abilities_of(source.endpoint).samples_each:
             return None
-        if self.walk is PlanMode.UNASKED:
+        if self.walk is PlanMode.DRY_RUN:
             due = most_controls(self.prompts.requested)
         else:
             due = self._control_completions_due()
@@ -224,7 +224,7 @@ class LedgerPart(_SampledPart):
             source.ledger,
             source.endpoint_id,
             self.prompts,
-            until=source.resources.now,
+            until=source.resources.evaluation_time,
         )
         return due_controls(counted.all_requested, counted.all_lost)
 
@@ -266,14 +266,14 @@ class ConversationPart(LedgerPart):
             answer = next(iter(self.source.generations(asked)), None)
             if answer is None:
                 break
-            conversation.add(answer)
-        if conversation.ended or self.walk is not PlanMode.UNASKED:
+            conversation.add_answer(answer)
+        if conversation.ended or self.walk is not PlanMode.DRY_RUN:
             return
         left = longest_further_prompts(pair, self.book, self.manner, conversation)
         if left.questions:
             yield PromptStep(self.required.purpose, self.source, left, at_most=True)
 
-    def requested(self) -> Iterator[PairPrompts]:
+    def requested_prompts(self) -> Iterator[PairPrompts]:
         """Yield the openings, and the turns that the ledger shows to be requested."""
         yield self.prompts
         for step in self._round_steps():
@@ -369,7 +369,7 @@ class SamplingPlan:
 
         For a dry run: a run samples each part's own steps (`open`).
         """
-        assert self.walk is PlanMode.UNASKED  # noqa: S101 - a run would skip calls in between
+        assert self.walk is PlanMode.DRY_RUN  # noqa: S101 - a run would skip calls in between
         books, model = self.endpoints.books, required.pair.model
         for source in books.sources_needing_summaries(required.pair):
             yield SummaryStep(source)
@@ -389,7 +389,7 @@ class SamplingPlan:
         Instructions that can't earn a pass cost nothing: their samples are only read.
         Raises MemleakError for an unusable book.
         """
-        unasked = self.walk is PlanMode.UNASKED
+        unasked = self.walk is PlanMode.DRY_RUN
         book = self.endpoints.books.pair_book(required.pair, foreseen=unasked)
         if required.missing is not None:
             reason = required.with_label(Issue("sampled", required.missing))
@@ -445,7 +445,7 @@ class SamplingPlan:
     def _future_part(self, required: RequiredSamples, book: Book) -> FuturePart:
         pair = required.pair
         probed = book_for_probe(pair, book, None)
-        source = FutureEndpoint.of(pair.model, self.endpoints)
+        source = FutureEndpoint.from_model(pair.model, self.endpoints)
         prompts = pair_prompts(pair, probed)
         if pair.probe.kind == "extraction":
             turns = longest_further_prompts(pair, probed, ConversationStyle.CHAT)
@@ -500,16 +500,16 @@ def plan_pair(
     endpoints: Endpoints,
     *,
     endpoint: Endpoint | None = None,
-    unasked: bool = False,
+    for_dry_run: bool = False,
 ) -> SamplingPlan:
     """Plan the samples of a pair.
 
     endpoint: replaces the suite's own
-    unasked: whether for a dry run; else the run asks, or reads if it is offline
+    for_dry_run: whether for a dry run; else the run asks, or reads if it is offline
     """
-    walk = PlanMode.READING if endpoints.resources.offline else PlanMode.ASKING
-    if unasked:
-        walk = PlanMode.UNASKED
+    walk = PlanMode.READING if endpoints.resources.offline else PlanMode.SAMPLING
+    if for_dry_run:
+        walk = PlanMode.DRY_RUN
     required = required_samples(pair, suite, endpoint)
     return SamplingPlan(required, endpoints, walk, suite)
 

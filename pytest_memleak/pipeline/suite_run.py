@@ -88,7 +88,7 @@ class SuiteRun:
             self._stored_samples_of_pairs,
         )
 
-    def expect(self, pairs: Iterable[Pair]) -> None:
+    def note_evaluated_pairs(self, pairs: Iterable[Pair]) -> None:
         """Note which pairs the run evaluates, so that shared work is done once."""
         self._expected = tuple(pairs)
 

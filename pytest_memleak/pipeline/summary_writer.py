@@ -2,7 +2,7 @@
 
     writer = SummaryWriter(suite.summarizer, endpoints, mode="paper")
     writer.write("held-out", excerpts)        -> the summaries, by excerpt id
-    writer.outstanding("held-out", excerpts)  -> what that would take, without a call
+    writer.plan_missing("held-out", excerpts)  -> what that would take, without a call
 
 They go through the ledger as generations do, stored by the text they summarize: none is
 paid for twice, however the suite changes.
@@ -84,7 +84,7 @@ class SummaryWriter:
             raise SuiteError(
                 f"the provider {model.provider!r} reads recordings: it can't write "
                 "summaries",
-                location=endpoints.place(model),
+                location=endpoints.model_place(model),
                 hint="name a chat model, or give the books files of summaries",
             )
         self._source = build_ledger_endpoint(model, endpoints, endpoint, own=False)
@@ -117,7 +117,7 @@ class SummaryWriter:
             raise self._missing_summaries_error(book_id, left, faults, len(excerpts))
         return {excerpt.id: kept[excerpt.text] for excerpt in excerpts}
 
-    def outstanding(
+    def plan_missing(
         self,
         book_id: str,
         excerpts: Sequence[Excerpt],
@@ -129,10 +129,12 @@ class SummaryWriter:
         """
         kept = self._stored_summaries(excerpts)
         left = [excerpt for excerpt in excerpts if excerpt.text not in kept]
-        planned = self._source.left(self._summary_prompts(book_id, left, 1), counted)
+        planned = self._source.plan_missing(
+            self._summary_prompts(book_id, left, 1), counted
+        )
         return planned if planned.generations or planned.pending else None
 
-    def foreseen(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:
+    def planned_summaries(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:
         """Return each excerpt's summary by its id, or as many words as it may have."""
         kept = self._stored_summaries(excerpts)
         return {

@@ -35,7 +35,7 @@ def protected():
         )
         by_id = {book.id: book for book in books}
         return ProtectedBooks(
-            suite, SimpleNamespace(cut=lambda source: by_id[source.id])
+            suite, SimpleNamespace(cut_into_excerpts=lambda source: by_id[source.id])
         ), pair
 
     return make
