@@ -98,9 +98,9 @@ def _validate_pair(parsed: argparse.Namespace, pairs: Sequence[str]) -> None:
 
 def _validate_ledger(parsed: argparse.Namespace) -> None:
     """Raise EvidenceError where the ledger of a bundle isn't here."""
-    from pytest_memleak.ledger.engines import file_of, parse_url
+    from pytest_memleak.ledger.engines import parse_url, sqlite_file
 
-    path = file_of(parse_url(ledger_url(parsed)))
+    path = sqlite_file(parse_url(ledger_url(parsed)))
     if path is not None and not path.exists():
         raise EvidenceError(
             "no such ledger, so no generation can be shown",

@@ -59,10 +59,10 @@ def _check_recorded_rounds(own: CountedGenerations) -> DeliveryCheck:
 
 
 def _check_ledger_calls(own: LedgerSamples) -> DeliveryCheck:
-    from pytest_memleak.ledger.delivered_and_lost import delivered
+    from pytest_memleak.ledger.delivered_and_lost import count_delivered_and_lost
 
     source = own.source
-    counted = delivered(
+    counted = count_delivered_and_lost(
         source.ledger,
         source.endpoint_id,
         own.prompts,
@@ -94,13 +94,15 @@ def _check_ledger_calls(own: LedgerSamples) -> DeliveryCheck:
 
 def _control_delivery(own: LedgerSamples, due: int) -> Delivered | None:
     """Count what the control calls delivered; None where none are due."""
-    from pytest_memleak.ledger.delivered_and_lost import delivered
+    from pytest_memleak.ledger.delivered_and_lost import count_delivered_and_lost
 
     if not due or abilities_of(own.source.endpoint).samples_each:
         return None
     prompts = own.source.control_prompts(own.required.pair, due)
     source = own.source
-    return delivered(source.ledger, source.endpoint_id, prompts, until=own.until)
+    return count_delivered_and_lost(
+        source.ledger, source.endpoint_id, prompts, until=own.until
+    )
 
 
 def _uneven_loss_issues(delivery: Delivery, fix: str) -> tuple[Issue, ...]:

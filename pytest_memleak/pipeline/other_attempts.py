@@ -240,9 +240,11 @@ def _numbered_generations(
 
     most: of an excerpt
     """
-    from pytest_memleak.ledger.ledger_queries import every_generation
+    from pytest_memleak.ledger.ledger_queries import generations_of_prompts
 
-    every = every_generation(ledger, excerpts, most=most, since=since, until=until)
+    every = generations_of_prompts(
+        ledger, excerpts, most=most, since=since, until=until
+    )
     for generation in every:
         number = first.get(generation.excerpt_id, 0) + generation.ordinal
         yield replace(generation, ordinal=number)

@@ -243,18 +243,22 @@ def _unrequested_generations(
     until: float | None,
 ) -> Iterator[Generation]:
     """Yield generations beyond the requested rounds: late, more, or unasked."""
-    from pytest_memleak.ledger.book_attempts import by_rounds
-    from pytest_memleak.ledger.ledger_queries import surplus
+    from pytest_memleak.ledger.book_attempts import prompts_with_most_rounds
+    from pytest_memleak.ledger.ledger_queries import surplus_generations
 
     for part in parts:
         match part:
             case LedgerSamples(source=source, prompts=prompts) if until is not None:
                 ledger, endpoint_id = source.ledger, source.endpoint_id
-                every = surplus(ledger, endpoint_id, prompts, until=until)
+                every = surplus_generations(ledger, endpoint_id, prompts, until=until)
                 if not any(True for _ in every):
                     continue
-                for some in by_rounds(endpoint_id, prompts, part.find_requests()):
-                    yield from surplus(ledger, endpoint_id, some, until=until)
+                for some in prompts_with_most_rounds(
+                    endpoint_id, prompts, part.find_requests()
+                ):
+                    yield from surplus_generations(
+                        ledger, endpoint_id, some, until=until
+                    )
             case RecordedSamples():
                 samples = part.required.pair.sampling.samples
                 for generation in part.requested_and_surplus():

@@ -217,10 +217,10 @@ class LedgerPart(_SampledPart):
 
     def _control_completions_due(self) -> int:
         """Return the control completions that the losses so far call for."""
-        from pytest_memleak.ledger.delivered_and_lost import delivered
+        from pytest_memleak.ledger.delivered_and_lost import count_delivered_and_lost
 
         source = self.source
-        counted = delivered(
+        counted = count_delivered_and_lost(
             source.ledger,
             source.endpoint_id,
             self.prompts,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from pytest_memleak.ledger.call_reservations import CallTerms
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.ledger_queries import missing
+from pytest_memleak.ledger.ledger_queries import find_missing_ordinals
 from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec
 from pytest_memleak.records import Issue
 from pytest_memleak.records.measurement import PlannedRounds
@@ -191,7 +191,7 @@ def plan(
     counted: what the run's plan counts already
     """
     ledger.expire_leases()
-    lacking = missing(ledger, endpoint_id, prompts)
+    lacking = find_missing_ordinals(ledger, endpoint_id, prompts)
     free = lacking.free if counted is None else counted.new(endpoint_id, lacking.free)
     # A server that ignores `n` is sent, and bills, each prompt once per generation.
     prompt_tokens = 0

@@ -19,12 +19,12 @@ from pytest_memleak.ledger.call_reservations import budget_limit
 from pytest_memleak.ledger.deployments import (
     OpenDeployment,
     claim_deployment,
-    debts,
+    deployment_end_time,
     leave_deployment,
+    possibly_active_deployments,
     release_deployment,
     settle_deployment,
     take_over_deployment,
-    until,
 )
 from pytest_memleak.ledger.jobs import Job, JobRow, update_job
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
@@ -107,7 +107,7 @@ def ensure_deployment(
             tell(ProgressEvent(Phase.DEPLOYING, place))
         job = _advanced(ledger, platform, job, verbs)
         if job.state == JobRow.SUCCEEDED and job.endpoint is not None:
-            active = Deployed(job, job.endpoint, until(ledger, job))
+            active = Deployed(job, job.endpoint, deployment_end_time(ledger, job))
             if time.time() < active.until:
                 return active
             # Its hours are over: create it again.
@@ -303,7 +303,7 @@ def _delete(
 
 
 def _debt_of(ledger: Ledger, job: Job) -> OpenDeployment | None:
-    for deployment in debts(ledger):
+    for deployment in possibly_active_deployments(ledger):
         if deployment.number == job.number:
             return deployment
     return None

@@ -34,7 +34,7 @@ from pytest_memleak.interfaces.protocols import (
 )
 from pytest_memleak.ledger.jobs import Job, JobRow, claim_finetune, end_job, update_job
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.prompts import digest_of
+from pytest_memleak.ledger.prompts import digest_of_parts
 from pytest_memleak.providers.call_errors import stored_message
 from pytest_memleak.records import Book
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
@@ -250,7 +250,7 @@ def training_set(
     for example in examples:
         texts += [example.instruction, example.text]
     named_recipe = json.dumps(recipe, sort_keys=True, default=str)
-    digest = digest_of(named_recipe, *texts)
+    digest = digest_of_parts(named_recipe, *texts)
     return TrainingSet(tuple(examples), digest)
 
 
@@ -265,7 +265,7 @@ def _share_of(
     """
     count = max(1, round(share * len(examples)))
     places = range(len(examples))
-    by_digest = sorted(places, key=lambda place: digest_of(examples[place].text))
+    by_digest = sorted(places, key=lambda place: digest_of_parts(examples[place].text))
     return [examples[place] for place in sorted(by_digest[:count])]
 
 
