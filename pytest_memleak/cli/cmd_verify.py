@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.columns import print_sentence
-from pytest_memleak.cli.shared_options import REPEATED, add_command, ledger_url
+from pytest_memleak.cli.default_ledger import ledger_url, pytest_rootdir
+from pytest_memleak.cli.shared_options import REPEATED, add_command
 from pytest_memleak.errors import EvidenceError, SettingsError
 from pytest_memleak.ledger import CLOCK_SKEW
 from pytest_memleak.records import Verdict
@@ -274,7 +275,8 @@ def _recompute(
             lambda it: bar.update(task, description=f"{it.phase} {it.about}"),
         ),
     )
-    with bar, contextlib.closing(Run(root=Path.cwd(), resources=resources)) as run:
+    root = pytest_rootdir(parsed.suite)
+    with bar, contextlib.closing(Run(root=root, resources=resources)) as run:
         recompute(
             evidence,
             verification,
