@@ -15,8 +15,10 @@ import difflib
 import errno
 import io
 import os
+import shutil
 import signal
 import sys
+import textwrap
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -188,7 +190,21 @@ def _usage(command: str) -> str:
 def _print_error(command: str, text: str) -> None:
     """Write an error to stderr, with control characters of file names escaped."""
     for line in f"memleak {command}: {text}".splitlines():
-        print(_printable(line), file=sys.stderr)
+        for folded in _folded(_printable(line)):
+            print(folded, file=sys.stderr)
+
+
+def _folded(line: str) -> list[str]:
+    """Break a line between words for a terminal; a log keeps it whole."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return [line]
+    return textwrap.wrap(
+        line,
+        shutil.get_terminal_size().columns,
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _printable(line: str) -> str:
