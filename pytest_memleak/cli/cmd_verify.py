@@ -32,12 +32,12 @@ _NOT_RECOMPUTED = 3
 _HEX = 64
 _UNVERIFIABLE = (
     (
-        "the author's statements: release name, versions, platform, operator, host, "
-        "lock file, exit code, comparison"
+        "the author's statements: release name, versions, platform, creation time, "
+        "operator, host, job, lock file, exit code, comparison"
     ),
     (
-        "the author's statements on tests: selection, collection errors, early stops, "
-        "outcomes"
+        "the author's statements on the run: selection, collection errors, early "
+        "stops, outcomes, its own calls, offline"
     ),
     (
         "served models and generations: from the ledger, which its author could have "
