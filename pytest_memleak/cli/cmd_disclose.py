@@ -126,7 +126,7 @@ def _evaluated(
             evidence,
             claimed,
             resources=resources,
-            of_suite=run.of_suite,
+            suite_run_for=run.suite_run_for,
             evaluate=run.evaluate,
             suites=parsed.suite,
             folders=parsed.folder or [Path.cwd()],

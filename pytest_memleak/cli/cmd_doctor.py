@@ -101,8 +101,8 @@ def _doctor(parsed: argparse.Namespace) -> int:
         printed_fixes = {check.fix for check in checks}
         for path, power in powers.items():
             _print_power(path, power, printed_fixes)
-        for path, of_suite in screens.items():
-            _print_screens(path, of_suite)
+        for path, screens_of_suite in screens.items():
+            _print_screens(path, screens_of_suite)
         _print_next(checks, parsed.suite)
     has_problems = any(check.fix for check in checks)
     return PROBLEMS if has_problems else 0

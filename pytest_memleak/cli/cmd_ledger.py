@@ -327,13 +327,13 @@ def _delete(
 ) -> str:
     """Delete a deployment unless it is in use; return its state, and why it remains."""
     from pytest_memleak.ledger.deployments import debts
-    from pytest_memleak.pipeline.endpoints import take_down
+    from pytest_memleak.pipeline.endpoints import remove_deployment
 
     if deployment.in_use:
         return "in use"
     try:
         state = pytest_rootdir() / FOLDER
-        if take_down(
+        if remove_deployment(
             deployment,
             extensions,
             ledger=ledger,

@@ -145,7 +145,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     )
     if expected != Expected():
         unmet = [*unmet_expectations(expected, evidence.content)]
-        verification.add(unmet, "the bundle meets all stated requirements")
+        verification.add_check(unmet, "the bundle meets all stated requirements")
         verification.current = not unmet
     if verification.wrong:
         verification.unchecked.append(
@@ -171,7 +171,7 @@ def _check_signature(
         from pytest_memleak.reports.signature import check_signature
 
         wrong = check_signature(evidence, parsed.public_key)
-        verification.add(wrong, f"signed by the key in {parsed.public_key}")
+        verification.add_check(wrong, f"signed by the key in {parsed.public_key}")
         verification.attested = not wrong
     elif is_signed:
         verification.unchecked.append("Signature not verified: add --public-key")
@@ -198,7 +198,9 @@ def _check_time_stamp(
 
     time, wrong = check_time_stamp(evidence, parsed.timestamp, parsed.timestamp_roots)
     stamped = time.astimezone(datetime.UTC).isoformat(timespec="seconds")
-    verification.add(wrong, f"existed by {stamped} (time stamp {parsed.timestamp})")
+    verification.add_check(
+        wrong, f"existed by {stamped} (time stamp {parsed.timestamp})"
+    )
 
 
 def _check_disclosed(
@@ -217,7 +219,7 @@ def _check_disclosed(
     wrong = [*disclosure_faults(disclosed, evidence.content)]
     passage = f"passage {disclosed.get('passage')} of {disclosed.get('pair')}"
     name = f"{passage} in {parsed.disclosed} is the one that the bundle has"
-    verification.add(wrong, name)
+    verification.add_check(wrong, name)
 
 
 def _check_comparison(
@@ -229,7 +231,7 @@ def _check_comparison(
         from pytest_memleak.results.release_comparison import comparison_differences
 
         wrong = comparison_differences(evidence, parsed.baseline)
-        verification.add(wrong, f"comparison with {parsed.baseline}")
+        verification.add_check(wrong, f"comparison with {parsed.baseline}")
     elif evidence.content.compared:
         verification.complete = False
         verification.unchecked.append(
@@ -281,7 +283,7 @@ def _recompute(
             evidence,
             verification,
             resources=resources,
-            of_suite=run.of_suite,
+            suite_run_for=run.suite_run_for,
             evaluate=run.evaluate,
             suites=parsed.suite,
             folders=parsed.folder or [Path.cwd()],

@@ -191,7 +191,7 @@ def _shown(run: Run, result: PairResult, number: int) -> ShownPair:
     path = validate_path(Path(result.suite.path), [Path.cwd()])
     if not path.exists():
         raise EvidenceError("no such suite", location=str(path), hint=_ELSEWHERE)
-    suite = run.of_suite(path)
+    suite = run.suite_run_for(path)
     validate_suite_paths(suite.suite, [Path.cwd()])
     pair = _pair_named(suite.suite.pairs, result.pair, path)
     if result.as_of is not None:
@@ -227,7 +227,7 @@ def _of_suite(run: Run, parsed: argparse.Namespace) -> Iterator[ShownPair]:
     from pytest_memleak.reports.html.passage_page import ShownPair
     from pytest_memleak.results.build_result import build_result_without_quotes
 
-    suite = run.of_suite(Path(os.path.realpath(parsed.source)))
+    suite = run.suite_run_for(Path(os.path.realpath(parsed.source)))
     _validate_pair(parsed, [pair.id for pair in suite.suite.pairs])
     number = 0
     for pair in suite.suite.pairs:
