@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.book_question import show_book
-from pytest_memleak.cli.columns import command_line, print_sentence
+from pytest_memleak.cli.columns import command_line, print_sentence, shown_command
 from pytest_memleak.cli.complaint_suite import ComplaintSuite
 from pytest_memleak.cli.confirmation import is_confirmed
 from pytest_memleak.cli.default_ledger import default_ledger
@@ -253,5 +253,5 @@ def _write_pages(
     print()
     print_sentence(f"Answer: {complaint_answer(result)}")
     print(f"Page: {page}, {text}")
-    print(f"To verify the evidence: {complaint.check}")
+    print(f"To verify the evidence: {shown_command(complaint.check)}")
     return _STATUS.get(result.plain_verdict, 1)

@@ -16,7 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.cli.book_question import NO_SUITE, show_book, word_mode_of
-from pytest_memleak.cli.columns import command_line, next_step, print_sentence
+from pytest_memleak.cli.columns import (
+    command_line,
+    next_step,
+    print_sentence,
+    shown_command,
+)
 from pytest_memleak.cli.confirmation import is_confirmed
 from pytest_memleak.cli.default_ledger import default_ledger
 from pytest_memleak.cli.endpoint_preflight import Preflight, accepted_keys, print_trial
@@ -47,6 +52,7 @@ if TYPE_CHECKING:
     from pytest_memleak.sampling.cost_plan import Plan
 
 _MINUTES = 5
+_NO_LEDGER = "sqlite://"  # in memory, so empty
 
 
 class _Probe(NamedTuple):
@@ -171,7 +177,7 @@ def _run_existing(
 def _ledger_beside(path: Path) -> str:
     """Return the URL of the ledger that a run will use, or of an empty one."""
     ledger = default_ledger([path])
-    return f"sqlite:///{ledger}" if ledger.exists() else "sqlite://"
+    return f"sqlite:///{ledger}" if ledger.exists() else _NO_LEDGER
 
 
 def _prepare_probe(path: Path, draft: Draft, trial: Trial) -> _Probe:
@@ -191,7 +197,7 @@ def _prepare_probe(path: Path, draft: Draft, trial: Trial) -> _Probe:
     )
     full_plans = plans = _make_plan(path, draft)
     ledger = _ledger_beside(path)
-    if ledger != "sqlite://":
+    if ledger != _NO_LEDGER:
         plans = _make_plan(path, draft, ledger)
     plan = sum_of_plans(plans)
     stored = sum_of_plans(full_plans).generations - plan.generations
@@ -218,14 +224,16 @@ def _run(
     if stopped or status == INTERRUPTED:
         left = _plan_of(path, draft, f"sqlite:///{default_ledger([path])}")
         missing = sum(plan.generations + plan.pending for plan in left)
-        print(f"\nNot sampled yet: {amount(missing, 'generation')}. To go on: {typed}")
+        print(f"\nNot sampled yet: {amount(missing, 'generation')}.")
+        print(f"To go on: {shown_command(typed)}")
     print(f"\nSuite: {path}\nGenerations: {os.path.relpath(default_ledger([path]))}")
     print_sentence(
         "This first probe can miss passages rarer than the detection limit above. It "
         "doesn't replace a release test: memleak init writes a suite for one.",
     )
     page = path.name.removesuffix(".memleak.toml") + ".html"
-    print(f"HTML report: {_gate(path, *draft.options, f'{HTML.option}={page}')}")
+    report = _gate(path, *draft.options, f"{HTML.option}={page}")
+    print(f"HTML report: {shown_command(report)}")
     return int(status or 0)
 
 
@@ -298,7 +306,7 @@ def _learn(
 def _make_plan(
     path: Path,
     draft: Draft,
-    ledger: str = "sqlite://",
+    ledger: str = _NO_LEDGER,
 ) -> list[Plan]:
     """Write the draft, and plan it."""
     write_whole(path, draft.text(path))

@@ -2,47 +2,57 @@
 
 from __future__ import annotations
 
+import math
 import os
-import tomllib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pytest_memleak.errors import MemleakError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from pytest_memleak.cli.suite_template import Draft
+    from pytest_memleak.suite.schema import BookTable, ModelTable
 
 
 def differences_from_suite(path: Path, draft: Draft) -> str:
     """Return how a suite file's pair differs from a draft's; "" if it is the same."""
+    from pytest_memleak.suite.suite_file import read_suite_file
+
     try:
-        suite = tomllib.loads(path.read_text("utf-8"))
-        differences = list(_differences(suite, path, draft))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        tables = read_suite_file(path).tables
+        (model,) = tables.model
+        (book,) = tables.book
+    except (MemleakError, ValueError):
         return "it can't be read as a suite of one model and one book"
+    differences = [*_model_differences(model, draft)]
+    if not _is_same_book(book, path, draft):
+        differences.append(f"its book is {book.source}")
     return ", ".join(differences)
 
 
 def deadline_of_suite(path: Path) -> int | None:
-    """Return a suite's seconds per call; None for the default."""
-    suite = tomllib.loads(path.read_text("utf-8"))
-    deadline = suite.get("sampling", {}).get("deadline")
-    return None if deadline is None else int(deadline)
+    """Return a suite's seconds per call; None for the default or less.
+
+    Raises SuiteError for an invalid suite.
+    """
+    from pytest_memleak.sampling.backoff import Retry
+    from pytest_memleak.suite.suite_file import read_suite_file
+
+    deadline = read_suite_file(path).tables.sampling.deadline
+    return math.ceil(deadline) if deadline > Retry().deadline else None
 
 
-def _differences(
-    suite: dict[str, Any],
-    path: Path,
-    draft: Draft,
-) -> Iterator[str]:
-    (model,) = suite["model"]
-    (book,) = suite["book"]
-    name = f"{model['provider']}/{model['base_model']}"
+def _model_differences(model: ModelTable, draft: Draft) -> Iterator[str]:
+    name = f"{model.provider}/{model.base_model}"
     if name != f"{draft.provider}/{draft.base}":
         yield f"its model is {name}"
-    server = model.get("options", {}).get("base_url")
+    server = model.options.get("base_url")
     if server != draft.base_url:
         yield f"its server is {server or 'the default one'}"
-    source = os.path.join(path.parent, book["source"])  # noqa: PTH118 - of text
-    if os.path.realpath(source) != os.path.realpath(draft.books[0]):
-        yield f"its book is {book['source']}"
+
+
+def _is_same_book(book: BookTable, path: Path, draft: Draft) -> bool:
+    source = path.parent / book.source
+    return os.path.realpath(source) == os.path.realpath(draft.books[0])

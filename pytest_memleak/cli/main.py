@@ -18,7 +18,6 @@ import os
 import shutil
 import signal
 import sys
-import textwrap
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -43,6 +42,7 @@ from pytest_memleak.cli.cmd_trace import add_trace
 from pytest_memleak.cli.cmd_try import add_try
 from pytest_memleak.cli.cmd_verify import add_verify
 from pytest_memleak.cli.cmd_view import add_view
+from pytest_memleak.cli.columns import wrapped
 from pytest_memleak.cli.default_ledger import FOLDER
 from pytest_memleak.cli.shared_options import Parser
 from pytest_memleak.errors import DISK_FULL, FREE_SPACE, NO_ROOM, MemleakError
@@ -198,13 +198,7 @@ def _folded(line: str) -> list[str]:
     """Break a line between words for a terminal; a log keeps it whole."""
     if sys.stderr is None or not sys.stderr.isatty():
         return [line]
-    return textwrap.wrap(
-        line,
-        shutil.get_terminal_size().columns,
-        subsequent_indent="  ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return wrapped(line, shutil.get_terminal_size().columns, indent=2)
 
 
 def _printable(line: str) -> str:

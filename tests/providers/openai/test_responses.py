@@ -139,10 +139,12 @@ def test_an_incomplete_response_is_cut(endpoint_of):
     assert completion.completion_tokens == 5
 
 
-def test_a_summary_of_the_reasoning_is_beside_the_answer(endpoint_of):
+def test_a_summary_of_the_reasoning_is_beside_the_answer(endpoint_of, monkeypatch):
+    # The API has no seed, and some drawn answers end after a few words.
+    monkeypatch.setattr("secrets.randbits", lambda _bits: 7)
     (completion,) = sample(endpoint_of(Fault(FaultKind.THINK)))
     assert completion.text == ""
-    assert completion.reasoning.split()
+    assert len(completion.reasoning.split()) > 5
     assert completion.finish_reason is FinishReason.EMPTY
 
 
