@@ -20,6 +20,9 @@ Count = Annotated[int, Field(ge=0, strict=True)]
 Positive = Annotated[int, Field(ge=1, strict=True)]
 Price = Annotated[float, Field(ge=0, le=1_000_000)]
 Text = Annotated[str, Field(min_length=1)]
+# As servers' names are kept: without control and format characters, 200 at most.
+_UNSHOWN = r"\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+ServedName = Annotated[str, Field(pattern=rf"^[^{_UNSHOWN}]+$", max_length=200)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Expected = Literal["pass", "leak"]
 
@@ -406,7 +409,7 @@ class ModelTable(AnswerKeys):
         description="version of the weights behind the name; a new version is "
         "resampled",
     )
-    served_names: list[Text] = Field(
+    served_names: list[ServedName] = Field(
         default_factory=list,
         description="names under which the server may report this model",
     )

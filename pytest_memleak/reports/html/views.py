@@ -38,6 +38,7 @@ from pytest_memleak.reports.passage_selection import (
     unique_passages,
 )
 from pytest_memleak.reports.setting_keys import flatten
+from pytest_memleak.redaction.text import inert
 from pytest_memleak.results.build_result import collect_measures
 from pytest_memleak.results.coverage_map import decode_rounds_per_word
 from pytest_memleak.scoring.measure_table import BMC, LONGEST_BLOCK
@@ -532,4 +533,4 @@ def value_text(value: object) -> str:
         return f"{value:g}"
     if isinstance(value, list | tuple):
         return ", ".join(map(value_text, value))
-    return str(value)
+    return inert(str(value))
