@@ -8,9 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    create_model,
+)
+from pydantic_core import PydanticCustomError
 
 from pytest_memleak.records.measurement import ProbeKind
+from pytest_memleak.redaction.text import inert
 from pytest_memleak.scoring.confidence_bounds import MIN_DETECTION_LIMIT
 from pytest_memleak.scoring.measure_table import MEASURES
 
@@ -20,11 +29,24 @@ Count = Annotated[int, Field(ge=0, strict=True)]
 Positive = Annotated[int, Field(ge=1, strict=True)]
 Price = Annotated[float, Field(ge=0, le=1_000_000)]
 Text = Annotated[str, Field(min_length=1)]
-# As servers' names are kept: without control and format characters, 200 at most.
-_UNSHOWN = r"\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-ServedName = Annotated[str, Field(pattern=rf"^[^{_UNSHOWN}]+$", max_length=200)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Expected = Literal["pass", "leak"]
+
+_LONGEST_NAME = 200
+
+
+def _shown_name(name: str) -> str:
+    """Return a name that a server may have: what reports show of it is all of it."""
+    if inert(name, longest=_LONGEST_NAME) == name:
+        return name
+    raise PydanticCustomError(
+        "served_name",
+        "Input should be a name of at most 200 characters, without control characters "
+        "or blanks in a row",
+    )
+
+
+ServedName = Annotated[str, Field(min_length=1), AfterValidator(_shown_name)]
 
 
 class _Table(BaseModel):

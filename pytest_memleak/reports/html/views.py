@@ -11,6 +11,7 @@ import numpy as np
 
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount, percent
+from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.book_text import work_name
 from pytest_memleak.reports.detection_and_chance import detection_lines
 from pytest_memleak.reports.generation_text import generation_lines, notice_lines
@@ -38,7 +39,6 @@ from pytest_memleak.reports.passage_selection import (
     unique_passages,
 )
 from pytest_memleak.reports.setting_keys import flatten
-from pytest_memleak.redaction.text import inert
 from pytest_memleak.results.build_result import collect_measures
 from pytest_memleak.results.coverage_map import decode_rounds_per_word
 from pytest_memleak.scoring.measure_table import BMC, LONGEST_BLOCK
