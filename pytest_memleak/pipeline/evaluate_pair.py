@@ -66,6 +66,7 @@ def evaluate(
     samples already exceed a limit. So no MemleakError escapes; Ctrl-C does.
     """
     try:
+        suite.validate_announced(pair, brings_endpoint=endpoint is not None)
         _validate(pair, suite)
         plan = plan_pair(pair, suite.suite, suite.endpoints, endpoint=endpoint)
         return _sample_and_judge(pair, suite, plan)
