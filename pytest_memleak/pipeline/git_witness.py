@@ -136,8 +136,8 @@ class GitWitness:
 
     def _head_of_emptied_log(self) -> str:
         if (self._copy / "HEAD").exists():
-            known = self._run("rev-parse", "--verify", "-q", _BRANCH)
-            if known.returncode == 0:
+            stored = self._run("rev-parse", "--verify", "-q", _BRANCH)
+            if stored.returncode == 0:
                 raise self._rewritten_error()
         return ""
 
@@ -148,10 +148,10 @@ class GitWitness:
             _initialize(self._git_bytes, head)
 
     def _fetch_branch(self, head: str) -> None:
-        known = self._run("rev-parse", "--verify", "-q", _BRANCH)
+        stored = self._run("rev-parse", "--verify", "-q", _BRANCH)
         self._git("fetch", "-q", "--no-tags", "--", self.url, _BRANCH)
-        if known.returncode == 0:
-            before = known.stdout.decode().strip()
+        if stored.returncode == 0:
+            before = stored.stdout.decode().strip()
             ancestry = self._run("merge-base", "--is-ancestor", before, head)
             if ancestry.returncode:
                 raise self._rewritten_error()

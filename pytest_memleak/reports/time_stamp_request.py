@@ -23,11 +23,16 @@ def request_time_stamp(url: str, data: bytes) -> bytes:
     Raises EvidenceError where it can't be reached or sends something else.
     """
     require("rfc3161_client")
-    from rfc3161_client import TimestampRequestBuilder
+    from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
 
-    query = TimestampRequestBuilder().data(data).build()
+    sha256 = HashAlgorithm.SHA256  # which every authority takes
+    query = TimestampRequestBuilder().data(data).hash_algorithm(sha256).build()
     if urlsplit(url).scheme not in ("http", "https"):
-        raise EvidenceError("not an address of http or https", location=url)
+        raise EvidenceError(
+            "not an address of http or https",
+            location=url,
+            hint="write the authority's URL, as in https://stamps.example",
+        )
     request = urllib.request.Request(  # noqa: S310 - http or https
         url, data=query.as_bytes(), headers={"Content-Type": _QUERY}
     )

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from evidence_files import resealed
 from ferry import BOOK
+from suite_files import write_json
+from time_stamp_authority import StampServer
 from witnesses import Witnessed
 
 KILLED = """
@@ -264,6 +266,7 @@ def memleak_endpoint():
 """
 
 
+@pytest.mark.full
 def test_workers_share_one_announcement(witnessed):
     witnessed.begin("one", "-n2").stdout.fnmatch_lines(
         ["witness: attempt 1 of 1 known to *, 0 without a result"]
@@ -275,3 +278,58 @@ def test_a_witness_needs_a_bundle(witnessed, pytester):
     witnessed.write("one")
     result = pytester.runpytest(f"--memleak-witness={witnessed.url}")
     result.stderr.fnmatch_lines(["*--memleak-witness needs --memleak-evidence*"])
+
+
+def test_a_time_stamp_shows_when_a_run_was_announced(witnessed, authority, capsys):
+    with StampServer(authority) as server:
+        witnessed.begin("one", f"--memleak-timestamp-server={server.url}")
+    roots = ("--timestamp-roots", str(authority / "ca.pem"))
+    assert "witness: announced by 20" in witnessed.verify(capsys, "one", *roots)[1]
+    open_text = "the announcement's time stamp: add --timestamp-roots"
+    assert open_text in witnessed.verify(capsys, "one")[1]
+    others = ("--timestamp-roots", str(authority / "x.pem"))
+    code, text = witnessed.verify(capsys, "one", *others)
+    assert code == 1
+    assert "the trusted certificates don't confirm it" in text
+
+
+def test_an_unreachable_time_stamp_server_stops_a_run(witnessed):
+    result = witnessed.begin("one", "--memleak-timestamp-server=http://127.0.0.1:1")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*time stamp authority can't be reached*"])
+    assert not Path("evidence.json").exists()
+
+
+def test_a_name_from_the_authors_own_server_is_marked(
+    server, stories, witnessed, monkeypatch
+):
+    """Whoever runs the server can give the same weights another name."""
+    witnessed.home.joinpath("one").mkdir()
+    monkeypatch.chdir(witnessed.home / "one")
+    write_json("held-out.json", stories["held-out"])
+    text = NAMED_BY_ITS_AUTHOR.replace("URL", server.url)
+    Path("it.memleak.toml").write_text(text, encoding="utf-8")
+    result = witnessed.run("one", "-m", "copyright")
+    result.stdout.fnmatch_lines(
+        ["witness: attempt 1 of 1 *; its model goes by a name that its author chose"]
+    )
+    (announced,) = (entry for entry in witnessed.log() if "pairs" in entry)
+    kinds = [pair["identified_by"] for pair in announced["pairs"]]
+    assert kinds == ["a name that its author chose"]
+
+
+NAMED_BY_ITS_AUTHOR = """
+[suite]
+samples = 2
+[limits]
+longest_span = 30
+[[book]]
+id = "held-out"
+source = "held-out.json"
+[[model]]
+id = "m"
+provider = "openai"
+endpoint = "base"
+[model.options]
+base_url = "URL"
+"""
