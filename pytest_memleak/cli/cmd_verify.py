@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.columns import print_sentence
-from pytest_memleak.cli.shared_options import REPEATED, add_command, ledger_url
+from pytest_memleak.cli.default_ledger import ledger_url, pytest_rootdir
+from pytest_memleak.cli.shared_options import REPEATED, add_command
 from pytest_memleak.cli.witness_verification import (
     check_announced_files,
     check_witness,
@@ -35,12 +36,12 @@ _NOT_RECOMPUTED = 3
 _HEX = 64
 _UNVERIFIABLE = (
     (
-        "the author's statements: release name, versions, platform, operator, host, "
-        "lock file, exit code, comparison"
+        "the author's statements: release name, versions, platform, creation time, "
+        "operator, host, job, lock file, exit code, comparison"
     ),
     (
-        "the author's statements on tests: selection, collection errors, early stops, "
-        "outcomes"
+        "the author's statements on the run: selection, collection errors, early "
+        "stops, outcomes, its own calls, offline"
     ),
     (
         "served models and generations: from the ledger, which its author could have "
@@ -152,7 +153,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     )
     if expected != Expected():
         unmet = [*unmet_expectations(expected, evidence.content)]
-        verification.add(unmet, "the bundle meets all stated requirements")
+        verification.add_check(unmet, "the bundle meets all stated requirements")
         verification.current = not unmet
     if verification.wrong:
         verification.unchecked.append(
@@ -178,7 +179,7 @@ def _check_signature(
         from pytest_memleak.reports.signature import check_signature
 
         wrong = check_signature(evidence, parsed.public_key)
-        verification.add(wrong, f"signed by the key in {parsed.public_key}")
+        verification.add_check(wrong, f"signed by the key in {parsed.public_key}")
         verification.attested = not wrong
     elif is_signed:
         verification.unchecked.append("Signature not verified: add --public-key")
@@ -208,7 +209,9 @@ def _check_time_stamp(
 
     time, wrong = check_time_stamp(evidence, parsed.timestamp, parsed.timestamp_roots)
     stamped = time.astimezone(datetime.UTC).isoformat(timespec="seconds")
-    verification.add(wrong, f"existed by {stamped} (time stamp {parsed.timestamp})")
+    verification.add_check(
+        wrong, f"existed by {stamped} (time stamp {parsed.timestamp})"
+    )
 
 
 def _check_disclosed(
@@ -227,7 +230,7 @@ def _check_disclosed(
     wrong = [*disclosure_faults(disclosed, evidence.content)]
     passage = f"passage {disclosed.get('passage')} of {disclosed.get('pair')}"
     name = f"{passage} in {parsed.disclosed} is the one that the bundle has"
-    verification.add(wrong, name)
+    verification.add_check(wrong, name)
 
 
 def _check_comparison(
@@ -239,7 +242,7 @@ def _check_comparison(
         from pytest_memleak.results.release_comparison import comparison_differences
 
         wrong = comparison_differences(evidence, parsed.baseline)
-        verification.add(wrong, f"comparison with {parsed.baseline}")
+        verification.add_check(wrong, f"comparison with {parsed.baseline}")
     elif evidence.content.compared:
         verification.complete = False
         verification.unchecked.append(
@@ -285,12 +288,13 @@ def _recompute(
             lambda it: bar.update(task, description=f"{it.phase} {it.about}"),
         ),
     )
-    with bar, contextlib.closing(Run(root=Path.cwd(), resources=resources)) as run:
+    root = pytest_rootdir(parsed.suite)
+    with bar, contextlib.closing(Run(root=root, resources=resources)) as run:
         recompute(
             evidence,
             verification,
             resources=resources,
-            of_suite=run.of_suite,
+            suite_run_for=run.suite_run_for,
             evaluate=run.evaluate,
             suites=parsed.suite,
             folders=parsed.folder or [Path.cwd()],

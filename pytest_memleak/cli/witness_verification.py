@@ -114,7 +114,7 @@ def _check_stamp(
         )
         stamped = time.astimezone(datetime.UTC).isoformat(timespec="seconds")
         wrong = [f"witness: {fault}" for fault in wrong]
-        verification.add(wrong, f"witness: announced by {stamped} (time stamp)")
+        verification.add_check(wrong, f"witness: announced by {stamped} (time stamp)")
         verification.witnessed = not wrong
 
 
@@ -135,7 +135,9 @@ def check_announced_files(
     wrong = [*_identity_faults(witnessed, run)]
     if announcement.ledger != run.resources.ledger_origin():
         wrong.append("witness: the run was announced with another ledger")
-    verification.add(wrong, "witness: models, books, and ledger are the announced ones")
+    verification.add_check(
+        wrong, "witness: models, books, and ledger are the announced ones"
+    )
 
 
 def _identity_faults(witnessed: Witnessed, run: Run) -> Iterator[str]:
@@ -144,7 +146,7 @@ def _identity_faults(witnessed: Witnessed, run: Run) -> Iterator[str]:
 
     recomputed: set[WitnessedPair] = set()
     for suite in run.suites:
-        suite_run = run.of_suite(suite.path)
+        suite_run = run.suite_run_for(suite.path)
         recomputed |= set(witnessed_pairs(suite_run, suite_run.suite.pairs))
     for pair in witnessed.pairs:
         if pair not in recomputed:

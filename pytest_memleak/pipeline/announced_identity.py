@@ -60,7 +60,7 @@ def announced_pair(pair: Pair, suite_run: SuiteRun) -> AnnouncedPair | None:
     if identity is None:
         return None
     model, identified_by = identity
-    book = suite_run.books.cut(pair.book).words_digest
+    book = suite_run.books.cut_into_excerpts(pair.book).words_digest
     settings = settings_digest(pair_settings(pair), pair.model.options)
     return AnnouncedPair(model, identified_by, book, settings)
 
@@ -113,7 +113,9 @@ def _identify_training(model: Model, suite_run: SuiteRun) -> str:
     books = [suite_run.suite.book(book_id) for book_id in model.finetune_books]
     recipe = {
         "base": (model.base_model or "").casefold(),
-        "books": sorted(suite_run.books.cut(book).words_digest for book in books),
+        "books": sorted(
+            suite_run.books.cut_into_excerpts(book).words_digest for book in books
+        ),
         "share": model.finetune_share,
         "finetune": model.finetune,
     }

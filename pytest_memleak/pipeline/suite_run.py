@@ -125,20 +125,22 @@ class SuiteRun:
             self.suite,
             self.extensions,
             self.protected.test_books,
-            self._at_hand,
+            self._stored_samples_of_pairs,
         )
 
-    def expect(self, pairs: Iterable[Pair]) -> None:
+    def note_evaluated_pairs(self, pairs: Iterable[Pair]) -> None:
         """Note which pairs the run evaluates, so that shared work is done once."""
         self._expected = tuple(pairs)
 
-    def _at_hand(self, parts: Sequence[Samples]) -> Iterator[PairSamples]:
+    def _stored_samples_of_pairs(
+        self, parts: Sequence[Samples]
+    ) -> Iterator[PairSamples]:
         """Yield the stored samples of the run's other pairs, without any call.
 
         They count up to now, whenever the run was: books that match only later
         generations do no harm.
         """
-        from pytest_memleak.pipeline.sampled_generations import sample_all
+        from pytest_memleak.pipeline.sampled_generations import sample_pair
         from pytest_memleak.pipeline.samples import RecordedSamples
         from pytest_memleak.pipeline.sampling_plan import plan_pair
 
@@ -152,7 +154,7 @@ class SuiteRun:
                 continue
             with contextlib.suppress(MemleakError):  # raises again in its turn
                 plan = plan_pair(pair, self.suite, self.endpoints)
-                yield sample_all(plan, until=math.inf)
+                yield sample_pair(plan, until=math.inf)
             self.endpoints.close_recordings(but=own.model)
 
     @functools.cached_property

@@ -198,7 +198,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Delete the run's deployments, in the last process that uses them."""
     if run_key in session.config.stash:
-        session.config.stash[run_key].settle()
+        session.config.stash[run_key].remove_deployments()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -163,7 +163,7 @@ def run_report(
         selection=selection_of(config),
         unrun=unrun,
         uncollected=record.broken,
-        ledger=run.resources.end_of_chain(),
+        ledger=run.resources.hash_chain_end(),
     )
 
 
@@ -236,7 +236,7 @@ def explain_comparison(
         return None
     limit = f"{bound.words} words" if isinstance(bound, Block) else str(bound)
     lines = [f"{_kind_of(block)} of {block.words} words {op} {limit}"]
-    evaluation = run.evaluated_with(block)
+    evaluation = run.evaluation_with_block(block)
     place = _place_of(block, evaluation) if evaluation else ""
     if evaluation and place:
         lines.append(f"{evaluation.pair.id}: {place}, words {block.start}-{block.end}")

@@ -95,7 +95,7 @@ def _announce(
     pairs: list[tuple[SuiteRun, list[Pair]]],
 ) -> Witnessed | None:
     calls_none = any(map(config.getoption, _CALLS_NONE))
-    if calls_none and run.resources.lacks_ledger:
+    if calls_none and run.resources.is_ledger_file_missing:
         return None
     witnessed = announce(
         _witness_of(config),
@@ -127,7 +127,7 @@ def _selected_pairs(session: pytest.Session) -> list[tuple[SuiteRun, list[Pair]]
     by_suite: dict[Path, list[Pair]] = {}
     for (suite, _), pair in pairs_of(items).items():
         by_suite.setdefault(suite, []).append(pair)
-    return [(run.of_suite(suite), pairs) for suite, pairs in by_suite.items()]
+    return [(run.suite_run_for(suite), pairs) for suite, pairs in by_suite.items()]
 
 
 def take_from_worker(config: pytest.Config, output: dict[str, Any]) -> None:
@@ -146,6 +146,9 @@ def end_run(config: pytest.Config, evidence: Path) -> None:
         return
     witness = _witness_of(config)
     bundle = read_evidence(evidence).content
+    own = bundle.witness
+    if own is None or own.announcement != witnessed.announcement:
+        return  # of an earlier run: this one was interrupted
     try:
         report_end(witness, witnessed.announcement, bundle.sha256)
         write_receipt(witness, witnessed.announcement, receipt_path(evidence))

@@ -164,8 +164,8 @@ BREAKABLE = [
     "rows", [UNBREAKABLE, BREAKABLE], ids=["none", "one is enough"]
 )
 def test_a_limit_that_nothing_is_long_enough_for_gates_nothing(suite, gate, rows):
-    for number, (limits, of_suite) in enumerate(rows):
-        replaced = ((LIMIT, limits), ("[suite]", f"[suite]\n{of_suite}"))
+    for number, (limits, suite_lines) in enumerate(rows):
+        replaced = ((LIMIT, limits), ("[suite]", f"[suite]\n{suite_lines}"))
         suite(*replaced, name=f"m{number}.memleak.toml")
     if rows is BREAKABLE:
         gate(passed=5, failed=1)
