@@ -111,11 +111,11 @@ def _identify_model(
 def _identify_training(model: Model, suite_run: SuiteRun) -> str:
     """Digest what a fine-tune is made of, since it may not exist yet."""
     books = [suite_run.suite.book(book_id) for book_id in model.finetune_books]
+    read = map(suite_run.books.cut_into_excerpts, books)
+    words = [book.words_digest for book in read]
     recipe = {
         "base": (model.base_model or "").casefold(),
-        "books": sorted(
-            suite_run.books.cut_into_excerpts(book).words_digest for book in books
-        ),
+        "books": sorted(words),
         "share": model.finetune_share,
         "finetune": model.finetune,
     }

@@ -12,6 +12,9 @@ from suite_files import write_json
 from time_stamp_authority import StampServer
 from witnesses import Witnessed
 
+# Before pytester runs: it forgets what was imported since.
+pytest.importorskip("rfc3161_client")
+
 KILLED = """
 import os
 def pytest_runtest_setup():
@@ -155,6 +158,19 @@ def test_a_rewritten_history_stops_the_next_run(witnessed):
     result = witnessed.run("one")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*history was rewritten*"])
+
+
+def test_a_log_that_lost_an_announcement_stops_the_next_run(witnessed):
+    """A commit that deletes it goes forward, so git takes the push."""
+    witnessed.begin("one")
+    empty = witnessed.git("mktree", "--missing").strip()
+    by = ("-c", "user.name=a", "-c", "user.email=a")
+    last = ("-p", "memleak-witness", "-m", "tidy")
+    commit = witnessed.git(*by, "commit-tree", empty, *last).strip()
+    witnessed.git("update-ref", "refs/heads/memleak-witness", commit)
+    result = witnessed.begin("two")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*log was changed: commit * changes announcements/*"])
 
 
 def test_verify_sees_a_rewritten_history(witnessed, capsys):
