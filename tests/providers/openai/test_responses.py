@@ -142,7 +142,7 @@ def test_an_incomplete_response_is_cut(endpoint_of):
 def test_a_summary_of_the_reasoning_is_beside_the_answer(endpoint_of):
     (completion,) = sample(endpoint_of(Fault(FaultKind.THINK)))
     assert completion.text == ""
-    assert len(completion.reasoning.split()) > 5
+    assert completion.reasoning.split()
     assert completion.finish_reason is FinishReason.EMPTY
 
 
