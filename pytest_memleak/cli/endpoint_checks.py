@@ -95,4 +95,5 @@ def _write(
         fix = f"add to {tables}: {lines}"
         return Check(subject, "this suite's form has no place for them", fix)
     write_whole(path, text)
-    return Check(subject, f"{path} has now: {lines}")
+    later = "evidence of earlier runs no longer verifies against this file"
+    return Check(subject, f"{path} has now: {lines}; {later}")

@@ -151,8 +151,6 @@ def _independent_answers(own: CountedGenerations) -> IndependentAnswers:
     Where one call returned several, they may be alike: it counts as one. Local weights
     sample each by itself.
     """
-    from pytest_memleak.ledger.delivered_and_lost import answered_calls
-
     answers = own.not_withheld_by_excerpt
     sampled = own.sampled
     if not isinstance(sampled, LedgerSamples):
@@ -160,6 +158,9 @@ def _independent_answers(own: CountedGenerations) -> IndependentAnswers:
     source = sampled.source
     if abilities_of(source.endpoint).samples_each:
         return IndependentAnswers(answers)
+    # Imported here: recorded answers need no database.
+    from pytest_memleak.ledger.delivered_and_lost import answered_calls
+
     calls = answered_calls(source.ledger, source.endpoint_id, sampled.prompts)
     counts = {
         excerpt: min(count, calls.get(excerpt, count))

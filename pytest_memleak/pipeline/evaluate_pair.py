@@ -66,6 +66,8 @@ def evaluate(
     samples already exceed a limit. So no MemleakError escapes; Ctrl-C does.
     """
     try:
+        brings_endpoint = endpoint is not None
+        suite_run.validate_announced(pair, brings_endpoint=brings_endpoint)
         _validate_pair(pair, suite_run)
         plan = plan_pair(pair, suite_run.suite, suite_run.endpoints, endpoint=endpoint)
         return _sample_and_judge(pair, suite_run, plan)

@@ -139,11 +139,9 @@ class LedgerEndpoint:
         name = abilities_of(self.endpoint).model_name
         if name is None:
             return self
-        served = self.history(prompts).served
-        calls_by_name = {server.model: calls for server, calls in served}
         issues = served_model_issues(
             name,
-            calls_by_name,
+            self.history(prompts).writers,
             serves=pair.model.served_names,
         )
         return replace(self, notice=str(next(issues, "")))

@@ -89,11 +89,10 @@ def _check_calls(own: LedgerSamples) -> ProvenanceCheck:
     record, history = _provenance_and_history(own)
     issues, notes = sampling_issues(pair.sampling.temperature, history.refused)
     if record.requested is not None:
-        calls_by_name = {server.model: calls for server, calls in history.served}
         issues += (
             *served_model_issues(
                 record.requested,
-                calls_by_name,
+                history.writers,
                 serves=pair.model.served_names,
             ),
         )

@@ -164,6 +164,15 @@ class Resources:
         except LedgerError:
             return None
 
+    def ledger_origin(self) -> str:
+        """Return the first link of the ledger's hash chain, which no other has.
+
+        Creates the ledger if it is missing, unless offline. Raises LedgerError.
+        """
+        from pytest_memleak.ledger.hash_chain import first_link
+
+        return self.ledger.read(first_link) or ""
+
     @property
     def memory_ledger(self) -> Ledger:
         """A ledger in memory, for endpoints that nothing identifies across runs."""

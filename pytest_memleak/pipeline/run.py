@@ -152,7 +152,8 @@ class Run:
             from pytest_memleak.scoring.freed_memory import return_freed_memory
 
             suite_run = self.suite_run_for(pair.suite)
-            evaluation = evaluate(pair, suite_run, endpoint=endpoint)
+            seeded = suite_run.seeded(pair)
+            evaluation = evaluate(seeded, suite_run, endpoint=endpoint)
             suite_run.endpoints.close_recordings()
             return_freed_memory()
             self._evaluations[key] = endpoint, evaluation

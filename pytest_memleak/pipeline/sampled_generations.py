@@ -243,27 +243,32 @@ def _unrequested_generations(
     until: float | None,
 ) -> Iterator[Generation]:
     """Yield generations beyond the requested rounds: late, more, or unasked."""
-    from pytest_memleak.ledger.book_attempts import prompts_with_most_rounds
-    from pytest_memleak.ledger.ledger_queries import surplus_generations
-
     for part in parts:
         match part:
-            case LedgerSamples(source=source, prompts=prompts) if until is not None:
-                ledger, endpoint_id = source.ledger, source.endpoint_id
-                every = surplus_generations(ledger, endpoint_id, prompts, until=until)
-                if not any(True for _ in every):
-                    continue
-                for some in prompts_with_most_rounds(
-                    endpoint_id, prompts, part.find_requests()
-                ):
-                    yield from surplus_generations(
-                        ledger, endpoint_id, some, until=until
-                    )
+            case LedgerSamples() if until is not None:
+                yield from _unrequested_in_ledger(part, until)
             case RecordedSamples():
                 samples = part.required.pair.sampling.samples
                 for generation in part.requested_and_surplus():
                     if generation.ordinal >= samples:
                         yield generation
+
+
+def _unrequested_in_ledger(part: LedgerSamples, until: float) -> Iterator[Generation]:
+    # Imported here: recorded answers need no database.
+    from pytest_memleak.ledger.book_attempts import prompts_with_most_rounds
+    from pytest_memleak.ledger.ledger_queries import surplus_generations
+
+    ledger, endpoint_id = part.source.ledger, part.source.endpoint_id
+    if not any(
+        True
+        for _ in surplus_generations(ledger, endpoint_id, part.prompts, until=until)
+    ):
+        return
+    for prompts in prompts_with_most_rounds(
+        endpoint_id, part.prompts, part.find_requests()
+    ):
+        yield from surplus_generations(ledger, endpoint_id, prompts, until=until)
 
 
 def _build_further_samples(

@@ -27,6 +27,7 @@ from pytest_memleak.plugin.options import (
     published_key,
     quoted_words,
     report_paths,
+    witnessed_key,
 )
 from pytest_memleak.plugin.run_record import selection_of, tested_key
 from pytest_memleak.records import Block, Span
@@ -158,6 +159,7 @@ def run_report(
             os.environ,
             config.rootpath,
         ),
+        witness=config.stash.get(witnessed_key, None),
         selection=selection_of(config),
         unrun=unrun,
         uncollected=record.broken,
