@@ -112,7 +112,7 @@ def test_calls_run_at_once_but_no_more_than_allowed(drawing, ask, monkeypatch):
     # changes it.
     monkeypatch.setattr(
         call_workers,
-        "record",
+        "store_answer",
         lambda *stored: (together.wait(20), store_answer(*stored)),
     )
     monkeypatch.setattr(Answer, "__eq__", lambda *_: pytest.fail("compared"))
