@@ -195,7 +195,7 @@ def preflight(
     return Trial(
         lines=(
             *_identity_lines(endpoint, single.first),
-            *_parameter_lines(parameters, came),
+            *_accepted_and_rejected_lines(parameters, came),
             *_reasoning_lines(reasoning),
             *_limit_lines(single, most, limit),
             *_greedy_lines(pair, parameters),
@@ -421,7 +421,7 @@ def _identity_lines(
     yield "reports", f"finish reason ({ended}), {counts}"
 
 
-def _parameter_lines(
+def _accepted_and_rejected_lines(
     parameters: Mapping[str, Obeyed],
     came: int,
 ) -> Iterator[tuple[str, str]]:

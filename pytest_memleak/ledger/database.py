@@ -27,6 +27,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from pytest_memleak.errors import LedgerError, MemleakError
 from pytest_memleak.ledger.damage import OF_VALUES, damage_error, damaged_cell
+from pytest_memleak.ledger.disk_reserve import DiskReserve
 from pytest_memleak.ledger.engines import (
     LOCK_WAIT,
     engine_for,
@@ -38,7 +39,6 @@ from pytest_memleak.ledger.engines import (
     url_without_password,
 )
 from pytest_memleak.ledger.hash_chain import append_entry, clear_changes, record_changes
-from pytest_memleak.ledger.reserved_room import ReservedRoom
 from pytest_memleak.ledger.tables import ledger_version, metadata
 from pytest_memleak.redaction.file_writing import private_file, private_folder
 
@@ -93,7 +93,7 @@ class Database:
         self._met = False  # whether the server was ever there
         self._away_until: float | None = None  # when waiting for it ends
         self._file: tuple[int, int] | None = None
-        self._room: ReservedRoom | None = None
+        self._room: DiskReserve | None = None
         if self.path and not self.path.exists() and not create:
             raise LedgerError("No ledger exists here", location=self.place)
         with self._raising_ledger_errors():
@@ -122,7 +122,7 @@ class Database:
 
     def read(self, work: Work[T]) -> T:
         """Return the result of `work`, which must not return a cursor."""
-        self._check_open()
+        self._validate_open()
         return self.retry_while_away(lambda: self._read(work))
 
     def rows(self, query: sa.Select[Any]) -> Sequence[Any]:
@@ -165,13 +165,13 @@ class Database:
         each, in order; a result that is an exception is raised in the thread of its
         item.
         """
-        self._check_open()
+        self._validate_open()
         ticket = _Ticket(work, item)
         with self._gate:
             self._waiting.append(ticket)
         with self._turn:
             if not ticket.done:
-                self._check_open()
+                self._validate_open()
                 self._take_turn(ticket)
         if isinstance(ticket.result, Exception):
             raise ticket.result
@@ -237,7 +237,7 @@ class Database:
     def _read(self, work: Work[T]) -> T:
         if self.in_memory:  # one connection for all
             with self._turn:
-                self._check_open()
+                self._validate_open()
                 with self.engine.connect() as connection:
                     return work(connection)
         with self.engine.connect() as connection:
@@ -266,7 +266,7 @@ class Database:
         """Raise LedgerError if the file was replaced or is damaged."""
         if not self.path:
             return
-        self._check_open()
+        self._validate_open()
         # Open connections would read from their caches.
         fresh = engine_for(self._url)
         try:
@@ -334,7 +334,7 @@ class Database:
             else:
                 return
 
-    def _check_open(self) -> None:
+    def _validate_open(self) -> None:
         if os.getpid() != self._pid:
             raise LedgerError(
                 "Another process opened this ledger",

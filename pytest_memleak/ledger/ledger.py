@@ -33,8 +33,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from pytest_memleak.errors import DISK_FULL, FREE_SPACE, LedgerError, file_errors
 from pytest_memleak.ledger.call_states import call_end
 from pytest_memleak.ledger.database import Database
+from pytest_memleak.ledger.disk_reserve import RESERVED, DiskReserve
 from pytest_memleak.ledger.hash_chain import add_row, record_changes
-from pytest_memleak.ledger.reserved_room import RESERVED, ReservedRoom
 from pytest_memleak.ledger.tables import leases
 
 _ROOM = 32 << 20  # bytes: two journals of SQLite, or more than what is in flight
@@ -101,7 +101,7 @@ class Ledger(Database):
         A server that lost our connection ends the lease, and others may take over what
         it held. `keep_alive` notices and starts a new one.
         """
-        self._check_open()
+        self._validate_open()
         with self._leasing:
             if self._lease is None:
                 self._lease = self._begin_lease()
@@ -113,7 +113,7 @@ class Ledger(Database):
 
         Reserves room for those that are in flight when another program fills it.
         """
-        self._check_open()
+        self._validate_open()
         if not self.path:
             return
         room = shutil.disk_usage(self.path.parent)
@@ -125,7 +125,7 @@ class Ledger(Database):
                 hint=FREE_SPACE,
             )
         if self._room is None:
-            self._room = ReservedRoom(self.path.parent)
+            self._room = DiskReserve(self.path.parent)
         if room.free >= _ROOM + RESERVED:
             self._room.reserve()
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import Inconclusive
 from pytest_memleak.pipeline.canaries import canary_book
 from pytest_memleak.pipeline.other_attempts import (
-    other_attempts,
     requests_of_other_pairs,
+    samples_of_other_attempts,
 )
 from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
 from pytest_memleak.pipeline.samples import (
@@ -71,7 +71,7 @@ def sample_pair(
 
     def together(own: SampledGenerations) -> tuple[SampledGenerations, ...]:
         further = _further_samples(own, greedy, until)
-        return own, *greedy, *further, *other_attempts(own, greedy, until)
+        return own, *greedy, *further, *samples_of_other_attempts(own, greedy, until)
 
     def enough(own: LedgerSamples) -> bool:
         return stop is not None and stop(together(own))

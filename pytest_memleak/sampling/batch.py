@@ -59,7 +59,7 @@ from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.call_attempts import SamplingContext
 from pytest_memleak.sampling.remote_jobs import (
     NO_REASON,
-    Verbs,
+    JobCalls,
     pauses,
     poll_state,
     started,
@@ -164,8 +164,8 @@ class Batches:
     def _started(self, batch: Job) -> Job:
         return started(self.context.ledger, batch, self._verbs(batch))
 
-    def _verbs(self, batch: Job) -> Verbs:
-        return Verbs(
+    def _verbs(self, batch: Job) -> JobCalls:
+        return JobCalls(
             self.context.endpoint.calls,
             names=_VERBS,
             find=lambda: self.remote.find(batch.digest),

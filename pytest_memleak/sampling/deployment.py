@@ -33,7 +33,7 @@ from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.sampling.call_deadline import TimedCalls
 from pytest_memleak.sampling.remote_jobs import (
     NO_REASON,
-    Verbs,
+    JobCalls,
     failure,
     find_job,
     pauses,
@@ -208,7 +208,7 @@ def _advanced(
     ledger: Ledger,
     platform: DeploymentCalls,
     job: Job,
-    verbs: Verbs,
+    verbs: JobCalls,
 ) -> Job:
     """Start a deployment if that is due, and poll a running one."""
     if job.ours_to_start:
@@ -221,7 +221,7 @@ def _advanced(
 def _begun(
     ledger: Ledger,
     job: Job,
-    verbs: Verbs,
+    verbs: JobCalls,
 ) -> Job:
     try:
         return started(ledger, job, verbs)
@@ -237,7 +237,7 @@ def _after_poll(
     platform: DeploymentCalls,
     job: Job,
     job_id: str,
-    verbs: Verbs,
+    verbs: JobCalls,
 ) -> Job:
     state = poll_state(verbs, job_id)
     if state.status is JobStatus.RUNNING:
@@ -260,7 +260,7 @@ def _after_poll(
 # --- taking down ----------------------------------------------------------------------
 
 
-def _requested_state(verbs: Verbs, debt: OpenDeployment) -> JobState | None:
+def _requested_state(verbs: JobCalls, debt: OpenDeployment) -> JobState | None:
     """Return a requested deployment's state; None if it was never created."""
     if debt.endpoint is not None:
         return JobState(JobStatus.SUCCEEDED, endpoint=debt.endpoint)
@@ -279,7 +279,7 @@ def _requested_state(verbs: Verbs, debt: OpenDeployment) -> JobState | None:
 
 def _delete(
     platform: DeploymentCalls,
-    verbs: Verbs,
+    verbs: JobCalls,
     endpoint: str,
 ) -> None:
     retry = verbs.retry
@@ -324,7 +324,7 @@ def _verbs(
     retry: Retry,
     *,
     since: float | None,
-) -> Verbs:
+) -> JobCalls:
     # When a request without an answer may have been sent.
     requested_at = since
 
@@ -333,7 +333,7 @@ def _verbs(
         requested_at = requested_at or time.time()
         return platform.start(wanted)
 
-    return Verbs(
+    return JobCalls(
         TimedCalls(platform.provider, wanted.weights, retry.deadline),
         names=_VERBS,
         find=lambda: platform.find(wanted.digest, requested_at),

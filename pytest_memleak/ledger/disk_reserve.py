@@ -15,7 +15,7 @@ RESERVED = 16 << 20  # bytes
 _BLOCK = 1 << 20
 
 
-class ReservedRoom:
+class DiskReserve:
     """Room in a folder that `release` frees once."""
 
     def __init__(self, folder: Path) -> None:
