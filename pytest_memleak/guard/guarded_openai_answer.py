@@ -89,7 +89,7 @@ class GuardedAnswer:
         """
         self.stops: list[Stop] = []
         asked = texts_of_request(request, library, excuse_context=excuse_context)
-        self._prompts = asked.prompts
+        self._prompts = [*map(library.read_prompt, asked.prompts)]
         places = places or PlacesOfPassages(library)
         self._budgets = [*further_budgets]
         if budget is not None:
@@ -113,7 +113,8 @@ class GuardedAnswer:
         self._choices = self._each * len(self._prompts)
         self._model = request.get("model")
         self._ids = ids or OwnIds()
-        self._keys = self._stream()
+        self._no_prompt = library.read_prompt("")
+        self._keys = self._stream(prompt=self._no_prompt)
         self._texts: dict[int | None, _Texts] = {}
         self._over: set[int] = set()
         self._whole = False
@@ -134,7 +135,7 @@ class GuardedAnswer:
             return History("", ())
         prompt = self._prompts[0]
         for piece in pieces_of(history) if self._budgets else ():
-            passages = library.find([piece], [prompt], least=COUNTED)
+            passages = library.find([piece], prompt, least=COUNTED)
             for budget in self._budgets:
                 budget.add(places.of(passages))
         return History.of(library, history, prompt, limit)
@@ -296,7 +297,7 @@ class GuardedAnswer:
         that was.
         """
         choice = None
-        prompt = ""
+        prompt = self._no_prompt
         if number is not None:
             choice = min(max(number, 0), self._choices - 1)
             prompt = self._prompts[choice // self._each]
