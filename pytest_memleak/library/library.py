@@ -138,17 +138,14 @@ class Library:
                  prompt contains don't count
         least:   the fewest words of a verbatim passage (near-verbatim: 20)
         """
-        each_its_own = not isinstance(prompts, ReadPrompts)
-        if prompts and each_its_own and len(prompts) != len(texts):
-            raise SettingsError(
-                f"{len(prompts)} prompts were given for {len(texts)} texts",
-            )
+        if prompts and not isinstance(prompts, ReadPrompts):
+            _validate_one_each(prompts, texts)
         least = max(least, self.scoring.k)
         passages: list[Passage] = []
         every_number = range(len(texts))
         for numbers in batches_of(every_number, lambda number: len(texts[number])):
             prompts_of_batch = prompts
-            if prompts and each_its_own:
+            if prompts and not isinstance(prompts, ReadPrompts):
                 prompts_of_batch = [prompts[number] for number in numbers]
             passages += self._find_in_batch(
                 texts=[texts[number] for number in numbers],
@@ -255,6 +252,14 @@ class Library:
             text_start = reading_start - near.ahead[chains.text]
             in_texts = chains._replace(text=near.texts[chains.text])
             yield _placed_from_text_start(in_texts, text_start), True
+
+
+def _validate_one_each(prompts: Sequence[str], texts: Sequence[str]) -> None:
+    """Raise SettingsError unless there are as many prompts as texts."""
+    if len(prompts) != len(texts):
+        raise SettingsError(
+            f"{len(prompts)} prompts were given for {len(texts)} texts",
+        )
 
 
 def _keys_of(
