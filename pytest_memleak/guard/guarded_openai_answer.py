@@ -116,6 +116,7 @@ class GuardedAnswer:
         self._no_prompt = library.read_prompt("")
         self._keys = self._stream(prompt=self._no_prompt)
         self._texts: dict[int | None, _Texts] = {}
+        self._begun: set[int] = set()
         self._over: set[int] = set()
         self._whole = False
         self._head: dict[str, Any] = {}
@@ -144,6 +145,11 @@ class GuardedAnswer:
     def ended(self) -> bool:
         """Whether all choices have ended, by themselves or by the guard."""
         return all(number in self._over for number in range(self._choices))
+
+    @property
+    def begun_ended(self) -> bool:
+        """Whether there is a choice, and all that the server began have ended."""
+        return bool(self._over) and self._begun <= self._over
 
     def read(
         self,
@@ -180,6 +186,7 @@ class GuardedAnswer:
         sent = []
         for nth, choice in enumerate(choices):
             number = _number(choice.get("index"), nth)
+            self._begun.add(number)
             if number in self._over and not whole:
                 continue
             texts = self._texts_of(number)
