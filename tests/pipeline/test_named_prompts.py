@@ -15,7 +15,10 @@ from pytest_memleak.errors import BookError, SuiteError
 from pytest_memleak.pipeline.evaluate_pair import evaluate
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.prompt_text import rate_lines
-from pytest_memleak.results.build_result import build_result, build_result_without_quotes
+from pytest_memleak.results.build_result import (
+    build_result,
+    build_result_without_quotes,
+)
 from pytest_memleak.results.possible_numbers import impossible_numbers
 from pytest_memleak.scoring.confidence_bounds import one_sided_ends
 
