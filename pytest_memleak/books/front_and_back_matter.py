@@ -380,8 +380,10 @@ def is_authors_preface(
     names = (author or "").replace(".", " ").split()
     if not names:
         return False
+    # A date may stand in the line below, a place in the line above.
     last = leaf.markup.everything[-_SIGNATURE_BLOCKS:]
-    return any(_is_signature(block.text, names) for block in last)
+    lines = "\n".join(block.text for block in last).split("\n")
+    return any(_is_signature(line, names) for line in lines)
 
 
 def _is_signature(text: str, names: Sequence[str]) -> bool:
