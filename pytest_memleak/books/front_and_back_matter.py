@@ -24,7 +24,8 @@ from pytest_memleak.books.text_decoding import letters_and_digits
 _RUN_ON = {"excerpt", "reading group guide"}
 
 _SMALL = 60
-_LARGE = 100
+# Matter may stand behind a blurb or a motto.
+_LARGE = 400
 _SIGNATURE_BLOCKS = 3
 _FEWEST_ENTRIES = 3
 _LONGEST_INITIALS = 4
