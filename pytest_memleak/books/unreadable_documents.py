@@ -6,9 +6,9 @@ import re
 from collections.abc import Collection, Sequence
 from itertools import chain
 
-from pytest_memleak.books.text_blocks import Leaf
+from pytest_memleak.books.text_blocks import SpineDocument
 from pytest_memleak.errors import BookError
-from pytest_memleak.scoring.book_layout import validate_words_not_fused
+from pytest_memleak.scoring.glued_words import validate_no_glued_words
 
 _WORD = re.compile(r"[^\W_]+")
 _SAMPLE = 100  # blocks of a document
@@ -63,8 +63,8 @@ _HINT = (
 )
 
 
-def reject_unreadable(
-    leaves: Sequence[Leaf],
+def validate_readable(
+    leaves: Sequence[SpineDocument],
     *,
     language: str | None,
     excused: Collection[str],
@@ -74,17 +74,17 @@ def reject_unreadable(
 
     `excused` are documents to read as they are.
     """
-    _reject_fused(leaves, place)
+    _validate_no_glued_words(leaves, place)
     leaves = [leaf for leaf in leaves if leaf.name not in excused]
     language_code = (language or "").lower()[:2]
     own = _COMMONEST.get(language_code)
-    foreign: list[Leaf] = []
+    foreign: list[SpineDocument] = []
     for leaf in leaves:
         blocks = leaf.markup.blocks
         step = 1 + len(blocks) // _SAMPLE
         sample = " ".join(block.text for block in blocks[::step])
         words = _WORD.findall(sample.lower())
-        _reject_fragments(leaf.name, words, place)
+        _validate_no_spaced_letters(leaf.name, words, place)
         # Declared languages are often wrong, so a common word of any language counts.
         if own and len(words) >= _FEWEST_WORDS and _is_foreign_to_all(words):
             foreign.append(leaf)
@@ -107,10 +107,10 @@ def reject_unreadable(
         )
 
 
-def _reject_fused(leaves: Sequence[Leaf], place: str) -> None:
+def _validate_no_glued_words(leaves: Sequence[SpineDocument], place: str) -> None:
     blocks = chain.from_iterable(leaf.markup.blocks for leaf in leaves)
     try:
-        validate_words_not_fused(
+        validate_no_glued_words(
             (block.text for block in blocks),
             mode="paper",
             place=place,
@@ -124,7 +124,7 @@ def _reject_fused(leaves: Sequence[Leaf], place: str) -> None:
         ) from None
 
 
-def _longest_word(leaf: Leaf) -> int:
+def _longest_word(leaf: SpineDocument) -> int:
     text = " ".join(block.text for block in leaf.markup.blocks)
     return max(map(len, text.split()), default=0)
 
@@ -143,11 +143,11 @@ def _is_foreign_to_all(words: Sequence[str]) -> bool:
     return all(_is_foreign(latin, common) for common in languages)
 
 
-def _letters(leaves: Sequence[Leaf]) -> int:
+def _letters(leaves: Sequence[SpineDocument]) -> int:
     return sum(leaf.letters for leaf in leaves)
 
 
-def _reject_fragments(
+def _validate_no_spaced_letters(
     name: str,
     words: Sequence[str],
     place: str,
