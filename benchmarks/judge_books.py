@@ -18,7 +18,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -292,11 +292,13 @@ class ParsedBook:
     """An EPUB that is parsed once and composed under changed rules.
 
     arguments, options: of `compose_manuscript`, once it is parsed
+    acting: names of the rules that decide something in this book
     """
 
     path: Path
     arguments: tuple[Any, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
+    acting: set[str] = field(default_factory=set)
 
     def read(self) -> Reading:
         """Parse the file, and read it under the rules as they are."""
@@ -304,7 +306,8 @@ class ParsedBook:
         def keep_arguments(*arguments: Any, **options: Any) -> Manuscript:
             self.arguments = arguments
             self.options = options
-            return _compose(*arguments, **options)
+            with _watched_rules(self.acting):
+                return _compose(*arguments, **options)
 
         with patch.object(epub, "compose_manuscript", keep_arguments):
             try:
@@ -312,8 +315,10 @@ class ParsedBook:
             except BookError as error:
                 return Reading(error=error.message)
 
-    def read_without(self, rule: Rule) -> Reading:
-        """Read the parsed file with a rule switched off."""
+    def read_without(self, rule: Rule, before: Reading) -> Reading:
+        """Read the parsed file with a rule switched off; `before` is with all rules."""
+        if rule.name not in self.acting:
+            return before
         with rule.switched_off():
             try:
                 return _reading(_compose(*self.arguments, **self.options))
@@ -322,6 +327,35 @@ class ParsedBook:
 
 
 _compose = compose_manuscript.compose_manuscript
+
+
+@contextmanager
+def _watched_rules(acting: set[str]) -> Iterator[None]:
+    """Add the names of the rules whose functions return more than without them."""
+    with ExitStack() as stack:
+        for rule in RULES:
+            # Rules of one function are patched over each other, and all watched.
+            function = getattr(rule.module, rule.function)
+            watched = _watched(rule, function, acting)
+            stack.enter_context(patch.object(rule.module, rule.function, watched))
+        yield
+
+
+def _watched(rule: Rule, function: _Replacement, acting: set[str]) -> _Replacement:
+    without_rule = rule.without(function)
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        result = _listed(function(*arguments, **options))
+        if _listed(without_rule(*arguments, **options)) != result:
+            acting.add(rule.name)
+        return result
+
+    return watched
+
+
+def _listed(result: Any) -> Any:
+    """Return an iterator's items as a tuple, and anything else as it is."""
+    return tuple(result) if isinstance(result, Iterator) else result
 
 
 # --- against the verdicts
@@ -491,7 +525,7 @@ def score(
         if reading.error or propose:
             continue
         for rule in RULES:
-            without = parsed.read_without(rule)
+            without = parsed.read_without(rule, reading)
             effects[rule.name].add(title, reading, without, book)
     return table_of(effects), all_hold
 
