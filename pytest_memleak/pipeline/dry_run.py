@@ -103,7 +103,7 @@ class _RunPlanner:
     def __init__(self, samples: int | None) -> None:
         self.steps: list[PlannedStep] = []
         self.if_lost: list[PlannedStep] = []
-        self._pairs_by_obstacle: dict[Issue, dict[str, None]] = {}
+        self._pairs_by_obstacle: dict[Issue, dict[tuple[object, str], None]] = {}
         self._samples = samples
         self._counted = Counted()
         self._paces: dict[str, float | None] = {}  # seconds per call, by endpoint
@@ -132,13 +132,12 @@ class _RunPlanner:
         except MemleakError as error:
             issue = requirement.required.with_label(Issue.of_error("plan", error))
             pairs = self._pairs_by_obstacle.setdefault(issue, {})
-            pairs[requirement.pair.id] = None
+            pairs[requirement.pair.suite, requirement.pair.id] = None
 
     def obstacles(self) -> Iterator[Issue]:
         """Yield what can't be planned: a missing file once, whatever pairs need it."""
         for issue, pairs in self._pairs_by_obstacle.items():
-            first, *others = pairs
-            place = first
+            (_, place), *others = pairs
             if others:
                 place += f" and {amount(len(others), 'more pair')}"
             yield issue.placed_in(place)
