@@ -184,14 +184,19 @@ class GuardedAnswer:
     ) -> list[dict[str, Any]]:
         """Return what may be sent of the choices that haven't ended."""
         sent = []
+        numbers = [
+            _number(choice.get("index"), nth) for nth, choice in enumerate(choices)
+        ]
+        self._begun.update(numbers)
         for nth, choice in enumerate(choices):
-            number = _number(choice.get("index"), nth)
-            self._begun.add(number)
+            number = numbers[nth]
             if number in self._over and not whole:
                 continue
             texts = self._texts_of(number)
             guarded = self._guarded(choice, ("choices", number))
-            if whole or choice.get("finish_reason") not in _UNFINISHED:
+            goes_on = whole and numbers[nth + 1 : nth + 2] == [number]
+            has_reason = choice.get("finish_reason") not in _UNFINISHED
+            if not goes_on and (whole or has_reason):
                 self._send(texts.end(number))
                 self._over.add(number)
             if texts.passage:
@@ -247,8 +252,8 @@ class GuardedAnswer:
 
     def _may_be_key(self, key: str) -> bool:
         """Tell whether a key may be sent: it is usual, or read as part of a text."""
-        if key in USUAL_KEYS or is_id(key):
-            return len(key) <= LONGEST_NAME
+        if key in USUAL_KEYS:
+            return True
         text = f"{key} "
         released = self._keys.feed(text)
         rest = self._keys.end()
@@ -373,10 +378,15 @@ class _Texts:
         return self._leaving()
 
     def end_of(self, place: Path) -> Pieces:
-        """End the text of a place, which is whole; yield what may leave now."""
+        """End the text of a place, which is whole; yield what may leave now.
+
+        A client may still join it to the next one there.
+        """
         if not self.passage:
             for stream_place in self._streams_of(place):
-                self._add(stream_place, self._streams[stream_place].end())
+                stream = self._streams[stream_place]
+                rest = stream.end() if stream_place == _ALL else stream.flush()
+                self._add(stream_place, rest)
         return self._leaving()
 
     @property

@@ -12,7 +12,7 @@ from pytest_memleak.formats.event_texts import (
     streamed_text,
     with_streamed_text,
 )
-from pytest_memleak.formats.usual_names import FILTERED, REFUSED
+from pytest_memleak.formats.usual_names import FILTERED, REFUSED, USUAL_KEYS
 from pytest_memleak.guard.guarded_openai_answer import GuardedAnswer
 
 if TYPE_CHECKING:
@@ -235,7 +235,8 @@ class GuardedItems(GuardedAnswer):
             if place in self._objects:
                 self._objects[place][place[-1]] += text
             elif place in self._deltas:
-                event = with_streamed_text(self._deltas[place], text)
+                added = with_streamed_text(self._deltas[place], text)
+                event = {key: added[key] for key in added if key in USUAL_KEYS}
                 if isinstance(event.get("item_id"), str):
                     event["item_id"] = self._ids.own(event["item_id"])
                 self._held.append(event)

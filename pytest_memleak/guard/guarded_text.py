@@ -126,14 +126,21 @@ class Stream:
         # Words that may leave unread by the limit, and those that did.
         self._allowed = 0 if history.text else limit
         self._unread = 0
+        self._flushed = False  # what was sent last may end inside a word
 
     def feed(self, delta: str) -> str:
         """Add text; return the text that may be sent now."""
         return self._release(delta, ended=False)
 
+    def flush(self) -> str:
+        """Return the rest that may be sent; what follows goes on with its last word."""
+        rest = self._release("", ended=True)
+        self._flushed = True
+        return rest
+
     def end(self) -> str:
         """Return the rest that may be sent; what follows is another text."""
-        rest = self._release("", ended=True)
+        rest = self.flush()
         self._text += " "
         self._sent += 1
         return rest
@@ -161,15 +168,17 @@ class Stream:
     def _word_starts(self, affordable: int) -> list[int]:
         """Return where the words begin that haven't left.
 
-        If another stream of a budget of which little is left matched what left of this
-        one, the rest of its last word is unread again.
+        The rest of the last word is unread again after a flush, or if another stream of
+        a budget of which little is left matched what left of this one.
         """
         starts = [word.start() for word in _WORD_START.finditer(self._text, self._sent)]
         goes_on = _WORD.match(self._text, self._sent) and starts[:1] != [self._sent]
-        if goes_on and self._unread and affordable < self._limit:
+        is_unread = self._flushed
+        if self._unread and affordable < self._limit:
             matched = [budget.matched_by_another(self) for budget in self._budgets]
-            if any(matched):
-                starts.insert(0, self._sent)
+            is_unread |= any(matched)
+        if goes_on and is_unread:
+            starts.insert(0, self._sent)
         return starts
 
     def _send(self, starts: Sequence[int], most: int) -> str:
@@ -183,6 +192,7 @@ class Stream:
         matched_words = bisect_left(starts, self._matched)
         self._unread += max(count - matched_words, 0)
         released = self._text[sent : self._sent]
+        self._flushed &= not released
         if released or not self._unread:
             self._note_unread()
         self._forget()
