@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     Path = tuple[str | int, ...]
     Pieces = Iterator[tuple[Path, str]]
 
-LONGEST_NAME = 128
-"""The most characters of a name that is sent unread: a header of the server's."""
-
 _HEAD = ("id", "object", "created", "model", "system_fingerprint")
 _UNFINISHED = (None, "", "null")
 _ALL: Path = ()  # the field of all texts
@@ -167,7 +164,7 @@ class GuardedAnswer:
         others = {key: body[key] for key in body if key != "choices"}
         sent = self._guarded(others, ())
         self._head = {key: sent[key] for key in _HEAD if key in sent}
-        self._send(self._texts_of(None).end())
+        self._send(self._texts_of(None).pause())
         choices = self._read_choices(_dicts(body.get("choices")), whole=whole)
         of_ended = body.get("choices") and not choices and not whole
         if of_ended and not sent.get("usage"):
@@ -383,10 +380,12 @@ class _Texts:
         A client may still join it to the next one there.
         """
         if not self.passage:
-            for stream_place in self._streams_of(place):
-                stream = self._streams[stream_place]
-                rest = stream.end() if stream_place == _ALL else stream.flush()
-                self._add(stream_place, rest)
+            self._pause(self._streams_of(place))
+        return self._leaving()
+
+    def pause(self) -> Pieces:
+        """Yield what may leave of all; texts may go on at their places, or be whole."""
+        self._pause([*self._streams])
         return self._leaving()
 
     @property
@@ -403,6 +402,12 @@ class _Texts:
             self._streams[wider] = copy(self._streams[first])
             self._may_leave[wider] = self._may_leave[first]
         self._streams[place] = self._make()
+
+    def _pause(self, places: Sequence[Path]) -> None:
+        for place in places:
+            stream = self._streams[place]
+            rest = stream.end() if place == _ALL else stream.flush()
+            self._add(place, rest)
 
     def _streams_of(self, place: Path) -> list[Path]:
         return [wider for wider in _streams_with(place) if wider in self._streams]

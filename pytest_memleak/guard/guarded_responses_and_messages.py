@@ -37,8 +37,9 @@ class GuardedItems(GuardedAnswer):
     """The answer to one request of the Responses or the Messages API.
 
     It has one choice. Text that goes on from event to event leaves as it is read. At
-    any other event all texts end, so what it holds or repeats is read as a whole. What
-    repeats the request's own options is sent as it is.
+    any other event all that was read leaves, and what that event holds or repeats is
+    read as a whole: by itself, and as if each text went on at its place. What repeats
+    the request's own options is sent as it is.
 
     A stop ends the whole answer: as `incomplete` with `content_filter`, or, in the
     Messages API, with the stop reason `refusal`. The server is read to its end, since
@@ -219,7 +220,7 @@ class GuardedItems(GuardedAnswer):
         self._note_stop()
 
     def _end_texts(self) -> None:
-        self._send(self._texts_of(0).end())
+        self._send(self._texts_of(0).pause())
         self._note_stop()
 
     def _note_stop(self) -> None:
