@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.errors import SettingsError
+from pytest_memleak.formats.encoded_words import SHORTEST_BLOB
 from pytest_memleak.guard.word_budget import (
     COUNTED,
     UNSEEN,
@@ -43,6 +44,9 @@ _WORD_START = re.compile(
     r"(?<![^\W_])[^\W_]|[\u0100-\u0143\u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u20a0-\U0010ffff]"
     r"|(?<=[^\W_]{24})[^\W_]|(?<=[a-z])[A-Z]|(?<=[a-z][A-Z])[A-Z]",
 )
+
+# Of which each character counts as a word, from the 25th on.
+_BEGUN_BLOB = re.compile(rf"(?<![\w+/-])[\w+/-]{{24,{SHORTEST_BLOB - 1}}}\Z", re.ASCII)
 
 
 class History(NamedTuple):
@@ -291,10 +295,19 @@ class Stream:
             of_book = [each for each in passages if each.book == excess.book]
             self.passage = max(of_book, key=attrgetter("place_end"))
             nth -= excess.words - 1
-        stop = starts[max(nth, 0)]
+        stop = self._before_begun_blob(starts[max(nth, 0)])
         released = self._text[self._sent : stop]
         self._count_sent(self._sent + len(released))
         return released
+
+    def _before_begun_blob(self, end: int) -> int:
+        """Return an end before what may be the beginning of a blob, too short to read.
+
+        A client can read it.
+        """
+        start = max(end - SHORTEST_BLOB - 1, 0)
+        begun = _BEGUN_BLOB.search(self._text[start:end])
+        return end - len(begun[0]) if begun else end
 
     def _exceeds(self, end: int) -> bool:
         """Tell whether the text up to `end` exceeds the limit, or a budget."""
