@@ -18,6 +18,7 @@ from pytest_memleak.pipeline.sampling_plan import (
     SamplingPlan,
     SummaryStep,
     TrainingStep,
+    UnmeasurableStep,
     plan_pair,
 )
 from pytest_memleak.records import Issue
@@ -66,6 +67,7 @@ def plan_run(
         tuple(planner.steps),
         tuple(planner.obstacles()),
         tuple(planner.if_lost),
+        tuple(planner.unmeasurable),
     )
 
 
@@ -98,11 +100,13 @@ class _RunPlanner:
 
     steps: the rows of the plan
     if_lost: control calls, which only losses call for
+    unmeasurable: what can't be measured beside, each once
     """
 
     def __init__(self, samples: int | None) -> None:
         self.steps: list[PlannedStep] = []
         self.if_lost: list[PlannedStep] = []
+        self.unmeasurable: dict[str, None] = {}
         self._pairs_by_obstacle: dict[Issue, dict[str, None]] = {}
         self._samples = samples
         self._counted = Counted()
@@ -157,6 +161,9 @@ class _RunPlanner:
                     self._add_summaries(step.book, suite)
                 case TrainingStep():
                     training = self._training(step.model, suite)
+                case UnmeasurableStep():
+                    line = f"{required.purpose}: {step.reason}"
+                    self.unmeasurable[line] = None
                 case PromptStep(purpose=Purpose.CONTROL):
                     left = step.plan_outstanding(self._counted)
                     if left.generations:

@@ -23,6 +23,7 @@ from pytest_memleak.pipeline.limit_reachability import (
 )
 from pytest_memleak.pipeline.measured_pair import measure_pair
 from pytest_memleak.pipeline.named_prompts import prompt_rates
+from pytest_memleak.pipeline.probability import measure_probability
 from pytest_memleak.pipeline.provenance_check import identify
 from pytest_memleak.pipeline.reference_models import compare_references
 from pytest_memleak.pipeline.sampled_generations import sample_all
@@ -107,7 +108,8 @@ def _sample_and_judge(
         samples,
         measured.analysis,
     )
-    return _judge(pair, suite, measured, references, provenance_check)
+    evaluation = _judge(pair, suite, measured, references, provenance_check)
+    return replace(evaluation, probability=measure_probability(plan))
 
 
 def _judge(

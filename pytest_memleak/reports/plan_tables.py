@@ -80,6 +80,7 @@ def plan_table(
     lines += [Text(inert(line)) for line in _time(planned)]
     lines += [Text(inert(line)) for line in _rounds(planned.steps)]
     lines += [Text(line) for line in _control_calls(planned.if_lost)]
+    lines += [Text(inert(line), style="yellow") for line in planned.unmeasurable]
     lines += [
         Text(f"Can't estimate: {inert(str(line))}", style="yellow")
         for line in planned.obstacles

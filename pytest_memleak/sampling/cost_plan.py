@@ -75,11 +75,13 @@ class RunPlan:
     """The steps of a run, each once, and what keeps others from being planned.
 
     if_lost: control calls, made only if servers lose completions
+    unmeasurable: what suites want measured beside, and can't be
     """
 
     steps: tuple[PlannedStep, ...]
     obstacles: tuple[Issue, ...]
     if_lost: tuple[PlannedStep, ...] = ()
+    unmeasurable: tuple[str, ...] = ()
 
     @property
     def cost(self) -> float:
