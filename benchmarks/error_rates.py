@@ -31,7 +31,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from grammar_stories import Story, story, summary, with_changes
 
 from pytest_memleak.scoring.confidence_bounds import clopper_pearson
-from pytest_memleak.scoring.measure_table import PRESETS
+from pytest_memleak.scoring.measure_table import (
+    EXTRACTION,
+    GREEDY,
+    MEASURES,
+    PRESETS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -44,7 +49,10 @@ CHANGED = "every 7th word changed"
 TUNED = "fine-tuned"
 KINDS = (VERBATIM, CHANGED, TUNED)
 VERDICTS = ("PASS", "FAIL", "INCONCLUSIVE")
-LIMITED = tuple(name for name in PRESETS["strict"] if not name.startswith("greedy"))
+OF_OTHER_PROBES = (GREEDY, EXTRACTION)
+LIMITED = tuple(
+    name for name in PRESETS["strict"] if MEASURES[name].needs not in OF_OTHER_PROBES
+)
 _CONFIDENCE = 0.95
 TRANSFORMER = "transformer"
 # Of order 3, the next word depends on the two before it; of order 5, on four.
@@ -102,8 +110,8 @@ def count(bundles: Iterable[dict[str, Any]]) -> Counts:
 def verdict_under(preset: str, pair: dict[str, Any]) -> str:
     """Return a pair's verdict under a preset's limits alone.
 
-    A pair over one of them fails, complete or not. Greedy limits aren't part of a run
-    without greedy generations.
+    A pair over one of them fails, complete or not. Limits on what other probes measure
+    aren't part of these runs.
     """
     for name, limit in PRESETS[preset].items():
         if name in LIMITED and pair["measures"][name]["value"] > limit:

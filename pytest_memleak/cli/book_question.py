@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_memleak.cli.columns import output_width
+from pytest_memleak.cli.columns import output_width, print_sentence
 from pytest_memleak.cli.suite_template import BookReview
 from pytest_memleak.errors import BookError, SettingsError
 from pytest_memleak.records import Scoring
@@ -84,7 +84,7 @@ def show_book(
             print(f"{chapters_gone} chapters left out: they are one document")
         choice = changed
         _print_screen(shown.outline)
-    print(NOT_ASKED)
+    print_sentence(NOT_ASKED)
     return ShownBook(choice, shown.mode)
 
 

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.book_question import show_book
-from pytest_memleak.cli.columns import command_line, next_step, print_sentence
+from pytest_memleak.cli.columns import command_line, print_sentence, shown_command
 from pytest_memleak.cli.complaint_suite import ComplaintSuite
 from pytest_memleak.cli.confirmation import is_confirmed
+from pytest_memleak.cli.default_ledger import default_ledger
 from pytest_memleak.cli.plan_cost import most_cost
 from pytest_memleak.cli.run_pytest import run_gate
-from pytest_memleak.cli.shared_options import ENCODING, add_arguments, default_ledger
+from pytest_memleak.cli.shared_options import ENCODING, add_arguments
 from pytest_memleak.cli.suite_template import add_model_options, identifier, model_named
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Verdict
@@ -179,7 +180,7 @@ def _plan(path: Path, suite: ComplaintSuite) -> Plan:
     from pytest_memleak.pipeline.run import open_suite
     from pytest_memleak.sampling.cost_plan import sum_of_plans
 
-    ledger = default_ledger()
+    ledger = default_ledger([path])
     url = f"sqlite:///{ledger}" if ledger.exists() else "sqlite://"
     with open_suite(path, ledger=url, hosts=suite.hosts) as opened:
         plan = plan_run(opened.suite.pairs, lambda _: opened)
@@ -252,5 +253,5 @@ def _write_pages(
     print()
     print_sentence(f"Answer: {complaint_answer(result)}")
     print(f"Page: {page}, {text}")
-    print(next_step(complaint.check, "verify the evidence"))
+    print(f"To verify the evidence: {shown_command(complaint.check)}")
     return _STATUS.get(result.plain_verdict, 1)

@@ -54,7 +54,7 @@ def _demo(parsed: argparse.Namespace) -> int:
     gate = command_line("pytest", "-m", "copyright", folder)
     print(f"\n`reciter` leaks, as {suite} expects.")
     print(f'To see the gate fail, delete the line expected = "leak" and run: {gate}')
-    print(next_step("memleak try BOOK.epub --model openai/NAME", "test your own model"))
+    print("To test your own model: memleak try BOOK.epub --model openai/NAME")
     return 0
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.columns import command_line, next_step, print_sentence
+from pytest_memleak.cli.default_ledger import ledger_url, pytest_rootdir
 from pytest_memleak.cli.shared_options import (
     REPEATED,
     add_command,
     existing_ledger,
-    ledger_url,
     validate_output,
 )
 from pytest_memleak.errors import EvidenceError, file_errors
@@ -120,12 +120,13 @@ def _evaluated(
         as_of=evidence.content.created + 1,
         hosts=None,
     )
-    with contextlib.closing(Run(root=Path.cwd(), resources=resources)) as run:
+    root = pytest_rootdir(parsed.suite)
+    with contextlib.closing(Run(root=root, resources=resources)) as run:
         return evaluate_as_claimed(
             evidence,
             claimed,
             resources=resources,
-            of_suite=run.of_suite,
+            suite_run_for=run.suite_run_for,
             evaluate=run.evaluate,
             suites=parsed.suite,
             folders=parsed.folder or [Path.cwd()],

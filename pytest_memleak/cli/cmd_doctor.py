@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.cli.columns import command_line, next_step, print_table
+from pytest_memleak.cli.default_ledger import default_ledger
 from pytest_memleak.cli.doctor_check import Check
 from pytest_memleak.cli.model_checks import first_of
-from pytest_memleak.cli.shared_options import add_command, default_ledger
+from pytest_memleak.cli.shared_options import LEDGER, add_command
 from pytest_memleak.cli.suite_checks import (
     check_suite,
     check_syntax,
@@ -59,8 +60,7 @@ def add_doctor(commands: Commands) -> None:
         "something needs a fix.",
         arguments={
             "suite SUITE": "suite files",
-            "--ledger URL": "the ledger (default: the nearest .memleak/ledger.db, in "
-            "this folder or above)",
+            **LEDGER,
             "--syntax-only": "check only the suite files' syntax, keys, and values; "
             "don't read books or API keys, or contact servers",
             "--calls": "send up to five neutral prompts to each model, and write what "
@@ -82,7 +82,7 @@ def _doctor(parsed: argparse.Namespace) -> int:
     if parsed.syntax_only:
         checks = [check_syntax(path) for path in parsed.suite]
     else:
-        checks = _check_installation(parsed.ledger)
+        checks = _check_installation(parsed.ledger, parsed.suite)
         for path in parsed.suite:
             suite_checks, power, screens[path] = _examine_suite(path)
             checks += suite_checks
@@ -101,8 +101,8 @@ def _doctor(parsed: argparse.Namespace) -> int:
         printed_fixes = {check.fix for check in checks}
         for path, power in powers.items():
             _print_power(path, power, printed_fixes)
-        for path, of_suite in screens.items():
-            _print_screens(path, of_suite)
+        for path, screens_of_suite in screens.items():
+            _print_screens(path, screens_of_suite)
         _print_next(checks, parsed.suite)
     has_problems = any(check.fix for check in checks)
     return PROBLEMS if has_problems else 0
@@ -137,12 +137,15 @@ def _examine_suite(
 # --- the installation
 
 
-def _check_installation(ledger_url: str | None) -> list[Check]:
+def _check_installation(
+    ledger_url: str | None,
+    suites: Sequence[Path],
+) -> list[Check]:
     from importlib.metadata import version
 
     packages = [Check(name, version(name)) for name in ("pytest-memleak", "pytest")]
     python = Check("Python", platform.python_version())
-    return [python, *packages, _check_ledger(ledger_url)]
+    return [python, *packages, _check_ledger(ledger_url, suites)]
 
 
 def _check_providers() -> list[Check]:
@@ -164,11 +167,11 @@ def _check_provider(name: str, needs: ProviderNeeds) -> Check:
     return Check(f"provider {name}", state)
 
 
-def _check_ledger(url: str | None) -> Check:
+def _check_ledger(url: str | None, suites: Sequence[Path]) -> Check:
     from pytest_memleak.ledger.ledger import Ledger
     from pytest_memleak.ledger.listing import list_endpoints
 
-    default = default_ledger()
+    default = default_ledger(suites)
     if url is None and not default.exists():
         folder = next(folder for folder in default.parents if folder.exists())
         if os.access(folder, os.W_OK):

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pytest_memleak.cli.shared_options import FOLDER, WORD_MODE, add_command
+from pytest_memleak.cli.default_ledger import FOLDER
+from pytest_memleak.cli.shared_options import WORD_MODE, add_command
 from pytest_memleak.errors import SettingsError, install_command
 from pytest_memleak.records import Scoring
 from pytest_memleak.records.number_format import amount

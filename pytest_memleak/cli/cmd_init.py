@@ -262,12 +262,12 @@ def _completed(path: Path, draft: Draft) -> Draft:
             endpoint = suite.endpoints.endpoint(model)
             is_chat = abilities_of(endpoint).chats()
     except MemleakError as error:
-        print(f"The suite isn't complete. {error}")
+        print_sentence(f"The suite isn't complete. {error}")
         return draft
     if not is_chat:
         draft = replace(draft, text_only=True)
         write_whole(path, draft.text(path))
-        print(BASE_MODEL)
+        print_sentence(BASE_MODEL)
     return _with_learned_keys(path, draft) if sys.stdin.isatty() else draft
 
 
@@ -363,7 +363,7 @@ def _write(
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, text)
-    print(f"{path}: {what}")
+    print_sentence(f"{path}: {what}")
 
 
 def _ignore_ledger() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.cli.columns import print_table
-from pytest_memleak.cli.shared_options import FOLDER, add_command, existing_ledger
+from pytest_memleak.cli.default_ledger import FOLDER, pytest_rootdir
+from pytest_memleak.cli.shared_options import LEDGER, add_command, existing_ledger
 from pytest_memleak.errors import LedgerError, MemleakError, RecordsError
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
@@ -25,10 +25,6 @@ _SUFFIXES = (".json", ".jsonl")
 _SHOWN_OF_RUN = 12  # characters
 _DIFFERS = 1
 _STILL_DEPLOYED = 1
-_LEDGER = (
-    "PATH.db, sqlite:///PATH, or postgresql+psycopg://USER@HOST/NAME (default: the "
-    "nearest .memleak/ledger.db, in this folder or above)"
-)
 _ENDPOINT = "an endpoint of `ledger list`, or the beginning of its digest"
 
 
@@ -96,7 +92,7 @@ def _add_verb(
     *required: str,
 ) -> None:
     """Register a subcommand; required: its options that can't be omitted."""
-    arguments = {"--ledger URL": _LEDGER, **arguments}
+    arguments = {**LEDGER, **arguments}
     settings = {option: {"required": True} for option in required}
     texts = text, f"{text.capitalize()}."
     add_command(verbs, name, run, *texts, arguments=arguments, **settings)
@@ -331,13 +327,13 @@ def _delete(
 ) -> str:
     """Delete a deployment unless it is in use; return its state, and why it remains."""
     from pytest_memleak.ledger.deployments import debts
-    from pytest_memleak.pipeline.endpoints import take_down
+    from pytest_memleak.pipeline.endpoints import remove_deployment
 
     if deployment.in_use:
         return "in use"
     try:
-        state = Path.cwd() / FOLDER
-        if take_down(
+        state = pytest_rootdir() / FOLDER
+        if remove_deployment(
             deployment,
             extensions,
             ledger=ledger,

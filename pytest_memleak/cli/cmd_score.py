@@ -65,7 +65,9 @@ def _score(parsed: argparse.Namespace) -> int:
     scored_files = list(score_files(files, scoring, near=parsed.near_verbatim))
     for scored_file in scored_files:
         if scored_file.analysis is None:
-            text = f"{inert(str(scored_file.drawn))}: contains no generations"
+            text = (
+                f"{inert(str(scored_file.generations_file))}: contains no generations"
+            )
             print(f"memleak score: warning: {text}", file=sys.stderr)
     names = _names(scored_file.source for scored_file in scored_files)
     rows: list[Row] = []
@@ -125,7 +127,7 @@ def _measures_row(
     analysis = scored_file.analysis
     row: Row = {
         "book": names[scored_file.source],
-        "generations": str(scored_file.drawn),
+        "generations": str(scored_file.generations_file),
         "words": measurement.words,
         "rounds": analysis.error.rounds if analysis else 0,
         "k": scoring.k,
@@ -166,7 +168,7 @@ def _spans(scored_file: ScoredFile, names: dict[Path, str]) -> Iterator[Row]:
     for span in scored_file.measurement.spans:
         row = {
             "book": names[scored_file.source],
-            "generations": str(scored_file.drawn),
+            "generations": str(scored_file.generations_file),
         }
         row |= _place(span, names)
         yield {key: row[key] for key in _SPAN}

@@ -16,14 +16,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.cli.book_question import NO_SUITE, show_book, word_mode_of
-from pytest_memleak.cli.columns import command_line, next_step, print_sentence
+from pytest_memleak.cli.columns import (
+    command_line,
+    next_step,
+    print_sentence,
+    shown_command,
+)
 from pytest_memleak.cli.confirmation import is_confirmed
+from pytest_memleak.cli.default_ledger import default_ledger
 from pytest_memleak.cli.endpoint_preflight import Preflight, accepted_keys, print_trial
 from pytest_memleak.cli.endpoint_trial import BASE_MODEL, Trial
+from pytest_memleak.cli.existing_suite import (
+    deadline_of_suite,
+    differences_from_suite,
+)
 from pytest_memleak.cli.option_errors import errors_of_options
 from pytest_memleak.cli.plan_cost import most_cents, most_cost
 from pytest_memleak.cli.run_pytest import INTERRUPTED, run_gate
-from pytest_memleak.cli.shared_options import ENCODING, add_arguments, default_ledger
+from pytest_memleak.cli.shared_options import ENCODING, add_arguments
 from pytest_memleak.cli.suite_template import (
     RELEASE_SAMPLES,
     Draft,
@@ -42,6 +52,7 @@ if TYPE_CHECKING:
     from pytest_memleak.sampling.cost_plan import Plan
 
 _MINUTES = 5
+_NO_LEDGER = "sqlite://"  # in memory, so empty
 
 
 class _Probe(NamedTuple):
@@ -83,6 +94,7 @@ def add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def _try(parsed: argparse.Namespace) -> int:
+    mode = word_mode_of(parsed.book, encoding=parsed.encoding)
     provider, base_model = model_named(parsed.model)
     name = f"{identifier(base_model)}-{identifier(parsed.book.stem)}.memleak.toml"
     path: Path = parsed.output or Path(name)
@@ -97,14 +109,8 @@ def _try(parsed: argparse.Namespace) -> int:
         encoding=parsed.encoding,
     )
     if path.exists():
-        raise SettingsError(
-            "this suite already exists",
-            location=str(path),
-            hint="for another model or server, name a different file with -o; to run "
-            f"this suite: {_gate(path, *draft.options)}",
-        )
+        return _run_existing(path, draft, yes=parsed.yes)
     asked = not parsed.yes and sys.stdin.isatty()
-    mode = word_mode_of(parsed.book, encoding=parsed.encoding)
     draft = replace(draft, words=mode)
     write_whole(path, draft.text(path))
     try:
@@ -124,7 +130,7 @@ def _try(parsed: argparse.Namespace) -> int:
         choices = {parsed.book: shown.choice}
         draft = replace(draft, words=shown.mode, choices=choices)
         probe = _prepare_probe(path, draft, trial)
-        _print_plan(probe)
+        _print_plan(path, probe)
         confirmed = parsed.yes or is_confirmed("Run the probe?")
     except BaseException:
         path.unlink(missing_ok=True)  # the suite is not complete
@@ -134,6 +140,44 @@ def _try(parsed: argparse.Namespace) -> int:
         print(next_step(_gate(path, *draft.options), "run the probe later"))
         return 0
     return _run(path, probe.draft, most_cents(probe.plan))
+
+
+def _run_existing(
+    path: Path,
+    draft: Draft,
+    *,
+    yes: bool,
+) -> int:
+    """Run the suite that an earlier try left, after a yes.
+
+    yes: whether the yes was given as an option
+    Raises SettingsError for a suite of another model or book.
+    """
+    from pytest_memleak.sampling.cost_plan import sum_of_plans
+
+    subject = f"{draft.base} and {draft.books[0].name}"
+    differences = differences_from_suite(path, draft)
+    if differences:
+        raise SettingsError(
+            f"this suite already exists, and isn't for {subject}: {differences}",
+            location=str(path),
+            hint="name a different file with -o; to run this suite: "
+            f"{_gate(path, *draft.options)}",
+        )
+    draft = replace(draft, deadline=deadline_of_suite(path))
+    plan = sum_of_plans(_plan_of(path, draft, _ledger_beside(path)))
+    print_sentence(f"{path} is a suite for {subject} already.")
+    print_sentence(f"Cost of what is left: {most_cost(plan)}.")
+    if not (yes or is_confirmed("Run it?")):
+        print(next_step(_gate(path, *draft.options), "run it later"))
+        return 0
+    return _run(path, draft, most_cents(plan))
+
+
+def _ledger_beside(path: Path) -> str:
+    """Return the URL of the ledger that a run will use, or of an empty one."""
+    ledger = default_ledger([path])
+    return f"sqlite:///{ledger}" if ledger.exists() else _NO_LEDGER
 
 
 def _prepare_probe(path: Path, draft: Draft, trial: Trial) -> _Probe:
@@ -152,9 +196,9 @@ def _prepare_probe(path: Path, draft: Draft, trial: Trial) -> _Probe:
         deadline=trial.call_deadline_needed(single, samples),
     )
     full_plans = plans = _make_plan(path, draft)
-    ledger_path = default_ledger()
-    if ledger_path.exists():
-        plans = _make_plan(path, draft, f"sqlite:///{ledger_path}")
+    ledger = _ledger_beside(path)
+    if ledger != _NO_LEDGER:
+        plans = _make_plan(path, draft, ledger)
     plan = sum_of_plans(plans)
     stored = sum_of_plans(full_plans).generations - plan.generations
     return _Probe(draft, trial, plan, stored, release, trial.seconds_of(plans))
@@ -167,27 +211,29 @@ def _run(
 ) -> int:
     """Run the probe, at most for the time that it may take, and say what to do next."""
     options = [*draft.options]
+    typed = _gate(path, *draft.options)
     if cost:
         options.append(f"--memleak-budget={cost:.2f}")
     folder = Path.cwd()
-    status = run_gate(path, *options, folder=folder, seconds=_stop_after(draft) * 60)
+    seconds = _stop_after(draft) * 60
+    status = run_gate(path, *options, folder=folder, seconds=seconds, typed=typed)
     stopped = status is None
     if stopped:
         print(f"\nStopped after {_stop_after(draft)} minutes. Results so far:")
-        status = run_gate(path, "--memleak-offline", folder=folder)
-    more = "reuse these generations and write an HTML report"
+        status = run_gate(path, "--memleak-offline", folder=folder, typed=typed)
     if stopped or status == INTERRUPTED:
-        left = _make_plan(path, draft, f"sqlite:///{default_ledger()}")
+        left = _plan_of(path, draft, f"sqlite:///{default_ledger([path])}")
         missing = sum(plan.generations + plan.pending for plan in left)
         print(f"\nNot sampled yet: {amount(missing, 'generation')}.")
-        more = "continue this run"
-    print(f"\nSuite: {path}\nGenerations: {os.path.relpath(default_ledger())}")
+        print(f"To go on: {shown_command(typed)}")
+    print(f"\nSuite: {path}\nGenerations: {os.path.relpath(default_ledger([path]))}")
     print_sentence(
         "This first probe can miss passages rarer than the detection limit above. It "
         "doesn't replace a release test: memleak init writes a suite for one.",
     )
     page = path.name.removesuffix(".memleak.toml") + ".html"
-    print(next_step(_gate(path, *draft.options, f"{HTML.option}={page}"), more))
+    report = _gate(path, *draft.options, f"{HTML.option}={page}")
+    print(f"HTML report: {shown_command(report)}")
     return int(status or 0)
 
 
@@ -260,13 +306,18 @@ def _learn(
 def _make_plan(
     path: Path,
     draft: Draft,
-    ledger: str = "sqlite://",
+    ledger: str = _NO_LEDGER,
 ) -> list[Plan]:
-    """Write the draft; return each step's plan, the first with the canaries, too."""
+    """Write the draft, and plan it."""
+    write_whole(path, draft.text(path))
+    return _plan_of(path, draft, ledger)
+
+
+def _plan_of(path: Path, draft: Draft, ledger: str) -> list[Plan]:
+    """Return each step's plan of a suite, the first with the canaries, too."""
     from pytest_memleak.pipeline.dry_run import plan_run
     from pytest_memleak.pipeline.run import open_suite
 
-    write_whole(path, draft.text(path))
     with open_suite(path, ledger=ledger, hosts=draft.hosts) as suite:
         plan = plan_run(suite.suite.pairs, lambda _: suite)
         if plan.obstacles:
@@ -275,7 +326,7 @@ def _make_plan(
         return [step.sampling for step in plan.steps if step.sampling]
 
 
-def _print_plan(probe: _Probe) -> None:
+def _print_plan(path: Path, probe: _Probe) -> None:
     draft = probe.draft
     print()
     excerpts = amount(probe.trial.excerpts, "excerpt")
@@ -299,7 +350,7 @@ def _print_plan(probe: _Probe) -> None:
         estimate += f" This run stops after {most}; rerun the suite to continue."
     print_sentence(estimate)
     if probe.stored:
-        place = os.path.relpath(default_ledger())
+        place = os.path.relpath(default_ledger([path]))
         print_sentence(
             f"{place} holds {amount(probe.stored, 'generation')} from an earlier run. "
             "They will be reused.",

@@ -11,7 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.columns import print_sentence
-from pytest_memleak.cli.shared_options import REPEATED, add_command, ledger_url
+from pytest_memleak.cli.default_ledger import ledger_url, pytest_rootdir
+from pytest_memleak.cli.shared_options import REPEATED, add_command
+from pytest_memleak.cli.witness_verification import (
+    check_announced_files,
+    check_witness,
+)
 from pytest_memleak.errors import EvidenceError, SettingsError
 from pytest_memleak.ledger import CLOCK_SKEW
 from pytest_memleak.records import Verdict
@@ -31,12 +36,12 @@ _NOT_RECOMPUTED = 3
 _HEX = 64
 _UNVERIFIABLE = (
     (
-        "the author's statements: release name, versions, platform, operator, host, "
-        "lock file, exit code, comparison"
+        "the author's statements: release name, versions, platform, creation time, "
+        "operator, host, job, lock file, exit code, comparison"
     ),
     (
-        "the author's statements on tests: selection, collection errors, early stops, "
-        "outcomes"
+        "the author's statements on the run: selection, collection errors, early "
+        "stops, outcomes, its own calls, offline"
     ),
     (
         "served models and generations: from the ledger, which its author could have "
@@ -54,7 +59,8 @@ def add_verify(commands: Commands) -> None:
         "verify an evidence bundle against suite, books, and ledger",
         "Check the signature of an evidence bundle, recompute every number from the "
         "suite, its books, and the ledger, and print the levels reached: attested "
-        "(signed), recomputed, current (the release that you expect). Exits with 0 if "
+        "(signed), recomputed, witnessed (announced before its calls, by the receipt "
+        "beside it), current (the release that you expect). Exits with 0 if "
         "everything matches and the result is PASS; with 1 if something differs or the "
         "result isn't PASS; with 2 for invalid input; with 3 if nothing is wrong, but "
         "not everything could be recomputed.",
@@ -74,6 +80,8 @@ def add_verify(commands: Commands) -> None:
             "FILE": "certificates of the time stamp authorities that you trust (PEM)",
             "--disclosed FILE": "verify a passage that memleak disclose wrote; needs "
             "the bundle alone",
+            "--witness URL": "require a receipt beside the bundle, and compare it with "
+            "this witness as it is now",
             "--baseline EVIDENCE": "recompute the comparison with this earlier release",
             "--release NAME": "require this release name",
             "--model "
@@ -132,6 +140,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     _check_signature(evidence, parsed, verification)
     _check_time_stamp(evidence, parsed, verification)
     _check_disclosed(evidence, parsed, verification)
+    check_witness(evidence, parsed, verification)
     if evidence.content.created > time.time() + CLOCK_SKEW:
         verification.wrong.append(
             f"created: {evidence.bundle['created']} is in the future",
@@ -144,7 +153,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     )
     if expected != Expected():
         unmet = [*unmet_expectations(expected, evidence.content)]
-        verification.add(unmet, "the bundle meets all stated requirements")
+        verification.add_check(unmet, "the bundle meets all stated requirements")
         verification.current = not unmet
     if verification.wrong:
         verification.unchecked.append(
@@ -170,7 +179,7 @@ def _check_signature(
         from pytest_memleak.reports.signature import check_signature
 
         wrong = check_signature(evidence, parsed.public_key)
-        verification.add(wrong, f"signed by the key in {parsed.public_key}")
+        verification.add_check(wrong, f"signed by the key in {parsed.public_key}")
         verification.attested = not wrong
     elif is_signed:
         verification.unchecked.append("Signature not verified: add --public-key")
@@ -186,7 +195,10 @@ def _check_time_stamp(
     parsed: argparse.Namespace,
     verification: Verification,
 ) -> None:
-    if bool(parsed.timestamp) is not bool(parsed.timestamp_roots):
+    is_stamped = bool(parsed.timestamp)
+    if bool(parsed.timestamp_roots) is not is_stamped and (
+        is_stamped or evidence.content.witness is None
+    ):
         raise EvidenceError("--timestamp and --timestamp-roots must be used together")
     if not parsed.timestamp:
         verification.unchecked.append(
@@ -197,7 +209,9 @@ def _check_time_stamp(
 
     time, wrong = check_time_stamp(evidence, parsed.timestamp, parsed.timestamp_roots)
     stamped = time.astimezone(datetime.UTC).isoformat(timespec="seconds")
-    verification.add(wrong, f"existed by {stamped} (time stamp {parsed.timestamp})")
+    verification.add_check(
+        wrong, f"existed by {stamped} (time stamp {parsed.timestamp})"
+    )
 
 
 def _check_disclosed(
@@ -216,7 +230,7 @@ def _check_disclosed(
     wrong = [*disclosure_faults(disclosed, evidence.content)]
     passage = f"passage {disclosed.get('passage')} of {disclosed.get('pair')}"
     name = f"{passage} in {parsed.disclosed} is the one that the bundle has"
-    verification.add(wrong, name)
+    verification.add_check(wrong, name)
 
 
 def _check_comparison(
@@ -228,7 +242,7 @@ def _check_comparison(
         from pytest_memleak.results.release_comparison import comparison_differences
 
         wrong = comparison_differences(evidence, parsed.baseline)
-        verification.add(wrong, f"comparison with {parsed.baseline}")
+        verification.add_check(wrong, f"comparison with {parsed.baseline}")
     elif evidence.content.compared:
         verification.complete = False
         verification.unchecked.append(
@@ -274,18 +288,21 @@ def _recompute(
             lambda it: bar.update(task, description=f"{it.phase} {it.about}"),
         ),
     )
-    with bar, contextlib.closing(Run(root=Path.cwd(), resources=resources)) as run:
+    root = pytest_rootdir(parsed.suite)
+    with bar, contextlib.closing(Run(root=root, resources=resources)) as run:
         recompute(
             evidence,
             verification,
             resources=resources,
-            of_suite=run.of_suite,
+            suite_run_for=run.suite_run_for,
             evaluate=run.evaluate,
             suites=parsed.suite,
             folders=parsed.folder or [Path.cwd()],
             models_named=bool(parsed.model),
             missing=missing,
         )
+        if verification.complete and not verification.wrong:
+            check_announced_files(evidence, parsed, verification, run)
 
 
 def _print_findings(

@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.columns import print_sentence
-from pytest_memleak.cli.shared_options import add_command, default_ledger, ledger_url
+from pytest_memleak.cli.default_ledger import (
+    default_ledger,
+    ledger_url,
+    pytest_rootdir,
+)
+from pytest_memleak.cli.shared_options import LEDGER, add_command
 from pytest_memleak.errors import EvidenceError, MemleakError, file_errors
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount
@@ -49,7 +54,7 @@ def add_view(commands: Commands) -> None:
             "add a trend",
             "--pair MODEL/BOOK": "only this pair's passages (default: those of all "
             "pairs that exceed a limit)",
-            "--ledger URL": "the ledger (default: .memleak/ledger.db, here or above)",
+            **LEDGER,
         },
         earlier={"nargs": "*"},
     )
@@ -67,20 +72,30 @@ def _view(parsed: argparse.Namespace) -> int:
         results, as_of = bundle.pairs, bundle.created + 1
         _validate_pair(parsed, [result.pair for result in results])
         if bundle.ledger is not None:
-            _validate_ledger(parsed)
-    with _open_run(parsed, as_of) as run:
+            _validate_ledger(parsed, results)
+    with _open_run(parsed, results, as_of) as run:
         if results:
             shown = list(_of_bundle(run, parsed, results))
         else:
             shown = list(_of_suite(run, parsed))
             results = [pair.result for pair in shown]
     page = render_passages(results, shown, earlier=earlier)
-    path = default_ledger().parent / _PAGE
+    path = default_ledger(_suites(parsed, results)).parent / _PAGE
     hint = "check the folder's permissions"
     with file_errors(MemleakError, path, "Can't write the page", hint=hint):
         write_private(path, page)
     _report(path, shown)
     return 0
+
+
+def _suites(
+    parsed: argparse.Namespace,
+    results: Sequence[PairResult],
+) -> list[Path]:
+    """Return the suites to show: the source, or those of the bundle's pairs."""
+    if parsed.source.suffix == ".toml":
+        return [parsed.source]
+    return [Path(path) for path in {result.suite.path: None for result in results}]
 
 
 def _validate_pair(parsed: argparse.Namespace, pairs: Sequence[str]) -> None:
@@ -96,11 +111,14 @@ def _validate_pair(parsed: argparse.Namespace, pairs: Sequence[str]) -> None:
     )
 
 
-def _validate_ledger(parsed: argparse.Namespace) -> None:
+def _validate_ledger(
+    parsed: argparse.Namespace,
+    results: Sequence[PairResult],
+) -> None:
     """Raise EvidenceError where the ledger of a bundle isn't here."""
     from pytest_memleak.ledger.engines import file_of, parse_url
 
-    path = file_of(parse_url(ledger_url(parsed)))
+    path = file_of(parse_url(ledger_url(parsed, _suites(parsed, results))))
     if path is not None and not path.exists():
         raise EvidenceError(
             "no such ledger, so no generation can be shown",
@@ -110,7 +128,11 @@ def _validate_ledger(parsed: argparse.Namespace) -> None:
 
 
 @contextlib.contextmanager
-def _open_run(parsed: argparse.Namespace, as_of: float | None) -> Iterator[Run]:
+def _open_run(
+    parsed: argparse.Namespace,
+    results: Sequence[PairResult],
+    as_of: float | None,
+) -> Iterator[Run]:
     from rich.console import Console
     from rich.progress import Progress as Bar
 
@@ -118,6 +140,7 @@ def _open_run(parsed: argparse.Namespace, as_of: float | None) -> Iterator[Run]:
     from pytest_memleak.pipeline.run import Run
     from pytest_memleak.records.phases import Progress
 
+    suites = _suites(parsed, results)
     bar = Bar(
         console=Console(stderr=True),
         transient=True,
@@ -125,7 +148,7 @@ def _open_run(parsed: argparse.Namespace, as_of: float | None) -> Iterator[Run]:
     )
     task = bar.add_task("reading", total=None)
     resources = Resources(
-        ledger_url(parsed),
+        ledger_url(parsed, suites),
         offline=True,
         as_of=as_of,
         hosts=None,
@@ -133,7 +156,8 @@ def _open_run(parsed: argparse.Namespace, as_of: float | None) -> Iterator[Run]:
             lambda it: bar.update(task, description=f"{it.phase} {it.about}"),
         ),
     )
-    with bar, contextlib.closing(Run(root=Path.cwd(), resources=resources)) as run:
+    root = pytest_rootdir(suites)
+    with bar, contextlib.closing(Run(root=root, resources=resources)) as run:
         yield run
 
 
@@ -167,7 +191,7 @@ def _shown(run: Run, result: PairResult, number: int) -> ShownPair:
     path = validate_path(Path(result.suite.path), [Path.cwd()])
     if not path.exists():
         raise EvidenceError("no such suite", location=str(path), hint=_ELSEWHERE)
-    suite = run.of_suite(path)
+    suite = run.suite_run_for(path)
     validate_suite_paths(suite.suite, [Path.cwd()])
     pair = _pair_named(suite.suite.pairs, result.pair, path)
     if result.as_of is not None:
@@ -203,7 +227,7 @@ def _of_suite(run: Run, parsed: argparse.Namespace) -> Iterator[ShownPair]:
     from pytest_memleak.reports.html.passage_page import ShownPair
     from pytest_memleak.results.build_result import build_result_without_quotes
 
-    suite = run.of_suite(Path(os.path.realpath(parsed.source)))
+    suite = run.suite_run_for(Path(os.path.realpath(parsed.source)))
     _validate_pair(parsed, [pair.id for pair in suite.suite.pairs])
     number = 0
     for pair in suite.suite.pairs:

@@ -41,15 +41,22 @@ def print_sentence(text: str, *, indent: int = 0) -> None:
 
     Commands to be copied are printed unwrapped instead.
     """
-    folded = textwrap.wrap(
+    lines = [f"{line}\n" for line in wrapped(text, output_width(), indent=indent)]
+    sys.stdout.write("".join(lines))  # at once, beside other threads
+
+
+def wrapped(text: str, width: int, *, indent: int = 0) -> list[str]:
+    """Break a text between words; longer words, such as paths, stay whole.
+
+    indent: blanks before every line but the first
+    """
+    return textwrap.wrap(
         text,
-        output_width(),
+        width,
         subsequent_indent=" " * indent,
         break_long_words=False,
         break_on_hyphens=False,
     )
-    lines = [f"{line}\n" for line in folded]
-    sys.stdout.write("".join(lines))  # at once, beside other threads
 
 
 def command_line(*parts: str | Path) -> str:
@@ -59,13 +66,15 @@ def command_line(*parts: str | Path) -> str:
 
 def next_step(command: str, why: str) -> str:
     """Return the last line of a command's output: the next command and its purpose."""
+    return f"Next: {shown_command(command)}   # {why}"
+
+
+def shown_command(command: str) -> str:
+    """Return a command as it is printed: a file's name may have control characters."""
     shown = ""
     for character in command:
-        if character.isprintable():
-            shown += character
-        else:  # a file's name may have control characters
-            shown += ascii(character)[1:-1]
-    return f"Next: {shown}   # {why}"
+        shown += character if character.isprintable() else ascii(character)[1:-1]
+    return shown
 
 
 def output_width() -> int:

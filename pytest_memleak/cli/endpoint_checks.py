@@ -66,7 +66,7 @@ def _obstacle(suite_run: SuiteRun, model: Model) -> str | None:
     """Return why a model can't be called now, before anything is paid for."""
     if model.finetune_books:
         return "a run fine-tunes it first"
-    if suite_run.endpoints.deployment_of(model) is not None:
+    if suite_run.endpoints.required_deployment(model) is not None:
         return "a run deploys it first"
     endpoint = suite_run.endpoints.endpoint(model)
     if abilities_of(endpoint).recording is not None:
@@ -95,4 +95,5 @@ def _write(
         fix = f"add to {tables}: {lines}"
         return Check(subject, "this suite's form has no place for them", fix)
     write_whole(path, text)
-    return Check(subject, f"{path} has now: {lines}")
+    later = "evidence of earlier runs no longer verifies against this file"
+    return Check(subject, f"{path} has now: {lines}; {later}")

@@ -101,7 +101,7 @@ class Preflight(NamedTuple):
         books = []
         counts = [0]
         for pair in pairs:
-            book = suite_run.books.cut(pair.book)
+            book = suite_run.books.cut_into_excerpts(pair.book)
             mode = pair.scoring.word_mode
             books.append(book)
             counts += (
@@ -395,13 +395,13 @@ def _identity_lines(
     completion: Completion,
 ) -> Iterator[tuple[str, str]]:
     from pytest_memleak.interfaces.abilities import id_of
-    from pytest_memleak.pipeline.provenance_check import served_record
+    from pytest_memleak.pipeline.provenance_check import shortened_served_by
     from pytest_memleak.reports.generation_text import server_name
     from pytest_memleak.verdict.model_identity import served_model_issues
 
     yield "endpoint", id_of(endpoint) or "unnamed"
     if served := completion.served:
-        record = served_record(
+        record = shortened_served_by(
             served.model,
             served.fingerprint,
             calls=1,

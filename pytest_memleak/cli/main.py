@@ -15,9 +15,12 @@ import difflib
 import errno
 import io
 import os
+import shutil
+import signal
 import sys
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pytest_memleak import __version__
 from pytest_memleak.cli.cmd_catalog import add_catalog
@@ -39,11 +42,13 @@ from pytest_memleak.cli.cmd_trace import add_trace
 from pytest_memleak.cli.cmd_try import add_try
 from pytest_memleak.cli.cmd_verify import add_verify
 from pytest_memleak.cli.cmd_view import add_view
-from pytest_memleak.cli.shared_options import FOLDER, Parser
+from pytest_memleak.cli.columns import wrapped
+from pytest_memleak.cli.default_ledger import FOLDER
+from pytest_memleak.cli.shared_options import Parser
 from pytest_memleak.errors import DISK_FULL, FREE_SPACE, NO_ROOM, MemleakError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 _COMMANDS = (
     add_demo,
@@ -68,12 +73,37 @@ _COMMANDS = (
 USAGE_ERROR = 2
 INTERNAL_ERROR = 70  # not 1, which is a result; BSD's sysexits.h has it
 INTERRUPTED = 130
+HUNG_UP = 129  # a shell reports SIGHUP so
 BROKEN_PIPE = 141  # not 0, since the output was lost; a shell reports SIGPIPE so
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parsed = _parser().parse_args(arguments)
+    with _hangup_as_exit():
+        return _status_of(parsed)
+
+
+@contextlib.contextmanager
+def _hangup_as_exit() -> Iterator[None]:
+    """Let a closed terminal end the command as Ctrl-C does: drafts are removed."""
+    hangup = getattr(signal, "SIGHUP", None)  # which Windows doesn't have
+    is_main = threading.current_thread() is threading.main_thread()
+    if hangup is None or not is_main or signal.getsignal(hangup) != signal.SIG_DFL:
+        yield  # nohup ignores it
+        return
+
+    def leave(*_: object) -> NoReturn:
+        raise SystemExit(HUNG_UP)
+
+    signal.signal(hangup, leave)
+    try:
+        yield
+    finally:
+        signal.signal(hangup, signal.SIG_DFL)
+
+
+def _status_of(parsed: argparse.Namespace) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # some terminals lack letters
     try:
@@ -160,7 +190,15 @@ def _usage(command: str) -> str:
 def _print_error(command: str, text: str) -> None:
     """Write an error to stderr, with control characters of file names escaped."""
     for line in f"memleak {command}: {text}".splitlines():
-        print(_printable(line), file=sys.stderr)
+        for folded in _folded(_printable(line)):
+            print(folded, file=sys.stderr)
+
+
+def _folded(line: str) -> list[str]:
+    """Break a line between words for a terminal; a log keeps it whole."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return [line]
+    return wrapped(line, shutil.get_terminal_size().columns, indent=2)
 
 
 def _printable(line: str) -> str:

@@ -22,15 +22,18 @@ def run_gate(
     *options: str,
     folder: Path,
     seconds: float | None = None,
+    typed: str = "",
 ) -> int | None:
     """Run `pytest -m copyright SUITE` in a folder and return pytest's exit code.
 
     seconds: the time limit. A run over it ends after its calls in flight and returns
     None.
+    typed: what its last line names to run it again (default: this command without its
+    options)
     """
     # Not with -q, which also hides progress.
     pytest = [sys.executable, "-m", "pytest", "--no-header", "-m", "copyright"]
-    typed = shlex.join(["pytest", "-m", "copyright", str(suite)])
+    typed = typed or shlex.join(["pytest", "-m", "copyright", str(suite)])
     environment = {**os.environ, TYPED: typed}
     sys.stdout.flush()
     with subprocess.Popen(  # noqa: S603 - no shell, our own pytest

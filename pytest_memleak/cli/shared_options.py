@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from pytest_memleak.cli.default_ledger import ledger_url
 from pytest_memleak.errors import LedgerError, SettingsError
 from pytest_memleak.records import Scoring
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.ledger import Ledger
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name
-
-FOLDER = ".memleak"
 
 
 class Parser(argparse.ArgumentParser):
@@ -84,6 +83,10 @@ _SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "trim": {"default": 5},
     "span_threshold": {"default": 20},
     "word_mode": {"choices": ("paper", "unicode"), "default": "paper"},
+}
+LEDGER = {
+    "--ledger URL": "PATH.db, sqlite:///PATH, or postgresql+psycopg://USER@HOST/NAME "
+    "(default: .memleak/ledger.db in pytest's rootdir)",
 }
 REPEATED: Mapping[str, Any] = {"action": "append", "default": []}
 
@@ -150,21 +153,6 @@ def add_arguments(
 def scoring_of(parsed: argparse.Namespace) -> Scoring:
     """Return the settings of SCORING's options."""
     return Scoring(parsed.k, parsed.trim, parsed.span_threshold, parsed.word_mode)
-
-
-def ledger_url(parsed: argparse.Namespace) -> str:
-    """Return the URL of the ledger that an option names, or of the default one."""
-    return parsed.ledger or f"sqlite:///{default_ledger()}"
-
-
-def default_ledger() -> Path:
-    """Return the nearest ledger, here or above, where pytest's rootdir may be."""
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        path = folder / FOLDER / "ledger.db"
-        if path.exists():
-            return path
-    return here / FOLDER / "ledger.db"
 
 
 @contextlib.contextmanager

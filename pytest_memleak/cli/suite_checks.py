@@ -97,10 +97,10 @@ def screens_of_unapproved(suite_run: SuiteRun) -> list[list[str]]:
         if len(screens) == _MOST_SCREENS:
             break
         with contextlib.suppress(MemleakError):  # which a check states
-            book = suite_run.books.cut(source)
+            book = suite_run.books.cut_into_excerpts(source)
             if is_approved(source, book):
                 continue
-            read = book if source.collection else suite_run.books.read(source)
+            read = book if source.collection else suite_run.books.read_file(source)
             lines = screen_lines(outline_of(read, book, mode=mode))
             screens.append([*lines, f'approved = "{book.words_digest}"'])
     return screens
@@ -115,7 +115,7 @@ def _check_book(
 
     subject = f"book {source.id}"
     try:
-        book = suite_run.books.cut(source)
+        book = suite_run.books.cut_into_excerpts(source)
         words = measurable_words(book, suite.pairs[0].scoring)
     except MemleakError as error:
         return Check(subject, "unusable", str(error))

@@ -8,12 +8,18 @@ from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_memleak.formats.usual_names import (
+    CLOSED,
+    FILTERED,
+    STREAMED,
+    USUAL_KEYS,
+    is_id,
+)
 from pytest_memleak.guard.dropped_parts import DROPPED
 from pytest_memleak.guard.guarded_text import History, Stream
 from pytest_memleak.guard.long_prompts import pieces_of
-from pytest_memleak.guard.own_ids import OwnIds, is_id
+from pytest_memleak.guard.own_ids import OwnIds
 from pytest_memleak.guard.request_texts import texts_of_request
-from pytest_memleak.guard.usual_names import CLOSED, FILTERED, STREAMED, USUAL_KEYS
 from pytest_memleak.guard.word_budget import COUNTED, Budget, PlacesOfPassages
 from pytest_memleak.scoring.measure_table import CONVERSATION_BUDGET, PASSAGE_LIMIT
 

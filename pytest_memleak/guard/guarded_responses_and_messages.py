@@ -12,8 +12,8 @@ from pytest_memleak.formats.event_texts import (
     streamed_text,
     with_streamed_text,
 )
+from pytest_memleak.formats.usual_names import FILTERED, REFUSED
 from pytest_memleak.guard.guarded_openai_answer import GuardedAnswer
-from pytest_memleak.guard.usual_names import FILTERED, REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

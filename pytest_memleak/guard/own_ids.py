@@ -8,6 +8,8 @@ from hashlib import blake2b
 from threading import Lock
 from typing import Any
 
+from pytest_memleak.formats.usual_names import is_id
+
 _KEPT = 200_000
 _DIGEST = 12  # bytes
 _LONGEST_PREFIX = 12
@@ -61,11 +63,6 @@ class OwnIds:
             pairs = zip(elements, value, strict=True)
             return elements if any(new is not old for new, old in pairs) else value
         return value
-
-
-def is_id(key: str) -> bool:
-    """Tell whether a key holds an id."""
-    return key == "id" or key.endswith("_id")
 
 
 def _prefix(original: str) -> str:

@@ -210,6 +210,8 @@ class Abilities:
     Of an endpoint:
     fixed_weights: whether the endpoint's id identifies its weights, by their digest or
         a fine-tune's name; else they may change, and generations age (docs/method.md)
+    weights_fingerprint: returns the fingerprint of weights on this machine, as each of
+        their completions has it; makes no call. None for weights elsewhere
     samples_each:  whether weights on this machine sample each completion of a call by
         itself; a server's may be alike, and it may lose some (docs/method.md)
     model_name:    the name in requests, which responses should repeat; None if servers
@@ -235,6 +237,7 @@ class Abilities:
     load: Callable[[], object] | None = None
     models: Callable[[], Mapping[str, str]] | None = None
     fixed_weights: bool = False
+    weights_fingerprint: Callable[[], str | None] | None = None
     samples_each: bool = False
     model_name: str | None = None
     obeyed: Callable[[], Mapping[str, Obeyed]] = dict

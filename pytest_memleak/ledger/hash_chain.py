@@ -140,6 +140,16 @@ def head(connection: Connection) -> Head | None:
     return Head(*row)
 
 
+def first_link(connection: Connection) -> str | None:
+    """Return the chain's first link, which tells ledgers apart; None without entries.
+
+    Its entry has the time at which the ledger was created.
+    """
+    query = sa.select(chain.c.link).order_by(chain.c.number).limit(1)
+    link: str | None = connection.execute(query).scalar()
+    return link
+
+
 def chain_link(before: str, entry: str) -> str:
     """Return the link (SHA-256, hexadecimal) of an entry; `before` is "" at first."""
     return text_digest(f"{before}{entry}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ from pytest_memleak.ledger.tables import (
     generations,
     questions,
 )
+from pytest_memleak.records import FinishReason
 
 
 def with_weights_version(endpoint_id: str, release: str) -> str:
@@ -70,6 +71,8 @@ class SamplingHistory:
     calls:                 answered calls of any run that returned some
     served:                the models that answered, each with its number of calls,
                            without response ids
+    writers:               the names that servers gave the models whose calls brought
+                           text, each with its number of calls; None for no name
     refused:               settings that the server rejected in any call
     """
 
@@ -80,6 +83,7 @@ class SamplingHistory:
     calls_this_run: int
     calls: int
     served: tuple[tuple[Served, int], ...]
+    writers: Mapping[str | None, int]
     refused: tuple[str, ...]
 
     @property
@@ -116,6 +120,7 @@ def history_of(
         calls_this_run=sum(row.run == ledger.run for row in sampled),
         calls=len(sampled),
         served=tuple(served.most_common()),
+        writers=Counter(row.model for row in sampled if row.has_text),
         refused=_refused(ledger, (row.refused for row in sampled)),
     )
 
@@ -134,6 +139,9 @@ def _refused(ledger: Ledger, lists: Iterable[str | None]) -> tuple[str, ...]:
         ) from None
 
 
+# What a filter rejected, or what reasoning used up, names no model.
+_WITHOUT_TEXT = (FinishReason.CONTENT_FILTER, FinishReason.EMPTY)
+_HAS_TEXT = sa.case((generations.c.finish_reason.in_(_WITHOUT_TEXT), 0), else_=1)
 _SAMPLING_CALLS = (
     sa.select(
         calls.c.id,
@@ -143,6 +151,7 @@ _SAMPLING_CALLS = (
         calls.c.model,
         calls.c.fingerprint,
         calls.c.refused,
+        sa.func.max(_HAS_TEXT).label("has_text"),
     )
     .join(calls, calls.c.id == generations.c.call)
     .group_by(calls.c.id)

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.pipeline.catalog import CatalogMatches
-from pytest_memleak.pipeline.extraction import whole_text
+from pytest_memleak.pipeline.extraction import extractable_text
 from pytest_memleak.pipeline.required_samples import Purpose, Samples, all_generations
 from pytest_memleak.records import Generation, Issue, Origin, Pair
 from pytest_memleak.records.number_format import amount
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 Part = TypeVar("Part", bound=Samples)
 _SHOWN = 3
-Name = tuple[Origin, str, int]
+GenerationKey = tuple[Origin, str, int]
 
 
 def analyze_pair(
@@ -58,7 +58,7 @@ def analyze_pair(
     for it
     """
     catalog = catalog or CatalogMatches()
-    this_attempt, others = by_attempt(parts)
+    this_attempt, others = own_and_other_attempts(parts)
     if attempts is None:
         attempts = [(part.book, all_generations([part])) for part in others]
     book = parts[0].book
@@ -68,17 +68,19 @@ def analyze_pair(
         pair.scoring,
         confidence=pair.confidence,
         near=bool(with_needs(pair.limits, NEAR)),
-        protected=protected.for_pair(pair, book, catalog.books, least=catalog.least),
+        protected=protected.for_pair(
+            pair, book, catalog.books, min_passage_words=catalog.least
+        ),
         limits=pair.limits,
-        count=resources.count,
+        count=resources.tally_generations,
         beside=attempts,
     )
     if analysis is None:
         return None
     if pair.probe.kind == "extraction":
         extraction = extracted_words(
-            whole_text(book),
-            (generation.text for generation in _in_order(parts[0])),
+            extractable_text(book),
+            (generation.text for generation in _answers_in_asked_order(parts[0])),
             protected.excusing_texts(pair),
         )
         return dataclasses.replace(analysis, extraction=extraction)
@@ -94,14 +96,14 @@ def analyze_pair(
     return analysis
 
 
-def _in_order(part: SampledGenerations) -> list[Generation]:
+def _answers_in_asked_order(part: SampledGenerations) -> list[Generation]:
     """Return the answers of a conversation in the order in which they were asked."""
     order = {name: number for number, name in enumerate(part.prompt_ids)}
     every = [generation for generation in part.generations() if generation.text]
     return sorted(every, key=lambda generation: order[generation.excerpt_id])
 
 
-def by_attempt(parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:
+def own_and_other_attempts(parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:
     """Divide what the model wrote in this attempt from what it wrote in others."""
     this_attempt: list[Part] = []
     others: list[Part] = []
@@ -111,7 +113,7 @@ def by_attempt(parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:
     return this_attempt, others
 
 
-def stop_rule(
+def stop_when_limit_exceeded(
     pair: Pair,
     protected: ProtectedBooks,
     resources: Resources,
@@ -124,7 +126,7 @@ def stop_rule(
     if not pair.sampling.stop_on_fail:
         return None
 
-    def broken(parts: PairSamples) -> bool:
+    def exceeds_limit_for_good(parts: PairSamples) -> bool:
         analysis = analyze_pair(pair, parts, protected, resources)
         if analysis is None:
             return False
@@ -132,7 +134,7 @@ def stop_rule(
         checks = check_limits(others or own, pair.limits)
         return any(check.over and check.rises for check in checks)
 
-    return broken
+    return exceeds_limit_for_good
 
 
 def is_over(analysis: Analysis | None, pair: Pair) -> bool:
@@ -159,7 +161,7 @@ class SecondOpinion:
     ) -> None:
         """Take the parts to sample from, and the catalog's books that they match."""
         self.counts: SecondOpinionCounts | None = None
-        self.near_verbatim: dict[Name, Generation] = {}
+        self.near_verbatim: dict[GenerationKey, Generation] = {}
         self._own, *self._beside = parts
         self._protected, self._catalog = protected, catalog
         self._sample = Sample(self._own.required.pair.sampling.seed or 0)
@@ -172,8 +174,8 @@ class SecondOpinion:
         """Yield an issue where the automaton differs from the analysis."""
         if analysis is None:
             return
-        generations = self._chosen(analysis)
-        differ = list(self._differences(analysis, generations))
+        generations = self._choose_generations(analysis)
+        differ = list(self._differing_generations(analysis, generations))
         self.counts = SecondOpinionCounts(len(generations), len(differ))
         if not differ:
             return
@@ -189,18 +191,20 @@ class SecondOpinion:
             "report a bug in pytest-memleak, and attach the bundle",
         )
 
-    def _chosen(self, analysis: Analysis) -> dict[Name, Generation]:
+    def _choose_generations(
+        self, analysis: Analysis
+    ) -> dict[GenerationKey, Generation]:
         """Return the generations to match again; keep the near-verbatim ones."""
         by_name = {}
         for generation in self._sample.generations:
-            by_name[_name(generation)] = generation
+            by_name[_generation_key(generation)] = generation
         rematched = by_name.keys() | generations_with_longest_runs(
             analysis, self._own.book
         )
-        near = _near_verbatim_holders(analysis)
+        near = _near_verbatim_keys(analysis)
         missing = (rematched | near) - by_name.keys()
-        for generation in self._read_again(missing):
-            name = _name(generation)
+        for generation in self._reread_generations(missing):
+            name = _generation_key(generation)
             if name in missing:
                 by_name[name] = generation
         chosen = {}
@@ -212,17 +216,19 @@ class SecondOpinion:
                 chosen[name] = generation
         return chosen
 
-    def _read_again(self, missing: AbstractSet[Name]) -> Iterator[Generation]:
+    def _reread_generations(
+        self, missing: AbstractSet[GenerationKey]
+    ) -> Iterator[Generation]:
         """Yield the generations among which the missing ones are."""
         excerpt_ids = {excerpt_id for _, excerpt_id, _ in missing}
-        yield from self._own.of(excerpt_ids)
+        yield from self._own.of_excerpts(excerpt_ids)
         if missing:
             yield from all_generations(self._beside)
 
-    def _differences(
+    def _differing_generations(
         self,
         analysis: Analysis,
-        chosen: dict[Name, Generation],
+        chosen: dict[GenerationKey, Generation],
     ) -> Iterator[tuple[Generation, str]]:
         book = self._own.book
         catalog = self._catalog
@@ -230,7 +236,7 @@ class SecondOpinion:
             self._own.required.pair,
             book,
             catalog.books,
-            least=catalog.least,
+            min_passage_words=catalog.least,
         )
         index = protected.index
         generations = list(chosen.values())
@@ -241,13 +247,13 @@ class SecondOpinion:
             return
         passage = analysis.passages.longest_passage
         if passage.book and passage.book != book.id:
-            books = self._protected.holding(analysis, book, catalog.books)
+            books = self._protected.books_with_passages(analysis, book, catalog.books)
             holder = chosen[passage.holder]
             named_book = (passage.book, books[passage.book])
             yield from differences_by_automaton(named_book, index, [holder])
 
 
-def _near_verbatim_holders(analysis: Analysis) -> set[Name]:
+def _near_verbatim_keys(analysis: Analysis) -> set[GenerationKey]:
     """Return the generations with the near-verbatim passages that reports list."""
     passages = analysis.passages
     if passages is None:
@@ -260,5 +266,5 @@ def _near_verbatim_holders(analysis: Analysis) -> set[Name]:
     return {passage.holder for passage in listed if passage.words}
 
 
-def _name(generation: Generation) -> Name:
+def _generation_key(generation: Generation) -> GenerationKey:
     return generation.origin, generation.excerpt_id, generation.ordinal

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.protected_passages import ProtectedPassages
 
 
-def with_other_attempts(
+def add_results_of_other_attempts(
     check: ProvenanceCheck,
     samples: PairSamples,
     analysis: Analysis | None,
@@ -45,13 +45,14 @@ def with_other_attempts(
         by_number[number].append(passages)
     pair = samples[0].required.pair
     others = tuple(
-        _attempt(number, passages, pair) for number, passages in by_number.items()
+        _other_attempt_result(number, passages, pair)
+        for number, passages in by_number.items()
     )
     tried = replace(tried, others=others)
     return replace(check, provenance=replace(check.provenance, tried=tried))
 
 
-def _attempt(
+def _other_attempt_result(
     number: int,
     passages: Sequence[ProtectedPassages],
     pair: Pair,

@@ -31,14 +31,14 @@ class FileDigests:
 
     def compare_suite(self, facts: SuiteFacts, path: Path) -> None:
         """Compare a suite file with the bundle."""
-        self._compare(f"suite {facts.name}", facts.sha256, path)
+        self._compare_digest(f"suite {facts.name}", facts.sha256, path)
 
     def compare_book(self, facts: BookFacts, path: Path) -> None:
         """Compare a book's file with the bundle, if the bundle has its digest."""
         if facts.file_sha256 is not None:
-            self._compare(f"book {facts.id}", facts.file_sha256, path)
+            self._compare_digest(f"book {facts.id}", facts.file_sha256, path)
 
-    def _compare(self, name: str, claimed: str, path: Path) -> None:
+    def _compare_digest(self, name: str, claimed: str, path: Path) -> None:
         key = (name, claimed, str(path))
         if key in self._compared:
             return

@@ -81,23 +81,23 @@ class Canaries:
         same time and no round followed the first call.
         """
         history = self._history(prompts)
-        answers = self._answers()
+        answers = self._answers_by_canary()
         is_due = only_name_identifies_weights and history.is_reused
         if after_sampling:
-            is_due = is_due and self.same_weights(history.first_call) is None
+            is_due = is_due and self.answers_unchanged(history.first_call) is None
         elif self._has_round_of_this_run(answers):
             is_due = False
-        elif not all(map(_is_answered, answers)):
+        elif not all(map(_any_answered, answers)):
             is_due = True
         if not is_due:
             return None
-        return self._prompts(_rounds(answers) + 1)
+        return self._prompts(_count_full_rounds(answers) + 1)
 
     def _has_round_of_this_run(self, answers: Sequence[Sequence[Generation]]) -> bool:
-        complete = self._prompts(_rounds(answers))
+        complete = self._prompts(_count_full_rounds(answers))
         return self._history(complete).calls_this_run > 0
 
-    def foreseen_after(
+    def most_after_sampling(
         self,
         prompts: PairPrompts,
         before: PairPrompts | None,
@@ -115,7 +115,11 @@ class Canaries:
         if not only_name_identifies_weights:
             return None
         if first_open_call(self.ledger, self.endpoint_id, prompts) is not None:
-            rounds = _rounds(self._answers()) if before is None else before.samples
+            rounds = (
+                _count_full_rounds(self._answers_by_canary())
+                if before is None
+                else before.samples
+            )
             every = self._prompts(1 << 30)
             if first_open_call(self.ledger, self.endpoint_id, every) is not None:
                 rounds += 1
@@ -125,41 +129,41 @@ class Canaries:
             return self._prompts(2) if is_reused else None
         return None
 
-    def answered_rounds(self) -> PairPrompts | None:
+    def prompts_of_stored_rounds(self) -> PairPrompts | None:
         """Return the canaries with their stored rounds; None without any."""
-        rounds = max(map(len, self._answers()), default=0)
+        rounds = max(map(len, self._answers_by_canary()), default=0)
         return self._prompts(rounds) if rounds else None
 
-    def same_weights(self, since: int, until: float = math.inf) -> bool | None:
+    def answers_unchanged(self, since: int, until: float = math.inf) -> bool | None:
         """Tell whether the last round begins as the first; None without two rounds.
 
         since: the pair's first call; a round before it doesn't show what answered after
         until: the end of the time in which the last round counts
         """
-        answers = self._answers()
-        rounds = _rounds(answers)
-        while rounds and self._is_after(until, rounds):
+        answers = self._answers_by_canary()
+        rounds = _count_full_rounds(answers)
+        while rounds and self._round_ended_after(until, rounds):
             rounds -= 1
         history = self._history(self._prompts(rounds))
         if history.last_call <= since:
             return None
         texts = [_texts(canaries[:rounds]) for canaries in answers]
-        return begin_alike(texts)
+        return last_begins_like_first(texts)
 
-    def _is_after(self, until: float, rounds: int) -> bool:
+    def _round_ended_after(self, until: float, rounds: int) -> bool:
         last = self._history(self._prompts(rounds)).last
         return last is not None and last > until
 
-    def stored(self, until: float) -> list[Generation]:
+    def stored_generations(self, until: float) -> list[Generation]:
         """Return all canaries of the ledger up to a time, round by round."""
         from pytest_memleak.ledger.ledger_queries import surplus
 
         every = surplus(self.ledger, self.endpoint_id, self._prompts(0), until=until)
         return sorted(every, key=lambda generation: generation.ordinal)
 
-    def issues(self, until: float) -> Iterator[Issue]:
+    def unanswered_issues(self, until: float) -> Iterator[Issue]:
         """Yield an issue if a canary has no answer: they alone show temperature 0."""
-        stored = self.stored(until)
+        stored = self.stored_generations(until)
         answered = {canary.excerpt_id for canary in stored if canary.answered}
         every = len(self._prompts(0).questions)
         if len(answered) < every:
@@ -169,9 +173,9 @@ class Canaries:
                 "rerun where the endpoint can be called, without output filters",
             )
 
-    def notes(self, until: float) -> Iterator[str]:
+    def rejected_temperature_notes(self, until: float) -> Iterator[str]:
         """Yield a note if the server rejects the canaries' temperature."""
-        ordinals = [canary.ordinal for canary in self.stored(until)]
+        ordinals = [canary.ordinal for canary in self.stored_generations(until)]
         rounds = max(ordinals, default=-1) + 1
         if "temperature" in self._history(self._prompts(rounds)).refused:
             yield (
@@ -187,7 +191,7 @@ class Canaries:
     def _prompts(self, rounds: int) -> PairPrompts:
         return canary_prompts(self.pair, self.book, rounds)
 
-    def _answers(self) -> list[list[Generation]]:
+    def _answers_by_canary(self) -> list[list[Generation]]:
         """Return each canary's answers, in the order of the rounds."""
         from pytest_memleak.ledger.ledger_queries import generations
 
@@ -204,16 +208,16 @@ def _texts(canaries: Sequence[Generation]) -> list[str]:
     return [canary.text for canary in canaries]
 
 
-def _is_answered(rounds: Sequence[Generation]) -> bool:
+def _any_answered(rounds: Sequence[Generation]) -> bool:
     return any(canary.answered for canary in rounds)
 
 
-def _rounds(answers: Sequence[Sequence[Generation]]) -> int:
+def _count_full_rounds(answers: Sequence[Sequence[Generation]]) -> int:
     """Count the rounds in which all canaries answered."""
     return min(map(len, answers), default=0)
 
 
-def begin_alike(answers: Collection[Sequence[str]]) -> bool | None:
+def last_begins_like_first(answers: Collection[Sequence[str]]) -> bool | None:
     """Tell whether most prompts' last answers begin as their first.
 
     Answers without words show nothing, so they aren't alike. None unless each prompt
@@ -223,11 +227,11 @@ def begin_alike(answers: Collection[Sequence[str]]) -> bool | None:
         return None
     alike = 0
     for texts in answers:
-        first, last = _beginning(texts[0]), _beginning(texts[-1])
+        first, last = _first_words(texts[0]), _first_words(texts[-1])
         if first and first == last:
             alike += 1
     return 2 * alike > len(answers)
 
 
-def _beginning(text: str) -> list[str]:
+def _first_words(text: str) -> list[str]:
     return words(text, "unicode")[:_WORDS_ALIKE]

@@ -123,32 +123,38 @@ class Catalog:
         limits = required.pair.limits
         try:
             if required.pair.id not in self._done or required.endpoint is not None:
-                self._look_for(parts)
+                self._find_matches(parts)
         except MemleakError as error:
-            return self._failed(error, limits)
+            return self._matches_with_error(error, limits)
         if not self._looked:
-            return self._failed(BookError("none of its books can be read"), limits)
+            return self._matches_with_error(
+                BookError("none of its books can be read"), limits
+            )
         return CatalogMatches(
             books=tuple(self._surviving.values()),
             least=self._least,
-            issues=self._issues(limits),
+            issues=self._unscanned_issues(limits),
             unread=self._unread_books(),
             summary=self._summary(),
         )
 
-    def _look_for(self, parts: Sequence[Samples]) -> None:
-        of_suite = parts[0].required.endpoint is None
+    def _find_matches(self, parts: Sequence[Samples]) -> None:
+        has_no_own_endpoint = parts[0].required.endpoint is None
         scanned: set[str] = set()
-        texts = self._own_and_stored(parts, scanned) if of_suite else _texts(parts)
+        texts = (
+            self._texts_of_all_pairs(parts, scanned)
+            if has_no_own_endpoint
+            else _generation_texts(parts)
+        )
         scoring = self._scoring
-        for some_texts in _some_at_a_time(texts):
+        for some_texts in _texts_by_table(texts):
             table = GenerationPrefilter(some_texts, k=scoring.k, mode=scoring.word_mode)
-            matches = table.matching_books(self._readable(), least=self._least)
+            matches = table.matching_books(self._readable_books(), least=self._least)
             names = {book.name for book in matches}
-            self._read(names)
+            self._read_matching_books(names)
         self._done |= scanned
 
-    def _own_and_stored(
+    def _texts_of_all_pairs(
         self,
         parts: Sequence[Samples],
         scanned: set[str],
@@ -158,14 +164,14 @@ class Catalog:
         One pair after the other, so that memory holds one; `scanned` gets their ids.
         """
         scanned.add(parts[0].required.pair.id)
-        yield from _texts(parts)
+        yield from _generation_texts(parts)
         for other in self._at_hand(parts):
             pair = other[0].required.pair
             if pair.id not in self._done:
-                yield from _texts(other)
+                yield from _generation_texts(other)
                 scanned.add(pair.id)
 
-    def _readable(self) -> Iterator[tuple[str, BookKeys]]:
+    def _readable_books(self) -> Iterator[tuple[str, BookKeys]]:
         """Yield the measurable books, and note these and the others."""
         for name, book in self._files.books():
             if isinstance(book, MemleakError):
@@ -174,17 +180,17 @@ class Catalog:
                 self._looked[name] = _ReadableBook(book.words, book.digest)
                 yield name, book
 
-    def _read(self, names: set[str]) -> None:
+    def _read_matching_books(self, names: set[str]) -> None:
         """Read the matching books, and keep them in the catalog's order."""
         new = sorted(names - self._surviving.keys())
-        own = self._own_digests if new else ()
+        own = self._suite_book_digests if new else ()
         for name in new:
             if self._looked[name].digest not in own:
                 self._surviving[name] = self._files.read(name)
         self._surviving = dict(sorted(self._surviving.items()))
 
     @functools.cached_property
-    def _own_digests(self) -> frozenset[str]:
+    def _suite_book_digests(self) -> frozenset[str]:
         """Digests of the suite's books, which are scanned already."""
         scoring = self._scoring
         digests = set()
@@ -208,7 +214,7 @@ class Catalog:
         in_order = sorted(self._unread.items())
         return tuple(issue.placed_in(name) for name, issue in in_order)
 
-    def _issues(self, limits: Limits) -> tuple[Issue, ...]:
+    def _unscanned_issues(self, limits: Limits) -> tuple[Issue, ...]:
         """Return an issue for unscanned books, where a limit depends on them."""
         if not self._unread or not with_needs(limits, PASSAGES):
             return ()
@@ -225,7 +231,9 @@ class Catalog:
         )
         return (issue,)
 
-    def _failed(self, error: MemleakError, limits: Limits) -> CatalogMatches:
+    def _matches_with_error(
+        self, error: MemleakError, limits: Limits
+    ) -> CatalogMatches:
         issue = Issue.of_error("catalog", error).placed_in("the catalog")
         if not with_needs(limits, PASSAGES):
             return CatalogMatches(unread=(issue, *self._unread_books()))
@@ -233,17 +241,17 @@ class Catalog:
         return CatalogMatches(issues=(missing,), unread=self._unread_books())
 
 
-def _texts(parts: Sequence[Samples]) -> Iterator[str]:
+def _generation_texts(parts: Sequence[Samples]) -> Iterator[str]:
     return (generation.text for generation in all_generations(parts))
 
 
-def _some_at_a_time(texts: Iterator[str]) -> Iterator[Iterator[str]]:
+def _texts_by_table(texts: Iterator[str]) -> Iterator[Iterator[str]]:
     """Group the texts by what one table can hold."""
     for first in texts:
-        yield _until_full(first, texts)
+        yield _texts_until_table_full(first, texts)
 
 
-def _until_full(first: str, texts: Iterator[str]) -> Iterator[str]:
+def _texts_until_table_full(first: str, texts: Iterator[str]) -> Iterator[str]:
     yield first
     left = _CHARACTERS - len(first)
     if left <= 0:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.ledger.prompts import digest_of
-from pytest_memleak.pipeline.prompted_book import pair_prompts, probed_book
+from pytest_memleak.pipeline.prompted_book import book_for_probe, pair_prompts
 from pytest_memleak.records import BookSource, Probe
 from pytest_memleak.records.measurement import BY_EXCERPT
 
@@ -44,13 +44,13 @@ class ControlCalls:
 
     def prompts(self, pair: Pair, completions: int) -> PairPrompts:
         """Return prompts for so many completions, or the few more of whole rounds."""
-        whole = self.books.cut(_story())
+        whole = self.books.cut_into_excerpts(_control_story_source())
         story = replace(whole, excerpts=whole.excerpts[:_EXCERPTS])
         rounds = math.ceil(completions / _EXCERPTS)
         sampling = replace(pair.sampling, samples=rounds)
         if pair.probe.kind not in BY_EXCERPT:
             pair = replace(pair, probe=Probe("instruction"))
-        probed = probed_book(pair, story, self.endpoint)
+        probed = book_for_probe(pair, story, self.endpoint)
         prompts = pair_prompts(replace(pair, sampling=sampling), probed)
         # A suite may test the story itself: its own prompts are others.
         apart = tuple(
@@ -60,7 +60,7 @@ class ControlCalls:
         return replace(prompts, questions=apart)
 
 
-def _story() -> BookSource:
+def _control_story_source() -> BookSource:
     """Return the story. Raises SettingsError where the installation lacks it."""
     stem = next(
         (place / _STORY for place in _PLACES if (place / f"{_STORY}.epub").is_file()),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.pipeline.generation_request import generation_request
-from pytest_memleak.pipeline.samples import RecordedSamples, with_reasoning
+from pytest_memleak.pipeline.samples import RecordedSamples, with_reasoning_as_text
 from pytest_memleak.records import (
     Completeness,
     FinishReason,
@@ -57,17 +57,17 @@ class CountedGenerations:
         Read it once: the digest covers everything read. A batch has the words that the
         census reads if they are its own texts'.
         """
-        for batch in in_batches(self.sampled.all_there()):
+        for batch in in_batches(self.sampled.requested_and_surplus()):
             counted, words = self._census.read(batch.generations)
             self._count_rounds(batch.generations)
             written = [
-                with_reasoning(generation)
+                with_reasoning_as_text(generation)
                 for generation in batch.generations
                 if self._request.counts(generation.ordinal)
             ]
             if not written:
                 continue
-            self._digest.update(b"".join(map(_framed, written)))
+            self._digest.update(b"".join(map(_digest_input, written)))
             texts = [generation.text for generation in counted]
             are_own = texts == [generation.text for generation in written]
             yield Batch(written, words if are_own else None)
@@ -86,7 +86,7 @@ class CountedGenerations:
     def completeness(
         self,
         *,
-        beside: Iterable[CountedGenerations] = (),
+        other_samples: Iterable[CountedGenerations] = (),
         over_limit: bool = False,
         issues: Iterable[Issue] = (),
         notes: Iterable[str] = (),
@@ -94,14 +94,14 @@ class CountedGenerations:
     ) -> Completeness:
         """Judge what was read (docs/method.md).
 
-        beside: what else the pair's model wrote, where nothing may be withheld for
-            recitation, either
+        other_samples: what else the pair's model wrote, where nothing may be withheld
+            for recitation, either
         issues, notes: what else is known
         delivery: what servers or files lost
         """
         own = self._census.counted()
         recitation = own.recitation
-        for part in beside:
+        for part in other_samples:
             recitation += part.withheld_for_recitation
         delivery = delivery or DeliveryCheck()
         judged = completeness(
@@ -119,7 +119,7 @@ class CountedGenerations:
         return self._census.counted().recitation
 
     @property
-    def kept_by_excerpt(self) -> dict[str, int]:
+    def not_withheld_by_excerpt(self) -> dict[str, int]:
         """The number of each excerpt's generations, without withheld ones."""
         counted = self._census.counted()
         kept = counted.kinds != KINDS.index(Kind.WITHHELD)
@@ -137,7 +137,7 @@ class CountedGenerations:
         return self._census.counted().excerpts if named is None else named
 
     @property
-    def texts_by_excerpt(self) -> dict[str, int]:
+    def nonempty_by_excerpt(self) -> dict[str, int]:
         """The number of each excerpt's generations that aren't empty.
 
         Unrequested ones are among them.
@@ -165,21 +165,21 @@ class CountedGenerations:
         )
 
 
-def _frame(text: str) -> bytes:
+def _length_and_bytes(text: str) -> bytes:
     """Return the text's bytes after their number: no two rows of texts look alike."""
     data = text.encode("utf-8", "surrogatepass")
     return len(data).to_bytes(8, "big") + data
 
 
-_frame_short = functools.lru_cache(maxsize=1 << 12)(_frame)
+_frame_short = functools.lru_cache(maxsize=1 << 12)(_length_and_bytes)
 
 
-def _framed(generation: Generation) -> bytes:
+def _digest_input(generation: Generation) -> bytes:
     return b"".join(
         (
             _frame_short(generation.excerpt_id),
             _frame_short(str(generation.ordinal)),
             _frame_short(generation.finish_reason.value),
-            _frame(generation.text),
+            _length_and_bytes(generation.text),
         ),
     )

@@ -29,21 +29,21 @@ def check_delivery(own: CountedGenerations) -> DeliveryCheck:
     """Check the calls for a pair's own generations, or the rounds of a recording."""
     match own.sampled:
         case RecordedSamples():
-            check = _check_rounds(own)
+            check = _check_recorded_rounds(own)
         case LedgerSamples() as sampled:
-            check = _check_calls(sampled)
+            check = _check_ledger_calls(sampled)
         case _:
             check = DeliveryCheck()
     return replace(check, answers=_independent_answers(own))
 
 
-def _check_rounds(own: CountedGenerations) -> DeliveryCheck:
+def _check_recorded_rounds(own: CountedGenerations) -> DeliveryCheck:
     """Count the rounds that a recording has of some excerpts and not of others.
 
     A round without text is one that it lacks.
     """
     rounds = own.rounds
-    texts = own.texts_by_excerpt
+    texts = own.nonempty_by_excerpt
     lost = {excerpt: rounds - count for excerpt, count in texts.items()}
     requested = dict.fromkeys(texts, rounds)
     delivery = Delivery(
@@ -52,11 +52,13 @@ def _check_rounds(own: CountedGenerations) -> DeliveryCheck:
         missing_choices=0,
         p_uneven=p_uneven([*requested.values()], [*lost.values()]),
     )
-    issues = _uneven(delivery, "supply a file with every generation of each excerpt")
+    issues = _uneven_loss_issues(
+        delivery, "supply a file with every generation of each excerpt"
+    )
     return DeliveryCheck(delivery, lost, issues=issues)
 
 
-def _check_calls(own: LedgerSamples) -> DeliveryCheck:
+def _check_ledger_calls(own: LedgerSamples) -> DeliveryCheck:
     from pytest_memleak.ledger.delivered_and_lost import delivered
 
     source = own.source
@@ -68,7 +70,7 @@ def _check_calls(own: LedgerSamples) -> DeliveryCheck:
     )
     requested, lost = counted.all_requested, counted.all_lost
     due = due_controls(requested, lost)
-    control = _control(own, due)
+    control = _control_delivery(own, due)
     p = None
     if control is not None:
         p = p_control(requested, lost, control.all_requested, control.all_lost)
@@ -86,11 +88,11 @@ def _check_calls(own: LedgerSamples) -> DeliveryCheck:
         "check what the server drops, fails, or leaves empty, or test an endpoint "
         "without filters"
     )
-    issues = (*_uneven(delivery, fix), *_control_call_issues(delivery, due))
+    issues = (*_uneven_loss_issues(delivery, fix), *_control_call_issues(delivery, due))
     return DeliveryCheck(delivery, counted.lost, issues=issues)
 
 
-def _control(own: LedgerSamples, due: int) -> Delivered | None:
+def _control_delivery(own: LedgerSamples, due: int) -> Delivered | None:
     """Count what the control calls delivered; None where none are due."""
     from pytest_memleak.ledger.delivered_and_lost import delivered
 
@@ -101,7 +103,7 @@ def _control(own: LedgerSamples, due: int) -> Delivered | None:
     return delivered(source.ledger, source.endpoint_id, prompts, until=own.until)
 
 
-def _uneven(delivery: Delivery, fix: str) -> tuple[Issue, ...]:
+def _uneven_loss_issues(delivery: Delivery, fix: str) -> tuple[Issue, ...]:
     if delivery.p_uneven > LEVEL:
         return ()
     cause = (
@@ -147,15 +149,16 @@ def _independent_answers(own: CountedGenerations) -> IndependentAnswers:
     Where one call returned several, they may be alike: it counts as one. Local weights
     sample each by itself.
     """
-    from pytest_memleak.ledger.delivered_and_lost import answered_calls
-
-    answers = own.kept_by_excerpt
+    answers = own.not_withheld_by_excerpt
     sampled = own.sampled
     if not isinstance(sampled, LedgerSamples):
         return IndependentAnswers(answers)
     source = sampled.source
     if abilities_of(source.endpoint).samples_each:
         return IndependentAnswers(answers)
+    # Imported here: recorded answers need no database.
+    from pytest_memleak.ledger.delivered_and_lost import answered_calls
+
     calls = answered_calls(source.ledger, source.endpoint_id, sampled.prompts)
     counts = {
         excerpt: min(count, calls.get(excerpt, count))

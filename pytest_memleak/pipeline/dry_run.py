@@ -62,7 +62,7 @@ def plan_run(
                 planner.add(requirement)
     # After the pairs themselves, which sample the same, nearly always nothing is left.
     for requirement in shared:
-        planner.add_shared(requirement)
+        planner.add_rest_of_shared(requirement)
     return RunPlan(
         tuple(planner.steps),
         tuple(planner.obstacles()),
@@ -76,7 +76,7 @@ class _Requirement:
     """Samples that a pair of the run requires."""
 
     pair: Pair
-    suite: SuiteRun
+    suite_run: SuiteRun
     plan: SamplingPlan
     required: RequiredSamples
 
@@ -113,13 +113,15 @@ class _RunPlanner:
         self._paces: dict[str, float | None] = {}  # seconds per call, by endpoint
         self._planned: set[tuple[object, ...]] = set()
 
-    def requirements(self, pair: Pair, suite: SuiteRun) -> Iterator[_Requirement]:
+    def requirements(self, pair: Pair, suite_run: SuiteRun) -> Iterator[_Requirement]:
         """Yield what the pair requires, by the plan that its run would walk."""
-        plan = plan_pair(pair, suite.suite, suite.endpoints, unasked=True)
+        plan = plan_pair(pair, suite_run.suite, suite_run.endpoints, for_dry_run=True)
         for required in plan.required:
-            yield _Requirement(pair, suite, plan, self._resized(required))
+            yield _Requirement(
+                pair, suite_run, plan, self._with_planned_samples(required)
+            )
 
-    def _resized(self, required: RequiredSamples) -> RequiredSamples:
+    def _with_planned_samples(self, required: RequiredSamples) -> RequiredSamples:
         is_greedy = required.purpose is Purpose.GREEDY
         is_extraction = required.pair.probe.kind == "extraction"
         if self._samples is None or is_greedy or is_extraction:
@@ -132,7 +134,7 @@ class _RunPlanner:
         try:
             self._add_rows(requirement)
         except MemleakError as error:
-            issue = requirement.required.placed(Issue.of_error("plan", error))
+            issue = requirement.required.with_label(Issue.of_error("plan", error))
             pairs = self._pairs_by_obstacle.setdefault(issue, {})
             pairs[requirement.pair.id] = None
 
@@ -145,13 +147,13 @@ class _RunPlanner:
                 place += f" and {amount(len(others), 'more pair')}"
             yield issue.placed_in(place)
 
-    def add_shared(self, requirement: _Requirement) -> None:
+    def add_rest_of_shared(self, requirement: _Requirement) -> None:
         """Add what is left of a requirement whose own pair is planned already."""
         with contextlib.suppress(MemleakError):  # its own pair reports it
             self._add_rows(requirement)
 
     def _add_rows(self, requirement: _Requirement) -> None:
-        required, suite = requirement.required, requirement.suite
+        required, suite = requirement.required, requirement.suite_run
         suite.validate_preregistration()
         training = None
         sampled: list[tuple[PromptStep, Plan]] = []
@@ -160,7 +162,7 @@ class _RunPlanner:
                 case SummaryStep():
                     self._add_summaries(step.book, suite)
                 case TrainingStep():
-                    training = self._training(step.model, suite)
+                    training = self._training_tokens_and_cost(step.model, suite)
                 case UnmeasurableStep():
                     line = f"{required.purpose}: {step.reason}"
                     self.unmeasurable[line] = None
@@ -174,8 +176,8 @@ class _RunPlanner:
         sampling = sum_of_plans(plans) if plans else None
         rounds = None
         if requirement.is_own:
-            self._validate(requirement)
-            rounds = _rounds_of(required.pair)
+            self._validate_requirement(requirement)
+            rounds = _planned_rounds(required.pair)
         if self._has_row(requirement, sampling, training):
             tokens, cost = training or (0, None)
             name = _row_name(required)
@@ -185,13 +187,13 @@ class _RunPlanner:
                 tokens,
                 cost,
                 rounds=rounds,
-                seconds=self._seconds_of(sampled),
+                seconds=self._seconds_for_calls(sampled),
             )
             self.steps.append(row)
         if sampling is not None and sampling.generations:
             self._add_deployment(required.pair.model, suite)
 
-    def _seconds_of(
+    def _seconds_for_calls(
         self,
         sampled: Sequence[tuple[PromptStep, Plan]],
     ) -> float | None:
@@ -200,13 +202,13 @@ class _RunPlanner:
         for step, left in sampled:
             if not left.calls:
                 continue
-            pace = self._pace(step)
+            pace = self._seconds_per_call(step)
             if pace is None:
                 return None
             total += pace * left.calls
         return total
 
-    def _pace(self, step: PromptStep) -> float | None:
+    def _seconds_per_call(self, step: PromptStep) -> float | None:
         """Return the seconds of a call to the step's endpoint, read once."""
         from pytest_memleak.ledger.call_pace import seconds_per_call
 
@@ -218,14 +220,14 @@ class _RunPlanner:
             self._paces[name] = seconds_per_call(source.ledger, name)
         return self._paces[name]
 
-    def _validate(self, requirement: _Requirement) -> None:
-        books = requirement.suite.books
-        book = books.book_of(requirement.pair, foreseen=True)
+    def _validate_requirement(self, requirement: _Requirement) -> None:
+        books = requirement.suite_run.books
+        book = books.pair_book(requirement.pair, foreseen=True)
         validate_limits_can_be_exceeded(
             requirement.pair,
             book,
-            requirement.suite.suite,
-            requirement.suite.protected,
+            requirement.suite_run.suite,
+            requirement.suite_run.protected,
         )
 
     def _has_row(
@@ -236,39 +238,39 @@ class _RunPlanner:
     ) -> bool:
         """Tell whether the requirement has a row of its own; each pair has one."""
         pair = requirement.required.pair
-        is_first = self._is_first(pair.suite, pair.id, pair.sampling, pair.probe)
+        is_first = self._is_first_time(pair.suite, pair.id, pair.sampling, pair.probe)
         if requirement.is_own or training is not None:
             return True
         return sampling is not None and (is_first or sampling.generations > 0)
 
-    def _add_summaries(self, book: BookSource, suite: SuiteRun) -> None:
-        if self._is_first(suite.suite.path, "summaries", book.id):
-            lacking = suite.books.outstanding_summaries(book, self._counted)
+    def _add_summaries(self, book: BookSource, suite_run: SuiteRun) -> None:
+        if self._is_first_time(suite_run.suite.path, "summaries", book.id):
+            lacking = suite_run.books.plan_missing_summaries(book, self._counted)
             if lacking is not None:
                 self.steps.append(PlannedStep(lacking.pair, lacking))
 
-    def _training(
+    def _training_tokens_and_cost(
         self,
         model: Model,
-        suite: SuiteRun,
+        suite_run: SuiteRun,
     ) -> tuple[int, float | None] | None:
         """Return the tokens of the model's fine-tune and their cost, once."""
-        if not self._is_first(suite.suite.path, "training", model.id):
+        if not self._is_first_time(suite_run.suite.path, "training", model.id):
             return None
-        tokens = suite.endpoints.training_tokens(model)
+        tokens = suite_run.endpoints.training_tokens(model)
         cost = None if model.price is None else tokens * model.price[2] / 1e6
         return tokens, cost
 
-    def _add_deployment(self, model: Model, suite: SuiteRun) -> None:
+    def _add_deployment(self, model: Model, suite_run: SuiteRun) -> None:
         """Add the deployment that the model needs, unless it is active."""
-        deployment = suite.endpoints.deployment_of(model, foreseen=True)
+        deployment = suite_run.endpoints.required_deployment(model, foreseen=True)
         if deployment is None:
             return
-        if not self._is_first(suite.suite.path, "deployment", model.id):
+        if not self._is_first_time(suite_run.suite.path, "deployment", model.id):
             return
         from pytest_memleak.ledger.deployments import deployed
 
-        if deployed(suite.resources.ledger, model.provider, deployment.digest):
+        if deployed(suite_run.resources.ledger, model.provider, deployment.digest):
             return
         price = model.price_per_hour
         step = PlannedStep(
@@ -278,13 +280,13 @@ class _RunPlanner:
         )
         self.steps.append(step)
 
-    def _is_first(self, *what: object) -> bool:
+    def _is_first_time(self, *what: object) -> bool:
         is_first = what not in self._planned
         self._planned.add(what)
         return is_first
 
 
-def _rounds_of(pair: Pair) -> PlannedRounds | None:
+def _planned_rounds(pair: Pair) -> PlannedRounds | None:
     """Return what the pair's samples detect; an extraction has no rounds."""
     return None if pair.probe.kind == "extraction" else planned_rounds(pair)
 

@@ -59,14 +59,14 @@ class Endpoints:
 
     def close(self) -> None:
         """Remove deployments and close the providers' connections."""
-        self.deployments.leave()
+        self.deployments.remove_if_unused()
         for provider in self._providers.values():
             abilities_of(provider).close()
 
     def provider(self, model: Model) -> Provider:
         """Return the model's provider. Raises SuiteError for bad options."""
         if model.id not in self._providers:
-            place = self.place(model)
+            place = self.model_place(model)
             factory = self._extensions.provider(model.provider, place=place)
             setup = ProviderSetup(
                 model=model,
@@ -74,9 +74,13 @@ class Endpoints:
                 root=self._suite.path.parent,
                 state=self._state / model.provider,
                 # A summarizer reads books before they have summaries.
-                read_book=self._book_by_id(
+                read_book=self._book_reader(
                     place,
-                    self.books.cut if self._is_summarizer(model) else self.books.book,
+                    (
+                        self.books.cut_into_excerpts
+                        if self._is_summarizer(model)
+                        else self.books.book_with_instructions
+                    ),
                 ),
                 hosts=self.resources.hosts,
                 deadline=self._suite.deadline,
@@ -100,7 +104,9 @@ class Endpoints:
         if model.id not in self._opened:
             provider = self.provider(model)
             name = (
-                self._tuned(model, provider) if model.finetune_books else model.endpoint
+                self._fine_tuned_id(model, provider)
+                if model.finetune_books
+                else model.endpoint
             )
             self._opened[model.id] = provider.open(name)
         return self._opened[model.id]
@@ -112,19 +118,19 @@ class Endpoints:
             if recording is not None and (but is None or name != but.id):
                 recording.close()
 
-    def stand_up(self, model: Model) -> None:
+    def deploy(self, model: Model) -> None:
         """Deploy the model if calls need that. Raises Inconclusive."""
         platform = abilities_of(self.provider(model)).deployments
-        deployment = self.deployment_of(model)
+        deployment = self.required_deployment(model)
         if platform is not None and deployment is not None:
-            self.deployments.stand_up(
+            self.deployments.deploy(
                 platform,
                 deployment,
                 model=model.id,
                 price=model.price_per_hour,
             )
 
-    def deployment_of(
+    def required_deployment(
         self,
         model: Model,
         *,
@@ -151,7 +157,7 @@ class Endpoints:
                 return None
         return platform.needed(weights)
 
-    def ready(self, model: Model) -> Endpoint | None:
+    def existing_endpoint(self, model: Model) -> Endpoint | None:
         """Return the model's endpoint without a call; None before its fine-tune."""
         if not model.finetune_books:
             return self.endpoint(model)
@@ -187,7 +193,7 @@ class Endpoints:
         }
         return _training_set(books, model, shaped, system)
 
-    def job_of(self, model: Model) -> str | None:
+    def finetune_job_id(self, model: Model) -> str | None:
         """Return the id of the fine-tune behind the model, from the ledger."""
         if not model.finetune_books:
             return None
@@ -222,12 +228,12 @@ class Endpoints:
             tokens = sum(len(text.split()) for text in texts) * _TOKENS_PER_WORD
         return int(tokens * (epochs if isinstance(epochs, int) else 1))
 
-    def place(self, model: Model) -> str:
+    def model_place(self, model: Model) -> str:
         """Return where the suite defines the model."""
         named = model.id if self._is_summarizer(model) else f"model {model.id!r}"
         return f"{self._suite.path}: {named}"
 
-    def _tuned(self, model: Model, provider: Provider) -> str:
+    def _fine_tuned_id(self, model: Model, provider: Provider) -> str:
         from pytest_memleak.ledger.jobs import finetuned_endpoint
         from pytest_memleak.sampling.remote_jobs import ensure_finetune
 
@@ -256,7 +262,7 @@ class Endpoints:
             self._suite.summarizer is not None and model is self._suite.summarizer.model
         )
 
-    def _book_by_id(
+    def _book_reader(
         self,
         place: str,
         reader: Callable[[BookSource], Book],
@@ -303,7 +309,7 @@ class Deployments:
         self._moved_in: set[tuple[str, str]] = set()
         self._awaited: set[str] = set()
 
-    def stand_up(
+    def deploy(
         self,
         platform: DeploymentCalls,
         deployment: Deployment,
@@ -335,7 +341,7 @@ class Deployments:
         move_in(platform, deployment, active, retry=self._retry)
         self._moved_in.add(key)
 
-    def leave(self) -> None:
+    def remove_if_unused(self) -> None:
         """Remove deployments that no other run uses; the ledger keeps the others."""
         while self._active:
             from pytest_memleak.sampling.deployment import leave
@@ -344,12 +350,12 @@ class Deployments:
             leave(self._resources.ledger, platform, active, retry=self._retry)
 
     @property
-    def held(self) -> set[str]:
+    def held_digests(self) -> set[str]:
         """The digests of deployments in use, or awaited."""
         return {*(digest for digest, _ in self._active), *self._awaited}
 
 
-def take_down(
+def remove_deployment(
     debt: OpenDeployment,
     extensions: Extensions,
     *,
@@ -363,10 +369,12 @@ def take_down(
     """
     from pytest_memleak.sampling.deployment import settle
 
-    return settle(ledger, _platform_of(debt, extensions, state), debt, retry=retry)
+    return settle(
+        ledger, _deployment_provider(debt, extensions, state), debt, retry=retry
+    )
 
 
-def _platform_of(
+def _deployment_provider(
     debt: OpenDeployment,
     extensions: Extensions,
     state: Path,
@@ -380,7 +388,7 @@ def _platform_of(
         options=debt.options,
     )
 
-    def no_book(_: str) -> object:
+    def reject_book_read(_: str) -> object:
         raise MemleakError(
             "a deployment can't read books while it is being deleted",
             location=place,
@@ -392,7 +400,7 @@ def _platform_of(
             place=place,
             root=state,
             state=state / debt.provider,
-            read_book=no_book,  # type: ignore[arg-type]
+            read_book=reject_book_read,  # type: ignore[arg-type]
             # The run that deployed it was permitted to.
             hosts=frozenset({host_of(str(debt.options.get("base_url", "")))}),
         ),

@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.pipeline.analyze_pair import is_over, stop_rule
-from pytest_memleak.pipeline.attempt_results import with_other_attempts
+from pytest_memleak.pipeline.analyze_pair import is_over, stop_when_limit_exceeded
+from pytest_memleak.pipeline.attempt_results import add_results_of_other_attempts
 from pytest_memleak.pipeline.delivery_check import check_delivery
 from pytest_memleak.pipeline.limit_reachability import (
     detection_issues,
@@ -24,10 +24,10 @@ from pytest_memleak.pipeline.limit_reachability import (
 from pytest_memleak.pipeline.measured_pair import measure_pair
 from pytest_memleak.pipeline.named_prompts import prompt_rates
 from pytest_memleak.pipeline.probability import measure_probability
-from pytest_memleak.pipeline.provenance_check import identify
+from pytest_memleak.pipeline.provenance_check import check_provenance
 from pytest_memleak.pipeline.reference_models import compare_references
-from pytest_memleak.pipeline.sampled_generations import sample_all
-from pytest_memleak.pipeline.samples import LedgerSamples, rereading
+from pytest_memleak.pipeline.sampled_generations import sample_pair
+from pytest_memleak.pipeline.samples import LedgerSamples, all_rounds_reader
 from pytest_memleak.pipeline.sampling_plan import plan_pair
 from pytest_memleak.records import Completeness, Issue, Pair
 from pytest_memleak.records.phases import Phase, ProgressEvent
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     pair: Pair,
-    suite: SuiteRun,
+    suite_run: SuiteRun,
     *,
     endpoint: Endpoint | None = None,
 ) -> Evaluation:
@@ -67,60 +67,64 @@ def evaluate(
     samples already exceed a limit. So no MemleakError escapes; Ctrl-C does.
     """
     try:
-        _validate(pair, suite)
-        plan = plan_pair(pair, suite.suite, suite.endpoints, endpoint=endpoint)
-        return _sample_and_judge(pair, suite, plan)
+        brings_endpoint = endpoint is not None
+        suite_run.validate_announced(pair, brings_endpoint=brings_endpoint)
+        _validate_pair(pair, suite_run)
+        plan = plan_pair(pair, suite_run.suite, suite_run.endpoints, endpoint=endpoint)
+        return _sample_and_judge(pair, suite_run, plan)
     except MemleakError as error:
-        return _without_evidence(pair, suite, error)
+        return _inconclusive_evaluation(pair, suite_run, error)
 
 
-def _validate(pair: Pair, suite: SuiteRun) -> None:
+def _validate_pair(pair: Pair, suite_run: SuiteRun) -> None:
     """Raise MemleakError for what would make every sample worthless."""
-    suite.validate_preregistration()
-    suite.resources.progress(ProgressEvent(Phase.READING, pair.id))
-    book = suite.books.book_of(pair)
-    suite.books.validate_no_shared_text(book, pair)
-    validate_limits_can_be_exceeded(pair, book, suite.suite, suite.protected)
+    suite_run.validate_preregistration()
+    suite_run.resources.progress(ProgressEvent(Phase.READING, pair.id))
+    book = suite_run.books.pair_book(pair)
+    suite_run.books.validate_no_shared_text(book, pair)
+    validate_limits_can_be_exceeded(pair, book, suite_run.suite, suite_run.protected)
 
 
 def _sample_and_judge(
     pair: Pair,
-    suite: SuiteRun,
+    suite_run: SuiteRun,
     plan: SamplingPlan,
 ) -> Evaluation:
-    stop = stop_rule(pair, suite.protected, suite.resources)
-    samples = sample_all(plan, stop=stop)
+    stop = stop_when_limit_exceeded(pair, suite_run.protected, suite_run.resources)
+    samples = sample_pair(plan, stop=stop)
     measured = measure_pair(
         pair,
         samples,
-        suite.protected,
-        suite.catalog,
-        suite.resources,
+        suite_run.protected,
+        suite_run.catalog,
+        suite_run.resources,
     )
     references = compare_references(
         measured.analysis,
         measured.own,
-        measured.beside,
+        measured.other_samples,
         plan,
     )
-    provenance_check = with_other_attempts(
-        identify(measured.own.sampled),
+    provenance_check = add_results_of_other_attempts(
+        check_provenance(measured.own.sampled),
         samples,
         measured.analysis,
     )
-    evaluation = _judge(pair, suite, measured, references, provenance_check)
+    evaluation = _judge_measured_pair(
+        pair, suite_run, measured, references, provenance_check
+    )
     return replace(evaluation, probability=measure_probability(plan))
 
 
-def _judge(
+def _judge_measured_pair(
     pair: Pair,
-    suite: SuiteRun,
+    suite_run: SuiteRun,
     measured: MeasuredPair,
     references: ReferenceComparison,
     provenance_check: ProvenanceCheck,
 ) -> Evaluation:
     own, catalog = measured.own, measured.catalog
-    protected = suite.protected
+    protected = suite_run.protected
     analysis = references.analysis
     delivery = check_delivery(own)
     detection = None
@@ -131,13 +135,13 @@ def _judge(
         *references.issues,
         *provenance_check.issues,
         *measured.issues,
-        *protected.issues(pair),
+        *protected.unreadable_book_issues(pair),
         *catalog.issues,
         *detection_issues(detection),
         *_recited_control_issues(pair, analysis),
     )
     completeness = own.completeness(
-        beside=measured.beside,
+        other_samples=measured.other_samples,
         over_limit=is_over(analysis, pair),
         issues=issues,
         notes=(*provenance_check.notes, *references.notes),
@@ -146,50 +150,50 @@ def _judge(
     verdict_result = judge(analysis, completeness, pair.limits, own.book)
     if pair.control:
         verdict_result = inconclusive_if_recited(verdict_result, completeness.issues)
-    counted = (own, *measured.beside, *references.sampled)
+    counted = (own, *measured.other_samples, *references.sampled)
     evaluation = Evaluation(
-        suite=suite.suite.name,
-        suite_digest=suite.suite.digest,
+        suite=suite_run.suite.name,
+        suite_digest=suite_run.suite.digest,
         pair=pair,
         verdict_result=verdict_result,
         completeness=completeness,
         book=own.book,
         endpoint=own.sampled.endpoint_id,
-        job=suite.endpoints.job_of(pair.model),
+        job=suite_run.endpoints.finetune_job_id(pair.model),
         measurement=analysis.measurement if analysis else None,
         analysis=analysis,
         detection=detection,
         second_opinion=measured.second_opinion.counts,
         provenance=provenance_check.provenance,
         sampled=tuple(part.counted for part in counted),
-        protected=protected.holding(analysis, own.book, catalog.books),
+        protected=protected.books_with_passages(analysis, own.book, catalog.books),
         scan_scope=protected.scan_scope(pair) if analysis else None,
         catalog=catalog.summary,
         unread=(*catalog.unread, *protected.unread_books()),
-        book_file=suite.books.file_digest(pair.book),
-        generations=rereading([part.sampled for part in counted]),
+        book_file=suite_run.books.file_digest(pair.book),
+        generations=all_rounds_reader([part.sampled for part in counted]),
         near_verbatim=measured.second_opinion.near_verbatim,
-        prompt_rates=_prompt_rates(pair, suite, measured),
+        prompt_rates=_prompt_rates(pair, suite_run, measured),
         prompts=prompt_facts(
             pair,
             own.book,
-            ready_made=suite.books.is_ready_made(pair.book),
-            file_sha256=suite.books.prompts_digest(pair),
+            ready_made=suite_run.books.is_read_from_records(pair.book),
+            file_sha256=suite_run.books.prompts_digest(pair),
         ),
     )
-    return _with_ledger_facts(evaluation, own.sampled)
+    return _add_ledger_facts(evaluation, own.sampled)
 
 
 def _prompt_rates(
     pair: Pair,
-    suite: SuiteRun,
+    suite_run: SuiteRun,
     measured: MeasuredPair,
 ) -> tuple[PromptRate, ...]:
     """Return how often each named prompt brought a long passage."""
     if pair.probe.kind != "prompts" or measured.analysis is None:
         return ()
     own = measured.own.sampled
-    return tuple(prompt_rates(pair, own, suite, measured.catalog))
+    return tuple(prompt_rates(pair, own, suite_run, measured.catalog))
 
 
 def _recited_control_issues(pair: Pair, analysis: Analysis | None) -> Iterator[Issue]:
@@ -199,7 +203,7 @@ def _recited_control_issues(pair: Pair, analysis: Analysis | None) -> Iterator[I
         yield from recited_control_issues(pair.book.id, values, pair.limits)
 
 
-def _with_ledger_facts(evaluation: Evaluation, own: SampledGenerations) -> Evaluation:
+def _add_ledger_facts(evaluation: Evaluation, own: SampledGenerations) -> Evaluation:
     """Add what only samples from the ledger have, such as a time."""
     if not isinstance(own, LedgerSamples):
         return evaluation
@@ -211,9 +215,9 @@ def _with_ledger_facts(evaluation: Evaluation, own: SampledGenerations) -> Evalu
     )
 
 
-def _without_evidence(
+def _inconclusive_evaluation(
     pair: Pair,
-    suite: SuiteRun,
+    suite_run: SuiteRun,
     error: MemleakError,
 ) -> Evaluation:
     issue = Issue.of_error("sampled", error)
@@ -223,10 +227,10 @@ def _without_evidence(
         issues=(issue,),
     )
     return Evaluation(
-        suite=suite.suite.name,
-        suite_digest=suite.suite.digest,
+        suite=suite_run.suite.name,
+        suite_digest=suite_run.suite.digest,
         pair=pair,
         verdict_result=judge(None, completeness, pair.limits, None),
         completeness=completeness,
-        book_file=suite.books.file_digest(pair.book),
+        book_file=suite_run.books.file_digest(pair.book),
     )

@@ -2,7 +2,7 @@
 
     conversation = Conversation(book, manner)
     while (prompt := conversation.next_prompt()) is not None:
-        conversation.add(answer_to(prompt))
+        conversation.add_answer(answer_to(prompt))
 
 It opens with the book's first sentence and a request to go on, plain at first and then
 reworded, until an answer begins like the book. Then it says "Continue." until the model
@@ -53,7 +53,7 @@ _TEXT_SHOWN_WORDS = 300  # the same, of a text that is to be continued
 _NEW_WORDS = 20  # of the book, in near-verbatim blocks
 
 
-class Manner(StrEnum):
+class ConversationStyle(StrEnum):
     """How an endpoint holds a conversation."""
 
     CHAT = "chat"
@@ -76,7 +76,7 @@ class Conversation:
     def __init__(
         self,
         book: Book,
-        manner: Manner,
+        manner: ConversationStyle,
         *,
         turns: int,
         seed: int = 0,
@@ -85,11 +85,11 @@ class Conversation:
         self._manner = manner
         self._turns = turns
         self._seed = seed
-        self._words = _folded(whole_text(book))
+        self._words = _folded(extractable_text(book))
         self._opening = opening_text(book)
         self._hidden = len(folded_words(self._opening))
         self._is_reproduced: Flags = np.zeros(len(self._words), dtype=np.bool_)
-        self._openings = openings(book, manner, seed=seed)
+        self._openings = opening_prompts(book, manner, seed=seed)
         self._request = ""
         self._before: tuple[str, ...] = ()
         self._last_words = self._opening
@@ -104,7 +104,7 @@ class Conversation:
     def facts(self) -> ExtractionFacts:
         """What evidence states of it."""
         opened = self.opened_by is not None
-        asked = sum(not is_turn(prompt) for prompt in self.prompts)
+        asked = sum(not is_after_opening(prompt) for prompt in self.prompts)
         return ExtractionFacts(
             openings=asked,
             all_openings=len(self._openings),
@@ -118,7 +118,7 @@ class Conversation:
     @property
     def book_prompts(self) -> tuple[BookPrompt, ...]:
         """Every planned opening, and the turns asked so far."""
-        turns = filter(is_turn, self.prompts)
+        turns = filter(is_after_opening, self.prompts)
         return (*self._openings, *turns)
 
     def next_prompt(self) -> BookPrompt | None:
@@ -126,29 +126,31 @@ class Conversation:
         if self.ended:
             return None
         if len(self.prompts) == len(self.answers):
-            self.prompts.append(self._turn() if self.opened_by else self._next_opening)
+            self.prompts.append(
+                self._next_turn() if self.opened_by else self._next_opening
+            )
         return self.prompts[-1]
 
     @property
     def _next_opening(self) -> BookPrompt:
         return self._openings[len(self.answers)]
 
-    def _turn(self) -> BookPrompt:
-        number = self._turns_asked + 1
+    def _next_turn(self) -> BookPrompt:
+        number = self._turn_count + 1
         request, before = CONTINUE, self._before
-        if self._manner is Manner.TEXT:
+        if self._manner is ConversationStyle.TEXT:
             shown = self._text.split()[-_TEXT_SHOWN_WORDS:]
             request, before = " ".join(shown), ()
         elif not before:
-            request = _quoting(self._request, self._last_words)
+            request = _request_with_quote(self._request, self._last_words)
         given = "\n\n".join((*before[::2], request))
         return BookPrompt(f"{_TURN}{number}", request, before, given)
 
     @property
-    def _turns_asked(self) -> int:
-        return sum(map(is_turn, self.prompts))
+    def _turn_count(self) -> int:
+        return sum(map(is_after_opening, self.prompts))
 
-    def add(self, answer: Generation) -> None:
+    def add_answer(self, answer: Generation) -> None:
         """Take the answer to the last prompt, and decide how to go on."""
         prompt = self.prompts[-1]
         self.answers.append(answer)
@@ -163,26 +165,26 @@ class Conversation:
         if near_verbatim_blocks(beyond, begins):
             self.opened_by = prompt.id
             self._request = wordings(self._seed, REWORDINGS)[len(self.answers) - 1]
-            self._note_reproduced(answer.text)
-            self._go_on(prompt, answer)
+            self._count_new_book_words(answer.text)
+            self._continue_with(prompt, answer)
         elif len(self.answers) == len(self._openings):
             self.ended = "never opened"
 
     def _read_turn(self, prompt: BookPrompt, answer: Generation) -> None:
-        new_words = self._note_reproduced(answer.text)
+        new_words = self._count_new_book_words(answer.text)
         self._fruitless = 0 if new_words >= _NEW_WORDS else self._fruitless + 1
         # The same prompt alone would have the same answer.
-        most = 1 if self._manner is Manner.ALONE else FRUITLESS_ANSWERS
+        most = 1 if self._manner is ConversationStyle.ALONE else FRUITLESS_ANSWERS
         if is_refusal(answer.text):
             self.ended = "the model refused"
         elif self._fruitless >= most:
             answers = "answer" if most == 1 else f"{most} answers"
             self.ended = f"{answers} without new text of the book"
-        elif self._turns_asked >= self._turns:
+        elif self._turn_count >= self._turns:
             self.ended = f"all {self._turns:,} turns were used"
-        self._go_on(prompt, answer)
+        self._continue_with(prompt, answer)
 
-    def _go_on(self, prompt: BookPrompt, answer: Generation) -> None:
+    def _continue_with(self, prompt: BookPrompt, answer: Generation) -> None:
         """Continue with this answer, unless it is withheld or empty."""
         if answer.finish_reason.withheld or not answer.text.strip():
             self.ended = self.ended or f"no text came ({answer.finish_reason})"
@@ -190,11 +192,11 @@ class Conversation:
             self.ended = "no further turn was planned"
         self._text = f"{self._text} {answer.text}"
         self._before = (*prompt.before, prompt.instruction, answer.text)
-        most = ANSWERS_PER_CONVERSATION if self._manner is Manner.CHAT else 1
+        most = ANSWERS_PER_CONVERSATION if self._manner is ConversationStyle.CHAT else 1
         if len(self._before) // 2 >= most:
             self._before = ()
 
-    def _note_reproduced(self, text: str) -> int:
+    def _count_new_book_words(self, text: str) -> int:
         """Note the book's words that a text reproduces; return how many are new."""
         blocks = near_verbatim_blocks(self._words, folded_words(text))
         before = np.count_nonzero(self._is_reproduced)
@@ -202,29 +204,31 @@ class Conversation:
             self._is_reproduced[run.i : run.i_end] = True
         new = int(np.count_nonzero(self._is_reproduced) - before)
         if new >= _NEW_WORDS:
-            self._last_words = _words_until(text, blocks[-1].text_end)
+            self._last_words = _last_words_before(text, blocks[-1].text_end)
         return new
 
 
-def is_turn(prompt: BookPrompt) -> bool:
+def is_after_opening(prompt: BookPrompt) -> bool:
     """Tell whether a prompt comes after the opening."""
     return prompt.id.startswith(_TURN)
 
 
-def openings(book: Book, manner: Manner, *, seed: int) -> tuple[BookPrompt, ...]:
+def opening_prompts(
+    book: Book, manner: ConversationStyle, *, seed: int
+) -> tuple[BookPrompt, ...]:
     """Return the prompts that may open the book, the plain one first."""
     text = opening_text(book)
-    if manner is Manner.TEXT:
+    if manner is ConversationStyle.TEXT:
         return (BookPrompt("plain", text, given=text),)
     prompts = []
     for number, request in enumerate(wordings(seed, REWORDINGS)):
         name = f"rewording-{number}" if number else PLAIN
-        prompt = _quoting(request, text)
+        prompt = _request_with_quote(request, text)
         prompts.append(BookPrompt(name, prompt, given=prompt))
     return tuple(prompts)
 
 
-def _quoting(request: str, text: str) -> str:
+def _request_with_quote(request: str, text: str) -> str:
     return f"{request}\n\n{text}"
 
 
@@ -239,14 +243,16 @@ def opening_text(book: Book) -> str:
     return " ".join(opening)
 
 
-def most_turn_words(turn: int, answer_words: int, opening: int, manner: Manner) -> int:
+def max_turn_words(
+    turn: int, answer_words: int, opening: int, manner: ConversationStyle
+) -> int:
     """Return the most words of the prompt of turn number `turn`, from 1.
 
     answer_words: the most words of an answer; opening: words of an opening prompt
     """
-    if manner is Manner.TEXT:
+    if manner is ConversationStyle.TEXT:
         return _TEXT_SHOWN_WORDS
-    if manner is Manner.ALONE:
+    if manner is ConversationStyle.ALONE:
         return opening + _SHOWN_WORDS
     answers_before = turn % ANSWERS_PER_CONVERSATION
     return opening + _SHOWN_WORDS + answers_before * (answer_words + 1)
@@ -257,12 +263,12 @@ def _folded(text: str) -> Sequence[str]:
     return folded_words(text)
 
 
-def whole_text(book: Book) -> str:
+def extractable_text(book: Book) -> str:
     """Return the text that extraction is measured against."""
     return "\n\n".join(excerpt.text for excerpt in book.excerpts)
 
 
-def _words_until(text: str, end: int) -> str:
+def _last_words_before(text: str, end: int) -> str:
     """Return the words of a text before its folded word number `end`, the last 30."""
     parts = text.split()
     seen = 0

@@ -12,20 +12,20 @@ from pytest_memleak.ledger.prompts import (
     PromptSpec,
     digest_of,
 )
-from pytest_memleak.pipeline.extraction import most_turn_words
+from pytest_memleak.pipeline.extraction import max_turn_words
 from pytest_memleak.pipeline.prompted_book import pair_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_memleak.pipeline.extraction import Conversation, Manner
+    from pytest_memleak.pipeline.extraction import Conversation, ConversationStyle
     from pytest_memleak.records import Book, Pair
 
 
-def foreseen_prompts(
+def longest_further_prompts(
     pair: Pair,
     book: Book,
-    manner: Manner,
+    manner: ConversationStyle,
     conversation: Conversation | None = None,
 ) -> PairPrompts:
     """Return the prompts behind the last that was asked: openings, then turns.
@@ -41,20 +41,20 @@ def foreseen_prompts(
         openings = ()
         turns_asked = conversation.facts.turns + 1  # the last has no answer yet
     first = every_opening.questions[0]
-    turns = _turns(pair, first, manner, first_turn=turns_asked + 1)
+    turns = _longest_turns(pair, first, manner, first_turn=turns_asked + 1)
     return replace(every_opening, questions=(*openings, *turns))
 
 
-def _turns(
+def _longest_turns(
     pair: Pair,
     opening: PromptSpec,
-    manner: Manner,
+    manner: ConversationStyle,
     *,
     first_turn: int,
 ) -> Iterator[PromptSpec]:
     answer_words = math.ceil(opening.max_tokens / TOKENS_PER_WORD)
     for turn in range(first_turn, pair.probe.turns + 1):
-        words = most_turn_words(turn, answer_words, opening.prompt_words, manner)
+        words = max_turn_words(turn, answer_words, opening.prompt_words, manner)
         yield replace(
             opening,
             excerpt_id=f"turn-{turn}",

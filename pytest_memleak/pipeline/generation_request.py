@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_memleak.pipeline.prepared_books import template_of
+from pytest_memleak.pipeline.prepared_books import validated_template
 from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
 from pytest_memleak.records.measurement import BY_EXCERPT
 from pytest_memleak.verdict.evidence_requirements import GenerationRequest
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, Issue
 
 
-def instruction_faults(required: RequiredSamples, book: Book) -> list[Issue]:
+def unusable_instruction_issues(required: RequiredSamples, book: Book) -> list[Issue]:
     """Return why answers to the book's instructions would be no evidence."""
     if required.pair.probe.kind != "instruction":
         return []
@@ -42,7 +42,7 @@ def generation_request(
         trim=pair.scoring.trim,
         words=pair.scoring.word_mode,
         continuation=pair.probe.kind == "continuation",
-        template=template_of(pair.book),
+        template=validated_template(pair.book),
         named=None if pair.probe.kind in BY_EXCERPT else tuple(prompts),
         limits=limits,
     )

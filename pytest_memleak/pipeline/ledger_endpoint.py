@@ -39,7 +39,7 @@ class LedgerEndpoint:
     endpoint_id: its name in the ledger
     kept: whether the ledger outlives the run
     controls: its control calls
-    stand_up: deploys the endpoint
+    deploy: deploys the endpoint
     notice: shown while it samples
     """
 
@@ -51,7 +51,7 @@ class LedgerEndpoint:
     retry: Retry
     kept: bool
     controls: ControlCalls
-    stand_up: Callable[[], object] | None = None
+    deploy: Callable[[], object] | None = None
     notice: str = ""
 
     def sample_missing(self, prompts: PairPrompts) -> None:
@@ -60,9 +60,9 @@ class LedgerEndpoint:
 
         if self.resources.offline:
             return
-        steps = [abilities_of(self.terms.sampler).load, self.stand_up]
+        steps = [abilities_of(self.terms.sampler).load, self.deploy]
         needed = [step for step in steps if step is not None]
-        if needed and self.left(prompts).generations:
+        if needed and self.plan_missing(prompts).generations:
             for step in needed:
                 step()
         sample_missing(
@@ -84,7 +84,9 @@ class LedgerEndpoint:
 
         return generations(self.ledger, self.endpoint_id, prompts)
 
-    def all_there(self, prompts: PairPrompts, until: float) -> Iterator[Generation]:
+    def requested_and_surplus(
+        self, prompts: PairPrompts, until: float
+    ) -> Iterator[Generation]:
         """Yield these, then what the server sent beyond the request up to `until`."""
         from pytest_memleak.ledger.ledger_queries import unrequested
 
@@ -97,7 +99,7 @@ class LedgerEndpoint:
 
         return history_of(self.ledger, self.endpoint_id, prompts)
 
-    def current_series(
+    def endpoint_of_series(
         self,
         pair: Pair,
         prompts: PairPrompts,
@@ -114,28 +116,30 @@ class LedgerEndpoint:
             return self
         first = self.history(prompts).first
         max_age = pair.sampling.max_age_days * SECONDS_PER_DAY
-        if first is None or self.resources.now - first <= max_age:
+        if first is None or self.resources.evaluation_time - first <= max_age:
             return self
         again = replace(self, endpoint_id=next_series(self.endpoint_id))
         began = again.history(prompts).first
-        if may_sample or (began is not None and began <= self.resources.now):
-            return again.current_series(pair, prompts, may_sample=may_sample)
+        if may_sample or (
+            began is not None and began <= self.resources.evaluation_time
+        ):
+            return again.endpoint_of_series(pair, prompts, may_sample=may_sample)
         return self
 
     def only_name_identifies_weights(self, pair: Pair) -> bool:
         """Tell whether the ledger keeps it, and only a name identifies its weights."""
         return self.kept and not weights_label(pair, self.endpoint)
 
-    def with_notice(self, prompts: PairPrompts, pair: Pair) -> LedgerEndpoint:
+    def with_other_model_notice(
+        self, prompts: PairPrompts, pair: Pair
+    ) -> LedgerEndpoint:
         """Return it with a notice if another model answered these prompts."""
         name = abilities_of(self.endpoint).model_name
         if name is None:
             return self
-        served = self.history(prompts).served
-        calls_by_name = {server.model: calls for server, calls in served}
         issues = served_model_issues(
             name,
-            calls_by_name,
+            self.history(prompts).writers,
             serves=pair.model.served_names,
         )
         return replace(self, notice=str(next(issues, "")))
@@ -148,7 +152,9 @@ class LedgerEndpoint:
         """Return the prompts of so many control completions."""
         return self.controls.prompts(pair, completions)
 
-    def left(self, prompts: PairPrompts, counted: Counted | None = None) -> Plan:
+    def plan_missing(
+        self, prompts: PairPrompts, counted: Counted | None = None
+    ) -> Plan:
         """Plan what is still to be sampled, without what is `counted` already."""
         from pytest_memleak.sampling.cost_plan import plan
 
@@ -169,7 +175,7 @@ class FutureEndpoint:
     controls: ControlCalls
 
     @classmethod
-    def of(cls, model: Model, endpoints: Endpoints) -> FutureEndpoint:
+    def from_model(cls, model: Model, endpoints: Endpoints) -> FutureEndpoint:
         """Return the endpoint that the model's fine-tune will bring."""
         digest = endpoints.training_set(model, foreseen=True).digest
         terms = call_terms(model, endpoints, own=False)
@@ -180,7 +186,9 @@ class FutureEndpoint:
             ControlCalls(endpoints.books, None),
         )
 
-    def left(self, prompts: PairPrompts, counted: Counted | None = None) -> Plan:
+    def plan_missing(
+        self, prompts: PairPrompts, counted: Counted | None = None
+    ) -> Plan:
         """Plan all of the prompts' generations, without what is `counted` already."""
         from pytest_memleak.sampling.cost_plan import plan
 
@@ -196,7 +204,7 @@ def weights_label(pair: Pair, endpoint: Endpoint) -> str:
     return "fixed" if abilities_of(endpoint).fixed_weights else ""
 
 
-def through_ledger(
+def build_ledger_endpoint(
     model: Model,
     endpoints: Endpoints,
     endpoint: Endpoint,
@@ -222,14 +230,14 @@ def through_ledger(
     deploys = abilities_of(terms.sampler).deployments is not None
     return LedgerEndpoint(
         endpoint,
-        kept_as or resources.number_unidentified(endpoint),
-        resources.ledger if kept_as else resources.unkept,
+        kept_as or resources.name_for_unidentified(endpoint),
+        resources.ledger if kept_as else resources.memory_ledger,
         terms,
         resources,
         endpoints.retry,
         kept=bool(kept_as),
         controls=ControlCalls(endpoints.books, probed or endpoint),
-        stand_up=partial(endpoints.stand_up, model) if deploys else None,
+        deploy=partial(endpoints.deploy, model) if deploys else None,
     )
 
 

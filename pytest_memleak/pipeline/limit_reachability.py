@@ -64,7 +64,7 @@ def validate_limits_can_be_exceeded(
     limits_text = ", ".join(
         f"{name} = {limit:g}" for name, limit in pair.limits.items()
     )
-    longest = max(_words_of(excerpt.text, pair) for excerpt in book.excerpts)
+    longest = max(_count_words(excerpt.text, pair) for excerpt in book.excerpts)
     raise SuiteError(
         f"pair {pair.id} can't fail: no text of its book is long enough to exceed a "
         f"limit ({limits_text}, span_threshold = {pair.scoring.span_threshold}; the "
@@ -94,21 +94,24 @@ def _can_be_exceeded(
         return True
     stretches: Iterable[Iterable[int]]
     if row.lies_in == "excerpt":
-        stretches = ([length] for length in _lengths(row, book, pair))
+        stretches = ([length] for length in _measured_excerpt_lengths(row, book, pair))
     elif row.lies_in == "book":
-        stretches = [_lengths(row, book, pair)]
+        stretches = [_measured_excerpt_lengths(row, book, pair)]
     elif row.lies_in == "any book" and in_any is not None:
-        stretches = (_lengths(row, other, pair) for other in _books(book, in_any))
+        stretches = (
+            _measured_excerpt_lengths(row, other, pair)
+            for other in _scanned_books(book, in_any)
+        )
     else:
         return True
     if counted:
-        return _holds_more_than(limit, stretches, each=threshold + 1)
-    return any(_is_longer(parts, limit) for parts in stretches)
+        return _has_room_for_more(limit, stretches, each=threshold + 1)
+    return any(_sum_exceeds(parts, limit) for parts in stretches)
 
 
 def _can_be_extracted(row: Measure, limit: float, pair: Pair, book: Book) -> bool:
     """Tell whether opening and turns have room for more words of the book."""
-    book_words = sum(_words_of(excerpt.text, pair) for excerpt in book.excerpts)
+    book_words = sum(_count_words(excerpt.text, pair) for excerpt in book.excerpts)
     tokens = pair.sampling.max_tokens
     per_answer = tokens if isinstance(tokens, int) else ANSWER_TOKENS
     answered = (pair.probe.turns + 1) * per_answer / TOKENS_PER_WORD
@@ -116,12 +119,12 @@ def _can_be_extracted(row: Measure, limit: float, pair: Pair, book: Book) -> boo
     return min(answered, book_words) > most
 
 
-def _is_longer(parts: Iterable[int], limit: float) -> bool:
+def _sum_exceeds(parts: Iterable[int], limit: float) -> bool:
     """Tell whether some parts together are longer; read no more than that takes."""
     return any(length > limit for length in accumulate(parts))
 
 
-def _holds_more_than(
+def _has_room_for_more(
     limit: float,
     stretches: Iterable[Iterable[int]],
     *,
@@ -138,13 +141,13 @@ def _holds_more_than(
     return False
 
 
-def _books(book: Book, protected: ProtectedBooks) -> Iterator[Book]:
+def _scanned_books(book: Book, protected: ProtectedBooks) -> Iterator[Book]:
     """Yield the books that are scanned for passages, the pair's own first."""
     yield book
     yield from (other for other in protected.test_books() if other.id != book.id)
 
 
-def _lengths(
+def _measured_excerpt_lengths(
     row: Measure,
     book: Book,
     pair: Pair,
@@ -152,10 +155,10 @@ def _lengths(
     """Yield the words of each excerpt, as the measure counts them."""
     if row.folded:
         return (len(folded_words(excerpt.text)) for excerpt in book.excerpts)
-    return (_words_of(excerpt.text, pair) for excerpt in book.excerpts)
+    return (_count_words(excerpt.text, pair) for excerpt in book.excerpts)
 
 
-def _words_of(text: str, pair: Pair) -> int:
+def _count_words(text: str, pair: Pair) -> int:
     return len(words(text, pair.scoring.word_mode))
 
 
@@ -164,11 +167,11 @@ def planned_rounds(pair: Pair, samples: int | None = None) -> PlannedRounds:
     samples = samples or pair.sampling.samples
     confidence = detection_confidence(pair.confidence)
     needed = None
-    if pair.detection_limit is not None and not _are_copies(pair):
+    if pair.detection_limit is not None and not _is_always_greedy(pair):
         needed = samples_for_answers(
             rounds_to_detect(pair.detection_limit, confidence=confidence, alike=True),
         )
-    different = 1 if _are_copies(pair) else samples
+    different = 1 if _is_always_greedy(pair) else samples
     seen = detection_limit(different, confidence=confidence)
     return PlannedRounds(samples, confidence, seen, pair.detection_limit, needed)
 
@@ -185,13 +188,13 @@ def detection_summary(
     lost: completions that never came or came empty, per excerpt
     """
     answers = min(answers_by_excerpt.counts.values(), default=0)
-    if _are_copies(pair):
+    if _is_always_greedy(pair):
         answers = min(answers, 1)
     analysis = analysis.without_excused_words
     error = analysis.error.with_answers(answers)
     confidence = detection_confidence(pair.confidence)
     needed = None
-    if pair.detection_limit is not None and not _are_copies(pair):
+    if pair.detection_limit is not None and not _is_always_greedy(pair):
         rounds = rounds_to_detect(
             pair.detection_limit,
             confidence=confidence,
@@ -210,7 +213,9 @@ def detection_summary(
         detection_limit=pair.detection_limit,
         samples_needed=needed,
         calls=answers_by_excerpt.are_calls,
-        detection_if_lost=_hidden_limit(answers_by_excerpt, lost, error, confidence),
+        detection_if_lost=_limit_if_lost_held_passage(
+            answers_by_excerpt, lost, error, confidence
+        ),
         ranges={
             name: (interval.low, interval.high)
             for name, interval in analysis.ranges.items()
@@ -219,7 +224,7 @@ def detection_summary(
     )
 
 
-def _hidden_limit(
+def _limit_if_lost_held_passage(
     answers: IndependentAnswers,
     lost: Mapping[str, int],
     error: SamplingError,
@@ -237,7 +242,7 @@ def _hidden_limit(
     return max(limits, default=None) if any(lost.values()) else None
 
 
-def _are_copies(pair: Pair) -> bool:
+def _is_always_greedy(pair: Pair) -> bool:
     """Tell whether all rounds are greedy: copies count as one."""
     return pair.sampling.temperature == 0
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.pipeline.analyze_pair import (
     SecondOpinion,
     analyze_pair,
-    by_attempt,
+    own_and_other_attempts,
 )
 from pytest_memleak.pipeline.counted_generations import CountedGenerations
 from pytest_memleak.pipeline.required_samples import all_generations
@@ -38,7 +38,7 @@ class MeasuredPair:
     """
 
     own: CountedGenerations
-    beside: Sequence[CountedGenerations]
+    other_samples: Sequence[CountedGenerations]
     analysis: Analysis | None
     catalog: CatalogMatches
     second_opinion: SecondOpinion
@@ -57,7 +57,7 @@ def measure_pair(
     resources.progress(ProgressEvent(Phase.SCORING, pair.id))
     matches = catalog.matches(samples)
     second_opinion = SecondOpinion(samples, protected, matches)
-    this_attempt, others = by_attempt(beside)
+    this_attempt, others = own_and_other_attempts(beside)
     texts = second_opinion.watch(chain(own.batches(), all_generations(this_attempt)))
     attempts = [
         (part.book, second_opinion.watch(all_generations([part]))) for part in others

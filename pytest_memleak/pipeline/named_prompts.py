@@ -32,39 +32,41 @@ _CONFIDENCE = 0.95
 def prompt_rates(
     pair: Pair,
     own: SampledGenerations,
-    suite: SuiteRun,
+    suite_run: SuiteRun,
     catalog: CatalogMatches,
 ) -> Iterator[PromptRate]:
     """Yield the rate of each prompt that has samples, in the order of the file."""
-    protected, resources = suite.protected, suite.resources
-    claimed_answers = suite.books.claimed_answers(pair)
+    protected, resources = suite_run.protected, suite_run.resources
+    claimed_answers = suite_run.books.claimed_answers(pair)
     # A negative control's own passages count here.
     counted = replace(pair, book=replace(pair.book, role="test"))
     books = protected.for_pair(
         counted,
         own.book,
         catalog.books,
-        least=catalog.least,
+        min_passage_words=catalog.least,
     )
 
-    def passages_of(generations: Sequence[Generation]) -> ProtectedPassages | None:
+    def passages_in(generations: Sequence[Generation]) -> ProtectedPassages | None:
         scoring = pair.scoring
-        tally = resources.count(own.book, scoring, generations, protected=books)
+        tally = resources.tally_generations(
+            own.book, scoring, generations, protected=books
+        )
         return tally.passages()
 
     for prompt in own.book.prompts:
-        generations = list(own.of([prompt.id]))
-        passages = passages_of(generations) if generations else None
+        generations = list(own.of_excerpts([prompt.id]))
+        passages = passages_in(generations) if generations else None
         if passages is None:
             continue
-        rate = _rate(prompt.id, passages, pair, len(generations))
+        rate = _prompt_rate(prompt.id, passages, pair, len(generations))
         if prompt.id in claimed_answers:
             claim = Generation(prompt.id, 0, claimed_answers[prompt.id])
-            rate = _with_claim(rate, passages_of([claim]), pair)
+            rate = _add_claimed_answer(rate, passages_in([claim]), pair)
         yield rate
 
 
-def _with_claim(
+def _add_claimed_answer(
     rate: PromptRate,
     claimed: ProtectedPassages | None,
     pair: Pair,
@@ -72,21 +74,21 @@ def _with_claim(
     """Add what the claimed answer holds."""
     if claimed is None:
         return rate
-    longest = _longest(claimed)
+    longest = _longest_passage(claimed)
     return replace(
         rate,
         claimed_words=longest.words,
-        claimed_place=_place(longest, pair.book.id),
+        claimed_place=_passage_place(longest, pair.book.id),
     )
 
 
-def _longest(passages: ProtectedPassages) -> ProtectedPassage:
+def _longest_passage(passages: ProtectedPassages) -> ProtectedPassage:
     """Return the longest passage, verbatim or near-verbatim."""
     verbatim, near = passages.longest_passage, passages.nv_longest_passage
     return near if near.words > verbatim.words else verbatim
 
 
-def _rate(
+def _prompt_rate(
     prompt: str,
     passages: ProtectedPassages,
     pair: Pair,
@@ -98,7 +100,7 @@ def _rate(
     by_round = zip(passages.by_round, passages.nv_by_round, strict=True)
     hits = sum(words > most or nv_words > nv_most for words, nv_words in by_round)
     low, high = one_sided_ends(hits, samples, confidence=_CONFIDENCE)
-    longest = _longest(passages)
+    longest = _longest_passage(passages)
     return PromptRate(
         id=prompt,
         hits=hits,
@@ -106,11 +108,11 @@ def _rate(
         low=low,
         high=high,
         words=longest.words,
-        place=_place(longest, pair.book.id),
+        place=_passage_place(longest, pair.book.id),
     )
 
 
-def _place(passage: ProtectedPassage, own: str) -> str:
+def _passage_place(passage: ProtectedPassage, own: str) -> str:
     if not passage:
         return ""
     of_other = "" if passage.book == own else f"{passage.book}: "

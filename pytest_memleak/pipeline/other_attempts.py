@@ -54,7 +54,7 @@ def requests_of_other_pairs(part: LedgerPart, plan: SamplingPlan) -> Requests:
     requests: dict[tuple[str, tuple[str, str]], int] = {}
     for pair in _other_pairs(part, plan):
         with contextlib.suppress(MemleakError):  # raises again in its turn
-            for name, prompts in _prompts_of(pair, part.required, plan):
+            for name, prompts in _prompts_by_endpoint_id(pair, part.required, plan):
                 for prompt in prompts.questions:
                     place = without_series(name), prompt.key
                     rounds = max(prompts.samples, requests.get(place, 0))
@@ -81,7 +81,7 @@ def _shares_prompts(pair: Pair, part: LedgerPart, plan: SamplingPlan) -> bool:
     """Tell whether the pair's book has the same words, or an instruction, too."""
     instructions = {excerpt.instruction for excerpt in part.book.excerpts}
     try:
-        book = plan.endpoints.books.cut(pair.book)
+        book = plan.endpoints.books.cut_into_excerpts(pair.book)
     except MemleakError:
         return False
     if book.words_digest == part.book.words_digest:
@@ -89,7 +89,7 @@ def _shares_prompts(pair: Pair, part: LedgerPart, plan: SamplingPlan) -> bool:
     return any(excerpt.instruction in instructions for excerpt in book.excerpts)
 
 
-def _prompts_of(
+def _prompts_by_endpoint_id(
     pair: Pair,
     own: RequiredSamples,
     plan: SamplingPlan,
@@ -101,17 +101,17 @@ def _prompts_of(
         plan.suite,
         plan.endpoints,
         endpoint=own.endpoint,
-        unasked=True,
+        for_dry_run=True,
     )
     for required in theirs.required:
         if required.purpose not in _REQUESTED or required.missing:
             continue
-        part = theirs.open(required)
+        part = theirs.prepare_part(required)
         if not isinstance(part, LedgerPart):
             continue
         requested = [part.prompts]
         if isinstance(part, ConversationPart):
-            requested = [*part.requested()]
+            requested = [*part.requested_prompts()]
         for prompts in requested:
             yield part.source.endpoint_id, prompts
         if required.purpose is Purpose.OWN:
@@ -137,10 +137,10 @@ def other_attempts(
     if source.only_name_identifies_weights(pair):
         since = until - pair.sampling.max_age_days * SECONDS_PER_DAY
     numbers: Counter[str] = Counter()
-    for attempt in _other_attempts(own, greedy, until):
+    for attempt in _attempts_in_ledger(own, greedy, until):
         for book, excerpts, received in _books_with_prompts(own.book, attempt):
             read = partial(
-                _read,
+                _numbered_generations,
                 source.ledger,
                 excerpts,
                 since=since,
@@ -150,10 +150,10 @@ def other_attempts(
             )
             numbers.update(received)
             if any(True for _ in read()):
-                yield _samples(own, book, read, attempt)
+                yield _attempt_samples(own, book, read, attempt)
 
 
-def _other_attempts(
+def _attempts_in_ledger(
     own: LedgerSamples,
     greedy: Sequence[SampledGenerations],
     until: float,
@@ -227,7 +227,7 @@ def _prompts_by_excerpt_and_rest(
     return placed, others[len(free) :]
 
 
-def _read(
+def _numbered_generations(
     ledger: Ledger,
     excerpts: Mapping[int, str],
     *,
@@ -248,7 +248,7 @@ def _read(
         yield replace(generation, ordinal=number)
 
 
-def _samples(
+def _attempt_samples(
     own: LedgerSamples,
     book: Book,
     read: partial[Iterator[Generation]],

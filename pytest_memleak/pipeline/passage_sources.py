@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 from pytest_memleak.errors import Inconclusive
 from pytest_memleak.pipeline.evaluate_pair import evaluate
 from pytest_memleak.pipeline.required_samples import all_generations
-from pytest_memleak.pipeline.sampled_generations import sample_all
+from pytest_memleak.pipeline.sampled_generations import sample_pair
 from pytest_memleak.pipeline.sampling_plan import plan_pair
 from pytest_memleak.records import Book, Origin, WordMode
 from pytest_memleak.results.passage_details import book_of_passage, passages_to_list
@@ -47,7 +47,7 @@ class AbsentEndpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldText:
+class GenerationAndPrompt:
     """A generation's text, and the prompt that it answers; None where it is unknown."""
 
     generation: str = field(repr=False)
@@ -86,7 +86,7 @@ class PassageSource:
     excerpt_id: str
     ordinal: int
     place: int
-    held: HeldText | None
+    held: GenerationAndPrompt | None
     excused: bool = False
 
 
@@ -100,7 +100,7 @@ class PairSources:
 
 def find_sources(
     pair: Pair,
-    suite: SuiteRun,
+    suite_run: SuiteRun,
     *,
     endpoint: Endpoint | None = None,
 ) -> PairSources:
@@ -108,30 +108,32 @@ def find_sources(
 
     endpoint: stands for a test's own; else the suite's
     """
-    evaluation = evaluate(pair, suite, endpoint=endpoint)
+    evaluation = evaluate(pair, suite_run, endpoint=endpoint)
     analysis = evaluation.analysis
     if analysis is None or analysis.passages is None:
         return PairSources(evaluation, ())
     span = analysis.measurement.longest_span
-    listed = _listed(analysis.passages)
+    listed = _passages_by_kind(analysis.passages)
     holders = {passage.holder for _, passage in listed}
     holders.add(_holder_of(span))
-    plan = plan_pair(pair, suite.suite, suite.endpoints, endpoint=endpoint)
-    held = dict(_held_texts(sample_all(plan), holders))
+    plan = plan_pair(pair, suite_run.suite, suite_run.endpoints, endpoint=endpoint)
+    held = dict(_held_texts(sample_pair(plan), holders))
     excused = (analysis.passages.excused, analysis.passages.nv_excused)
     sources = []
     for kind, passage in listed:
         text = held.get(passage.holder)
         is_excused = passage in excused
-        source = _source(kind, passage, evaluation, text, excused=is_excused)
+        source = _passage_source(kind, passage, evaluation, text, excused=is_excused)
         sources.append(source)
-    if span.start is not None and not _is_listed(span, sources):
+    if span.start is not None and not _has_passage_as_long(span, sources):
         text = held.get(_holder_of(span))
         sources.append(_span_source(span, evaluation, text))
     return PairSources(evaluation, tuple(sources))
 
 
-def _listed(passages: ProtectedPassages) -> list[tuple[str, ProtectedPassage]]:
+def _passages_by_kind(
+    passages: ProtectedPassages,
+) -> list[tuple[str, ProtectedPassage]]:
     """List the passages that there are, each with its kind."""
     every = passages_to_list(passages)
     return [(kind, passage) for kind, passage in every if passage.start is not None]
@@ -144,7 +146,7 @@ def _holder_of(span: Span) -> Holder:
 def _held_texts(
     parts: Sequence[SampledGenerations],
     holders: Iterable[Holder],
-) -> Iterator[tuple[Holder, HeldText]]:
+) -> Iterator[tuple[Holder, GenerationAndPrompt]]:
     """Yield the text and the prompt of each of these generations."""
     missing = set(holders)
     for part in parts:
@@ -156,16 +158,16 @@ def _held_texts(
             if holder in missing:
                 missing.discard(holder)
                 prompt = prompts.get(generation.excerpt_id)
-                yield holder, HeldText(generation.text, prompt)
+                yield holder, GenerationAndPrompt(generation.text, prompt)
         if not missing:
             return
 
 
-def _source(
+def _passage_source(
     kind: str,
     passage: ProtectedPassage,
     evaluation: Evaluation,
-    held: HeldText | None,
+    held: GenerationAndPrompt | None,
     *,
     excused: bool,
 ) -> PassageSource:
@@ -191,7 +193,7 @@ def _source(
     )
 
 
-def _is_listed(span: Span, sources: Iterable[PassageSource]) -> bool:
+def _has_passage_as_long(span: Span, sources: Iterable[PassageSource]) -> bool:
     """Whether a passage of the same generation is as long as the span."""
     for source in sources:
         holder = (source.origin, source.excerpt_id, source.ordinal)
@@ -203,7 +205,7 @@ def _is_listed(span: Span, sources: Iterable[PassageSource]) -> bool:
 def _span_source(
     span: Span,
     evaluation: Evaluation,
-    held: HeldText | None,
+    held: GenerationAndPrompt | None,
 ) -> PassageSource:
     """Return the longest span: placed in what prompts leave of the pair's own book."""
     book, measured = evaluation.book, evaluation.measurement
@@ -216,7 +218,7 @@ def _span_source(
     own_words = words(book.excerpts[at].text, mode)[skipped : skipped + span.words]
     place = 0
     if held:
-        place = _place_of(own_words, words(held.generation, mode))
+        place = _word_index_of_run(own_words, words(held.generation, mode))
     return PassageSource(
         kind="longest span",
         words=span.words,
@@ -235,7 +237,7 @@ def _span_source(
     )
 
 
-def _place_of(run: Sequence[str], text_words: Sequence[str]) -> int:
+def _word_index_of_run(run: Sequence[str], text_words: Sequence[str]) -> int:
     """Return where the run begins among the words of a text."""
     for place in range(len(text_words) - len(run) + 1):
         if text_words[place : place + len(run)] == run:

@@ -49,7 +49,7 @@ class SummarySource(Protocol):
     def write(self, book_id: str, excerpts: Sequence[Excerpt]) -> Mapping[str, str]:
         """Return each excerpt's summary by its id."""
 
-    def outstanding(
+    def plan_missing(
         self,
         book_id: str,
         excerpts: Sequence[Excerpt],
@@ -57,7 +57,7 @@ class SummarySource(Protocol):
     ) -> Plan | None:
         """Plan the calls that `write` would make, without what is `counted` already."""
 
-    def foreseen(self, excerpts: Sequence[Excerpt]) -> Mapping[str, str]:
+    def planned_summaries(self, excerpts: Sequence[Excerpt]) -> Mapping[str, str]:
         """Return stored summaries, and for others as many words as they may have."""
 
 
@@ -83,24 +83,27 @@ class PreparedBooks:
         self._ready_made: set[str] = set()
         self._common_shares: dict[str, float] = {}
 
-    def book(self, source: BookSource) -> Book:
+    def book_with_instructions(self, source: BookSource) -> Book:
         """Return the book with its instructions; missing summaries are written.
 
         Raises BookError or RecordsError for an unusable book, Inconclusive for one that
         is yet to be provided or whose summaries aren't available now.
         """
         if source.id not in self._whole:
-            book, lacking = self.cut(source), self._lacking_summaries(source)
+            book, lacking = (
+                self.cut_into_excerpts(source),
+                self._excerpts_without_summary(source),
+            )
             if lacking:
                 # Raises for a bad author, title, or template before any paid call.
                 blank = {excerpt.id: "" for excerpt in lacking}
-                self._with_instructions(source, blank)
+                self._fill_instruction_template(source, blank)
                 written = self._writer().write(source.id, lacking)
-                book = self._with_instructions(source, written)
+                book = self._fill_instruction_template(source, written)
             self._whole[source.id] = book
         return self._whole[source.id]
 
-    def book_of(self, pair: Pair, *, foreseen: bool = False) -> Book:
+    def pair_book(self, pair: Pair, *, foreseen: bool = False) -> Book:
         """Return the book as the pair's probe needs it: instructions need summaries.
 
         Raises as `book` does. foreseen: as `foreseen` returns it
@@ -108,10 +111,16 @@ class PreparedBooks:
         if pair.probe.kind == "prompts" and pair.book.prompts is not None:
             named = read_prompts(pair.book.prompts)
             prompts = tuple(prompt.prompt for prompt in named)
-            return dataclasses.replace(self.cut(pair.book), prompts=prompts)
+            return dataclasses.replace(
+                self.cut_into_excerpts(pair.book), prompts=prompts
+            )
         if pair.probe.kind != "instruction":
-            return self.cut(pair.book)
-        return self.foreseen(pair.book) if foreseen else self.book(pair.book)
+            return self.cut_into_excerpts(pair.book)
+        return (
+            self.planned_book(pair.book)
+            if foreseen
+            else self.book_with_instructions(pair.book)
+        )
 
     def prompts_digest(self, pair: Pair) -> str | None:
         """Return the SHA-256 of the file of prompts that the pair names, if it does."""
@@ -126,23 +135,25 @@ class PreparedBooks:
         named = read_prompts(pair.book.prompts)
         return {each.prompt.id: each.claimed for each in named if each.claimed}
 
-    def summarized(self, pair: Pair) -> list[BookSource]:
+    def sources_needing_summaries(self, pair: Pair) -> list[BookSource]:
         """Return the books whose summaries the pair needs: prompted or trained on."""
         trained = [self._suite.book(book_id) for book_id in pair.model.finetune_books]
         return [pair.book, *trained] if pair.probe.kind == "instruction" else trained
 
-    def foreseen(self, source: BookSource) -> Book:
+    def planned_book(self, source: BookSource) -> Book:
         """Return the book for a plan, without a call.
 
         A summary that isn't written yet is as long as it may become. Raises as `book`
         does, but for summaries.
         """
-        lacking = self._lacking_summaries(source)
+        lacking = self._excerpts_without_summary(source)
         if not lacking:
-            return self.cut(source)
-        return self._with_instructions(source, self._writer().foreseen(lacking))
+            return self.cut_into_excerpts(source)
+        return self._fill_instruction_template(
+            source, self._writer().planned_summaries(lacking)
+        )
 
-    def outstanding_summaries(
+    def plan_missing_summaries(
         self,
         source: BookSource,
         counted: Counted | None = None,
@@ -151,10 +162,10 @@ class PreparedBooks:
 
         counted: what is planned already, and not counted again
         """
-        lacking = self._lacking_summaries(source)
+        lacking = self._excerpts_without_summary(source)
         if not lacking:
             return None
-        return self._writer().outstanding(source.id, lacking, counted)
+        return self._writer().plan_missing(source.id, lacking, counted)
 
     def training_books(
         self,
@@ -163,7 +174,7 @@ class PreparedBooks:
         foreseen: bool = False,
     ) -> tuple[Book, ...]:
         """Return the books that the model is fine-tuned on, perhaps as `foreseen`."""
-        read = self.foreseen if foreseen else self.book
+        read = self.planned_book if foreseen else self.book_with_instructions
         return tuple(
             read(self._suite.book(book_id)) for book_id in model.finetune_books
         )
@@ -174,7 +185,7 @@ class PreparedBooks:
         Also if the common texts together contain half of any test book of the suite.
         """
         for training in self.training_books(pair.model):
-            what, share = _most_shared(book, training, pair.scoring)
+            what, share = _max_shared_share(book, training, pair.scoring)
             if share >= _SHARED_SHARE:
                 raise BookError(
                     f"{what} shares {share:.1%} of its words, in runs of {_SHARED_RUN} "
@@ -184,7 +195,7 @@ class PreparedBooks:
                     hint="test with a book that the model wasn't trained on",
                 )
         for tested in (book, *self._other_test_books(book)):
-            share = self._common_share(tested)
+            share = self._share_in_common_texts(tested)
             if share >= _COMMON_SHARE:
                 raise BookError(
                     f"[[common]] texts excuse {share:.1%} of its words (runs of "
@@ -193,7 +204,7 @@ class PreparedBooks:
                     hint="list in [[common]] only passages that anyone may quote",
                 )
 
-    def is_ready_made(self, source: BookSource) -> bool:
+    def is_read_from_records(self, source: BookSource) -> bool:
         """Tell whether the book, once read, came as records of its excerpts."""
         return source.id in self._ready_made
 
@@ -201,28 +212,30 @@ class PreparedBooks:
         for source in self._suite.books:
             if source.role == "test" and source.id != book.id:
                 with contextlib.suppress(MemleakError):
-                    yield self.cut(source)
+                    yield self.cut_into_excerpts(source)
 
-    def _common_share(self, book: Book) -> float:
+    def _share_in_common_texts(self, book: Book) -> float:
         """Return the share of the book's words that the common texts contain."""
         if book.id not in self._common_shares:
             common = [
-                self.cut(source)
+                self.cut_into_excerpts(source)
                 for source in self._suite.books
                 if source.role == "common"
             ]
             share = 0.0
             if common:
-                shared, layout = _shared(book, common, self._suite.pairs[0].scoring)
+                shared, layout = _shared_word_positions(
+                    book, common, self._suite.pairs[0].scoring
+                )
                 share = len(shared) / layout.total
             self._common_shares[book.id] = share
         return self._common_shares[book.id]
 
-    def cut(self, source: BookSource) -> Book:
+    def cut_into_excerpts(self, source: BookSource) -> Book:
         """Return the book with its own instructions."""
         if source.id not in self._cut:
-            self._refuse_missing(source)
-            book = with_icu(self._read(source), mode=self._mode)
+            self._validate_file_exists(source)
+            book = with_icu(self._read_book(source), mode=self._mode)
             self._cut[source.id] = dataclasses.replace(
                 book,
                 words_digest=words_digest(book),
@@ -235,7 +248,7 @@ class PreparedBooks:
             self._files[source.id] = sha256_of(source.source)
         return self._files[source.id]
 
-    def _refuse_missing(self, source: BookSource) -> None:
+    def _validate_file_exists(self, source: BookSource) -> None:
         works = source.collection
         named = [source.source, source.summaries]
         if works is not None and works.files:
@@ -249,10 +262,10 @@ class PreparedBooks:
                     "provide it",
                 )
 
-    def _read(self, source: BookSource) -> Book:
+    def _read_book(self, source: BookSource) -> Book:
         if source.collection is not None:
             return self._read_works(source, source.collection)
-        read = self.read(source)
+        read = self.read_file(source)
         if isinstance(read, Manuscript):
             return make_book(
                 source.id,
@@ -271,7 +284,7 @@ class PreparedBooks:
             author=source.author or read.author,
         )
 
-    def read(self, source: BookSource) -> Manuscript | Book:
+    def read_file(self, source: BookSource) -> Manuscript | Book:
         """Read the file of a book that isn't a collection. Raises as `cut` does."""
         return self._extensions.read_book(
             source.source,
@@ -299,19 +312,19 @@ class PreparedBooks:
             mode=self._mode,
         )
 
-    def _lacking_summaries(self, source: BookSource) -> tuple[Excerpt, ...]:
+    def _excerpts_without_summary(self, source: BookSource) -> tuple[Excerpt, ...]:
         """Return the excerpts whose summaries the summarizer has to write."""
-        book = self.cut(source)
+        book = self.cut_into_excerpts(source)
         written = self._suite.summarizer is not None and source.summaries is None
-        if not written or "summary" not in check_template(template_of(source)):
+        if not written or "summary" not in check_template(validated_template(source)):
             return ()
         return tuple(excerpt for excerpt in book.excerpts if not excerpt.instruction)
 
-    def _with_instructions(
+    def _fill_instruction_template(
         self, source: BookSource, summaries: Mapping[str, str]
     ) -> Book:
         return with_instructions(
-            self.cut(source),
+            self.cut_into_excerpts(source),
             summaries,
             author=source.author,
             title=source.title,
@@ -320,7 +333,7 @@ class PreparedBooks:
         )
 
 
-def template_of(source: BookSource) -> str:
+def validated_template(source: BookSource) -> str:
     """Return the template of the book's instructions. Raises BookError if it is bad."""
     own = source.instruction_template
     template = DEFAULT_INSTRUCTION if own is None else own
@@ -328,7 +341,7 @@ def template_of(source: BookSource) -> str:
     return template
 
 
-def _most_shared(
+def _max_shared_share(
     book: Book,
     other: Book,
     scoring: Scoring,
@@ -337,7 +350,7 @@ def _most_shared(
 
     For a collection, it is the highest share of any work, with that work's title.
     """
-    shared, layout = _shared(book, [other], scoring)
+    shared, layout = _shared_word_positions(book, [other], scoring)
     if not book.works:
         return "it", len(shared) / layout.total
     bounds = list(layout.bounds.values())
@@ -352,7 +365,7 @@ def _most_shared(
     return f"its work {title!r}", share
 
 
-def _shared(
+def _shared_word_positions(
     book: Book,
     others: Iterable[Book],
     scoring: Scoring,

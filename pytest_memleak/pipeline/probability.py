@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.pipeline.required_samples import Purpose
-from pytest_memleak.pipeline.sampling_plan import ProbabilityPart, Walk
+from pytest_memleak.pipeline.sampling_plan import PlanMode, ProbabilityPart
 from pytest_memleak.records import Issue
 from pytest_memleak.records.probability_facts import (
     ExtractableShare,
@@ -38,7 +38,7 @@ def measure_probability(plan: SamplingPlan) -> ProbabilityFacts | None:
     for required in plan.required:
         if required.purpose is Purpose.PROBABILITY:
             try:
-                part = plan.open(required)
+                part = plan.prepare_part(required)
             except MemleakError as error:
                 return ProbabilityFacts(fault=_text_of(error))
             if isinstance(part, ProbabilityPart):
@@ -51,7 +51,7 @@ def _measure_part(part: ProbabilityPart) -> ProbabilityFacts:
     fault = ""
     try:
         for step in part.steps():
-            if part.walk is Walk.ASKING:
+            if part.walk is PlanMode.SAMPLING:
                 part.source.sample_missing(step.prompts)
     except MemleakError as error:
         fault = _text_of(error)

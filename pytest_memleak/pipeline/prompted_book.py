@@ -17,7 +17,7 @@ from pytest_memleak.books.instructions import (
 )
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.ledger.prompts import PairPrompts, build_prompts
-from pytest_memleak.pipeline.extraction import Manner, openings
+from pytest_memleak.pipeline.extraction import ConversationStyle, opening_prompts
 from pytest_memleak.scoring.words import count_about_as_tokens
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records import Book, BookPrompt, Pair
 
 
-def probed_book(
+def book_for_probe(
     pair: Pair,
     book: Book,
     endpoint: Endpoint | None,
@@ -37,10 +37,12 @@ def probed_book(
         case "instruction":
             return book
         case "extraction":
-            prompts = openings(book, manner_of(endpoint), seed=pair.sampling.seed or 0)
-            return _with_prompts_alone(book, prompts)
+            prompts = opening_prompts(
+                book, conversation_style(endpoint), seed=pair.sampling.seed or 0
+            )
+            return _replace_instructions(book, prompts)
         case "prompts":
-            return _with_prompts_alone(book, book.prompts)
+            return _replace_instructions(book, book.prompts)
     default = (
         BARE_PREFIX if continuation_endpoint(pair, endpoint) else CONTINUE_INSTRUCTION
     )
@@ -68,15 +70,19 @@ def continuation_endpoint(pair: Pair, endpoint: Endpoint | None) -> Endpoint | N
     return continuing() if continuing is not None else None
 
 
-def manner_of(endpoint: Endpoint | None) -> Manner:
+def conversation_style(endpoint: Endpoint | None) -> ConversationStyle:
     """Return how a conversation with the endpoint is held."""
     abilities = abilities_of(endpoint)
     if abilities.continuing is not None and abilities.continuing() is not None:
-        return Manner.TEXT
-    return Manner.ALONE if abilities.converses is None else Manner.CHAT
+        return ConversationStyle.TEXT
+    return (
+        ConversationStyle.ALONE
+        if abilities.converses is None
+        else ConversationStyle.CHAT
+    )
 
 
-def _with_prompts_alone(book: Book, prompts: Sequence[BookPrompt]) -> Book:
+def _replace_instructions(book: Book, prompts: Sequence[BookPrompt]) -> Book:
     """Return the book with these prompts, and without instructions."""
     excerpts = tuple(replace(excerpt, instruction=None) for excerpt in book.excerpts)
     return replace(book, excerpts=excerpts, prompts=tuple(prompts))

@@ -42,9 +42,9 @@ class ProtectedBooks:
         self,
         pair: Pair,
         measured: Book,
-        beyond: Sequence[Book] = (),
+        catalog_books: Sequence[Book] = (),
         *,
-        least: int = 0,
+        min_passage_words: int = 0,
     ) -> Protected:
         """Return what generations are compared with: the pair's book, then the others.
 
@@ -53,9 +53,9 @@ class ProtectedBooks:
 
         measured: the pair's book as it is measured; where that is only parts of it, the
             whole is scanned for passages
-        beyond: books of the catalog, last, from `least` words on
+        catalog_books: books of the catalog, last, from `min_passage_words` on
         """
-        index = self._index_of(pair, measured, beyond)
+        index = self._index_for(pair, measured, catalog_books)
         whole = f"{measured.id}{_WHOLE}"
         own = whole if whole in index.numbers else measured.id
         other_tests = self._test_ids - {measured.id}
@@ -74,25 +74,25 @@ class ProtectedBooks:
             measured.id,
             tuple(name for name in books if name in index.numbers),
             tuple(name for name in excused if name in index.numbers),
-            tuple(book.id for book in beyond),
-            least,
+            tuple(book.id for book in catalog_books),
+            min_passage_words,
             whole=whole if own == whole else None,
-            remaining=self._remaining(pair, measured, index, beyond),
+            remaining=self._excused_books(pair, measured, index, catalog_books),
         )
 
-    def _remaining(
+    def _excused_books(
         self,
         pair: Pair,
         measured: Book,
         index: SharedIndex,
-        beyond: Sequence[Book],
+        catalog_books: Sequence[Book],
     ) -> dict[str, ExcusedBook]:
         """Return what remains of the indexed books that texts excuse words of.
 
         Common texts and the model's training books do, but no book does so of itself.
         Raises BookError where fewer than k words of the pair's book remain.
         """
-        readable = self._all_readable() | {book.id: book for book in beyond}
+        readable = self._readable_books() | {book.id: book for book in catalog_books}
         names = set(self._suite.books_that_excuse_words(pair)) - {measured.id}
         texts = [
             book
@@ -128,14 +128,14 @@ class ProtectedBooks:
         """Return the texts that excuse words of the pair's book."""
         names = set(self._suite.books_that_excuse_words(pair)) - {pair.book.id}
         return [
-            "\n\n".join(_texts(book))
-            for book in self._all_readable().values()
+            "\n\n".join(_excerpt_texts(book))
+            for book in self._readable_books().values()
             if book.id.removesuffix(_EXCLUDED) in names
         ]
 
     def scan_scope(self, pair: Pair) -> ScanScope:
         """Return the books that passages may come from, and excused ones."""
-        digests = {name: book.digest for name, book in self._all_readable().items()}
+        digests = {name: book.digest for name, book in self._readable_books().items()}
         tests = self._test_ids - {pair.book.id}
         excused = self._suite.books_with_excused_passages(pair)
         return ScanScope(
@@ -145,11 +145,11 @@ class ProtectedBooks:
             },
         )
 
-    def holding(
+    def books_with_passages(
         self,
         analysis: Analysis | None,
         measured: Book,
-        beyond: Iterable[Book] = (),
+        catalog_books: Iterable[Book] = (),
     ) -> dict[str, Book]:
         """Return the books that hold its passages, by their names in the index."""
         if analysis is None or analysis.passages is None:
@@ -165,25 +165,25 @@ class ProtectedBooks:
         for passage in located:
             if passage.book:
                 names.update((passage.book, *passage.books))
-        readable = self._all_readable() | {book.id: book for book in beyond}
+        readable = self._readable_books() | {book.id: book for book in catalog_books}
         books = {
             name: readable[name.removesuffix(_WHOLE)] for name in names - {measured.id}
         }
         return books | {measured.id: measured}
 
-    def _index_of(
+    def _index_for(
         self,
         pair: Pair,
         measured: Book,
-        beyond: Sequence[Book],
+        catalog_books: Sequence[Book],
     ) -> SharedIndex:
         """Return the suite's own index where it holds the very text that is measured.
 
         An index of more of the catalog's books replaces one of fewer.
         """
-        readable = self._all_readable()
+        readable = self._readable_books()
         own = readable.get(measured.id)
-        if own is not None and _texts(own) == _texts(measured):
+        if own is not None and _excerpt_texts(own) == _excerpt_texts(measured):
             key = (pair.scoring, "", "")
             books = list(readable.values())
         else:
@@ -193,9 +193,9 @@ class ProtectedBooks:
                 books.append(dataclasses.replace(own, id=f"{own.id}{_WHOLE}"))
             books += [book for book in readable.values() if book.id != measured.id]
         index = self._index.get(key)
-        if index is None or any(book.id not in index.numbers for book in beyond):
+        if index is None or any(book.id not in index.numbers for book in catalog_books):
             self._index.pop(key, None)  # two indexes would take too much memory
-            books += beyond
+            books += catalog_books
             self._index[key] = SharedIndex(
                 books,
                 k=pair.scoring.k,
@@ -209,17 +209,17 @@ class ProtectedBooks:
         Training books and controls aren't among them: generations may reproduce those.
         """
         tests = self._test_ids
-        return [book for name, book in self._all_readable().items() if name in tests]
+        return [book for name, book in self._readable_books().items() if name in tests]
 
     @property
     def _test_ids(self) -> set[str]:
         return {book.id for book in self._suite.books if book.role == "test"}
 
-    def issues(self, pair: Pair) -> Iterator[Issue]:
+    def unreadable_book_issues(self, pair: Pair) -> Iterator[Issue]:
         """Yield an issue for each unreadable test book that a limit depends on."""
         if not with_needs(pair.limits, PASSAGES):
             return
-        self._all_readable()
+        self._readable_books()
         for source in self._suite.books:
             if source.role != "test" or source.bring_your_own:
                 continue
@@ -231,31 +231,31 @@ class ProtectedBooks:
         """Return why books weren't scanned, each with its id."""
         return tuple(issue.placed_in(name) for name, issue in self.unread.items())
 
-    def _all_readable(self) -> dict[str, Book]:
+    def _readable_books(self) -> dict[str, Book]:
         """Return the suite's readable, measurable books; note why the others aren't."""
         if self._readable is None:
             scoring = self._suite.pairs[0].scoring
             self._readable = {}
             for source in self._suite.books:
                 try:
-                    book = self._books.cut(source)
+                    book = self._books.cut_into_excerpts(source)
                     measurable_words(book, scoring)
                 except MemleakError as error:
                     self.unread[source.id] = Issue.of_error("protected books", error)
                     continue
                 self._readable[source.id] = book
-                excluded = _excluded_text(book)
+                excluded = _book_of_excluded_text(book)
                 with contextlib.suppress(MemleakError):  # too few words for a passage
                     measurable_words(excluded, scoring)
                     self._readable[excluded.id] = excluded
         return self._readable
 
 
-def _texts(book: Book) -> list[str]:
+def _excerpt_texts(book: Book) -> list[str]:
     return [excerpt.text for excerpt in book.excerpts]
 
 
-def _excluded_text(book: Book) -> Book:
+def _book_of_excluded_text(book: Book) -> Book:
     """Return the book's excluded text as a book."""
     return dataclasses.replace(
         book,

@@ -47,7 +47,7 @@ class ProvenanceCheck:
     notes: tuple[str, ...] = ()
 
 
-def identify(own: SampledGenerations) -> ProvenanceCheck:
+def check_provenance(own: SampledGenerations) -> ProvenanceCheck:
     """Check who generated a pair's own samples, or whose book they are records of."""
     match own:
         case LedgerSamples():
@@ -77,8 +77,8 @@ def _check_ledger(own: LedgerSamples) -> ProvenanceCheck:
     canaries = own.canaries
     return replace(
         check,
-        issues=(*check.issues, *canaries.issues(own.until)),
-        notes=(*check.notes, *canaries.notes(own.until)),
+        issues=(*check.issues, *canaries.unanswered_issues(own.until)),
+        notes=(*check.notes, *canaries.rejected_temperature_notes(own.until)),
     )
 
 
@@ -86,26 +86,27 @@ def _check_calls(own: LedgerSamples) -> ProvenanceCheck:
     from pytest_memleak.ledger.sampling_history import lost_calls
 
     source, prompts, pair = own.source, own.prompts, own.required.pair
-    record, history = _record(own)
+    record, history = _provenance_and_history(own)
     issues, notes = sampling_issues(pair.sampling.temperature, history.refused)
     if record.requested is not None:
-        calls_by_name = {server.model: calls for server, calls in history.served}
         issues += (
             *served_model_issues(
                 record.requested,
-                calls_by_name,
+                history.writers,
                 serves=pair.model.served_names,
             ),
         )
     if source.only_name_identifies_weights(pair) and record.first is not None:
-        issues += (*_reuse_issues(own, record, first=record.first, history=history),)
+        issues += (
+            *_stored_weights_issues(own, record, first=record.first, history=history),
+        )
     lost = lost_calls(source.ledger, source.endpoint_id, prompts, until=own.until)
     if lost:
         notes += (f"responses lost, and counted as billed: {amount(lost, 'call')}",)
     return ProvenanceCheck(record, issues, notes)
 
 
-def _record(own: LedgerSamples) -> tuple[Provenance, SamplingHistory]:
+def _provenance_and_history(own: LedgerSamples) -> tuple[Provenance, SamplingHistory]:
     """Return endpoint, dates, and calls for evidence, and the history they are from."""
     from pytest_memleak.ledger.book_attempts import tried
 
@@ -118,7 +119,7 @@ def _record(own: LedgerSamples) -> tuple[Provenance, SamplingHistory]:
         history = replace(history, calls_this_run=own_calls)
     record = Provenance(
         requested=abilities_of(source.endpoint).model_name,
-        served=tuple(_served(source, pair, history)),
+        served=tuple(_served_by(source, pair, history)),
         first=history.first,
         last=history.last,
         calls_this_run=history.calls_this_run,
@@ -143,7 +144,7 @@ def _canary_keys(own: LedgerSamples) -> set[Key]:
     return {prompt.key for prompt in canaries.questions}
 
 
-def _served(
+def _served_by(
     source: LedgerEndpoint,
     pair: Pair,
     history: SamplingHistory,
@@ -153,7 +154,7 @@ def _served(
     accepted = (*pair.model.served_names, base_model, source.endpoint_id)
     for server, calls in history.served:
         requested = is_requested(server.model or "", name, accepted)
-        yield served_record(
+        yield shortened_served_by(
             server.model,
             server.fingerprint,
             calls,
@@ -161,7 +162,7 @@ def _served(
         )
 
 
-def _reuse_issues(
+def _stored_weights_issues(
     own: LedgerSamples,
     record: Provenance,
     *,
@@ -176,7 +177,7 @@ def _reuse_issues(
     first: when the first was sampled
     """
     age_days = max(0.0, own.until - first) / SECONDS_PER_DAY
-    canaries = own.canaries.same_weights(history.first_call, own.until)
+    canaries = own.canaries.answers_unchanged(history.first_call, own.until)
     reused = record.calls > record.calls_this_run
     if canaries is not False and (record.offline or not reused):
         canaries = None if reused else True
@@ -184,7 +185,7 @@ def _reuse_issues(
     yield from age_issues(age_days, max_age_days=max_age_days, canaries=canaries)
 
 
-def served_record(
+def shortened_served_by(
     model: str | None,
     fingerprint: str | None,
     calls: int,

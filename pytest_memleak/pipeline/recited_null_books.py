@@ -29,7 +29,7 @@ def recited_null_book_issues(null: CountedGenerations, count: Count) -> Iterator
     try:
         tally = count(null.book, pair.scoring, null.sampled.generations())
     except MemleakError as error:
-        yield null.required.placed(Issue.of_error("null", error))
+        yield null.required.with_label(Issue.of_error("null", error))
         return
     passages = tally.passages()
     if passages:

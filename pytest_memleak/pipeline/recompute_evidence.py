@@ -59,6 +59,7 @@ class Verification:
     lacking: what these are: "suite", "book", "ledger"
     attested: whether a signature by the given key is valid
     complete: whether everything that can be recomputed was
+    witnessed: whether a receipt shows that the run was announced before its calls
     current: whether requirements were stated, and the bundle meets them all
     """
 
@@ -69,6 +70,7 @@ class Verification:
     lacking: set[str] = field(default_factory=set)
     attested: bool = False
     complete: bool = True
+    witnessed: bool = False
     current: bool = False
 
     @property
@@ -78,11 +80,12 @@ class Verification:
         levels = {
             "attested": self.attested,
             "recomputed": recomputed,
+            "witnessed": self.witnessed and not self.wrong,
             "current": recomputed and self.current,
         }
         return [level for level, is_reached in levels.items() if is_reached]
 
-    def add(self, wrong: Sequence[str], checked: str) -> None:
+    def add_check(self, wrong: Sequence[str], checked: str) -> None:
         """Note what is wrong, or else that something was verified."""
         self.wrong += wrong
         if not wrong:
@@ -101,7 +104,7 @@ def recompute(
     verification: Verification,
     *,
     resources: Resources,
-    of_suite: Callable[[Path], SuiteRun],
+    suite_run_for: Callable[[Path], SuiteRun],
     evaluate: Evaluate,
     suites: Sequence[Path] = (),
     folders: Sequence[Path],
@@ -110,7 +113,7 @@ def recompute(
 ) -> None:
     """Recompute all of a bundle, as of its own time, and note the results.
 
-    resources, of_suite, evaluate: of the `Run` that recomputes it
+    resources, suite_run_for, evaluate: of the `Run` that recomputes it
     suites: files to read in place of the bundle's suites of the same names
     folders: where files may be opened; a suite of `suites` may be anywhere
     models_named: whether the caller named the models
@@ -122,14 +125,14 @@ def recompute(
         evidence,
         verification,
         resources,
-        of_suite,
+        suite_run_for,
         evaluate,
         suites,
         folders,
         models_named,
     )
     comparison.compare_result()
-    if comparison.lacks_files(missing) or not comparison.has_its_ledger():
+    if comparison.lacks_files(missing) or not comparison.has_unchanged_ledger():
         return
     pairs, entries = evidence.content.pairs, evidence.bundle["pairs"]
     with contextlib.ExitStack() as stack:
@@ -137,7 +140,7 @@ def recompute(
             stack.enter_context(server_word_limit(0))
         for pair, entry in zip(pairs, entries, strict=True):
             comparison.compare_pair(pair, entry)
-    comparison.look_for_pairs()
+    comparison.check_pairs_complete()
 
 
 def evaluate_as_claimed(
@@ -145,7 +148,7 @@ def evaluate_as_claimed(
     claimed: PairResult,
     *,
     resources: Resources,
-    of_suite: Callable[[Path], SuiteRun],
+    suite_run_for: Callable[[Path], SuiteRun],
     evaluate: Evaluate,
     suites: Sequence[Path] = (),
     folders: Sequence[Path],
@@ -158,13 +161,13 @@ def evaluate_as_claimed(
         evidence,
         Verification(),
         resources,
-        of_suite,
+        suite_run_for,
         evaluate,
         suites,
         folders,
         _models_named=True,
     )
-    return comparison.evaluated(claimed)
+    return comparison.evaluate_as_of_run(claimed)
 
 
 def _hides_server_words(pair: PairResult) -> bool:
@@ -202,7 +205,7 @@ class _Comparison:
 
     def __post_init__(self) -> None:
         self._bundle = self._evidence.content
-        self._end = self._resources.now
+        self._end = self._resources.evaluation_time
         self._last_entry = 0.0
         self._late: Mapping[str, Sequence[float]] = {}
         self._named = {path.name: Path(os.path.realpath(path)) for path in self._given}
@@ -280,7 +283,7 @@ class _Comparison:
             )
             return
         try:
-            suite = self._suite_of(pair)
+            suite = self._suite_of_pair(pair)
         except MissingFile as error:
             self.result.lacking.add("book")
             yield str(error)
@@ -309,7 +312,7 @@ class _Comparison:
         self.result.wrong += digests.wrong
         self.result.checked += digests.checked
 
-    def has_its_ledger(self) -> bool:
+    def has_unchanged_ledger(self) -> bool:
         """Tell whether the ledger is the bundle's and unchanged.
 
         If not, no pair is recomputed.
@@ -317,7 +320,7 @@ class _Comparison:
         from pytest_memleak.ledger.verify_chain import check_ledger
 
         if self._bundle.ledger is None:
-            if any(map(_is_of_a_ledger, self._bundle.pairs)):
+            if any(map(_needs_ledger, self._bundle.pairs)):
                 self.result.wrong.append(
                     "ledger: the bundle has generations from a ledger, but not its "
                     "last entry",
@@ -346,12 +349,12 @@ class _Comparison:
     def _sampled_endpoints(self) -> set[str | None]:
         """Return the endpoints whose generations the ledger must hold."""
         endpoints: set[str | None] = set()
-        for pair in filter(_is_of_a_ledger, self._bundle.pairs):
+        for pair in filter(_needs_ledger, self._bundle.pairs):
             endpoints.update(count.endpoint for count in pair.sampled)
         return endpoints
 
-    def _pair_of(self, claimed: PairResult) -> Pair:
-        suite = self._suite_of(claimed)
+    def _suite_pair(self, claimed: PairResult) -> Pair:
+        suite = self._suite_of_pair(claimed)
         for pair in suite.pairs:
             if pair.id == claimed.pair:
                 return pair
@@ -360,13 +363,13 @@ class _Comparison:
             location=str(suite.path),
         )
 
-    def evaluated(self, claimed: PairResult) -> Evaluation:
+    def evaluate_as_of_run(self, claimed: PairResult) -> Evaluation:
         """Return the pair's evaluation as of the bundle's run."""
-        self._go_back_to(claimed)
-        evaluation, _ = self._evaluated(self._pair_of(claimed), claimed)
+        self._set_ledger_time(claimed)
+        evaluation, _ = self._evaluate_offline(self._suite_pair(claimed), claimed)
         return evaluation
 
-    def _go_back_to(self, claimed: PairResult) -> None:
+    def _set_ledger_time(self, claimed: PairResult) -> None:
         """Let the ledger be read as of the pair's evaluation in the bundle's run."""
         as_of = self._end if claimed.as_of is None else claimed.as_of
         self._resources.as_of = min(as_of, self._end)
@@ -374,8 +377,8 @@ class _Comparison:
 
     def compare_pair(self, claimed: PairResult, entry: Mapping[str, Any]) -> None:
         """Compare a pair of the bundle, and its raw JSON, with the recomputed pair."""
-        suite = self._suite_of(claimed)
-        pair = self._pair_of(claimed)
+        suite = self._suite_of_pair(claimed)
+        pair = self._suite_pair(claimed)
         name, endpoint = claimed.pair, claimed.model.endpoint
         if endpoint is not None and _NOT_KEPT.fullmatch(endpoint):
             self.result.complete = False
@@ -384,12 +387,12 @@ class _Comparison:
             )
             return
         lines = [
-            *self._late_calls(claimed),
-            *self._of_pair(claimed, entry, pair, suite),
+            *self._late_call_faults(claimed),
+            *self._pair_differences(claimed, entry, pair, suite),
         ]
         self.result.wrong += [f"{name}: {line}" for line in lines]
 
-    def _late_calls(self, claimed: PairResult) -> Iterator[str]:
+    def _late_call_faults(self, claimed: PairResult) -> Iterator[str]:
         """Yield that earlier calls were written only after the bundle's entry."""
         until = self._end if claimed.as_of is None else claimed.as_of
         endpoints = {count.endpoint for count in claimed.sampled if count.endpoint}
@@ -401,7 +404,7 @@ class _Comparison:
                     "evaluated, but were added to the ledger after the bundle's entry"
                 )
 
-    def look_for_pairs(self) -> None:
+    def check_pairs_complete(self) -> None:
         """Check that the bundle has whole suites, and each pair once per endpoint."""
         pairs = self._bundle.pairs
         present = {(self._path_of(pair), pair.pair) for pair in pairs}
@@ -438,17 +441,19 @@ class _Comparison:
             return self._named[name]
         return validate_path(Path(pair.suite.path), self._folders)
 
-    def _suite_of(self, pair: PairResult) -> Suite:
+    def _suite_of_pair(self, pair: PairResult) -> Suite:
         path = self._path_of(pair)
         if path not in self._suites:
             suite_run = self._of_suite(path)
+            if self._bundle.witness is not None:
+                suite_run.use_seed(self._bundle.witness.seed)
             suite = suite_run.suite
-            suite_run.expect(suite.pairs)
+            suite_run.note_evaluated_pairs(suite.pairs)
             validate_suite_paths(suite, self._folders)
             self._suites[path] = suite
         return self._suites[path]
 
-    def _of_pair(
+    def _pair_differences(
         self,
         claimed: PairResult,
         entry: Mapping[str, Any],
@@ -458,24 +463,26 @@ class _Comparison:
         if claimed.plain_verdict is Verdict.NOT_RUN:
             recomputed = build_unrun_result(pair, suite, reasons=claimed.reasons)
         else:
-            self._go_back_to(claimed)
-            evaluation, absent = self._evaluated(pair, claimed)
+            self._set_ledger_time(claimed)
+            evaluation, absent = self._evaluate_offline(pair, claimed)
             recomputed = build_result_without_quotes(evaluation)
             provenance = evaluation.provenance
             if (
                 provenance
                 and provenance.last is not None
-                and provenance.last > self._resources.now
+                and provenance.last > self._resources.evaluation_time
             ):
                 created = moment(self._bundle.created)
                 yield f"its generations were sampled after {created}"
             yield from self._verdict_changed_by_later_calls(evaluation, absent)
             self._computed += 1
-        stated = encode_pair(self._as_stated(recomputed, claimed))
+        stated = encode_pair(self._with_bundle_only_facts(recomputed, claimed))
         stated["suite"]["path"] = claimed.suite.path
         yield from pair_differences(entry, stated)
 
-    def _as_stated(self, recomputed: PairResult, claimed: PairResult) -> PairResult:
+    def _with_bundle_only_facts(
+        self, recomputed: PairResult, claimed: PairResult
+    ) -> PairResult:
         """Return the result with what only the bundle's run knew.
 
         That includes why generations are missing.
@@ -485,7 +492,7 @@ class _Comparison:
             tests=claimed.tests,
             stopped_early=claimed.stopped_early,
         )
-        if not _only_says_what_is_missing(
+        if not _differs_only_in_missing(
             claimed.completeness,
             recomputed.completeness,
         ):
@@ -529,7 +536,7 @@ class _Comparison:
                     "to the end of the bundle's run"
                 )
 
-    def _evaluated(
+    def _evaluate_offline(
         self,
         pair: Pair,
         claimed: PairResult,
@@ -558,7 +565,7 @@ class _Comparison:
         return evaluation, absent
 
 
-def _only_says_what_is_missing(claimed: Completeness, recomputed: Completeness) -> bool:
+def _differs_only_in_missing(claimed: Completeness, recomputed: Completeness) -> bool:
     """Tell whether a bundle's issues differ only in why generations are missing."""
     stated = set(claimed.issues)
     computed = set(recomputed.issues)
@@ -570,7 +577,7 @@ def _only_says_what_is_missing(claimed: Completeness, recomputed: Completeness) 
     return bool(recomputed.requested and added) and added | omitted <= missing
 
 
-def _is_of_a_ledger(pair: PairResult) -> bool:
+def _needs_ledger(pair: PairResult) -> bool:
     """Tell whether a pair has generations that a ledger must hold."""
     if _NOT_KEPT.fullmatch(pair.model.endpoint or ""):
         return False
@@ -599,11 +606,11 @@ def validate_path(path: Path, folders: Sequence[Path]) -> Path:
 
 def validate_suite_paths(suite: Suite, folders: Sequence[Path]) -> None:
     """Raise EvidenceError where a suite names a path that may not be opened."""
-    for path in _paths(suite):
+    for path in _suite_file_paths(suite):
         validate_path(path, folders)
 
 
-def _paths(suite: Suite) -> Iterator[Path]:
+def _suite_file_paths(suite: Suite) -> Iterator[Path]:
     for book in suite.books:
         yield book.source
         if book.summaries is not None:
@@ -632,11 +639,11 @@ def _existing_paths(
     for name in {named.replace("{book}", book.id) for book in suite.books}:
         path = Path(name)
         full = root / (path.expanduser() if name.startswith("~") else path)
-        if _is_there(full):
+        if _exists(full):
             yield full
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError:  # a name too long for a path

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.pipeline.canaries import begin_alike
+from pytest_memleak.pipeline.canaries import last_begins_like_first
 from pytest_memleak.pipeline.counted_generations import CountedGenerations
 from pytest_memleak.pipeline.ledger_endpoint import weights_label
 from pytest_memleak.pipeline.recited_null_books import recited_null_book_issues
 from pytest_memleak.pipeline.required_samples import Purpose
-from pytest_memleak.pipeline.sampled_generations import sample_generations
+from pytest_memleak.pipeline.sampled_generations import sample_requirement
 from pytest_memleak.pipeline.samples import LedgerSamples
 from pytest_memleak.records import Book, Generation, Issue
 from pytest_memleak.records.phases import Phase, ProgressEvent
@@ -54,7 +54,7 @@ class ReferenceComparison:
 def compare_references(
     analysis: Analysis | None,
     own: CountedGenerations,
-    beside: Sequence[CountedGenerations],
+    other_samples: Sequence[CountedGenerations],
     plan: SamplingPlan,
 ) -> ReferenceComparison:
     """Compare an analysis with references, of which the ledger's gaps are sampled.
@@ -62,24 +62,24 @@ def compare_references(
     Chance needs the same model's generations for other books, uplift its baseline
     model's for this book; extensions measure the pair's own.
 
-    beside: what else the pair's model wrote
+    other_samples: what else the pair's model wrote
     """
     if analysis is None:
         return ReferenceComparison(None)
     limits = own.required.pair.limits
-    sampled, issues = _sampled_references(plan)
-    analysis = _with_references(analysis, own, sampled, plan)
+    sampled, issues = _sample_references(plan)
+    analysis = _add_references(analysis, own, sampled, plan)
     if limits.brought:
-        analysis = _with_measures_of_extensions(analysis, own)
-    for reference in (*beside, *sampled):
-        issues += _missing(reference, own)
+        analysis = _add_extension_measures(analysis, own)
+    for reference in (*other_samples, *sampled):
+        issues += _missing_reference_issues(reference, own)
     for reference in sampled:
         if reference.required.purpose is Purpose.NULL:
-            count = plan.endpoints.resources.count
+            count = plan.endpoints.resources.tally_generations
             issues += recited_null_book_issues(reference, count)
     unlikely: list[Issue] = []
-    for part in beside:
-        unlikely += _not_the_likeliest(part)
+    for part in other_samples:
+        unlikely += _not_greedy_issues(part)
     if with_needs(limits, GREEDY):
         all_issues = (*issues, *unlikely)
         return ReferenceComparison(analysis, tuple(sampled), all_issues)
@@ -87,7 +87,7 @@ def compare_references(
     return ReferenceComparison(analysis, tuple(sampled), tuple(issues), notes)
 
 
-def _sampled_references(
+def _sample_references(
     plan: SamplingPlan,
 ) -> tuple[list[CountedGenerations], list[Issue]]:
     """Sample the null books and the baseline; return why some can't be, too."""
@@ -99,13 +99,13 @@ def _sampled_references(
             continue
         progress(ProgressEvent(Phase.COMPARING, plan.own.pair.id))
         try:
-            sampled.append(CountedGenerations(sample_generations(required, plan)))
+            sampled.append(CountedGenerations(sample_requirement(required, plan)))
         except MemleakError as error:
-            issues.append(required.placed(Issue.of_error(required.purpose, error)))
+            issues.append(required.with_label(Issue.of_error(required.purpose, error)))
     return sampled, issues
 
 
-def _with_references(
+def _add_references(
     analysis: Analysis,
     own: CountedGenerations,
     sampled: Sequence[CountedGenerations],
@@ -116,19 +116,19 @@ def _with_references(
         if part.required.purpose is Purpose.NULL:
             null.append(part)
         else:
-            count = plan.endpoints.resources.count
-            analysis = _with_uplift(analysis, part, own, count)
-    return _with_null(analysis, own, null) if null else analysis
+            count = plan.endpoints.resources.tally_generations
+            analysis = _add_uplift(analysis, part, own, count)
+    return _add_chance_level(analysis, own, null) if null else analysis
 
 
-def _with_null(
+def _add_chance_level(
     analysis: Analysis,
     own: CountedGenerations,
     others: Sequence[CountedGenerations],
 ) -> Analysis:
     pair = own.required.pair
     by_book = {
-        other.required.pair.book.id: _asked_and_answered(
+        other.required.pair.book.id: _instructions_and_texts(
             other.book,
             other.generations(),
         )
@@ -136,7 +136,7 @@ def _with_null(
     }
     null = excess_over_null(
         own.book,
-        _asked_and_answered(own.book, own.sampled.generations()),
+        _instructions_and_texts(own.book, own.sampled.generations()),
         by_book,
         pair.scoring,
         error=analysis.without_excused_words.error,
@@ -147,7 +147,7 @@ def _with_null(
     return dataclasses.replace(analysis, null=null)
 
 
-def _with_uplift(
+def _add_uplift(
     analysis: Analysis,
     baseline: CountedGenerations,
     own: CountedGenerations,
@@ -182,7 +182,7 @@ def _with_uplift(
     return dataclasses.replace(analysis, uplift=gain)
 
 
-def _with_measures_of_extensions(
+def _add_extension_measures(
     analysis: Analysis,
     own: CountedGenerations,
 ) -> Analysis:
@@ -190,32 +190,34 @@ def _with_measures_of_extensions(
     for name, row in own.required.pair.limits.brought.items():
         if row.function:
             value = row.function(own.book, own.sampled.generations())
-            further[name] = _plain_number(value)
+            further[name] = _builtin_float(value)
     return dataclasses.replace(analysis, further=further)
 
 
-def _plain_number(value: float) -> float:
+def _builtin_float(value: float) -> float:
     """Return a number of another library, such as numpy's, as a float."""
     is_other = isinstance(value, numbers.Number) and not isinstance(value, int | float)
     return float(value) if is_other else value
 
 
-def _missing(reference: CountedGenerations, own: CountedGenerations) -> Iterator[Issue]:
+def _missing_reference_issues(
+    reference: CountedGenerations, own: CountedGenerations
+) -> Iterator[Issue]:
     """Yield the issues of a reference that the pair's limits need."""
     purpose = reference.required.purpose
     if purpose is Purpose.NULL:
         for issue in reference.sampled.issues:
             yield replace(issue, rule=purpose)
     elif purpose is Purpose.GREEDY:
-        for issue in _issues_of(reference):
+        for issue in _placed_issues(reference):
             if issue.rule in _SAMPLED:
                 yield issue
     elif purpose is Purpose.BASELINE and with_needs(own.required.pair.limits, BASELINE):
-        yield from _issues_of(reference)
-        yield from _drawn_otherwise(reference, own)
+        yield from _placed_issues(reference)
+        yield from _other_distribution_issues(reference, own)
 
 
-def _drawn_otherwise(
+def _other_distribution_issues(
     baseline: CountedGenerations,
     own: CountedGenerations,
 ) -> Iterator[Issue]:
@@ -227,29 +229,29 @@ def _drawn_otherwise(
             f"it was sampled from a different distribution: {theirs}, not {ours}",
             "set the same options.sampling for both, on the same kind of server",
         )
-        yield baseline.required.placed(issue)
+        yield baseline.required.with_label(issue)
 
 
-def _not_the_likeliest(counted: CountedGenerations) -> Iterator[Issue]:
+def _not_greedy_issues(counted: CountedGenerations) -> Iterator[Issue]:
     """Yield why these may not be the likeliest generations.
 
     Even at temperature 0, many models repeat themselves, and some servers sample.
     """
     if counted.required.purpose is not Purpose.GREEDY:
         return
-    for issue in _issues_of(counted):
+    for issue in _placed_issues(counted):
         if issue.rule not in _SAMPLED:
             yield issue
     yield from greedy_issues(counted.sampled)
 
 
-def _issues_of(counted: CountedGenerations) -> Iterator[Issue]:
+def _placed_issues(counted: CountedGenerations) -> Iterator[Issue]:
     for issue in counted.completeness().issues:
         is_placed = issue.rule == "sampled"
-        yield issue if is_placed else counted.required.placed(issue)
+        yield issue if is_placed else counted.required.with_label(issue)
 
 
-def _asked_and_answered(
+def _instructions_and_texts(
     book: Book,
     generations: Iterable[Generation],
 ) -> Iterator[tuple[str | None, str]]:
@@ -280,12 +282,12 @@ def greedy_issues(answers: SampledGenerations) -> tuple[Issue, ...]:
     for generation in answers.generations():
         by_excerpt.setdefault(generation.excerpt_id, []).append(generation.text)
     refused = _rejected_parameters(answers)
-    agreed = begin_alike(by_excerpt.values())
+    agreed = last_begins_like_first(by_excerpt.values())
     issues = greedy_sampling_issues(refused, agreed=agreed)
-    return tuple(replace(issue, fix=_without_greedy(answers)) for issue in issues)
+    return tuple(replace(issue, fix=_greedy_fix_text(answers)) for issue in issues)
 
 
-def _without_greedy(answers: SampledGenerations) -> str:
+def _greedy_fix_text(answers: SampledGenerations) -> str:
     """Return what to change in the suite: greedy answers and canaries differ."""
     pair = answers.required.pair
     greedy = with_needs(pair.limits, GREEDY)
@@ -298,13 +300,13 @@ def _without_greedy(answers: SampledGenerations) -> str:
         change = f"replace preset in [limits], one key per line: {lines}"
     else:
         change = f"delete {' and '.join(greedy)}"
-    if _is_mere_name(answers):
+    if _only_name_identifies_weights(answers):
         version = 'add weights_version = "1" to [[model]] (resamples)'
         change = f"{version}, and {change}"
     return f"in {pair.suite.name}, {change}"
 
 
-def _is_mere_name(answers: SampledGenerations) -> bool:
+def _only_name_identifies_weights(answers: SampledGenerations) -> bool:
     """Tell whether only a name identifies the weights that answered."""
     if not isinstance(answers, LedgerSamples):
         return False

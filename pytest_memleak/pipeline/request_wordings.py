@@ -42,20 +42,20 @@ def wordings(seed: int, rewordings: int) -> tuple[str, ...]:
         number = len(requests)
         text = _OTHER_WORDS[number % len(_OTHER_WORDS)]
         if number >= len(_OTHER_WORDS):
-            text = _disturbed(text, _MOST_CHANGED * number / rewordings, dice)
+            text = _randomly_misspelt(text, _MOST_CHANGED * number / rewordings, dice)
         if text not in requests:
             requests.append(text)
     return tuple(requests)
 
 
-def _disturbed(text: str, share: float, dice: random.Random) -> str:
+def _randomly_misspelt(text: str, share: float, dice: random.Random) -> str:
     """Change about this share of a text: typing errors, case, and spacing."""
-    parts = [_with_typing_error(word, share, dice) for word in text.split()]
+    parts = [_randomly_misspelt_word(word, share, dice) for word in text.split()]
     blanks = "  " if dice.random() < share else " "
     return blanks.join(parts)
 
 
-def _with_typing_error(word: str, share: float, dice: random.Random) -> str:
+def _randomly_misspelt_word(word: str, share: float, dice: random.Random) -> str:
     letters = list(word)
     if len(letters) >= _LEAST_SHUFFLED and dice.random() < share:
         place = dice.randrange(1, len(letters) - 2)

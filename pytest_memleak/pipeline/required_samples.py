@@ -76,7 +76,7 @@ class RequiredSamples:
             case _:
                 return ""
 
-    def placed(self, issue: Issue) -> Issue:
+    def with_label(self, issue: Issue) -> Issue:
         """Return an issue of these samples, with their label before its place."""
         return issue.placed_in(self.label)
 
@@ -98,10 +98,10 @@ def required_samples(
     endpoint: Endpoint | None = None,
 ) -> tuple[RequiredSamples, ...]:
     """Return what the pair requires, its own samples first."""
-    return tuple(_wanted(pair, suite, endpoint))
+    return tuple(_own_and_reference_samples(pair, suite, endpoint))
 
 
-def _wanted(
+def _own_and_reference_samples(
     pair: Pair,
     suite: Suite,
     endpoint: Endpoint | None,
@@ -120,13 +120,13 @@ def _wanted(
             endpoint,
         )
     if with_needs(pair.limits, CHANCE):
-        for other in _nulls_of(pair, suite):
+        for other in _null_pairs(pair, suite):
             yield RequiredSamples(Purpose.NULL, other, endpoint)
     if pair.model.baseline_model is not None:
-        yield _of_baseline(pair, suite, endpoint)
+        yield _baseline_samples(pair, suite, endpoint)
 
 
-def _nulls_of(pair: Pair, suite: Suite) -> list[Pair]:
+def _null_pairs(pair: Pair, suite: Suite) -> list[Pair]:
     """Return the pairs that give the chance level, only controls if the suite has any.
 
     They prompt the same model for other books in the same way (docs/method.md).
@@ -140,7 +140,7 @@ def _nulls_of(pair: Pair, suite: Suite) -> list[Pair]:
     return [other for other in others if other.control] or others
 
 
-def _of_baseline(
+def _baseline_samples(
     pair: Pair,
     suite: Suite,
     endpoint: Endpoint | None,

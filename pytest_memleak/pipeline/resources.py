@@ -81,7 +81,7 @@ class Resources:
         self._unidentified: list[object] = []
 
     @property
-    def now(self) -> float:
+    def evaluation_time(self) -> float:
         """The time of the evaluation, in seconds since 1970, after everything stored.
 
         The clock of another machine may be ahead, or this one's may have been.
@@ -97,7 +97,7 @@ class Resources:
         )
 
     @property
-    def count(self) -> Count:
+    def tally_generations(self) -> Count:
         """The function that matches and counts: in this process, or in others."""
         if self._pool is not None:
             return self._pool.tally_generations
@@ -112,26 +112,26 @@ class Resources:
     @property
     def ledger(self) -> Ledger:
         """The run's ledger, in memory if offline there is none. Raises LedgerError."""
-        is_new = self.lacks_ledger
+        is_new = self.is_ledger_file_missing
         if is_new and self.offline:
-            return self.unkept
-        ledger = self._opened(self._url)
+            return self.memory_ledger
+        ledger = self._open_ledger(self._url)
         self.new_ledger = ledger.place if is_new else self.new_ledger
         return ledger
 
     @property
     def existing_ledger(self) -> Ledger | None:
         """The run's ledger, if it exists. Raises LedgerError if it is no longer one."""
-        in_memory = self._url.startswith("sqlite") and not self._file
-        if self._url not in self._open and (in_memory or self.lacks_ledger):
+        in_memory = self._url.startswith("sqlite") and not self._ledger_file
+        if self._url not in self._open and (in_memory or self.is_ledger_file_missing):
             return None
-        return self._opened(self._url, create=False)
+        return self._open_ledger(self._url, create=False)
 
     @property
-    def lacks_ledger(self) -> bool:
+    def is_ledger_file_missing(self) -> bool:
         """Whether the run's ledger is a file that doesn't exist yet."""
         return self._url not in self._open and bool(
-            self._file and not self._file.exists(),
+            self._ledger_file and not self._ledger_file.exists(),
         )
 
     @property
@@ -142,7 +142,7 @@ class Resources:
         return shown(parse_url(self._url))
 
     @property
-    def _file(self) -> Path | None:
+    def _ledger_file(self) -> Path | None:
         """The file of the run's ledger; None for a database."""
         if is_path(self._url):
             return real_path(self._url)
@@ -150,7 +150,7 @@ class Resources:
 
         return file_of(parse_url(self._url))
 
-    def end_of_chain(self) -> dict[str, Any] | None:
+    def hash_chain_end(self) -> dict[str, Any] | None:
         """Return the end of the ledger's hash chain; None without a readable ledger.
 
         `validate_ledger` reports what is wrong with it.
@@ -164,12 +164,21 @@ class Resources:
         except LedgerError:
             return None
 
-    @property
-    def unkept(self) -> Ledger:
-        """A ledger in memory, for endpoints that nothing identifies across runs."""
-        return self._opened("sqlite://")
+    def ledger_origin(self) -> str:
+        """Return the first link of the ledger's hash chain, which no other has.
 
-    def number_unidentified(self, endpoint: object) -> str:
+        Creates the ledger if it is missing, unless offline. Raises LedgerError.
+        """
+        from pytest_memleak.ledger.hash_chain import first_link
+
+        return self.ledger.read(first_link) or ""
+
+    @property
+    def memory_ledger(self) -> Ledger:
+        """A ledger in memory, for endpoints that nothing identifies across runs."""
+        return self._open_ledger("sqlite://")
+
+    def name_for_unidentified(self, endpoint: object) -> str:
         """Return a name, in this run, for an endpoint without an id."""
         if not any(endpoint is other for other in self._unidentified):
             self._unidentified.append(endpoint)
@@ -185,7 +194,7 @@ class Resources:
         if self._url in self._open:
             self._open[self._url].validate_file()
         elif (
-            self._file and self._file.exists()
+            self._ledger_file and self._ledger_file.exists()
         ):  # processes of the run may have written to it
             from pytest_memleak.ledger.ledger import Ledger
 
@@ -200,7 +209,7 @@ class Resources:
         while self._open:
             self._open.popitem()[1].close()
 
-    def _opened(self, url: str, *, create: bool = True) -> Ledger:
+    def _open_ledger(self, url: str, *, create: bool = True) -> Ledger:
         if url not in self._open:
             from pytest_memleak.ledger.ledger import Ledger
 

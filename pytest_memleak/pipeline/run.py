@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import LedgerError, MemleakError
 from pytest_memleak.interfaces.abilities import id_of
 from pytest_memleak.interfaces.extensions import Extensions
-from pytest_memleak.pipeline.endpoints import take_down
+from pytest_memleak.pipeline.endpoints import remove_deployment
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.suite_run import SuiteRun
 from pytest_memleak.suite.load import load_suite
@@ -54,14 +54,14 @@ class Run:
             suite.close()
         self.resources.close()
 
-    def settle(self) -> None:
+    def remove_deployments(self) -> None:
         """Remove this run's deployments; after an evaluation, also abandoned ones."""
         for suite in self._suites.values():
-            suite.endpoints.deployments.leave()
+            suite.endpoints.deployments.remove_if_unused()
         if self._looked_for_debts:
-            self._pay_debts(kept=set())
+            self._remove_unused_deployments(kept=set())
 
-    def _pay_debts(self, kept: set[str]) -> None:
+    def _remove_unused_deployments(self, kept: set[str]) -> None:
         """Remove unused deployments, except those kept or awaited.
 
         The ledger keeps those that can't be removed now.
@@ -76,11 +76,11 @@ class Run:
         except LedgerError:
             return  # the run reports it; an unreadable ledger lists no deployments
         for suite in self._suites.values():
-            kept |= suite.endpoints.deployments.held
+            kept |= suite.endpoints.deployments.held_digests
         for debt in standing:
             if not debt.in_use and debt.digest not in kept:
                 with contextlib.suppress(MemleakError):
-                    take_down(
+                    remove_deployment(
                         debt,
                         self.extensions,
                         ledger=ledger,
@@ -88,7 +88,7 @@ class Run:
                         retry=self.resources.retry,
                     )
 
-    def _look_for_debts(self) -> None:
+    def _remove_abandoned_deployments(self) -> None:
         """Remove, once and before any call, the deployments that a killed run left."""
         if not self._looked_for_debts:
             self._looked_for_debts = True
@@ -96,10 +96,10 @@ class Run:
             for suite in self._suites.values():
                 for model in suite.suite.models:
                     with contextlib.suppress(MemleakError):
-                        deployment = suite.endpoints.deployment_of(model)
+                        deployment = suite.endpoints.required_deployment(model)
                         if deployment is not None:
                             needed.add(deployment.digest)
-            self._pay_debts(needed)
+            self._remove_unused_deployments(needed)
 
     def validate_ledger(self) -> None:
         """Raise LedgerError where the run's ledger is damaged or was replaced."""
@@ -110,7 +110,7 @@ class Run:
         """The suites loaded so far."""
         return [suite_run.suite for suite_run in self._suites.values()]
 
-    def of_suite(self, path: Path) -> SuiteRun:
+    def suite_run_for(self, path: Path) -> SuiteRun:
         """Return the suite's run, which opens its books and endpoints."""
         if path not in self._suites:
             suite = load_suite(path, self.extensions.measures())
@@ -132,7 +132,7 @@ class Run:
 
     def paid_provider(self, pair: Pair) -> str | None:
         """Return a provider whose paid calls the pair may need, if any."""
-        suite = self.of_suite(pair.suite).suite
+        suite = self.suite_run_for(pair.suite).suite
         called = {pair.model.id, pair.model.baseline_model}
         models = [model for model in suite.models if model.id in called]
         if suite.summarizer:
@@ -144,24 +144,25 @@ class Run:
 
     def evaluate(self, pair: Pair, *, endpoint: Endpoint | None = None) -> Evaluation:
         """Return the pair's evaluation by this endpoint, which is made once."""
-        key = (pair.suite, pair.id, _named(endpoint))
+        key = (pair.suite, pair.id, _evaluation_key(endpoint))
         if key not in self._evaluations:
-            self._look_for_debts()
+            self._remove_abandoned_deployments()
             # With numpy, which no one needs to collect tests.
             from pytest_memleak.pipeline.evaluate_pair import evaluate
             from pytest_memleak.scoring.freed_memory import return_freed_memory
 
-            suite_run = self.of_suite(pair.suite)
-            evaluation = evaluate(pair, suite_run, endpoint=endpoint)
+            suite_run = self.suite_run_for(pair.suite)
+            seeded = suite_run.seeded(pair)
+            evaluation = evaluate(seeded, suite_run, endpoint=endpoint)
             suite_run.endpoints.close_recordings()
             return_freed_memory()
             self._evaluations[key] = endpoint, evaluation
         return self._evaluations[key][1]
 
-    def evaluated_with(self, run: Block) -> Evaluation | None:
+    def evaluation_with_block(self, block: Block) -> Evaluation | None:
         """Return the evaluation that holds this very block, span, or passage."""
         for _, evaluation in self._evaluations.values():
-            if any(run is block for block in _blocks(evaluation)):
+            if any(block is other for other in _blocks(evaluation)):
                 return evaluation
         return None
 
@@ -192,9 +193,9 @@ def open_suite(
     """
     resources = Resources(ledger, offline=offline, hosts=None if offline else hosts)
     with contextlib.closing(Run(root=Path.cwd(), resources=resources)) as run:
-        yield run.of_suite(Path(os.path.realpath(path)))
+        yield run.suite_run_for(Path(os.path.realpath(path)))
 
 
-def _named(endpoint: Endpoint | None) -> object:
+def _evaluation_key(endpoint: Endpoint | None) -> object:
     """Return the key of an evaluation: the endpoint's id, or else the object itself."""
     return None if endpoint is None else id_of(endpoint) or id(endpoint)

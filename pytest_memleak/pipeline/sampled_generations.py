@@ -1,6 +1,6 @@
 """The sampling of a pair: its plan is walked, and what the ledger lacks is sampled.
 
-    sample_all(plan) -> the pair's sampled, greedy, canary, and unrequested generations
+    sample_pair(plan) -> the pair's sampled, greedy, canary, and unrequested generations
 
 All that a pair's model wrote counts (docs/method.md). Null books' generations belong to
 other pairs, and a baseline's to another model.
@@ -30,9 +30,9 @@ from pytest_memleak.pipeline.samples import (
 from pytest_memleak.pipeline.sampling_plan import (
     LedgerPart,
     MissingPart,
+    PlanMode,
     RecordedPart,
     SamplingPlan,
-    Walk,
 )
 from pytest_memleak.records import Book, Generation, Issue
 from pytest_memleak.records.number_format import amount
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     Enough = Callable[[LedgerSamples], bool]
 
 
-def sample_all(
+def sample_pair(
     plan: SamplingPlan,
     *,
     stop: Stop | None = None,
@@ -64,7 +64,7 @@ def sample_all(
     until: a time after the run's, up to which further generations count
     """
     greedy = [
-        sample_generations(required, plan)
+        sample_requirement(required, plan)
         for required in plan.required
         if required.purpose is Purpose.GREEDY
     ]
@@ -76,10 +76,10 @@ def sample_all(
     def enough(own: LedgerSamples) -> bool:
         return stop is not None and stop(together(own))
 
-    return together(sample_generations(plan.own, plan, enough=enough))
+    return together(sample_requirement(plan.own, plan, enough=enough))
 
 
-def sample_generations(
+def sample_requirement(
     required: RequiredSamples,
     plan: SamplingPlan,
     *,
@@ -91,7 +91,7 @@ def sample_generations(
 
     enough: tells after some rounds whether an early stop is due, where the plan has one
     """
-    part = plan.open(required)
+    part = plan.prepare_part(required)
     match part:
         case LedgerPart():
             return _sample_part(part, plan, enough)
@@ -122,11 +122,11 @@ def _sample_part(
     issues = list(part.issues)
     walked: list[PairPrompts] = []
     spared: str | None = None
-    asks = part.walk is Walk.ASKING
+    asks = part.walk is PlanMode.SAMPLING
     find_requests = cache(partial(requests_of_other_pairs, part, plan))
     conversation: Conversation | None = None
 
-    def so_far() -> LedgerSamples:
+    def samples_so_far() -> LedgerSamples:
         book = part.book
         if conversation is not None:
             book = replace(book, prompts=conversation.book_prompts)
@@ -134,8 +134,8 @@ def _sample_part(
             required=part.required,
             book=book,
             source=source,
-            prompts=_in_one(walked),
-            until=source.resources.now,
+            prompts=_join_prompts(walked),
+            until=source.resources.evaluation_time,
             issues=tuple(issues),
             spared=spared,
             conversation=conversation,
@@ -151,18 +151,22 @@ def _sample_part(
             continue
         try:
             if enough is not None and step.stops:
-                spared = _sample_in_stages(source, step, lambda: enough(so_far()))
+                spared = _sample_in_stages(
+                    source, step, lambda: enough(samples_so_far())
+                )
             else:
                 source.sample_missing(step.prompts)
             if is_canary:
-                source = source.with_notice(step.prompts, part.required.pair)
+                source = source.with_other_model_notice(
+                    step.prompts, part.required.pair
+                )
         except Inconclusive as error:
-            issues.append(part.required.placed(Issue.of_error("sampled", error)))
+            issues.append(part.required.with_label(Issue.of_error("sampled", error)))
             asks = False
-    return so_far()
+    return samples_so_far()
 
 
-def _in_one(walked: Sequence[PairPrompts]) -> PairPrompts:
+def _join_prompts(walked: Sequence[PairPrompts]) -> PairPrompts:
     """Join prompts that request the same number of samples."""
     first = walked[0]
     if any(prompts.samples != first.samples for prompts in walked):
@@ -180,13 +184,13 @@ def _sample_in_stages(
     for rounds in step.stops:
         source.sample_missing(replace(step.prompts, samples=rounds))
         if is_enough():
-            left = source.left(step.prompts)
-            return _spared(left, rounds, requested=step.prompts.samples)
+            left = source.plan_missing(step.prompts)
+            return _spared_calls_text(left, rounds, requested=step.prompts.samples)
     source.sample_missing(step.prompts)
     return None
 
 
-def _spared(
+def _spared_calls_text(
     left: Plan,
     samples: int,
     *,
@@ -209,20 +213,24 @@ def _further_samples(
     """Yield the canaries and the unrequested generations, if any."""
     if isinstance(own, LedgerSamples):
         until = until or own.until
-        canaries = own.canaries.stored(until)
+        canaries = own.canaries.stored_generations(until)
         if canaries:
             book = canary_book(own.book)
             rounds = canaries[-1].ordinal + 1
-            yield _further(own, Purpose.CANARY, book, lambda: canaries, rounds=rounds)
+            yield _build_further_samples(
+                own, Purpose.CANARY, book, lambda: canaries, rounds=rounds
+            )
 
     def unrequested() -> Iterator[Generation]:
-        return _numbered(_unrequested((own, *greedy), until))
+        return _renumber_by_excerpt(_unrequested_generations((own, *greedy), until))
 
     if any(True for _ in unrequested()):
-        yield _further(own, Purpose.UNREQUESTED, own.book, unrequested, rounds=0)
+        yield _build_further_samples(
+            own, Purpose.UNREQUESTED, own.book, unrequested, rounds=0
+        )
 
 
-def _numbered(generations: Iterable[Generation]) -> Iterator[Generation]:
+def _renumber_by_excerpt(generations: Iterable[Generation]) -> Iterator[Generation]:
     """Number the generations of each excerpt from 0."""
     numbers: Counter[str] = Counter()
     for generation in generations:
@@ -230,31 +238,35 @@ def _numbered(generations: Iterable[Generation]) -> Iterator[Generation]:
         numbers[generation.excerpt_id] += 1
 
 
-def _unrequested(
+def _unrequested_generations(
     parts: Iterable[SampledGenerations],
     until: float | None,
 ) -> Iterator[Generation]:
     """Yield generations beyond the requested rounds: late, more, or unasked."""
-    from pytest_memleak.ledger.book_attempts import by_rounds
-    from pytest_memleak.ledger.ledger_queries import surplus
-
     for part in parts:
         match part:
-            case LedgerSamples(source=source, prompts=prompts) if until is not None:
-                ledger, endpoint_id = source.ledger, source.endpoint_id
-                every = surplus(ledger, endpoint_id, prompts, until=until)
-                if not any(True for _ in every):
-                    continue
-                for some in by_rounds(endpoint_id, prompts, part.find_requests()):
-                    yield from surplus(ledger, endpoint_id, some, until=until)
+            case LedgerSamples() if until is not None:
+                yield from _unrequested_in_ledger(part, until)
             case RecordedSamples():
                 samples = part.required.pair.sampling.samples
-                for generation in part.all_there():
+                for generation in part.requested_and_surplus():
                     if generation.ordinal >= samples:
                         yield generation
 
 
-def _further(
+def _unrequested_in_ledger(part: LedgerSamples, until: float) -> Iterator[Generation]:
+    # Imported here: recorded answers need no database.
+    from pytest_memleak.ledger.book_attempts import by_rounds
+    from pytest_memleak.ledger.ledger_queries import surplus
+
+    ledger, endpoint_id = part.source.ledger, part.source.endpoint_id
+    if not any(True for _ in surplus(ledger, endpoint_id, part.prompts, until=until)):
+        return
+    for prompts in by_rounds(endpoint_id, part.prompts, part.find_requests()):
+        yield from surplus(ledger, endpoint_id, prompts, until=until)
+
+
+def _build_further_samples(
     own: SampledGenerations,
     purpose: Purpose,
     book: Book,

@@ -40,7 +40,7 @@ class _Samples(ABC):
     issues: tuple[Issue, ...] = ()
 
     @abstractmethod
-    def all_there(self) -> Iterable[Generation]:
+    def requested_and_surplus(self) -> Iterable[Generation]:
         """Read every generation, unrequested ones too, afresh with each call."""
 
     @property
@@ -50,9 +50,9 @@ class _Samples(ABC):
 
     def generations(self) -> Iterator[Generation]:
         """Yield the requested generations, with all that was written for each."""
-        return self._requested(self.all_there())
+        return self._only_requested(self.requested_and_surplus())
 
-    def of(self, excerpts: Collection[str]) -> Iterator[Generation]:
+    def of_excerpts(self, excerpts: Collection[str]) -> Iterator[Generation]:
         """Yield only some excerpts' generations."""
         for generation in self.generations():
             if generation.excerpt_id in excerpts:
@@ -63,11 +63,13 @@ class _Samples(ABC):
         """The IDs of the prompts that request no excerpt."""
         return tuple(prompt.id for prompt in self.book.prompts)
 
-    def _requested(self, generations: Iterable[Generation]) -> Iterator[Generation]:
+    def _only_requested(
+        self, generations: Iterable[Generation]
+    ) -> Iterator[Generation]:
         request = generation_request(self.required)
         for generation in generations:
             if request.counts(generation.ordinal):
-                yield with_reasoning(generation)
+                yield with_reasoning_as_text(generation)
 
 
 @dataclass(
@@ -97,9 +99,9 @@ class LedgerSamples(_Samples):
         """The IDs of the prompts that were sent, or are to be."""
         return tuple(prompt.excerpt_id for prompt in self.prompts.questions)
 
-    def all_there(self) -> Iterable[Generation]:
+    def requested_and_surplus(self) -> Iterable[Generation]:
         """Read the generations from the ledger."""
-        return self.source.all_there(self.prompts, self.until)
+        return self.source.requested_and_surplus(self.prompts, self.until)
 
     @property
     def endpoint_id(self) -> str:
@@ -111,13 +113,13 @@ class LedgerSamples(_Samples):
         """The canaries of the endpoint for the pair's book."""
         return self.source.canaries(self.required.pair, self.book)
 
-    def of(self, excerpts: Collection[str]) -> Iterator[Generation]:
+    def of_excerpts(self, excerpts: Collection[str]) -> Iterator[Generation]:
         """Read only some excerpts' generations from the ledger."""
         few = tuple(
             prompt for prompt in self.prompts.questions if prompt.excerpt_id in excerpts
         )
         stored = self.source.generations(replace(self.prompts, questions=few))
-        return self._requested(stored)
+        return self._only_requested(stored)
 
 
 @dataclass(
@@ -130,7 +132,7 @@ class RecordedSamples(_Samples):
 
     recording: Recording
 
-    def all_there(self) -> Iterable[Generation]:
+    def requested_and_surplus(self) -> Iterable[Generation]:
         """Read the generations from the recording."""
         return self.recording.generations(self.book)
 
@@ -143,7 +145,7 @@ class RecordedSamples(_Samples):
 class NoSamples(_Samples):
     """No samples: their endpoint isn't available."""
 
-    def all_there(self) -> Iterable[Generation]:
+    def requested_and_surplus(self) -> Iterable[Generation]:
         """Return nothing."""
         return ()
 
@@ -165,7 +167,7 @@ class FurtherSamples(_Samples):
     named: str | None
     attempt: int = 0
 
-    def all_there(self) -> Iterable[Generation]:
+    def requested_and_surplus(self) -> Iterable[Generation]:
         """Read the generations."""
         return self.read()
 
@@ -180,14 +182,14 @@ PairSamples = Sequence[SampledGenerations]
 Stop = Callable[[PairSamples], bool]
 
 
-def rereading(
+def all_rounds_reader(
     samples: Iterable[SampledGenerations],
 ) -> Callable[[], Iterator[Generation]]:
     """Return a function that reads all generations again, so that none is kept."""
     return lambda: chain.from_iterable(part.generations() for part in samples)
 
 
-def with_reasoning(generation: Generation) -> Generation:
+def with_reasoning_as_text(generation: Generation) -> Generation:
     """Return the generation with all that was written, as its text."""
     if not generation.reasoning:
         return generation

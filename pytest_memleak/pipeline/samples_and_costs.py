@@ -36,18 +36,18 @@ _SEEN = (
 )
 
 
-def suite_power(suite: SuiteRun) -> Power:
+def suite_power(suite_run: SuiteRun) -> Power:
     """Return what the suite can detect, for usual numbers of samples and for its own.
 
     Its resources should be offline, with an empty ledger.
     """
-    pairs = suite.suite.pairs
+    pairs = suite_run.suite.pairs
     sampled = pairs_with_rounds(pairs)
-    notes = _suite_notes(sampled)
+    notes = _notes_by_samples(sampled)
     rows: list[PowerRow] = []
     obstacles: dict[str, None] = {}
     for samples in sorted({*USUAL_SAMPLES, *notes}):
-        planned = plan_run(pairs, lambda _: suite, samples=samples)
+        planned = plan_run(pairs, lambda _: suite_run, samples=samples)
         obstacles |= dict.fromkeys(map(str, planned.obstacles))
         if not sampled:
             break  # whatever the number of samples
@@ -55,7 +55,7 @@ def suite_power(suite: SuiteRun) -> Power:
     return Power(
         rows=tuple(rows),
         confidence=planned_rounds(pairs[0]).confidence,
-        limits=tuple(_of_limits(pairs, suite)),
+        limits=tuple(_limit_reachability_lines(pairs, suite_run)),
         obstacles=tuple(obstacles),
     )
 
@@ -65,7 +65,7 @@ def pairs_with_rounds(pairs: Iterable[Pair]) -> list[Pair]:
     return [pair for pair in pairs if pair.probe.kind != "extraction"]
 
 
-def next_samples(pairs: Iterable[Pair]) -> int | None:
+def next_usual_samples(pairs: Iterable[Pair]) -> int | None:
     """Return the next usual number above all pairs' samples, if there is one."""
     sampled = pairs_with_rounds(pairs)
     if not sampled:
@@ -95,7 +95,7 @@ def power_row(
     )
 
 
-def _suite_notes(pairs: Iterable[Pair]) -> dict[int, str]:
+def _notes_by_samples(pairs: Iterable[Pair]) -> dict[int, str]:
     """Return the numbers of samples that the suite itself names, and why."""
     reasons: defaultdict[int, list[str]] = defaultdict(list)
     for pair in pairs:
@@ -111,11 +111,13 @@ def _suite_notes(pairs: Iterable[Pair]) -> dict[int, str]:
     return notes
 
 
-def _of_limits(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
+def _limit_reachability_lines(
+    pairs: Iterable[Pair], suite_run: SuiteRun
+) -> Iterator[str]:
     """Yield which limits of gating pairs can pass, whatever is sampled."""
     gating = [pair for pair in pairs if pair.gates]
     within: dict[float, float] = {}
-    for bound in _bmc_bounds(gating, suite):
+    for bound in _bmc_bounds(gating, suite_run):
         if bound.least <= bound.limit:
             within[bound.limit] = bound.least
     for limit, least in within.items():
@@ -123,15 +125,15 @@ def _of_limits(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
             f"bmc limit {limit:g} can pass: with no recall, the upper bound of bmc is "
             f"{least:.2g}"
         )
-    yield from limits_that_cant_pass(pairs, suite)
+    yield from limits_that_cant_pass(pairs, suite_run)
     by_chance = [pair for pair in gating if with_needs(pair.limits, CHANCE)]
-    yield from _of_excess(by_chance, suite)
+    yield from _null_book_detection_lines(by_chance, suite_run)
 
 
-def limits_that_cant_pass(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
+def limits_that_cant_pass(pairs: Iterable[Pair], suite_run: SuiteRun) -> Iterator[str]:
     """Yield the limits of gating pairs that a book is too short to pass."""
     gating = [pair for pair in pairs if pair.gates]
-    for bound in _bmc_bounds(gating, suite):
+    for bound in _bmc_bounds(gating, suite_run):
         if bound.least > bound.limit:
             yield (
                 f"bmc limit {bound.limit:g} can't pass for {bound.book}, which is too "
@@ -148,14 +150,16 @@ class _BmcBound(NamedTuple):
     least: float
 
 
-def _bmc_bounds(pairs: Iterable[Pair], suite: SuiteRun) -> list[_BmcBound]:
+def _bmc_bounds(pairs: Iterable[Pair], suite_run: SuiteRun) -> list[_BmcBound]:
     """Return the bound of each limit and book, the highest last."""
     bounds: dict[tuple[float, str], _BmcBound] = {}
     for pair in pairs:
         if BMC.name not in pair.limits or not pair.confidence:
             continue
         with contextlib.suppress(MemleakError):  # the plan reports it
-            words = measurable_words(suite.books.cut(pair.book), pair.scoring)
+            words = measurable_words(
+                suite_run.books.cut_into_excerpts(pair.book), pair.scoring
+            )
             least = upper_end_without_recall(
                 words,
                 scoring=pair.scoring,
@@ -166,11 +170,13 @@ def _bmc_bounds(pairs: Iterable[Pair], suite: SuiteRun) -> list[_BmcBound]:
     return sorted(bounds.values(), key=attrgetter("least"))
 
 
-def _of_excess(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
+def _null_book_detection_lines(
+    pairs: Iterable[Pair], suite_run: SuiteRun
+) -> Iterator[str]:
     """Yield what each number of null books can detect."""
     names_by_nulls: defaultdict[int, list[str]] = defaultdict(list)
     for pair in pairs:
-        purposes = [each.purpose for each in required_samples(pair, suite.suite)]
+        purposes = [each.purpose for each in required_samples(pair, suite_run.suite)]
         nulls = purposes.count(Purpose.NULL)
         names_by_nulls[nulls].append(pair.id)
     for nulls, names in names_by_nulls.items():
@@ -178,7 +184,7 @@ def _of_excess(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
         if len(names_by_nulls) > 1:
             limit += f" of {', '.join(names)}"
         books = amount(nulls, "null book")
-        seen = _seen_by(nulls)
+        seen = _detectable_multiple(nulls)
         if seen is not None:
             yield f"{limit}: {books} can detect coverage of {seen} the chance level"
         else:
@@ -188,7 +194,7 @@ def _of_excess(pairs: Iterable[Pair], suite: SuiteRun) -> Iterator[str]:
             )
 
 
-def _seen_by(nulls: int) -> str | None:
+def _detectable_multiple(nulls: int) -> str | None:
     for least, multiple in _SEEN:
         if nulls >= least:
             return multiple

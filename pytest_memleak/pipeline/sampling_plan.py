@@ -2,11 +2,11 @@
 
     plan = plan_pair(pair, suite, endpoints)    its required samples, its own first
     plan.foreseen_steps(required)               all that one requirement may cost
-    part = plan.open(required)                  its book and endpoint, if there are any
+    part = plan.prepare_part(required)          its book and endpoint, if there are any
     part.steps()                                the prompts to sample, in order
 
-A dry run walks the steps UNASKED and adds up what the ledger lacks. A run walks them
-ASKING: it samples each step before it takes the next, which may depend on the answers.
+A dry run walks the steps as DRY_RUN and adds up what the ledger lacks. A run walks
+them SAMPLING: it samples each step before the next, which may depend on the answers.
 Offline, and for `memleak verify`, a run walks them READING: they are what it reads.
 """
 
@@ -21,20 +21,20 @@ from pytest_memleak.errors import BookError, Inconclusive
 from pytest_memleak.interfaces.abilities import Recording, abilities_of
 from pytest_memleak.interfaces.protocols import OWN_PROVIDER
 from pytest_memleak.pipeline.canaries import canary_prompts
-from pytest_memleak.pipeline.extraction import Conversation, Manner
-from pytest_memleak.pipeline.foreseen_turns import foreseen_prompts
-from pytest_memleak.pipeline.generation_request import instruction_faults
+from pytest_memleak.pipeline.extraction import Conversation, ConversationStyle
+from pytest_memleak.pipeline.foreseen_turns import longest_further_prompts
+from pytest_memleak.pipeline.generation_request import unusable_instruction_issues
 from pytest_memleak.pipeline.ledger_endpoint import (
     FutureEndpoint,
     LedgerEndpoint,
-    through_ledger,
+    build_ledger_endpoint,
 )
 from pytest_memleak.pipeline.logprob_endpoint import LogprobEndpoint, read_logprobs
 from pytest_memleak.pipeline.prompted_book import (
+    book_for_probe,
     continuation_endpoint,
-    manner_of,
+    conversation_style,
     pair_prompts,
-    probed_book,
 )
 from pytest_memleak.pipeline.required_samples import (
     Purpose,
@@ -63,12 +63,12 @@ _IN_SERIES = {Purpose.OWN, Purpose.GREEDY}
 _FIRST_STAGE = 5
 
 
-class Walk(StrEnum):
+class PlanMode(StrEnum):
     """How a plan is walked."""
 
-    UNASKED = "unasked"
+    DRY_RUN = "dry run"
     """No call; what isn't there yet is as long as it may become."""
-    ASKING = "asking"
+    SAMPLING = "sampling"
     """Each step is sampled before the next is taken."""
     READING = "reading"
     """No call; only what the ledger holds counts."""
@@ -113,7 +113,7 @@ class PromptStep:
         counted off, so the last stage has all of it.
         """
         plans = [
-            self.source.left(replace(self.prompts, samples=rounds), counted)
+            self.source.plan_missing(replace(self.prompts, samples=rounds), counted)
             for rounds in (*self.stops, self.prompts.samples)
         ]
         return replace(sum_of_plans(plans), pending=plans[-1].pending)
@@ -148,12 +148,12 @@ class _SampledPart(ABC):
         A pair's own rounds are between canaries, and control calls come last.
         """
         if self.required.purpose is not Purpose.OWN:
-            yield from self._own_steps()
+            yield from self._round_steps()
             return
         before = self._canaries_before()
         if before is not None:
             yield PromptStep(Purpose.CANARY, self.source, before)
-        yield from self._own_steps()
+        yield from self._round_steps()
         after = self._canaries_after(before)
         if after is not None:
             yield PromptStep(Purpose.CANARY, self.source, after, at_most=True)
@@ -161,9 +161,9 @@ class _SampledPart(ABC):
         if controls is not None:
             yield PromptStep(Purpose.CONTROL, self.source, controls, at_most=True)
 
-    def _own_steps(self) -> Iterator[PromptStep]:
+    def _round_steps(self) -> Iterator[PromptStep]:
         """Yield the steps of the requirement's rounds."""
-        yield _rounds(self.required, self.source, self.prompts)
+        yield _rounds_step(self.required, self.source, self.prompts)
 
     @abstractmethod
     def _canaries_before(self) -> PairPrompts | None:
@@ -188,13 +188,13 @@ class LedgerPart(_SampledPart):
     """
 
     source: LedgerEndpoint
-    walk: Walk
+    walk: PlanMode
     issues: tuple[Issue, ...] = ()
 
     def _canaries_before(self) -> PairPrompts | None:
         """Return the round that shows which weights answer; reading, all stored."""
-        if self.walk is Walk.READING:
-            return self._canaries.answered_rounds()
+        if self.walk is PlanMode.READING:
+            return self._canaries.prompts_of_stored_rounds()
         return self._canaries.to_request(
             self.prompts,
             only_name_identifies_weights=self._only_name_identifies_weights,
@@ -204,16 +204,16 @@ class LedgerPart(_SampledPart):
         canaries = self._canaries
         by_name = self._only_name_identifies_weights
         match self.walk:
-            case Walk.READING:
+            case PlanMode.READING:
                 return None
-            case Walk.ASKING:
+            case PlanMode.SAMPLING:
                 return canaries.to_request(
                     self.prompts,
                     only_name_identifies_weights=by_name,
                     after_sampling=True,
                 )
-            case Walk.UNASKED:
-                return canaries.foreseen_after(
+            case PlanMode.DRY_RUN:
+                return canaries.most_after_sampling(
                     self.prompts, before, only_name_identifies_weights=by_name
                 )
 
@@ -221,13 +221,13 @@ class LedgerPart(_SampledPart):
         source = self.source
         if abilities_of(source.endpoint).samples_each:
             return None
-        if self.walk is Walk.UNASKED:
+        if self.walk is PlanMode.DRY_RUN:
             due = most_controls(self.prompts.requested)
         else:
-            due = self._due_controls()
+            due = self._control_completions_due()
         return source.control_prompts(self.required.pair, due) if due else None
 
-    def _due_controls(self) -> int:
+    def _control_completions_due(self) -> int:
         """Return the control completions that the losses so far call for."""
         from pytest_memleak.ledger.delivered_and_lost import delivered
 
@@ -236,7 +236,7 @@ class LedgerPart(_SampledPart):
             source.ledger,
             source.endpoint_id,
             self.prompts,
-            until=source.resources.now,
+            until=source.resources.evaluation_time,
         )
         return due_controls(counted.all_requested, counted.all_lost)
 
@@ -257,9 +257,9 @@ class ConversationPart(LedgerPart):
     manner: how its endpoint holds a conversation
     """
 
-    manner: Manner = field(kw_only=True)
+    manner: ConversationStyle = field(kw_only=True)
 
-    def _own_steps(self) -> Iterator[PromptStep]:
+    def _round_steps(self) -> Iterator[PromptStep]:
         pair = self.required.pair
         conversation = Conversation(
             self.book,
@@ -278,17 +278,17 @@ class ConversationPart(LedgerPart):
             answer = next(iter(self.source.generations(asked)), None)
             if answer is None:
                 break
-            conversation.add(answer)
-        if conversation.ended or self.walk is not Walk.UNASKED:
+            conversation.add_answer(answer)
+        if conversation.ended or self.walk is not PlanMode.DRY_RUN:
             return
-        left = foreseen_prompts(pair, self.book, self.manner, conversation)
+        left = longest_further_prompts(pair, self.book, self.manner, conversation)
         if left.questions:
             yield PromptStep(self.required.purpose, self.source, left, at_most=True)
 
-    def requested(self) -> Iterator[PairPrompts]:
+    def requested_prompts(self) -> Iterator[PairPrompts]:
         """Yield the openings, and the turns that the ledger shows to be requested."""
         yield self.prompts
-        for step in self._own_steps():
+        for step in self._round_steps():
             if not step.at_most:
                 yield step.prompts
 
@@ -303,7 +303,7 @@ class ProbabilityPart:
     required: RequiredSamples
     texts: WindowTexts
     source: LedgerEndpoint
-    walk: Walk
+    walk: PlanMode
 
     def steps(self) -> Iterator[PromptStep]:
         """Yield the parts, and the windows once all parts are answered.
@@ -316,7 +316,7 @@ class ProbabilityPart:
         if windows is not None:
             prompts = self.texts.prompts_of(windows)
             yield PromptStep(self.required.purpose, self.source, prompts)
-        elif self.walk is Walk.UNASKED:
+        elif self.walk is PlanMode.DRY_RUN:
             tokens = sum(map(self.source.terms.prompt_tokens, parts.questions))
             prompts = self.texts.foreseen_windows(tokens)
             yield PromptStep(self.required.purpose, self.source, prompts, at_most=True)
@@ -356,7 +356,7 @@ class FuturePart(_SampledPart):
         return self.source.controls.prompts(pair, due) if due else None
 
 
-def _rounds(
+def _rounds_step(
     required: RequiredSamples,
     source: LedgerEndpoint | FutureEndpoint,
     prompts: PairPrompts,
@@ -412,7 +412,7 @@ class SamplingPlan:
 
     required: tuple[RequiredSamples, ...]
     endpoints: Endpoints
-    walk: Walk
+    walk: PlanMode
     suite: Suite | None = None
 
     @property
@@ -425,23 +425,23 @@ class SamplingPlan:
 
         For a dry run: a run samples each part's own steps (`open`).
         """
-        assert self.walk is Walk.UNASKED  # noqa: S101 - a run would skip calls in between
+        assert self.walk is PlanMode.DRY_RUN  # noqa: S101 - a run would skip calls in between
         books, model = self.endpoints.books, required.pair.model
         if required.purpose is Purpose.PROBABILITY:
             yield from self._foreseen_probability(required)
             return
-        for source in books.summarized(required.pair):
+        for source in books.sources_needing_summaries(required.pair):
             yield SummaryStep(source)
-        endpoint = self.endpoints.ready(model)
+        endpoint = self.endpoints.existing_endpoint(model)
         if endpoint is None:
             yield TrainingStep(model)
         if abilities_of(endpoint).recording is not None:
             return
-        part = self.open(required)
+        part = self.prepare_part(required)
         if isinstance(part, LedgerPart | FuturePart):
             yield from part.steps()
 
-    def open(self, required: RequiredSamples) -> Part:
+    def prepare_part(self, required: RequiredSamples) -> Part:
         """Return the requirement with its book and endpoint.
 
         When asking, that writes the book's summaries and fine-tunes the model.
@@ -450,25 +450,27 @@ class SamplingPlan:
         """
         if required.purpose is Purpose.PROBABILITY:
             return self._probability_part(required)
-        unasked = self.walk is Walk.UNASKED
-        book = self.endpoints.books.book_of(required.pair, foreseen=unasked)
+        unasked = self.walk is PlanMode.DRY_RUN
+        book = self.endpoints.books.pair_book(required.pair, foreseen=unasked)
         if required.missing is not None:
-            reason = required.placed(Issue("sampled", required.missing))
+            reason = required.with_label(Issue("sampled", required.missing))
             return MissingPart(required, book, (reason,))
-        faults = instruction_faults(required, book)
+        faults = unusable_instruction_issues(required, book)
         if faults and unasked:
-            self._refuse(required, faults[0])
+            self._raise_unless_summary_missing(required, faults[0])
         # A pair's own completeness lists its faults.
         listed = () if required.purpose is Purpose.OWN else faults
         issues = tuple(
-            required.placed(replace(fault, rule="sampled")) for fault in listed
+            required.with_label(replace(fault, rule="sampled")) for fault in listed
         )
         try:
-            endpoint = self._endpoint(required, only_if_ready=unasked or bool(faults))
+            endpoint = self._prepared_endpoint(
+                required, only_if_ready=unasked or bool(faults)
+            )
         except Inconclusive as error:
             if unasked:
                 raise
-            missing = required.placed(Issue.of_error("sampled", error))
+            missing = required.with_label(Issue.of_error("sampled", error))
             return MissingPart(required, book, (missing,))
         if endpoint is None and not unasked:
             return MissingPart(required, book, issues)
@@ -477,17 +479,19 @@ class SamplingPlan:
         recording = abilities_of(endpoint).recording
         if recording is not None:
             return _recorded_part(required, book, recording)
-        walk = Walk.READING if faults and not unasked else self.walk
+        walk = PlanMode.READING if faults and not unasked else self.walk
         return self._ledger_part(required, book, endpoint, walk, issues)
 
-    def _refuse(self, required: RequiredSamples, fault: Issue) -> None:
+    def _raise_unless_summary_missing(
+        self, required: RequiredSamples, fault: Issue
+    ) -> None:
         """Raise BookError, unless the book's summaries are still to be written."""
         source = required.pair.book
-        if self.endpoints.books.outstanding_summaries(source) is None:
+        if self.endpoints.books.plan_missing_summaries(source) is None:
             place = f"book {source.id!r}"
             raise BookError(fault.cause, location=place, hint=fault.fix)
 
-    def _endpoint(
+    def _prepared_endpoint(
         self,
         required: RequiredSamples,
         *,
@@ -496,7 +500,7 @@ class SamplingPlan:
         if required.endpoint is not None:
             return required.endpoint
         if only_if_ready:
-            return self.endpoints.ready(required.pair.model)
+            return self.endpoints.existing_endpoint(required.pair.model)
         return self.endpoints.endpoint(required.pair.model)
 
     def _foreseen_probability(self, required: RequiredSamples) -> Iterator[Step]:
@@ -509,7 +513,7 @@ class SamplingPlan:
     def not_measurable(self, required: RequiredSamples) -> str:
         """State why a pair's probability isn't measured, where no call shows it."""
         model = required.pair.model
-        is_ready = self._endpoint(required, only_if_ready=True) is not None
+        is_ready = self._prepared_endpoint(required, only_if_ready=True) is not None
         if model.finetune_books and not is_ready:
             return f"not planned before {model.id} is fine-tuned"
         provider = OWN_PROVIDER if required.endpoint else model.provider
@@ -521,12 +525,12 @@ class SamplingPlan:
     ) -> ProbabilityPart | MissingPart:
         """Return the log-probabilities that the endpoint can give, or has given."""
         pair = required.pair
-        book = self.endpoints.books.cut(pair.book)
-        is_asked = self.walk is Walk.ASKING
-        endpoint = self._endpoint(required, only_if_ready=not is_asked)
+        book = self.endpoints.books.cut_into_excerpts(pair.book)
+        is_asked = self.walk is PlanMode.SAMPLING
+        endpoint = self._prepared_endpoint(required, only_if_ready=not is_asked)
         if endpoint is None:
             return MissingPart(required, book, ())
-        source = through_ledger(
+        source = build_ledger_endpoint(
             pair.model,
             self.endpoints,
             LogprobEndpoint(endpoint),
@@ -534,7 +538,7 @@ class SamplingPlan:
         )
         texts = WindowTexts(pair, book)
         parts = texts.parts()
-        source = source.current_series(pair, parts, may_sample=is_asked)
+        source = source.endpoint_of_series(pair, parts, may_sample=is_asked)
         part = ProbabilityPart(required, texts, source, self.walk)
         can_ask = abilities_of(endpoint).token_logprobs is not None
         if can_ask or part.answers(parts):
@@ -543,11 +547,11 @@ class SamplingPlan:
 
     def _future_part(self, required: RequiredSamples, book: Book) -> FuturePart:
         pair = required.pair
-        probed = probed_book(pair, book, None)
-        source = FutureEndpoint.of(pair.model, self.endpoints)
+        probed = book_for_probe(pair, book, None)
+        source = FutureEndpoint.from_model(pair.model, self.endpoints)
         prompts = pair_prompts(pair, probed)
         if pair.probe.kind == "extraction":
-            turns = foreseen_prompts(pair, probed, Manner.CHAT)
+            turns = longest_further_prompts(pair, probed, ConversationStyle.CHAT)
             prompts = replace(prompts, questions=prompts.questions + turns.questions)
         return FuturePart(required, probed, source, prompts)
 
@@ -556,13 +560,13 @@ class SamplingPlan:
         required: RequiredSamples,
         book: Book,
         endpoint: Endpoint,
-        walk: Walk,
+        walk: PlanMode,
         issues: tuple[Issue, ...],
     ) -> LedgerPart:
         pair = required.pair
-        probed = probed_book(pair, book, endpoint)
+        probed = book_for_probe(pair, book, endpoint)
         prompts = pair_prompts(pair, probed)
-        source = through_ledger(
+        source = build_ledger_endpoint(
             pair.model,
             self.endpoints,
             continuation_endpoint(pair, endpoint) or endpoint,
@@ -570,8 +574,8 @@ class SamplingPlan:
             probed=endpoint,
         )
         if required.purpose in _IN_SERIES:
-            may_sample = walk is not Walk.READING
-            source = source.current_series(pair, prompts, may_sample=may_sample)
+            may_sample = walk is not PlanMode.READING
+            source = source.endpoint_of_series(pair, prompts, may_sample=may_sample)
         is_extraction = pair.probe.kind == "extraction"
         converses = is_extraction or any(prompt.before for prompt in probed.prompts)
         if converses and source.terms.sampler.batch:
@@ -588,7 +592,7 @@ class SamplingPlan:
                 prompts,
                 walk,
                 issues,
-                manner=manner_of(endpoint),
+                manner=conversation_style(endpoint),
             )
         return LedgerPart(required, probed, source, prompts, walk, issues)
 
@@ -599,16 +603,16 @@ def plan_pair(
     endpoints: Endpoints,
     *,
     endpoint: Endpoint | None = None,
-    unasked: bool = False,
+    for_dry_run: bool = False,
 ) -> SamplingPlan:
     """Plan the samples of a pair.
 
     endpoint: replaces the suite's own
-    unasked: whether for a dry run; else the run asks, or reads if it is offline
+    for_dry_run: whether for a dry run; else the run asks, or reads if it is offline
     """
-    walk = Walk.READING if endpoints.resources.offline else Walk.ASKING
-    if unasked:
-        walk = Walk.UNASKED
+    walk = PlanMode.READING if endpoints.resources.offline else PlanMode.SAMPLING
+    if for_dry_run:
+        walk = PlanMode.DRY_RUN
     required = required_samples(pair, suite, endpoint)
     return SamplingPlan(required, endpoints, walk, suite)
 
@@ -627,4 +631,4 @@ def _recorded_part(
         f"{pair.probe.kind!r}",
         'set probe = "instruction" for it',
     )
-    return MissingPart(required, book, (required.placed(issue),))
+    return MissingPart(required, book, (required.with_label(issue),))

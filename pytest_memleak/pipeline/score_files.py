@@ -36,7 +36,7 @@ class ScoredFile:
     """
 
     source: Path
-    drawn: Path
+    generations_file: Path
     book: Book
     measurement: Measurement
     analysis: Analysis | None
@@ -59,8 +59,8 @@ def score_files(
     extensions = Extensions()
     books = {}
     for source, _ in files:
-        books[source] = _read(source, extensions, scoring)
-    drawn = [_drawn(path, books[source]) for source, path in files]
+        books[source] = _read_book(source, extensions, scoring)
+    drawn = [_book_and_generations(path, books[source]) for source, path in files]
 
     # With numpy: bad files raise without it.
     from pytest_memleak.scoring.analysis import analyze
@@ -83,7 +83,7 @@ def score_files(
         yield ScoredFile(source, path, book, measurement, analysis)
 
 
-def _read(
+def _read_book(
     path: Path,
     extensions: Extensions,
     scoring: Scoring,
@@ -95,7 +95,7 @@ def _read(
     return dataclasses.replace(read, id=str(path))
 
 
-def _drawn(path: Path, book: Book) -> tuple[Book, list[Generation]]:
+def _book_and_generations(path: Path, book: Book) -> tuple[Book, list[Generation]]:
     """Return the book with the records' instructions, and the generations."""
     records = load_records(path)
     if not records:

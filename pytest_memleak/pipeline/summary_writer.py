@@ -2,7 +2,7 @@
 
     writer = SummaryWriter(suite.summarizer, endpoints, mode="paper")
     writer.write("held-out", excerpts)        -> the summaries, by excerpt id
-    writer.outstanding("held-out", excerpts)  -> what that would take, without a call
+    writer.plan_missing("held-out", excerpts)  -> what that would take, without a call
 
 They go through the ledger as generations do, stored by the text they summarize: none is
 paid for twice, however the suite changes.
@@ -24,7 +24,7 @@ from pytest_memleak.ledger.prompts import (
     most_tokens,
 )
 from pytest_memleak.ledger.stored_summaries import keep_summary, stored_summaries
-from pytest_memleak.pipeline.ledger_endpoint import through_ledger
+from pytest_memleak.pipeline.ledger_endpoint import build_ledger_endpoint
 from pytest_memleak.records import (
     Book,
     Excerpt,
@@ -84,10 +84,10 @@ class SummaryWriter:
             raise SuiteError(
                 f"the provider {model.provider!r} reads recordings: it can't write "
                 "summaries",
-                location=endpoints.place(model),
+                location=endpoints.model_place(model),
                 hint="name a chat model, or give the books files of summaries",
             )
-        self._source = through_ledger(model, endpoints, endpoint, own=False)
+        self._source = build_ledger_endpoint(model, endpoints, endpoint, own=False)
         self._temperature = summarizer.temperature
         self._template = summarizer.prompt or PROMPT
         self._name = json.dumps(
@@ -102,22 +102,22 @@ class SummaryWriter:
         provider that fails) or aren't summaries, SettingsError for a budget without a
         price.
         """
-        kept = self._kept(excerpts)
+        kept = self._stored_summaries(excerpts)
         faults: dict[str, str] = {}
         for times in range(1, _TRIES + 1):
             left = [excerpt for excerpt in excerpts if excerpt.text not in kept]
             if not left:
                 break
-            self._sample(book_id, self._questions(book_id, left, times))
+            self._sample(book_id, self._summary_prompts(book_id, left, times))
             # Judge all of them: a few alone don't show that they are canned.
-            every_question = self._questions(book_id, excerpts, times)
-            faults = self._keep(every_question, excerpts, kept)
+            every_question = self._summary_prompts(book_id, excerpts, times)
+            faults = self._store_summaries(every_question, excerpts, kept)
         left = [excerpt for excerpt in excerpts if excerpt.text not in kept]
         if left:
-            raise self._missing(book_id, left, faults, len(excerpts))
+            raise self._missing_summaries_error(book_id, left, faults, len(excerpts))
         return {excerpt.id: kept[excerpt.text] for excerpt in excerpts}
 
-    def outstanding(
+    def plan_missing(
         self,
         book_id: str,
         excerpts: Sequence[Excerpt],
@@ -127,31 +127,33 @@ class SummaryWriter:
 
         counted: what is planned already, and not counted again
         """
-        kept = self._kept(excerpts)
+        kept = self._stored_summaries(excerpts)
         left = [excerpt for excerpt in excerpts if excerpt.text not in kept]
-        planned = self._source.left(self._questions(book_id, left, 1), counted)
+        planned = self._source.plan_missing(
+            self._summary_prompts(book_id, left, 1), counted
+        )
         return planned if planned.generations or planned.pending else None
 
-    def foreseen(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:
+    def planned_summaries(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:
         """Return each excerpt's summary by its id, or as many words as it may have."""
-        kept = self._kept(excerpts)
+        kept = self._stored_summaries(excerpts)
         return {
-            excerpt.id: kept.get(excerpt.text) or self._longest(excerpt.text)
+            excerpt.id: kept.get(excerpt.text) or self._longest_summary(excerpt.text)
             for excerpt in excerpts
         }
 
-    def _longest(self, text: str) -> str:
+    def _longest_summary(self, text: str) -> str:
         tokens = most_tokens(count_about_as_tokens(text, self._mode))
         return " ".join(["word"] * math.ceil(tokens / TOKENS_PER_WORD))
 
-    def _kept(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:
+    def _stored_summaries(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:
         return stored_summaries(
             self._source.ledger,
             self._name,
             [excerpt.text for excerpt in excerpts],
         )
 
-    def _questions(
+    def _summary_prompts(
         self,
         book_id: str,
         left: Sequence[Excerpt],
@@ -160,7 +162,9 @@ class SummaryWriter:
         """Return the prompts: each text once, with room for a summary of its length."""
         by_text = {excerpt.text: excerpt for excerpt in reversed(left)}
         excerpts = tuple(
-            Excerpt(excerpt.id, excerpt.text, instruction=self._prompt(excerpt.text))
+            Excerpt(
+                excerpt.id, excerpt.text, instruction=self._prompt_text(excerpt.text)
+            )
             for excerpt in reversed(by_text.values())
         )
         # No suite can use this name, so the book's own generations stand apart.
@@ -177,7 +181,7 @@ class SummaryWriter:
         count = functools.partial(count_about_as_tokens, mode=self._mode)
         return build_prompts(name, book, sampling, words=count)
 
-    def _prompt(self, text: str) -> str:
+    def _prompt_text(self, text: str) -> str:
         count = requested_words(text, self._mode) // _SHARE + 1
         return self._template.format(words=max(2 * FEWEST_WORDS, count), passage=text)
 
@@ -202,7 +206,7 @@ class SummaryWriter:
                 hint=missing.fix,
             ) from None
 
-    def _keep(
+    def _store_summaries(
         self,
         prompts: PairPrompts,
         excerpts: Sequence[Excerpt],
@@ -211,7 +215,7 @@ class SummaryWriter:
         """Keep each text's first summary; return why the others have none, by text."""
         texts = {excerpt.id: excerpt.text for excerpt in excerpts}
         summaries = list(self._source.generations(prompts))
-        reasons = self._faults(excerpts, summaries)
+        reasons = self._summary_faults(excerpts, summaries)
         faults = {}
         for generation, fault in zip(summaries, reasons, strict=True):
             text = texts[generation.excerpt_id]
@@ -222,7 +226,7 @@ class SummaryWriter:
                 keep_summary(self._source.ledger, self._name, text, kept[text])
         return faults
 
-    def _faults(
+    def _summary_faults(
         self,
         excerpts: Sequence[Excerpt],
         summaries: Sequence[Generation],
@@ -258,7 +262,7 @@ class SummaryWriter:
             else:
                 yield ""
 
-    def _missing(
+    def _missing_summaries_error(
         self,
         book_id: str,
         left: Sequence[Excerpt],

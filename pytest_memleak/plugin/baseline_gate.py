@@ -54,7 +54,7 @@ def validate_baseline(
     try:
         suites = {}
         for pair in pairs.values():
-            suites[pair.suite] = run.of_suite(pair.suite).suite
+            suites[pair.suite] = run.suite_run_for(pair.suite).suite
         baseline = Baseline(Path(path))
         baseline.validate(pairs.values(), measures, suites)
     except MemleakError as error:

@@ -46,7 +46,7 @@ def memleak_book(memleak_pair: Pair, request: pytest.FixtureRequest) -> Book:
     run = request.config.stash[run_key]
     with hiding_tracebacks(request.config):
         return view_of_book(
-            run.of_suite(memleak_pair.suite).books.book_of(memleak_pair),
+            run.suite_run_for(memleak_pair.suite).books.pair_book(memleak_pair),
         )
 
 

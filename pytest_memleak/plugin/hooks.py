@@ -63,6 +63,12 @@ def pytest_configure(config: pytest.Config) -> None:
     reports = report_paths(config)
     if config.getoption("memleak_signing_key") and EVIDENCE.name not in reports:
         raise pytest.UsageError(f"--memleak-signing-key needs {EVIDENCE.option}")
+    if config.getoption("memleak_witness") and EVIDENCE.name not in reports:
+        raise pytest.UsageError(f"--memleak-witness needs {EVIDENCE.option}")
+    if config.getoption("memleak_timestamp_server") and not config.getoption(
+        "memleak_witness",
+    ):
+        raise pytest.UsageError("--memleak-timestamp-server needs --memleak-witness")
     for name in ("release", "operator"):
         if config.getoption(f"memleak_{name}") and not reports:
             raise pytest.UsageError(
@@ -162,12 +168,18 @@ def pytest_collection_modifyitems(
             validate_baseline(config, items, run_of(config))
 
 
+@pytest.hookimpl(tryfirst=True)  # a witness's seed goes into the run's record
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Announce the selected pairs, whose shared work is done once."""
-    if run_key in session.config.stash:
+    config = session.config
+    if run_key in config.stash:
         from pytest_memleak.plugin.run_pair import expect_pairs
 
         expect_pairs(session)
+        if config.getoption("memleak_witness") and not config.getoption("collectonly"):
+            from pytest_memleak.plugin.witnessed_run import announce_run
+
+            announce_run(session)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -186,7 +198,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Delete the run's deployments, in the last process that uses them."""
     if run_key in session.config.stash:
-        session.config.stash[run_key].settle()
+        session.config.stash[run_key].remove_deployments()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -54,6 +54,10 @@ def validate_outputs(config: pytest.Config) -> None:
             from pytest_memleak.ledger.engines import parse_url
 
             parse_url(value)
+        if config.getoption("memleak_witness"):
+            from pytest_memleak.plugin.witnessed_run import validate_witness
+
+            validate_witness(config)
     except MemleakError as error:
         raise pytest.UsageError(str(error)) from None
 

@@ -60,7 +60,7 @@ class SuiteEndpoint:
     def __init__(self, pair: Pair, config: pytest.Config) -> None:
         self._pair = pair
         self._config = config
-        self._suite = config.stash[run_key].of_suite(pair.suite)
+        self._suite = config.stash[run_key].suite_run_for(pair.suite)
 
     @property
     def id(self) -> str | None:
@@ -80,7 +80,7 @@ class SuiteEndpoint:
         """Sample as `Endpoint.sample` does; store no generation in the ledger."""
         with hiding_tracebacks(self._config):
             opened = self._suite.endpoints.endpoint(self._pair.model)
-            self._suite.endpoints.stand_up(self._pair.model)
+            self._suite.endpoints.deploy(self._pair.model)
         if abilities_of(opened).recording is not None:
             raise PairInconclusive(
                 f"{self._pair.model.id} is a recording: it can't generate new samples; "
@@ -272,7 +272,7 @@ def expect_pairs(session: pytest.Session) -> None:
     for (suite, _), pair in pairs.items():
         by_suite.setdefault(suite, []).append(pair)
     for suite, its_pairs in by_suite.items():
-        run_of(config).of_suite(suite).expect(its_pairs)
+        run_of(config).suite_run_for(suite).note_evaluated_pairs(its_pairs)
 
 
 def deployment_lines(config: pytest.Config) -> Iterator[str]:
@@ -422,7 +422,7 @@ def load_suite(config: pytest.Config, path: Path) -> Suite:
     ledger. A missing extra is an error only of the pairs that need it.
     """
     try:
-        suite_run = run_of(config).of_suite(path)
+        suite_run = run_of(config).suite_run_for(path)
         suite = suite_run.suite
         models = [*suite.models]
         if suite.summarizer:

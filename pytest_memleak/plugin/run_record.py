@@ -65,7 +65,7 @@ def selected_pairs(
             continue
         key = (str(pair.suite), pair.id)
         if key not in results:
-            results[key] = build_unrun_result(pair, run.of_suite(pair.suite).suite)
+            results[key] = build_unrun_result(pair, run.suite_run_for(pair.suite).suite)
         by_item[item.nodeid] = results[key]
     return by_item
 

@@ -27,6 +27,7 @@ from pytest_memleak.plugin.options import (
     published_key,
     quoted_words,
     report_paths,
+    witnessed_key,
 )
 from pytest_memleak.plugin.run_record import selection_of, tested_key
 from pytest_memleak.records import Block, Span
@@ -158,10 +159,11 @@ def run_report(
             os.environ,
             config.rootpath,
         ),
+        witness=config.stash.get(witnessed_key, None),
         selection=selection_of(config),
         unrun=unrun,
         uncollected=record.broken,
-        ledger=run.resources.end_of_chain(),
+        ledger=run.resources.hash_chain_end(),
     )
 
 
@@ -234,7 +236,7 @@ def explain_comparison(
         return None
     limit = f"{bound.words} words" if isinstance(bound, Block) else str(bound)
     lines = [f"{_kind_of(block)} of {block.words} words {op} {limit}"]
-    evaluation = run.evaluated_with(block)
+    evaluation = run.evaluation_with_block(block)
     place = _place_of(block, evaluation) if evaluation else ""
     if evaluation and place:
         lines.append(f"{evaluation.pair.id}: {place}, words {block.start}-{block.end}")

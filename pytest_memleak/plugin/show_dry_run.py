@@ -11,7 +11,7 @@ import pytest
 
 from pytest_memleak.pipeline.dry_run import plan_run
 from pytest_memleak.pipeline.samples_and_costs import (
-    next_samples,
+    next_usual_samples,
     pairs_with_rounds,
     power_row,
 )
@@ -33,7 +33,7 @@ def show_plans(session: pytest.Session, run: Run) -> None:
     if config.getoption("numprocesses", None):
         raise pytest.UsageError("--memleak-dry-run runs in one process: omit -n")
     pairs = tuple(pairs_of(session.items).values())
-    plan = plan_run(pairs, lambda pair: run.of_suite(pair.suite))
+    plan = plan_run(pairs, lambda pair: run.suite_run_for(pair.suite))
     writer = config.get_terminal_writer()
     writer.line()
     every = config.get_verbosity() > 0
@@ -43,16 +43,18 @@ def show_plans(session: pytest.Session, run: Run) -> None:
     elif step_up := _step_up(pairs, run):
         writer.line(step_up)
     if plan.steps:
-        new = " (doesn't exist yet)" if run.resources.lacks_ledger else ""
+        new = " (doesn't exist yet)" if run.resources.is_ledger_file_missing else ""
         writer.line(f"Ledger: {inert(run.resources.ledger_name)}{new}")
 
 
 def _step_up(pairs: Sequence[Pair], run: Run) -> str:
     """Say what the next usual number of samples detects and costs; "" without one."""
-    samples = next_samples(pairs)
+    samples = next_usual_samples(pairs)
     if samples is None:
         return ""
-    planned = plan_run(pairs, lambda pair: run.of_suite(pair.suite), samples=samples)
+    planned = plan_run(
+        pairs, lambda pair: run.suite_run_for(pair.suite), samples=samples
+    )
     row = power_row(planned, pairs_with_rounds(pairs)[0], samples)
     if planned.obstacles or not row.generations:  # recordings have no more samples
         return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -209,6 +209,12 @@ class Pair:
         """`model/book`, as in the node id."""
         return f"{self.model.id}/{self.book.id}"
 
+    def with_seed(self, seed: int) -> Pair:
+        """Return the pair with this seed, unless it sends none."""
+        if self.sampling.seed is None:
+            return self
+        return replace(self, sampling=replace(self.sampling, seed=seed))
+
 
 @dataclass(frozen=True, slots=True)
 class Summarizer:
@@ -250,6 +256,10 @@ class Suite:
     def book(self, book_id: str) -> BookSource:
         """Return the book of that ID. Raises KeyError."""
         return {book.id: book for book in self.books}[book_id]
+
+    def with_seed(self, seed: int) -> Suite:
+        """Return the suite with this seed in every pair that sends one."""
+        return replace(self, pairs=tuple(pair.with_seed(seed) for pair in self.pairs))
 
     def books_with_excused_passages(self, pair: Pair) -> tuple[str, ...]:
         """Return the IDs of books whose passages are excused in a pair's generations.

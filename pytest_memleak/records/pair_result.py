@@ -32,6 +32,7 @@ from pytest_memleak.records.verdicts import (
     Verdict,
     WorkVerdict,
 )
+from pytest_memleak.records.witness_records import Witnessed
 
 
 @dataclass(frozen=True, slots=True)
@@ -462,6 +463,7 @@ class RunReport:
     empty
     exit_status: pytest's, at the end
     made_by: who made it, and where
+    witness: what a witness was told of it before its first call
     """
 
     version: str
@@ -475,4 +477,5 @@ class RunReport:
     ledger: Mapping[str, Any] | None = None
     exit_status: int = 0
     made_by: MadeBy = field(default_factory=MadeBy)
+    witness: Witnessed | None = None
     typed: str = ""

@@ -139,7 +139,8 @@ def control_lines(results: Sequence[PairResult]) -> Iterator[str]:
         if suite.gates and has_generations and not leaked:
             yield (
                 f"{name}No positive control leaked, so this run doesn't show that the "
-                'gate can detect a leak. Add a pair with expected = "leak".'
+                'gate can detect a leak. Add a pair with expected = "leak", of a model '
+                "that reproduces its book."
             )
 
 

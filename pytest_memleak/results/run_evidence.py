@@ -113,8 +113,12 @@ def run_evidence(run: RunReport) -> dict[str, Any]:
         limitations=LIMITATIONS,
         made_by=run.made_by,
         tried=tried_prompts(pairs),
+        witness=run.witness,
     )
-    plain = encode(bundle, exclude={"pairs": {"__all__": RUN_ONLY}})
+    exclude: dict[str, Any] = {"pairs": {"__all__": RUN_ONLY}}
+    if run.witness is None:
+        exclude["witness"] = True
+    plain = encode(bundle, exclude=exclude)
     return seal_bundle(plain)
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from pytest_memleak.ledger.call_reservations import CallTerms
-from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.ledger_queries import missing
-from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec
 from pytest_memleak.records import Issue
 from pytest_memleak.records.measurement import PlannedRounds
+
+if TYPE_CHECKING:
+    from pytest_memleak.ledger.call_reservations import CallTerms
+    from pytest_memleak.ledger.ledger import Ledger
+    from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,9 @@ def plan(
     counted: what the run's plan counts already
     """
     ledger.expire_leases()
+    # Imported here: recorded answers need no database.
+    from pytest_memleak.ledger.ledger_queries import missing
+
     lacking = missing(ledger, endpoint_id, prompts)
     free = lacking.free if counted is None else counted.new(endpoint_id, lacking.free)
     # A server that ignores `n` is sent, and bills, each prompt once per generation.

@@ -108,7 +108,8 @@ SAMPLED: Mapping[str, str] = {
     Kind.WITHHELD: "test an endpoint without output filters",
     Kind.EMPTY: f"check what the server sends instead of text{_TEXT_ONLY}",
     Kind.REFUSAL: (
-        f"if this model is meant to refuse, set accept_refusals = true{_TEXT_ONLY}"
+        "if this model is meant to refuse, set accept_refusals = true in "
+        f"[suite]{_TEXT_ONLY}"
     ),
     Kind.ECHO: f"these generations repeat the instruction: reword it{_TEXT_ONLY}",
     Kind.CUT: "raise max_tokens: a reasoning model uses tokens before it answers",

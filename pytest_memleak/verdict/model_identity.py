@@ -38,11 +38,12 @@ def served_model_issues(
 ) -> Iterator[Issue]:
     """Check that one model answered: the requested one, or one of its served names.
 
-    answered: number of generations by the name that the server gave, None where it gave
-        none
+    answered: number of calls whose answers the model wrote, by the name that the server
+        gave, None where it gave none; a server that never gives one is believed
     serves: the suite's served names
     """
     names = {name: count for name, count in answered.items() if name}
+    unnamed = sum(answered.values()) - sum(names.values())
     accepted = tuple(serves)
     unexpected = sorted(
         name for name in names if not is_requested(name, requested, accepted)
@@ -63,6 +64,15 @@ def served_model_issues(
             rule="one model",
             cause=f"{len(names)} models answered ({', '.join(counts)})",
             fix="request one by its full name, and resample",
+        )
+    elif names and unnamed:
+        (shown_name,) = shown.values()
+        total = sum(answered.values())
+        yield Issue(
+            rule="one model",
+            cause=f"{shown_name} answered, but {unnamed:,} of {amount(total, 'call')} "
+            "name no model",
+            fix="check for a proxy that answers in the model's place, and resample",
         )
 
 

@@ -16,7 +16,10 @@ def test_the_demo_passes_and_leaves_suite_and_report(memleak, tmp_path):
     rows = [line for line in done.stdout.splitlines() if "310/310" in line]
     assert [row.split()[-1] for row in rows] == ["PASS", "(expected)"]
     assert (tmp_path / "memleak-demo" / "report.html").stat().st_size > 10_000
-    assert "Next: memleak try BOOK.epub --model openai/NAME" in done.stdout
+    assert (
+        "To test your own model: memleak try BOOK.epub --model openai/NAME"
+        in done.stdout
+    )
 
 
 @pytest.mark.full

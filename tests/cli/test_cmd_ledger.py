@@ -152,7 +152,7 @@ def test_list_prints_no_password_and_no_control_characters(memleak, url):
     assert "correct-horse" not in listing
 
 
-def test_a_ledger_is_named_by_a_path_or_a_url_or_found_in_a_folder_above(
+def test_a_ledger_is_named_by_a_path_or_a_url_or_found_in_pytest_s_rootdir(
     tmp_path, monkeypatch, capsys, refuses
 ):
     monkeypatch.chdir(tmp_path)
@@ -166,7 +166,9 @@ def test_a_ledger_is_named_by_a_path_or_a_url_or_found_in_a_folder_above(
         assert main(["ledger", "list", *more]) == 0
         printed.add(capsys.readouterr().out)
     (tmp_path / "below").mkdir()
-    monkeypatch.chdir(tmp_path / "below")  # as pytest's rootdir may be above
+    monkeypatch.chdir(tmp_path / "below")
+    assert main(["ledger", "list"]) == 2  # no settings: this folder is the rootdir
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
     assert main(["ledger", "list"]) == 0
     printed.add(capsys.readouterr().out)
     (out,) = printed

@@ -3,6 +3,9 @@
 import itertools
 import json
 import re
+import signal
+import subprocess
+import sys
 import time
 import tomllib
 from contextlib import ExitStack
@@ -78,13 +81,18 @@ SHOWN = (
 
 
 @pytest.mark.full
-def test_a_model_that_recites_fails_and_its_trial_is_shown(tried, last_line):
+def test_a_model_that_recites_fails_and_its_trial_is_shown(tried):
     assert tried.done.returncode == 1, tried.done.stdout + tried.done.stderr
     assert "from an earlier run" not in tried.text
     for part in SHOWN:
         assert part in tried.text, part
-    next_command = f"pytest -m copyright {SUITE} --memleak-html=base-story.html"
-    assert last_line(tried.done).startswith(next_command)
+    command = f"pytest -m copyright {SUITE} --memleak-html=base-story.html"
+    assert tried.done.stdout.endswith(f"HTML report: {command}\n")
+
+
+@pytest.mark.full
+def test_a_try_names_one_next_command(tried):
+    assert tried.done.stdout.count("Next: ") == 1
 
 
 @pytest.mark.full
@@ -273,10 +281,73 @@ def test_a_try_that_cannot_run_says_what_to_type(here, file, story, capsys):
     for arguments, message in NOT_TRIED.items():
         assert message in refused(arguments), arguments
         assert [path.name for path in here.iterdir()] == ["story.json"]
-    suite = file("mine.memleak.toml", "mine")
-    error = refused(f"TRY -o {suite.name}")
-    assert f"-o; to run this suite: pytest -m copyright {suite.name}" in error
-    assert suite.read_text() == "mine"
+
+
+SAME = """
+suite = { samples = 2, probe = "continuation" }
+limits = { preset = "strict" }
+[[model]]
+id = "x"
+provider = "openai"
+base_model = "x"
+[[book]]
+id = "story"
+source = "story.json"
+"""
+OTHERS = {
+    "mine": "it can't be read as a suite of one model and one book",
+    SAME.replace('base_model = "x"', 'base_model = "y"'): "its model is openai/y",
+    SAME.replace("story.json", "other.json"): "its book is other.json",
+    SAME.replace("[[book]]", 'options = { base_url = "http://a.test" }\n[[book]]'): (
+        "its server is http://a.test"
+    ),
+}
+
+
+@pytest.mark.parametrize("text", OTHERS)
+def test_a_suite_of_another_pair_is_named_as_such(here, file, story, refused, text):
+    suite = file("mine.memleak.toml", text)
+    error = refused("try", "story.json", "--model=openai/x", "-o", suite)
+    assert "this suite already exists, and isn't for x and story.json" in error
+    assert OTHERS[text] in error
+    assert f"to run this suite: pytest -m copyright {suite}" in error
+    assert suite.read_text() == text
+
+
+def test_an_existing_suite_of_the_same_pair_is_offered(
+    here, file, story, capsys, monkeypatch
+):
+    monkeypatch.setenv("OPENAI_API_KEY", "any")
+    suite = file("x-story.memleak.toml", SAME)
+    assert main(["try", str(here / "story.json"), "--model", "openai/x"]) == 2
+    shown = capsys.readouterr()
+    assert "x-story.memleak.toml is a suite for x and story.json already." in shown.out
+    assert "add --yes" in shown.err
+    assert suite.read_text() == SAME
+
+
+def test_a_missing_book_is_said_before_a_wrong_model(here, refused):
+    assert "gone.epub: can't be read" in refused("try", "gone.epub", "--model", "no/x")
+
+
+@pytest.mark.full
+def test_a_closed_terminal_leaves_no_draft(program, tmp_path, serve):
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            *program,
+            *serve(plan=FaultPlan([Fault(FaultKind.SLOW, "chat", seconds=20)])),
+        ],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+    )
+    suite = tmp_path / SUITE
+    while not suite.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(30) == 129
+    assert not suite.exists()
 
 
 @pytest.mark.full

@@ -84,9 +84,7 @@ class ChatCompletions(Completions):
             "id": call,
             "created": CREATED,
             "object": "text_completion" if raw else "chat.completion",
-            "model": "another-model-2"
-            if FaultKind.REROUTE in strike.content
-            else model,
+            "model": _name_of(model, strike),
             "system_fingerprint": "fp_emulated",
             "choices": [_as_text(choice) for choice in choices] if raw else choices,
             "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": tokens},
@@ -144,6 +142,14 @@ class ChatCompletions(Completions):
             )
         limit = new if new is not None else old
         return n, DEFAULT_TOKENS if limit is None else max(1, limit)
+
+
+def _name_of(model, strike):
+    """The model's name, or that of a reroute; "" is none."""
+    if FaultKind.REROUTE not in strike.content:
+        return model
+    code = strike.content[FaultKind.REROUTE].code
+    return "another-model-2" if code is None else code or None
 
 
 def _choice(index, answer):

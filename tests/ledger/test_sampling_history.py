@@ -79,7 +79,9 @@ def tried(ledger):
 @on_both
 def test_the_history_names_the_models_and_times(ledger, ask, sample, provenance):
     few, more = ask(excerpts=2, samples=1), ask(excerpts=2, samples=3)
-    assert provenance(few) == history.SamplingHistory(None, None, 0, 0, 0, 0, (), ())
+    assert provenance(few) == history.SamplingHistory(
+        None, None, 0, 0, 0, 0, (), {}, ()
+    )
     sample(few, by("gpt-a", refused=("temperature",)), run="first")
     sample(more, by("gpt-b", refused=("seed", "temperature")), run="second")
     result = provenance(more, run="second")

@@ -206,7 +206,7 @@ class RandomSuite:
         self.server.failing = {self.server.calls + number for number in failing}
         with self.opened() as run:
             before = last_call(run.resources.ledger)
-            run.expect(run.suite.pairs[:pairs])
+            run.note_evaluated_pairs(run.suite.pairs[:pairs])
             for pair in run.suite.pairs[:pairs]:
                 evaluate(pair, run)
             return answered_calls(run.resources.ledger, after=before)
@@ -296,7 +296,7 @@ class Drawn:
     may_stop: bool
     one_way: bool = True
 
-    def placed(self, folder):
+    def with_label(self, folder):
         """Return the suite in an empty folder."""
         write_books(folder, bare=self.bare)
         return RandomSuite(folder, self.text, Server(leaks=self.may_stop))

@@ -28,7 +28,7 @@ from pytest_memleak.pipeline.dry_run import plan_run
 from pytest_memleak.pipeline.evaluate_pair import evaluate
 from pytest_memleak.pipeline.extraction import ANSWERS_PER_CONVERSATION
 from pytest_memleak.pipeline.request_wordings import wordings
-from pytest_memleak.pipeline.samples_and_costs import next_samples, suite_power
+from pytest_memleak.pipeline.samples_and_costs import next_usual_samples, suite_power
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.prompt_text import extraction_lines
 from pytest_memleak.results.build_result import build_result_without_quotes
@@ -395,4 +395,4 @@ def test_a_common_text_excuses_its_words_of_the_book(tmp_path):
 def test_more_samples_of_an_extraction_detect_nothing_more(tmp_path):
     with extraction_suite(tmp_path, "http://127.0.0.1:9/v1") as suite:
         assert suite_power(suite).rows == ()
-        assert next_samples(suite.suite.pairs) is None
+        assert next_usual_samples(suite.suite.pairs) is None

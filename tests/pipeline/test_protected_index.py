@@ -35,7 +35,7 @@ def protected():
         )
         by_id = {book.id: book for book in books}
         return ProtectedBooks(
-            suite, SimpleNamespace(cut=lambda source: by_id[source.id])
+            suite, SimpleNamespace(cut_into_excerpts=lambda source: by_id[source.id])
         ), pair
 
     return make
@@ -59,7 +59,7 @@ def test_the_whole_book_is_looked_for_in_place_of_its_rests(protected):
     analysis = passages(result, pair, rests, "x g h i j k l m y")
     longest = analysis.passages.longest_passage
     assert (longest.words, longest.start, longest.end) == (7, 6, 13)
-    assert result.holding(analysis, rests)[longest.book] is FERRY
+    assert result.books_with_passages(analysis, rests)[longest.book] is FERRY
     assert result.for_pair(pair, rests).index is result.for_pair(pair, rests).index
     # What the own prompt gives away is no passage of the whole book.
     result, pair = protected(ONE_EXCERPT, WINDS)
@@ -93,7 +93,10 @@ def test_a_passage_of_another_book_counts_and_a_training_book_is_excused(protect
     other, pair = protected(FERRY, WINDS)
     analysis = passages(other, pair, FERRY, "x two three four five six y")
     assert analysis.passages.longest_passage.book == "winds"
-    assert other.holding(analysis, FERRY) == {"winds": WINDS, "ferry": FERRY}
+    assert other.books_with_passages(analysis, FERRY) == {
+        "winds": WINDS,
+        "ferry": FERRY,
+    }
 
 
 NOTES = (
@@ -121,7 +124,7 @@ def test_text_that_is_not_measured_is_looked_for_and_named(protected):
         "excluded1",
     )
     assert analysis.measurement.words == 16
-    holder = result.holding(analysis, WITH_NOTES)[longest.book]
+    holder = result.books_with_passages(analysis, WITH_NOTES)[longest.book]
     assert (holder.title, holder.excerpts) == (FERRY.title, NOTES)
     assert [book.id for book in result.test_books()] == ["ferry", "winds"]
     assert set(result.scan_scope(pair).books) == {"winds"}

@@ -23,7 +23,7 @@ RANDOM = settings(max_examples=examples(200, fast=10), phases=[Phase.generate])
 def test_a_run_makes_the_planned_calls(drawn):
     """Exactly these where nothing fails or stops early, else at most these."""
     with tempfile.TemporaryDirectory() as name:
-        suite = drawn.placed(Path(name))
+        suite = drawn.with_label(Path(name))
         planned = suite.planned()
         calls = suite.run()
         assert calls <= planned
@@ -36,7 +36,7 @@ def test_a_run_makes_the_planned_calls(drawn):
 def test_the_next_run_is_planned_as_what_the_first_one_left(drawn, pairs, failing):
     """The first run evaluates only some pairs, and some of its calls fail."""
     with tempfile.TemporaryDirectory() as name:
-        suite = drawn.placed(Path(name))
+        suite = drawn.with_label(Path(name))
         planned = suite.planned(pairs=pairs)
         generations = suite.planned_generations(pairs=pairs)
         calls = suite.run(pairs=pairs, failing=failing)
@@ -68,7 +68,7 @@ def suite_of(tmp_path):
     """Returns a suite of one book, with these tables."""
 
     def place(*tables):
-        return Drawn("".join((*tables, BOOKS)), bare=False, may_stop=False).placed(
+        return Drawn("".join((*tables, BOOKS)), bare=False, may_stop=False).with_label(
             tmp_path
         )
 
@@ -125,7 +125,7 @@ def listed_prompts(run):
     keys = set()
     for pair in run.suite.pairs:
         plan = plan_pair(pair, run.suite, run.endpoints)
-        for part in map(plan.open, plan.required):
+        for part in map(plan.prepare_part, plan.required):
             if isinstance(part, LedgerPart):
                 for step in part.steps():
                     keys |= {
@@ -151,7 +151,7 @@ def sampled_prompts(ledger):
 def test_an_offline_run_walks_the_steps_that_were_sampled_and_reads_them(drawn):
     """So does `verify`, which evaluates offline."""
     with tempfile.TemporaryDirectory() as name:
-        suite = drawn.placed(Path(name))
+        suite = drawn.with_label(Path(name))
         with suite.opened() as run:
             online = [evaluate(pair, run).sampled for pair in run.suite.pairs]
         with suite.opened(offline=True) as run:

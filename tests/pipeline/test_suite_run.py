@@ -20,8 +20,8 @@ from pytest_memleak.interfaces.hookspecs import hookimpl
 from pytest_memleak.interfaces.protocols import JobState, JobStatus
 from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
 from pytest_memleak.pipeline.resources import Resources
-from pytest_memleak.pipeline.sampled_generations import sample_generations
-from pytest_memleak.pipeline.sampling_plan import SamplingPlan, Walk
+from pytest_memleak.pipeline.sampled_generations import sample_requirement
+from pytest_memleak.pipeline.sampling_plan import PlanMode, SamplingPlan
 from pytest_memleak.pipeline.suite_run import SuiteRun
 from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.suite.load import load_suite
@@ -163,9 +163,9 @@ def world(tmp_path):
 def draw(opened, **own):
     (pair, *_) = opened.suite.pairs
     required = RequiredSamples(Purpose.OWN, pair, **own)
-    walk = Walk.READING if opened.resources.offline else Walk.ASKING
+    walk = PlanMode.READING if opened.resources.offline else PlanMode.SAMPLING
     plan = SamplingPlan((required,), opened.endpoints, walk)
-    generations = sample_generations(required, plan)
+    generations = sample_requirement(required, plan)
     return generations, list(generations.generations())
 
 
@@ -180,10 +180,10 @@ def test_a_book_that_is_yours_to_bring_is_waited_for(world, missing):
     with pytest.raises(
         Inconclusive, match=f"book 'mine': no such file: .*{missing}"
     ) as caught:
-        opened.books.book(opened.suite.books[0])
+        opened.books.book_with_instructions(opened.suite.books[0])
     assert "x.memleak.toml expects you to provide it" in caught.value.hint
     (world.folder / missing).write_text(json.dumps(records(*BOOK)))
-    assert opened.books.book(opened.suite.books[0]).id == "mine"
+    assert opened.books.book_with_instructions(opened.suite.books[0]).id == "mine"
 
 
 def test_a_provider_is_made_once_and_told_what_it_needs(world):
@@ -195,7 +195,9 @@ def test_a_provider_is_made_once_and_told_what_it_needs(world):
     assert setup.model is model
     assert setup.place == f"{world.folder / 'x.memleak.toml'}: model 'm'"
     assert (setup.root, setup.state) == (world.folder, world.folder / "state" / "fake")
-    assert setup.read_book("ferry") is opened.books.book(opened.suite.books[0])
+    assert setup.read_book("ferry") is opened.books.book_with_instructions(
+        opened.suite.books[0]
+    )
     with pytest.raises(
         SuiteError, match="there is no book 'sea'; known ids: ferry"
     ) as caught:
@@ -278,7 +280,7 @@ def test_a_fine_tune_that_was_named_by_all_options_is_not_made_again(
     fine_tuned(tuned, suite)  # by a provider that does not say which matter
     monkeypatch.setattr(FakeProvider, "weights_options", frozenset({"url"}))
     opened = tuned.suite_run(suite=suite)
-    assert opened.endpoints.job_of(opened.suite.models[0]) == "job-1"
+    assert opened.endpoints.finetune_job_id(opened.suite.models[0]) == "job-1"
     opened.endpoints.endpoint(opened.suite.models[0])
     assert (len(tuned.tuned), tuned.opened) == (1, ["ft:1", "ft:1"])
 
@@ -325,7 +327,9 @@ def shares_text(world, test, training):
     (world.folder / "lake.json").write_text(json.dumps(records(*test)))
     opened = world.suite_run(suite=suite)
     (pair,) = opened.suite.pairs
-    opened.books.validate_no_shared_text(opened.books.book(pair.book), pair)
+    opened.books.validate_no_shared_text(
+        opened.books.book_with_instructions(pair.book), pair
+    )
 
 
 @pytest.mark.parametrize(("run", "length", "refused"), [
@@ -376,7 +380,9 @@ def test_common_texts_that_are_the_test_book_are_refused(world, quoted, refused)
     refusal = pytest.raises(BookError, match=r"texts excuse 50\.0% of its words")
     for pair in opened.suite.pairs:  # passages of any test book fail any pair
         with refusal if refused else nullcontext():
-            opened.books.validate_no_shared_text(opened.books.book(pair.book), pair)
+            opened.books.validate_no_shared_text(
+                opened.books.book_with_instructions(pair.book), pair
+            )
 
 
 def test_an_endpoint_that_cannot_be_opened_now_is_an_issue_and_a_wrong_name_an_error(

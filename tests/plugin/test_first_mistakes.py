@@ -164,8 +164,8 @@ BREAKABLE = [
     "rows", [UNBREAKABLE, BREAKABLE], ids=["none", "one is enough"]
 )
 def test_a_limit_that_nothing_is_long_enough_for_gates_nothing(suite, gate, rows):
-    for number, (limits, of_suite) in enumerate(rows):
-        replaced = ((LIMIT, limits), ("[suite]", f"[suite]\n{of_suite}"))
+    for number, (limits, suite_lines) in enumerate(rows):
+        replaced = ((LIMIT, limits), ("[suite]", f"[suite]\n{suite_lines}"))
         suite(*replaced, name=f"m{number}.memleak.toml")
     if rows is BREAKABLE:
         gate(passed=5, failed=1)
@@ -264,7 +264,6 @@ def test_a_book_without_instructions_names_the_ways_to_get_some(gate, option):
         (["prepare", ".", "-o", "it.json"], "lower k, or check the file"),
         (["try", "stori.txt", "--model", "openai/base"], "did you mean story.txt?"),
         (["try", "story.txt", "--modle", "openai/base"], "did you mean --model?"),
-        (["try", "it.epub", "--model", "gpt-4o"], "as in openai/gpt-oss-20b;"),
         (["verify", "gone.json"], "has no file of a similar name"),
         (["ledger", "list"], "name the ledger with --ledger"),
         (["score", "--k", "five", "a", "b"], "run memleak score --help for usage"),
@@ -284,6 +283,16 @@ def test_a_mistake_at_the_command_line_is_told_with_its_fix(
     error = capsys.readouterr().err
     assert fix in error.splitlines()[-1]
     assert "Traceback" not in error
+
+
+def test_a_model_without_its_provider_is_told_how_to_write_it(
+    capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(STORY, "story.epub")
+    assert main(["try", "story.epub", "--model", "gpt-4o"]) == 2
+    error = capsys.readouterr().err
+    assert "as in openai/gpt-oss-20b;" in error.splitlines()[-1]
 
 
 def test_a_misspelt_measure_in_a_test_names_the_right_one():

@@ -76,6 +76,9 @@ SERVED = {
         (Fault(FaultKind.REROUTE, "chat", calls=tuple(range(0, 60, 6))),),
         keys='served_names = ["another-model-2"]',
     ),
+    "a server that names no model in one call in six": Served(
+        (Fault(FaultKind.REROUTE, "chat", code="", calls=tuple(range(0, 60, 6))),),
+    ),
     "one answer more than was asked for": Served(chat(FaultKind.ONE_MORE)),
     "one answer more than was asked for, which recites": Served(
         recites_more=True, keys="limits = { longest_passage = 38 }"

@@ -33,10 +33,16 @@ def test_the_model_that_was_asked_has_its_name_or_a_date_behind_it(asked, name, 
 def test_one_model_answers_and_its_name_is_made_inert():
     (issue,) = served_model_issues("m", {"m": 5, "m-0613": 3})
     assert issue.cause == '2 models answered ("m" 5, "m-0613" 3)'
-    assert not list(served_model_issues("m", {"m": 5, None: 3}))
     (issue,) = served_model_issues("m", {"evil\x1b[2J" + "x" * 500: 1})
     assert "\x1b" not in issue.cause + issue.fix
     assert len(issue.cause) < 200
+
+
+def test_calls_that_name_no_model_beside_a_named_one_are_an_issue():
+    (issue,) = served_model_issues("m", {"m": 5, None: 3})
+    assert issue.rule == "one model"
+    assert issue.cause == '"m" answered, but 3 of 8 calls name no model'
+    assert not list(served_model_issues("m", {None: 3}))
 
 
 @pytest.mark.parametrize(("temperature", "rejected", "rules", "notes", "fix"), [

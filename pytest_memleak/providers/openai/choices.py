@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
+from pytest_memleak.formats.sent_texts import texts_sent
 from pytest_memleak.interfaces.protocols import Completion, Served
 from pytest_memleak.providers.error_bodies import error_message
 from pytest_memleak.providers.response_fields import (
@@ -87,7 +87,7 @@ def read_completions(
             word = "refusal"
         words.append(word)
     strays = [choice for choice in whole if not isinstance(choice, Mapping)]
-    apart = texts_in(strays)
+    apart = texts_sent(strays)
     apart += _texts_of(answer, but=("choices",))
     return completions_of(
         texts,
@@ -149,11 +149,12 @@ def _beside(choice: Mapping[str, Any]) -> list[str]:
     if not isinstance(message, Mapping):
         return _texts_of(choice)
     content = message.get("content")
-    texts = _texts_of(message, but=("content",))
-    texts += _texts_of(choice, but=("message",))
+    answer = _text(content)
+    texts = _texts_of(message, but=("content",), answer=answer)
+    texts += _texts_of(choice, but=("message",), answer=answer)
     if not isinstance(content, str):
         # All at once: a stream has parts of less than a word.
-        texts += texts_in(
+        texts += texts_sent(
             [_beside_answer(part) for part in as_list(content)] or content,
         )
     return texts
@@ -169,13 +170,19 @@ def _beside_answer(part: object) -> object:
     if isinstance(part.get("text"), str):
         del fields["text"]
     kind = part.get("type")
-    if isinstance(kind, str) and not texts_in(kind):
+    if isinstance(kind, str) and not texts_sent(kind):
         del fields["type"]
     return fields
 
 
-def _texts_of(fields: Mapping[str, Any], *, but: tuple[str, ...] = ()) -> list[str]:
-    return texts_in({key: value for key, value in fields.items() if key not in but})
+def _texts_of(
+    fields: Mapping[str, Any],
+    *,
+    but: tuple[str, ...] = (),
+    answer: str = "",
+) -> list[str]:
+    others = {key: value for key, value in fields.items() if key not in but}
+    return texts_sent(others, answer=answer)
 
 
 def _text(content: object) -> str:

@@ -9,8 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pytest_memleak.formats.event_texts import streamed_text
-from pytest_memleak.formats.message_texts import without_metadata
-from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
+from pytest_memleak.formats.sent_texts import (
+    text_in_order,
+    texts_at_places,
+    texts_sent,
+)
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.providers.error_bodies import error_code
 from pytest_memleak.providers.openai.choices import served_of
@@ -71,7 +74,7 @@ def read_response(answer: object, *, instruction: str = "") -> list[Completion]:
     return completions_of(
         [(text, reason)],
         [word],
-        [texts_in(beside, kept=without_metadata)],
+        [texts_sent(beside, answer=text)],
         apart=_apart(answer),
         prompt=token_count(usage.get("input_tokens")),
         total=token_count(usage.get("output_tokens")),
@@ -158,7 +161,9 @@ def _finish_word(answer: Mapping[str, Any]) -> str | None:
 def _apart(answer: Mapping[str, Any]) -> list[str]:
     """Return the texts outside a response's output."""
     others = {key: answer[key] for key in answer if key not in ("output", _EVENTS)}
-    texts = texts_in(others, kept=without_metadata)
-    for event in as_list(answer.get(_EVENTS)):
-        texts += texts_in(event, kept=without_metadata)
-    return texts
+    texts = texts_sent(others)
+    events = as_list(answer.get(_EVENTS))
+    for event in events:
+        texts += texts_at_places(event)
+    streamed = "\n".join(event for event in events if isinstance(event, str))
+    return texts + text_in_order(events, answer=streamed)

@@ -1,4 +1,4 @@
-"""Where the tokens of a server's response stand in the text that they were made of.
+r"""Where the tokens of a server's response stand in the text that they were made of.
 
 Servers write tokens in several ways: with a first space that the text lacks, "▁" for a
 space, begin-of-text before all, "\\ufffd" for a part of a character, and what the model

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
-from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
+from pytest_memleak.formats.sent_texts import texts_sent
 from pytest_memleak.interfaces.abilities import Abilities, Obeyed
 from pytest_memleak.interfaces.protocols import (
     Completion,
@@ -273,7 +273,7 @@ def read_completions(answer: object, *, n: int) -> list[Completion]:
         texts,
         words,
         beside,
-        apart=texts_in(strays) + texts_in(others),
+        apart=texts_sent(strays) + texts_sent(others),
         prompt=prompt,
         total=total,
         served=served,
@@ -300,7 +300,7 @@ def _beside(candidate: Mapping[str, Any]) -> list[str]:
     if content:
         parts = [_without_text(part) for part in as_list(content.get("parts"))]
         rest["content"] = {**content, "parts": parts}
-    return [_parts(candidate, thought=True), *texts_in(rest)]
+    return [_parts(candidate, thought=True), *texts_sent(rest)]
 
 
 def _without_text(part: object) -> object:

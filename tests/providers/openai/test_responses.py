@@ -139,7 +139,9 @@ def test_an_incomplete_response_is_cut(endpoint_of):
     assert completion.completion_tokens == 5
 
 
-def test_a_summary_of_the_reasoning_is_beside_the_answer(endpoint_of):
+def test_a_summary_of_the_reasoning_is_beside_the_answer(endpoint_of, monkeypatch):
+    # The API has no seed, and some drawn answers end after a few words.
+    monkeypatch.setattr("secrets.randbits", lambda _bits: 7)
     (completion,) = sample(endpoint_of(Fault(FaultKind.THINK)))
     assert completion.text == ""
     assert len(completion.reasoning.split()) > 5
@@ -163,6 +165,32 @@ def test_whatever_is_written_beside_the_answer_is_kept(beside):
     assert completion.text == "It rained."
     assert completion.finish_reason is FinishReason.STOP
     assert ASIDE in completion.reasoning
+
+
+PASSAGE = (
+    "when the ferry had gone the keeper of the lamp went down to the shore and read "
+    "what the tide had left there for him"
+)
+WORDS = PASSAGE.split()
+
+
+@pytest.mark.parametrize("items", [
+    [{"type": "reasoning", "id": word, "summary": []} for word in WORDS],
+    [{"type": "function_call", "name": word, "arguments": ""} for word in WORDS],
+    [{"type": "reasoning", "name": {f"n{n}": word}} for n, word in enumerate(WORDS)],
+    [{"type": "message", "role": "user", "status": word} for word in WORDS],
+    [{"type": word} for word in WORDS],
+    [{"type": "reasoning", word: 1} for word in WORDS],
+    [message({"text": "", "logprobs": [{"token": word} for word in WORDS]})],
+    [{("id", "name", "status", "model")[n % 4]: word} for n, word in enumerate(WORDS)],
+], ids=["id", "name", "nested name", "status", "type", "key", "logprobs", "by turns"])  # fmt: skip
+@pytest.mark.parametrize("is_event", [False, True], ids=["item", "event"])
+def test_words_hidden_one_by_one_are_a_text(items, is_event):
+    answer = response(message("It rained."), *([] if is_event else items))
+    if is_event:
+        answer = streamed_response([*items, {"response": answer}])
+    (completion,) = read_response(answer)
+    assert PASSAGE in " ".join(completion.reasoning.split())
 
 
 @pytest.mark.parametrize("more", [{"truncation": ASIDE}, {"draft": [ASIDE]}])

@@ -198,6 +198,22 @@ def test_whatever_is_written_beside_the_answer_is_kept(beside):
     assert ASIDE in one.written
 
 
+def test_words_hidden_by_turns_in_ids_names_and_keys_are_a_text():
+    words = [f"{number}th" for number in range(30)]
+    calls = [
+        {"id": first, "function": {"name": second}, third: None}
+        for first, second, third in zip(
+            words[::3], words[1::3], words[2::3], strict=True
+        )
+    ]
+    message = {"content": "It rained.", "tool_calls": calls}
+    (one,) = read_completions(
+        {"choices": [{"message": message, "finish_reason": "stop"}]}
+    )
+    assert {*words} <= {*one.reasoning.split()}
+    assert " ".join(words[9:12]) in one.reasoning
+
+
 @pytest.mark.parametrize(
     "beside", [{"draft": ASIDE}, {"output": [{"text": ASIDE}]}, {"prompt": ASIDE}]
 )

@@ -6,7 +6,6 @@ import http.server
 import itertools
 import json
 import re
-import shutil
 import threading
 
 import pytest
@@ -16,15 +15,8 @@ from pytest_memleak.records import Limits
 from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.reports.html.page import write_html
 
-CHROMIUM, DRIVER = (
-    shutil.which("chromium") or shutil.which("google-chrome"),
-    shutil.which("chromedriver"),
-)
 pytestmark = [
     pytest.mark.full,
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"
-    ),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 
@@ -46,29 +38,6 @@ SCRIPTS = [
     "\x1b[31mred\x07 \u202eleft \u2066in\u2069 \x00 \ud800",
     "x" * 5_000_000,
 ]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    arguments = (
-        "headless=new no-sandbox disable-gpu disable-dev-shm-usage no-first-run "
-    )
-    arguments += "disable-background-networking disable-component-update disable-sync"
-    for argument in (
-        *arguments.split(),
-        f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):
-        options.add_argument(f"--{argument}")
-    options.set_capability(
-        "goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"}
-    )
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")
@@ -102,27 +71,6 @@ def served(tmp_path):
         thread.join()
 
 
-def look(browser, address, size=DESK, *, dark=False):
-    """Open a page at a size, with empty logs, and everything in it unfolded."""
-    browser.get("about:blank")
-    browser.get_log("browser"), browser.get_log("performance")
-    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {
-            "width": size[0],
-            "height": size[1],
-            "deviceScaleFactor": 1,
-            "mobile": size[0] < 500,
-        },
-    )
-    browser.get(address)
-    browser.execute_script(
-        "document.querySelectorAll('details').forEach(one => one.open = true)"
-    )
-
-
 def requests(browser):
     log = [
         json.loads(entry["message"])["message"]
@@ -143,14 +91,14 @@ def page(tmp_path, findings):
 
 
 @pytest.mark.parametrize("bad", SCRIPTS, ids=range(len(SCRIPTS)))
-def test_a_model_s_text_is_inert(browser, served, findings, bad):
+def test_a_model_s_text_is_inert(browser, open_page, served, findings, bad):
     folder, address = served
     long = len(bad) > 1000
     # The book's own text is not bounded: only names, reasons and quotes are.
     hostile = tuple(spoil(finding, bad, text=not long) for finding in findings)
     write_html(RunReport(bad, hostile), folder / "report.html")
     url = f"{address}/report.html"
-    look(browser, url, PHONE)
+    open_page(url, PHONE)
     assert browser.execute_script("return window.ran") is None
     assert browser.title.startswith("Memorization report")
     assert browser.current_url == url
@@ -169,7 +117,9 @@ def test_a_model_s_text_is_inert(browser, served, findings, bad):
     )
 
 
-def test_the_content_policy_blocks_scripts_and_images(browser, tmp_path, findings):
+def test_the_content_policy_blocks_scripts_and_images(
+    browser, open_page, tmp_path, findings
+):
     """The second line of defence: the policy is in force, not only in the source."""
     path = tmp_path / "report.html"
     write_html(RunReport("9.9", findings), path)
@@ -178,7 +128,7 @@ def test_the_content_policy_blocks_scripts_and_images(browser, tmp_path, finding
         "<script>window.ran = 1</script><img src=http://127.0.0.1:9/x.png></main>",
     )
     path.write_text(broken)
-    look(browser, path.as_uri())
+    open_page(path.as_uri())
     assert browser.execute_script("return window.ran") is None
     log = " ".join(entry["message"] for entry in browser.get_log("browser"))
     assert log.count("Content Security Policy") >= 2
@@ -224,8 +174,8 @@ return [seen, [...poor]];
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-def test_text_contrasts_with_its_background(browser, page, size, dark):
-    look(browser, page, size, dark=dark)
+def test_text_contrasts_with_its_background(browser, open_page, page, size, dark):
+    open_page(page, size, dark=dark)
     colour = browser.execute_script(
         "return getComputedStyle(document.body).backgroundColor"
     )
@@ -241,8 +191,8 @@ def test_text_contrasts_with_its_background(browser, page, size, dark):
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
-def test_elements_fit_the_page_s_width(browser, page, width):
-    look(browser, page, (width, 800))
+def test_elements_fit_the_page_s_width(browser, open_page, page, width):
+    open_page(page, (width, 800))
     assert (
         browser.execute_script("return document.documentElement.scrollWidth") <= width
     )
@@ -262,8 +212,8 @@ def press(browser, key):
     ActionChains(browser).send_keys(getattr(Keys, key)).perform()
 
 
-def test_the_first_tab_reaches_a_link_to_the_results(browser, page):
-    look(browser, page)
+def test_the_first_tab_reaches_a_link_to_the_results(browser, open_page, page):
+    open_page(page)
     press(browser, "TAB")
     first = browser.switch_to.active_element
     assert first.text == "Skip to the results"
@@ -275,8 +225,8 @@ def test_the_first_tab_reaches_a_link_to_the_results(browser, page):
     )
 
 
-def test_an_element_with_focus_has_an_outline(browser, page):
-    look(browser, page)
+def test_an_element_with_focus_has_an_outline(browser, open_page, page):
+    open_page(page)
     press(browser, "TAB")
     outlines = set()
     for _ in range(12):
@@ -286,8 +236,8 @@ def test_an_element_with_focus_has_an_outline(browser, page):
     assert outlines == {"solid"}
 
 
-def test_the_enter_key_opens_folded_evidence(browser, page):
-    look(browser, page)
+def test_the_enter_key_opens_folded_evidence(browser, open_page, page):
+    open_page(page)
     summary = browser.find_element("css selector", "details > summary")
     folded = browser.execute_script(
         "arguments[0].parentElement.open = false; arguments[0].focus(); return "
@@ -299,9 +249,9 @@ def test_the_enter_key_opens_folded_evidence(browser, page):
 
 
 @pytest.fixture
-def accessible(browser, page):
+def accessible(browser, open_page, page):
     """The role and name of each element that a screen reader meets."""
-    look(browser, page)
+    open_page(page)
     tree = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
     return [
         (node["role"]["value"], node.get("name", {}).get("value", ""))
@@ -326,8 +276,8 @@ def test_a_screen_reader_is_told_what_an_image_shows(accessible):
     assert any("reproduced: " in name for name in images)
 
 
-def test_headings_skip_no_level(browser, page):
-    look(browser, page)
+def test_headings_skip_no_level(browser, open_page, page):
+    open_page(page)
     levels = browser.execute_script(
         "return [...document.querySelectorAll('h1, h2, h3, h4')].map(one => "
         "+one.tagName[1])"
@@ -343,8 +293,8 @@ def show(browser, kind):
     )
 
 
-def test_the_contents_filter_by_verdict(browser, page):
-    look(browser, page)
+def test_the_contents_filter_by_verdict(browser, open_page, page):
+    open_page(page)
     articles = browser.find_elements("tag name", "article")
     links = browser.find_elements("css selector", "nav li[class^=is-]")
     assert [shown.is_displayed() for shown in (*articles, *links)] == [True] * 8
@@ -363,10 +313,10 @@ def test_the_contents_filter_by_verdict(browser, page):
 
 
 @pytest.mark.parametrize("number", [1, 3, 4])
-def test_the_contents_show_the_current_section(browser, page, number):
+def test_the_contents_show_the_current_section(browser, open_page, page, number):
     from selenium.webdriver.support.wait import WebDriverWait
 
-    look(browser, page)
+    open_page(page)
     # A little below its top: at the very edge either section may count.
     browser.execute_script(
         "window.scrollTo({top: document.getElementById(arguments[0]).offsetTop + 40, "
@@ -394,9 +344,9 @@ def printed(browser):
 
 
 @pytest.fixture
-def paper(browser, page):
+def paper(browser, open_page, page):
     """Text and size of the pages that print where evidence is folded and filtered."""
-    look(browser, page, PHONE)
+    open_page(page, PHONE)
     show(browser, "fail")
     browser.execute_script(
         "document.querySelectorAll('details').forEach(one => one.open = false)"
@@ -444,8 +394,8 @@ def test_a_heading_prints_on_the_page_of_its_section(paper):
             assert re.search(r"Longest spans .*Prompted", text)
 
 
-def test_paper_is_white_and_has_no_navigation(browser, page):
-    look(browser, page, dark=True)
+def test_paper_is_white_and_has_no_navigation(browser, open_page, page):
+    open_page(page, dark=True)
     browser.execute_cdp_cmd(
         "Emulation.setEmulatedMedia", {"media": "print", "features": []}
     )

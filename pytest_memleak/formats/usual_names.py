@@ -6,6 +6,8 @@ anthropic, and what vLLM, llama.cpp, OpenRouter and Gemini add.
 
 from __future__ import annotations
 
+import re
+
 from pytest_memleak.formats.event_texts import DELTA_TYPES
 
 FILTERED = "content_filter"
@@ -70,6 +72,10 @@ CLOSED: dict[str, frozenset[str]] = {
          "searching", "interpreting", "generating", "calling"},
     ),
     "reason": frozenset({"max_output_tokens", FILTERED}),
+    "truncation": frozenset({"auto", "disabled"}),
+    "tool_choice": frozenset({"auto", "none", "required"}),
+    "effort": frozenset({"none", "minimal", "low", "medium", "high", "xhigh"}),
+    "verbosity": frozenset({"low", "medium", "high"}),
     "service_tier": frozenset(
         {"auto", "default", "flex", "priority", "scale", "standard", "batch"},
     ),
@@ -85,7 +91,7 @@ STREAMED = frozenset(
 USUAL_KEYS = frozenset(
     {*CLOSED, *STREAMED, "choices", "code", "created", "data", "delta", "error",
      "extra_content", "function", "function_call", "google", "id", "index", "message",
-     "model", "owned_by", "param", "reasoning_details", "matched_stop",
+     "messages", "model", "owned_by", "param", "reasoning_details", "matched_stop",
      "system_fingerprint", "thought_signature", "thinking_blocks", "signature",
      "tool_calls", "annotations", "usage", "citations", "provider",
      "provider_specific_fields", "prompt_tokens", "completion_tokens", "total_tokens",
@@ -97,9 +103,9 @@ USUAL_KEYS = frozenset(
      "output", "item", "part", "response", "output_index", "content_index",
      "summary_index", "annotation_index", "annotation", "sequence_number",
      "created_at", "completed_at", "incomplete_details", "instructions", "metadata",
-     "tools", "tool_choice", "parallel_tool_calls", "temperature", "top_p",
-     "max_output_tokens", "max_tool_calls", "truncation", "store", "background",
-     "effort", "verbosity", "user", "strict", "parameters", "description",
+     "tools", "parallel_tool_calls", "temperature", "top_p",
+     "max_output_tokens", "max_tool_calls", "store", "background",
+     "user", "strict", "parameters", "description",
      "input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details",
      "encrypted_content", "prompt_cache_key", "safety_identifier", "phase",
      # Messages
@@ -108,6 +114,35 @@ USUAL_KEYS = frozenset(
      "stop_details", "cache_creation_input_tokens", "cache_read_input_tokens",
      "cache_creation", "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens",
      "server_tool_use", "web_search_requests", "container", "caller",
-     "inference_geo"},
+     "inference_geo",
+     # log-probabilities
+     "logprobs", "logprob", "token", "tokens", "token_logprobs", "text_offset", "bytes",
+     "top_logprobs",
+     # Gemini
+     "candidates", "parts", "thought", "thoughtSignature", "finishReason",
+     "safetyRatings", "category", "probability", "probabilityScore", "severity",
+     "severityScore", "avgLogprobs", "usageMetadata", "promptTokenCount",
+     "candidatesTokenCount", "thoughtsTokenCount", "totalTokenCount",
+     "promptTokensDetails", "candidatesTokensDetails", "modality", "tokenCount",
+     "trafficType", "modelVersion", "createTime", "responseId", "promptFeedback",
+     "blockReason", "citationMetadata", "functionCall", "args"},
 )  # fmt: skip
 """Names of keys that servers use; a server could write text in others."""
+
+_ID = re.compile(
+    r"(?:(?:chatcmpl|cmpl|call|toolu|tool|msg|resp|fc|rs|ws|fp|gen|req|run|batch)[_-])*"
+    r"[0-9a-f-]*"
+)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ][\d:.]+(?:Z|[+-][\d:]+)?)?")
+
+
+def is_id(key: str) -> bool:
+    """Tell whether a key holds an id."""
+    return key == "id" or key.endswith("_id")
+
+
+def is_usual_value(key: str, value: str) -> bool:
+    """Tell whether a value can be no text: of a closed list, a plain id, or a date."""
+    if value in CLOSED.get(key, ()):
+        return True
+    return bool(_DATE.fullmatch(value) or (is_id(key) and _ID.fullmatch(value)))

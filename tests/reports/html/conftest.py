@@ -1,0 +1,54 @@
+"""A real browser, for the tests of pages."""
+
+import shutil
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+SWITCHES = (
+    *("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage"),
+    *("no-first-run", "disable-background-networking", "disable-component-update"),
+    "disable-sync",
+)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    if not (CHROMIUM and DRIVER):
+        pytest.skip("needs chromium and chromedriver")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for switch in (*SWITCHES, f"user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(f"--{switch}")
+    logs = {"browser": "ALL", "performance": "ALL"}
+    options.set_capability("goog:loggingPrefs", logs)
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="session")
+def open_page(browser):
+    """Opens a page at a size, with empty logs, and everything in it unfolded."""
+
+    def open_at(address, size=(1280, 900), *, dark=False, unfolded=True):
+        browser.get("about:blank")
+        browser.get_log("browser"), browser.get_log("performance")
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        media = {"media": "", "features": [scheme]}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+        width, height = size
+        metrics = {"width": width, "height": height, "mobile": width < 500}
+        browser.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride", {**metrics, "deviceScaleFactor": 1}
+        )
+        browser.get(address)
+        if unfolded:
+            browser.execute_script(
+                "document.querySelectorAll('details').forEach(each => each.open = true)"
+            )
+
+    return open_at
