@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.abilities import (
     Abilities,
     Engine,
@@ -27,12 +26,14 @@ if TYPE_CHECKING:
     from pytest_memleak.interfaces.protocols import Endpoint, SampleRequest
 
 _DECIMALS = 6
-_LEAST = -1e9  # stands for the logarithm of 0, which JSON doesn't have
 
 
 @dataclass(frozen=True, slots=True)
 class LogprobEndpoint:
-    """The log-probabilities that an endpoint's model gives to texts."""
+    """The log-probabilities that an endpoint's model gives to texts.
+
+    What is sampled is one answer to a text, whatever the settings.
+    """
 
     endpoint: Endpoint
 
@@ -46,20 +47,10 @@ class LogprobEndpoint:
     def abilities(self) -> Abilities:
         """The weights are the endpoint's; an engine reads many texts together."""
         own = abilities_of(self.endpoint)
-        engine = None
-        if own.engine is not None:
-            engine = Engine(self._sample_many, own.engine.most)
+        engine = own.engine and Engine(self._sample_many, own.engine.most)
         return Abilities(fixed_weights=own.fixed_weights, engine=engine)
 
-    def sample(
-        self,
-        instruction: str,
-        *,
-        n: int,  # noqa: ARG002 - always one
-        temperature: float | None,  # noqa: ARG002 - nothing is sampled
-        max_tokens: int | None,  # noqa: ARG002
-        seed: int | None,  # noqa: ARG002
-    ) -> Sequence[Completion]:
+    def sample(self, instruction: str, **_: object) -> list[Completion]:
         """Return one answer, to the text `instruction`."""
         return self._answers([instruction])
 
@@ -73,22 +64,17 @@ class LogprobEndpoint:
     def _answers(self, texts: Sequence[str]) -> list[Completion]:
         read = abilities_of(self.endpoint).token_logprobs
         if read is None:
-            raise ProviderError(
-                "the endpoint gives no log-probabilities",
-                provider=type(self.endpoint).__name__,
-                endpoint=id_of(self.endpoint) or "",
-                call="token_logprobs",
-            )
-        return [_answer(logprobs) for logprobs in read(texts)]
+            raise AssertionError("only an endpoint that gives them is asked")
+        return [_completion(logprobs) for logprobs in read(texts)]
 
 
-def _answer(logprobs: TokenLogprobs) -> Completion:
+def _completion(logprobs: TokenLogprobs) -> Completion:
     rounded: list[float | None] = []
     for logprob in logprobs.logprobs:
         if logprob is None or math.isnan(logprob):
             rounded.append(None)
         else:
-            rounded.append(round(max(float(logprob), _LEAST), _DECIMALS))
+            rounded.append(round(logprob, _DECIMALS))
     fields = {"starts": logprobs.starts, "logprobs": rounded}
     return Completion(
         json.dumps(fields, separators=(",", ":")),
@@ -97,14 +83,15 @@ def _answer(logprobs: TokenLogprobs) -> Completion:
     )
 
 
-def read_logprobs(text: str) -> TokenLogprobs:
-    """Read an answer's text as it was written; empty if it has another form."""
+def logprobs_in(answer: str) -> TokenLogprobs:
+    """Read a stored answer; empty if it has another form."""
     try:
-        fields = json.loads(text)
+        fields = json.loads(answer)
         starts = tuple(map(int, fields["starts"]))
         logprobs = tuple(fields["logprobs"])
     except (ValueError, TypeError, KeyError, RecursionError):
         return TokenLogprobs()
-    is_whole = len(starts) == len(logprobs) and [*starts] == sorted(starts)
-    numbers = all(value is None or isinstance(value, float) for value in logprobs)
-    return TokenLogprobs(starts, logprobs) if is_whole and numbers else TokenLogprobs()
+    has_numbers = all(isinstance(each, float | None) for each in logprobs)
+    if not has_numbers or len(starts) != len(logprobs):
+        return TokenLogprobs()
+    return TokenLogprobs(starts, logprobs)

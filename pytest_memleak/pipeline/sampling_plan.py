@@ -29,7 +29,7 @@ from pytest_memleak.pipeline.ledger_endpoint import (
     LedgerEndpoint,
     build_ledger_endpoint,
 )
-from pytest_memleak.pipeline.logprob_endpoint import LogprobEndpoint, read_logprobs
+from pytest_memleak.pipeline.logprob_endpoint import LogprobEndpoint
 from pytest_memleak.pipeline.prompted_book import (
     book_for_probe,
     continuation_endpoint,
@@ -41,6 +41,7 @@ from pytest_memleak.pipeline.required_samples import (
     RequiredSamples,
     required_samples,
 )
+from pytest_memleak.pipeline.window_logprobs import WindowLogprobs
 from pytest_memleak.pipeline.window_texts import WindowTexts
 from pytest_memleak.records import Book, BookSource, Issue, Model
 from pytest_memleak.sampling.cost_plan import sum_of_plans
@@ -49,12 +50,10 @@ from pytest_memleak.scoring.loss_tests import due_controls, most_controls
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_memleak.interfaces.abilities import TokenLogprobs
     from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.ledger.prompts import PairPrompts
     from pytest_memleak.pipeline.canaries import Canaries
     from pytest_memleak.pipeline.endpoints import Endpoints
-    from pytest_memleak.pipeline.window_texts import BookWindow
     from pytest_memleak.records import Pair, Suite
     from pytest_memleak.sampling.cost_plan import Counted, Plan
 
@@ -119,14 +118,7 @@ class PromptStep:
         return replace(sum_of_plans(plans), pending=plans[-1].pending)
 
 
-@dataclass(frozen=True, slots=True)
-class UnmeasurableStep:
-    """What the suite wants beside its samples, and can't be measured or planned."""
-
-    reason: str
-
-
-Step = SummaryStep | TrainingStep | PromptStep | UnmeasurableStep
+Step = SummaryStep | TrainingStep | PromptStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,50 +286,6 @@ class ConversationPart(LedgerPart):
 
 
 @dataclass(frozen=True, slots=True)
-class ProbabilityPart:
-    """The log-probabilities of a book's parts, and then of its windows.
-
-    source: asks for them through the ledger
-    """
-
-    required: RequiredSamples
-    texts: WindowTexts
-    source: LedgerEndpoint
-    walk: PlanMode
-
-    def steps(self) -> Iterator[PromptStep]:
-        """Yield the parts, and the windows once all parts are answered.
-
-        Unasked, the windows of unanswered parts are as many as there may be.
-        """
-        parts = self.texts.parts()
-        yield PromptStep(self.required.purpose, self.source, parts)
-        windows = self.windows()
-        if windows is not None:
-            prompts = self.texts.prompts_of(windows)
-            yield PromptStep(self.required.purpose, self.source, prompts)
-        elif self.walk is PlanMode.DRY_RUN:
-            tokens = sum(map(self.source.terms.prompt_tokens, parts.questions))
-            prompts = self.texts.foreseen_windows(tokens)
-            yield PromptStep(self.required.purpose, self.source, prompts, at_most=True)
-
-    def windows(self) -> list[BookWindow] | None:
-        """Return the book's windows; None before all its parts are answered."""
-        parts = self.texts.parts()
-        answers = self.answers(parts)
-        if len(answers) < len(parts.questions):
-            return None
-        return self.texts.windows(answers)
-
-    def answers(self, prompts: PairPrompts) -> dict[str, TokenLogprobs]:
-        """Return the ledger's answers to texts, by their ids."""
-        return {
-            answer.excerpt_id: read_logprobs(answer.text)
-            for answer in self.source.generations(prompts)
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class FuturePart(_SampledPart):
     """A requirement whose endpoint doesn't exist before its fine-tune."""
 
@@ -397,7 +345,7 @@ class MissingPart:
     issues: tuple[Issue, ...]
 
 
-Part = LedgerPart | FuturePart | RecordedPart | MissingPart | ProbabilityPart
+Part = LedgerPart | FuturePart | RecordedPart | MissingPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,7 +376,9 @@ class SamplingPlan:
         assert self.walk is PlanMode.DRY_RUN  # noqa: S101 - a run would skip calls in between
         books, model = self.endpoints.books, required.pair.model
         if required.purpose is Purpose.PROBABILITY:
-            yield from self._foreseen_probability(required)
+            logprobs = self.window_logprobs(required)
+            for prompts in logprobs.prompts(foreseen=True):
+                yield PromptStep(required.purpose, logprobs.source, prompts)
             return
         for source in books.sources_needing_summaries(required.pair):
             yield SummaryStep(source)
@@ -448,8 +398,6 @@ class SamplingPlan:
         Instructions that can't earn a pass cost nothing: their samples are only read.
         Raises MemleakError for an unusable book.
         """
-        if required.purpose is Purpose.PROBABILITY:
-            return self._probability_part(required)
         unasked = self.walk is PlanMode.DRY_RUN
         book = self.endpoints.books.pair_book(required.pair, foreseen=unasked)
         if required.missing is not None:
@@ -503,47 +451,35 @@ class SamplingPlan:
             return self.endpoints.existing_endpoint(required.pair.model)
         return self.endpoints.endpoint(required.pair.model)
 
-    def _foreseen_probability(self, required: RequiredSamples) -> Iterator[Step]:
-        part = self._probability_part(required)
-        if isinstance(part, ProbabilityPart):
-            yield from part.steps()
-        else:
-            yield UnmeasurableStep(self.not_measurable(required))
+    def window_logprobs(self, required: RequiredSamples) -> WindowLogprobs:
+        """Return what reads the log-probabilities of a pair's book.
 
-    def not_measurable(self, required: RequiredSamples) -> str:
-        """State why a pair's probability isn't measured, where no call shows it."""
-        model = required.pair.model
-        is_ready = self._prepared_endpoint(required, only_if_ready=True) is not None
-        if model.finetune_books and not is_ready:
-            return f"not planned before {model.id} is fine-tuned"
-        provider = OWN_PROVIDER if required.endpoint else model.provider
-        return f"not measurable with {provider}"
-
-    def _probability_part(
-        self,
-        required: RequiredSamples,
-    ) -> ProbabilityPart | MissingPart:
-        """Return the log-probabilities that the endpoint can give, or has given."""
+        Raises MemleakError where its endpoint gives none, or doesn't exist yet.
+        """
         pair = required.pair
-        book = self.endpoints.books.cut_into_excerpts(pair.book)
-        is_asked = self.walk is PlanMode.SAMPLING
-        endpoint = self._prepared_endpoint(required, only_if_ready=not is_asked)
+        is_dry_run = self.walk is PlanMode.DRY_RUN
+        endpoint = self._prepared_endpoint(required, only_if_ready=is_dry_run)
         if endpoint is None:
-            return MissingPart(required, book, ())
+            raise Inconclusive("planned once it is fine-tuned", location=pair.model.id)
+        can_give = abilities_of(endpoint).token_logprobs is not None
+        if not can_give and self.walk is not PlanMode.READING:
+            provider = OWN_PROVIDER if required.endpoint else pair.model.provider
+            raise Inconclusive(
+                f"{provider} gives no log-probabilities of a text",
+                location=pair.model.id,
+            )
         source = build_ledger_endpoint(
             pair.model,
             self.endpoints,
             LogprobEndpoint(endpoint),
             own=required.endpoint is not None,
         )
-        texts = WindowTexts(pair, book)
-        parts = texts.parts()
-        source = source.endpoint_of_series(pair, parts, may_sample=is_asked)
-        part = ProbabilityPart(required, texts, source, self.walk)
-        can_ask = abilities_of(endpoint).token_logprobs is not None
-        if can_ask or part.answers(parts):
-            return part
-        return MissingPart(required, book, ())
+        texts = WindowTexts(pair, self.endpoints.books.cut_into_excerpts(pair.book))
+        may_sample = self.walk is not PlanMode.READING
+        in_series = source.endpoint_of_series(
+            pair, texts.parts(), may_sample=may_sample
+        )
+        return WindowLogprobs(texts, in_series)
 
     def _future_part(self, required: RequiredSamples, book: Book) -> FuturePart:
         pair = required.pair

@@ -16,10 +16,9 @@ from pytest_memleak.ledger.prompts import PairPrompts, digest_of
 from pytest_memleak.pipeline.prompted_book import pair_prompts
 from pytest_memleak.records import Book, BookPrompt, Pair
 from pytest_memleak.scoring.window_probability import (
-    PREFIX_TOKENS,
-    WINDOW_TOKENS,
+    STRIDE,
+    TEXT_TOKENS,
     Window,
-    most_windows,
     windows_of_tokens,
 )
 from pytest_memleak.scoring.words import words
@@ -29,49 +28,50 @@ if TYPE_CHECKING:
 
     from pytest_memleak.interfaces.abilities import TokenLogprobs
 
-# Up to so many characters, before a blank if there is one: some 400 tokens of English,
-# which every context has room for.
-_PART = re.compile(r".{1,1500}(?=\s|\Z)|.{1,1500}", re.DOTALL)
+# Up to so many characters, before a blank if there is one.
+_PART = re.compile(r".{1,500}(?=\s|\Z)|.{1,500}", re.DOTALL)
 # More tokens than estimated, for a plan at its highest.
 _MARGIN = 1.5
 _BEGIN_OF_TEXT = 1
+_BETWEEN_EXCERPTS = "\n\n"  # as between paragraphs
 
 
 @dataclass(frozen=True, slots=True)
-class BookSection:
+class BookPiece:
     """Text of a book without a break.
 
-    first: the number of its first excerpt
-    starts: where each of its excerpts begins, in characters
+    words_before: how many words of the book are before it
     """
 
-    first: int
-    starts: tuple[int, ...]
+    words_before: int
     text: str = field(repr=False)
-
-    def excerpt_at(self, place: int) -> int:
-        """Return the number of the excerpt in which a character stands, from 0."""
-        within = sum(start <= place for start in self.starts)
-        return self.first + within - 1
 
 
 @dataclass(frozen=True, slots=True)
 class BookWindow:
-    """A window of a section, and the id of its text."""
+    """A window of a piece of a book."""
 
-    id: str
-    section: BookSection
+    piece: BookPiece
     window: Window
 
     @property
     def text(self) -> str:
         """Its prefix and the window."""
-        return self.section.text[self.window.prefix : self.window.end]
+        return self.piece.text[self.window.prefix : self.window.end]
 
     @property
     def prefix_length(self) -> int:
         """The length of its prefix, in characters."""
         return self.window.start - self.window.prefix
+
+    def overlaps(self, other: BookWindow) -> bool:
+        """Tell whether both, without their prefixes, share characters."""
+        own, others = self.window, other.window
+        return (
+            self.piece == other.piece
+            and own.start < others.end
+            and others.start < own.end
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,72 +83,49 @@ class WindowTexts:
 
     def parts(self) -> PairPrompts:
         """Return the parts of the book as prompts."""
-        prompts = []
-        for number, section in enumerate(self.sections()):
-            for part in _PART.finditer(section.text):
-                name = _part_id(number, part.start())
-                prompts.append(BookPrompt(name, part[0]))
-        return self._prompts(prompts)
+        texts: list[str] = []
+        for piece in self._pieces():
+            texts += _PART.findall(piece.text)
+        return self.prompts_of(texts)
 
-    def windows(self, parts: Mapping[str, TokenLogprobs]) -> list[BookWindow]:
-        """Return the windows, by the tokens of each part; none cross an empty part."""
-        windows = []
-        for number, section in enumerate(self.sections()):
-            for starts, end in _token_runs(section, number, parts):
-                for window in windows_of_tokens(starts, end):
-                    name = f"window {number}.{window.prefix}.{window.end}"
-                    windows.append(BookWindow(name, section, window))
+    def windows(self, tokens_of: Mapping[str, TokenLogprobs]) -> list[BookWindow]:
+        """Return the windows; none cross a part whose tokens aren't known.
+
+        tokens_of: the tokens of each part, by its text
+        """
+        windows: list[BookWindow] = []
+        for piece in self._pieces():
+            starts: list[int] = []
+            for part in _PART.finditer(piece.text):
+                inside = tokens_of[part[0]].starts
+                if not inside:
+                    windows += _windows_in(piece, starts, part.start())
+                    starts = []
+                starts += [part.start() + start for start in inside]
+            windows += _windows_in(piece, starts, len(piece.text))
         return windows
-
-    def prompts_of(self, windows: Iterable[BookWindow]) -> PairPrompts:
-        """Return windows as prompts."""
-        by_id = {window.id: BookPrompt(window.id, window.text) for window in windows}
-        return self._prompts([*by_id.values()])
 
     def foreseen_windows(self, tokens: int) -> PairPrompts:
         """Return prompts for as many windows as a book of so many tokens may have.
 
         tokens: as estimated
         """
-        (first,) = self._prompts([BookPrompt("foreseen", "")]).questions
-        count = most_windows(math.ceil(tokens * _MARGIN))
-        whole = _BEGIN_OF_TEXT + PREFIX_TOKENS + WINDOW_TOKENS
-        foreseen = []
-        for number in range(count):
-            name = f"foreseen {number}"
-            digest = digest_of(name, self.book.id)
-            window = replace(first, excerpt_id=name, instruction_digest=digest)
-            foreseen.append(replace(window, most_prompt_tokens=whole))
-        return replace(self._prompts([]), questions=tuple(foreseen))
+        count = math.ceil(tokens * _MARGIN / STRIDE)
+        prompts = self.prompts_of(map(str, range(count)))
+        questions = []
+        for question in prompts.questions:
+            most = _BEGIN_OF_TEXT + TEXT_TOKENS
+            questions.append(replace(question, most_prompt_tokens=most))
+        return replace(prompts, questions=tuple(questions))
 
-    def sections(self) -> Iterator[BookSection]:
-        """Yield the book's sections, in order."""
-        excerpts = self.book.excerpts
-        for first, end in pairwise([0, *self.book.breaks, len(excerpts)]):
-            texts = [excerpt.text for excerpt in excerpts[first:end]]
-            starts = [0]
-            for text in texts[:-1]:
-                starts.append(starts[-1] + len(text) + len(_BETWEEN))
-            yield BookSection(first, tuple(starts), _BETWEEN.join(texts))
-
-    def word_at(self, section: BookSection, place: int) -> int:
-        """Return the number of the book's words before a character of a section."""
-        mode = self.pair.scoring.word_mode
-        number = section.excerpt_at(place)
-        excerpts = self.book.excerpts
-        before = sum(len(words(each.text, mode)) for each in excerpts[:number])
-        start = section.starts[number - section.first]
-        return before + len(words(section.text[start:place], mode))
-
-    def _prompts(self, prompts: Sequence[BookPrompt]) -> PairPrompts:
-        """Return texts as prompts; in the ledger, they are no attempt at the book."""
+    def prompts_of(self, texts: Iterable[str]) -> PairPrompts:
+        """Return texts as prompts, each once; in the ledger, no attempt at the book."""
         sampling = replace(
-            self.pair.sampling,
-            samples=1,
-            temperature=0.0,
-            seed=None,
-            max_tokens=1,
+            self.pair.sampling, samples=1, temperature=0.0, seed=None, max_tokens=1
         )
+        prompts = []
+        for text in dict.fromkeys(texts):
+            prompts.append(BookPrompt(digest_of(text), text))
         book = replace(
             self.book,
             excerpts=(),
@@ -157,26 +134,30 @@ class WindowTexts:
         )
         return pair_prompts(replace(self.pair, sampling=sampling), book)
 
+    def words_of(self, window: BookWindow) -> tuple[int, int]:
+        """Return the words of a window in the book, half-open."""
+        piece, place = window.piece, window.window
+        before = piece.words_before + self._count_words(piece.text[: place.start])
+        return before, before + self._count_words(piece.text[place.start : place.end])
 
-_BETWEEN = "\n\n"  # excerpts, as between paragraphs
+    def _pieces(self) -> Iterator[BookPiece]:
+        """Yield the book's text, cut at its breaks."""
+        excerpts = self.book.excerpts
+        words_before = 0
+        for first, end in pairwise([0, *self.book.breaks, len(excerpts)]):
+            texts = [excerpt.text for excerpt in excerpts[first:end]]
+            piece = BookPiece(words_before, _BETWEEN_EXCERPTS.join(texts))
+            yield piece
+            words_before += self._count_words(piece.text)
+
+    def _count_words(self, text: str) -> int:
+        return len(words(text, self.pair.scoring.word_mode))
 
 
-def _part_id(section: int, start: int) -> str:
-    return f"part {section}.{start}"
-
-
-def _token_runs(
-    section: BookSection,
-    number: int,
-    parts: Mapping[str, TokenLogprobs],
-) -> Iterator[tuple[list[int], int]]:
-    """Yield where tokens begin, up to each part without any, and where they end."""
-    starts: list[int] = []
-    for part in _PART.finditer(section.text):
-        inside = parts[_part_id(number, part.start())].starts
-        if not inside and starts:
-            yield starts, part.start()
-            starts = []
-        starts += [part.start() + start for start in inside]
-    if starts:
-        yield starts, len(section.text)
+def _windows_in(
+    piece: BookPiece,
+    starts: Sequence[int],
+    end: int,
+) -> Iterator[BookWindow]:
+    for window in windows_of_tokens(starts, end):
+        yield BookWindow(piece, window)

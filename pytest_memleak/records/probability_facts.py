@@ -20,12 +20,10 @@ class ExtractableShare:
 class LikelyWindow:
     """The place of a window, and how likely it is.
 
-    excerpt: the id of the excerpt in which it begins
     start, end: its words in the book, half-open
     log_p: the natural logarithm of its probability at temperature 1
     """
 
-    excerpt: str
     start: int
     end: int
     log_p: float

@@ -80,7 +80,10 @@ def plan_table(
     lines += [Text(inert(line)) for line in _time(planned)]
     lines += [Text(inert(line)) for line in _rounds(planned.steps)]
     lines += [Text(line) for line in _control_calls(planned.if_lost)]
-    lines += [Text(inert(line), style="yellow") for line in planned.unmeasurable]
+    lines += [
+        Text(f"Not measured: {inert(str(line))}", style="yellow")
+        for line in planned.without_probability
+    ]
     lines += [
         Text(f"Can't estimate: {inert(str(line))}", style="yellow")
         for line in planned.obstacles

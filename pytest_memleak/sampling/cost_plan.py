@@ -77,13 +77,13 @@ class RunPlan:
     """The steps of a run, each once, and what keeps others from being planned.
 
     if_lost: control calls, made only if servers lose completions
-    unmeasurable: what suites want measured beside, and can't be
+    without_probability: why suites that want probability measured don't get it
     """
 
     steps: tuple[PlannedStep, ...]
     obstacles: tuple[Issue, ...]
     if_lost: tuple[PlannedStep, ...] = ()
-    unmeasurable: tuple[str, ...] = ()
+    without_probability: tuple[Issue, ...] = ()
 
     @property
     def cost(self) -> float:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 PREFIX_TOKENS = 50
-WINDOW_TOKENS = 50
-_STRIDE = 10
+TEXT_TOKENS = 100  # of the prefix and its window
+STRIDE = 10
 SAMPLE_COUNTS = (1, 100, 10_000)
 _CHANCE = 0.5
 
@@ -41,16 +41,9 @@ def windows_of_tokens(starts: Sequence[int], length: int) -> Iterator[Window]:
     length: of the text, in characters
     """
     borders = [*starts, length]
-    whole = PREFIX_TOKENS + WINDOW_TOKENS
-    for first in range(0, len(borders) - whole, _STRIDE):
-        middle = first + PREFIX_TOKENS
-        yield Window(borders[first], borders[middle], borders[first + whole])
-
-
-def most_windows(tokens: int) -> int:
-    """Count the windows of a text of so many tokens."""
-    left = tokens - PREFIX_TOKENS - WINDOW_TOKENS
-    return 0 if left < 0 else left // _STRIDE + 1
+    for first in range(0, len(borders) - TEXT_TOKENS, STRIDE):
+        start, end = borders[first + PREFIX_TOKENS], borders[first + TEXT_TOKENS]
+        yield Window(borders[first], start, end)
 
 
 def window_log_probability(
@@ -65,32 +58,18 @@ def window_log_probability(
     starts, logprobs: of the tokens of prefix and window; shape (T,)
     prefix_length: in characters
     """
-    inside = [start for start in starts if start <= prefix_length]
-    if not inside:
-        return None
+    ends = [*starts[1:], math.inf]
     total = 0.0
-    for start, logprob in zip(starts, logprobs, strict=True):
-        if start < inside[-1]:
+    for end, logprob in zip(ends, logprobs, strict=True):
+        if end <= prefix_length:
             continue
         if logprob is None:
             return None
         total += logprob
-    return min(total, 0.0)
+    return min(total, 0.0) if starts else None
 
 
 def is_extractable(log_p: float, samples: int) -> bool:
     """Tell whether so many samples bring a window back with a chance of one half."""
     p = math.exp(log_p)
-    if p >= 1:
-        return True
-    return samples * math.log1p(-p) <= math.log(_CHANCE)
-
-
-def samples_for_even_chance(log_p: float) -> float:
-    """Return the samples that bring a window back with a chance of one half."""
-    p = math.exp(log_p)
-    if p >= _CHANCE:
-        return 1.0
-    if p == 0:
-        return math.inf
-    return math.log(_CHANCE) / math.log1p(-p)
+    return p >= _CHANCE or samples * math.log1p(-p) <= math.log(_CHANCE)

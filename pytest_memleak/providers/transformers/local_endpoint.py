@@ -191,12 +191,7 @@ class LocalEndpoint(RequestEndpoint):
             BENCH.holding(self.wanted(), endpoint=self.id) as loaded,
             failures_as(self.id, "token_logprobs", texts=texts),
         ):
-            return logprobs_of_texts(
-                loaded,
-                texts,
-                endpoint=self.id,
-                at_once=self.at_once,
-            )
+            return [*logprobs_of_texts(loaded, texts, at_once=self.at_once)]
 
     def _rows(
         self,
