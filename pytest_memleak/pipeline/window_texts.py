@@ -16,8 +16,9 @@ from pytest_memleak.ledger.prompts import PairPrompts, digest_of
 from pytest_memleak.pipeline.prompted_book import pair_prompts
 from pytest_memleak.records import Book, BookPrompt, Pair
 from pytest_memleak.scoring.window_probability import (
+    PREFIX_TOKENS,
     STRIDE,
-    TEXT_TOKENS,
+    WINDOW_TOKENS,
     Window,
     windows_of_tokens,
 )
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _PART = re.compile(r".{1,500}(?=\s|\Z)|.{1,500}", re.DOTALL)
 # More tokens than estimated, for a plan at its highest.
 _MARGIN = 1.5
-_BEGIN_OF_TEXT = 1
+_MOST_PROMPT_TOKENS = 1 + PREFIX_TOKENS + WINDOW_TOKENS  # with the begin of text
 _BETWEEN_EXCERPTS = "\n\n"  # as between paragraphs
 
 
@@ -114,8 +115,7 @@ class WindowTexts:
         prompts = self.prompts_of(map(str, range(count)))
         questions = []
         for question in prompts.questions:
-            most = _BEGIN_OF_TEXT + TEXT_TOKENS
-            questions.append(replace(question, most_prompt_tokens=most))
+            questions.append(replace(question, most_prompt_tokens=_MOST_PROMPT_TOKENS))
         return replace(prompts, questions=tuple(questions))
 
     def prompts_of(self, texts: Iterable[str]) -> PairPrompts:

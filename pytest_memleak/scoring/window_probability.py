@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 PREFIX_TOKENS = 50
-TEXT_TOKENS = 100  # of the prefix and its window
+WINDOW_TOKENS = 50
 STRIDE = 10
 SAMPLE_COUNTS = (1, 100, 10_000)
 _CHANCE = 0.5
@@ -41,9 +41,10 @@ def windows_of_tokens(starts: Sequence[int], length: int) -> Iterator[Window]:
     length: of the text, in characters
     """
     borders = [*starts, length]
-    for first in range(0, len(borders) - TEXT_TOKENS, STRIDE):
-        start, end = borders[first + PREFIX_TOKENS], borders[first + TEXT_TOKENS]
-        yield Window(borders[first], start, end)
+    last = len(borders) - PREFIX_TOKENS - WINDOW_TOKENS
+    for first in range(0, last, STRIDE):
+        middle = first + PREFIX_TOKENS
+        yield Window(borders[first], borders[middle], borders[middle + WINDOW_TOKENS])
 
 
 def window_log_probability(
@@ -58,7 +59,7 @@ def window_log_probability(
     starts, logprobs: of the tokens of prefix and window; shape (T,)
     prefix_length: in characters
     """
-    ends = [*starts[1:], math.inf]
+    ends = [*starts, math.inf][1:]
     total = 0.0
     for end, logprob in zip(ends, logprobs, strict=True):
         if end <= prefix_length:

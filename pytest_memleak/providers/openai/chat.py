@@ -110,7 +110,8 @@ class ChatEndpoint(RequestEndpoint):
             if settings.store
             else None,
             batches=batches.abilities if settings.batch else None,
-            token_logprobs=self._logprobs.of_texts,
+            # OpenAI's own models give none of a prompt.
+            token_logprobs=None if self._calls.official else self._logprobs.of_texts,
         )
 
     @property
