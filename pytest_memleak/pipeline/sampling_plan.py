@@ -460,13 +460,18 @@ class SamplingPlan:
         is_dry_run = self.walk is PlanMode.DRY_RUN
         endpoint = self._prepared_endpoint(required, only_if_ready=is_dry_run)
         if endpoint is None:
-            raise Inconclusive("planned once it is fine-tuned", location=pair.model.id)
+            raise Inconclusive(
+                "it isn't fine-tuned yet",
+                location=pair.model.id,
+                hint="the run measures it after the fine-tune",
+            )
         can_give = abilities_of(endpoint).token_logprobs is not None
         if not can_give and self.walk is not PlanMode.READING:
             provider = OWN_PROVIDER if required.endpoint else pair.model.provider
             raise Inconclusive(
                 f"{provider} gives no log-probabilities of a text",
                 location=pair.model.id,
+                hint="docs/ladder.md lists what gives them",
             )
         source = build_ledger_endpoint(
             pair.model,

@@ -56,16 +56,16 @@ class WindowLogprobs:
         """Return the log-probability of each answered window; None if unreadable."""
         prompts = self.texts.prompts_of(window.text for window in windows)
         answers = self._answers(prompts)
-        found = {}
+        log_p_of = {}
         for window in windows:
             if window.text in answers:
                 answer = answers[window.text]
-                found[window] = window_log_probability(
+                log_p_of[window] = window_log_probability(
                     answer.starts,
                     answer.logprobs,
                     window.prefix_length,
                 )
-        return found
+        return log_p_of
 
     def _answers(self, prompts: PairPrompts) -> dict[str, TokenLogprobs]:
         """Return the ledger's answers, by text."""

@@ -327,7 +327,7 @@ class PairResult:
     committed: tuple[CommittedPassage, ...]
     extraction: ExtractionFacts | None
     prompt_rates: tuple[PromptRate, ...]
-    probability: ProbabilityFacts | None = None
+    probability: ProbabilityFacts | None
     tests: tuple[PairTest, ...] = ()
     spared: str | None = None
     warnings: tuple[str, ...] = ()

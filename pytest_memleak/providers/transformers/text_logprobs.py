@@ -41,9 +41,9 @@ def logprobs_of_texts(
     logprobs: list[list[float]] = []
     for first in range(0, len(rows), size):
         logprobs += _logprobs_of_rows(loaded, rows[first : first + size])
-    for offsets, known in zip(coded["offset_mapping"], logprobs, strict=True):
+    for offsets, row in zip(coded["offset_mapping"], logprobs, strict=True):
         # Without a begin of text, nothing is known of the first token.
-        padded: list[float | None] = [*([] if begins else [None]), *known]
+        padded: list[float | None] = [*([] if begins else [None]), *row]
         starts = tuple(start for start, _ in offsets)
         yield TokenLogprobs(starts, tuple(padded[: len(starts)]))
 
@@ -67,5 +67,5 @@ def _logprobs_of_rows(
     with torch.inference_mode():
         logits: Tensor = loaded.model(**inputs).logits[:, :-1].float()
     chosen = logits.gather(2, tokens[:, 1:, None])[:, :, 0]
-    found: list[list[float]] = (chosen - logits.logsumexp(dim=2)).tolist()
-    return [values[: len(row) - 1] for values, row in zip(found, rows, strict=True)]
+    values: list[list[float]] = (chosen - logits.logsumexp(dim=2)).tolist()
+    return [each[: len(row) - 1] for each, row in zip(values, rows, strict=True)]
