@@ -6,6 +6,7 @@ the pair depends on it.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
@@ -87,6 +88,8 @@ def _likeliest(
     """Return the most probable windows, without those that overlap a likelier one."""
     chosen: list[BookWindow] = []
     for window in sorted(log_p_of, key=lambda window: -log_p_of[window]):
+        if log_p_of[window] == -math.inf:
+            break
         if not any(map(window.overlaps, chosen)):
             chosen.append(window)
         if len(chosen) == _MOST_LISTED:
