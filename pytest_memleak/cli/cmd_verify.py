@@ -258,13 +258,13 @@ def _recompute(
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-    from pytest_memleak.ledger.engines import file_of, parse_url
+    from pytest_memleak.ledger.engines import parse_url, sqlite_file
     from pytest_memleak.pipeline.recompute_evidence import recompute
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.run import Run
     from pytest_memleak.records.phases import Progress
 
-    path = file_of(parse_url(ledger_url(parsed)))
+    path = sqlite_file(parse_url(ledger_url(parsed)))
     is_there = path is None or path.exists()
     if is_there and path is not None and not path.is_file():
         raise EvidenceError("not a regular file", location=str(path))

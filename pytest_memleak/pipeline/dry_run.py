@@ -271,9 +271,9 @@ class _RunPlanner:
             return
         if not self._is_first_time(suite_run.suite.path, "deployment", model.id):
             return
-        from pytest_memleak.ledger.deployments import deployed
+        from pytest_memleak.ledger.deployments import is_deployed
 
-        if deployed(suite_run.resources.ledger, model.provider, deployment.digest):
+        if is_deployed(suite_run.resources.ledger, model.provider, deployment.digest):
             return
         price = model.price_per_hour
         step = PlannedStep(

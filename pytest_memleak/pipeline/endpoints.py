@@ -177,7 +177,7 @@ class Endpoints:
         Of the options, the provider's `weights_options` do, or all if it lists none. A
         training set that the ledger has under the name of all options keeps it.
         """
-        from pytest_memleak.ledger.jobs import begun
+        from pytest_memleak.ledger.jobs import has_unfailed_finetune
 
         provider = self.provider(model)
         books = self.books.training_books(model, foreseen=foreseen)
@@ -186,7 +186,7 @@ class Endpoints:
         by_all = _training_set(books, model, model.options, system)
         if shaping is None or model.options.keys() <= shaping:
             return by_all
-        if begun(self.resources.ledger, provider.name, by_all.digest):
+        if has_unfailed_finetune(self.resources.ledger, provider.name, by_all.digest):
             return by_all
         shaped = {
             name: value for name, value in model.options.items() if name in shaping

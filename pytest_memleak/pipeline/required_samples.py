@@ -120,13 +120,13 @@ def _own_and_reference_samples(
             endpoint,
         )
     if with_needs(pair.limits, CHANCE):
-        for other in _null_pairs(pair, suite):
+        for other in _chance_level_pairs(pair, suite):
             yield RequiredSamples(Purpose.NULL, other, endpoint)
     if pair.model.baseline_model is not None:
         yield _baseline_samples(pair, suite, endpoint)
 
 
-def _null_pairs(pair: Pair, suite: Suite) -> list[Pair]:
+def _chance_level_pairs(pair: Pair, suite: Suite) -> list[Pair]:
     """Return the pairs that give the chance level, only controls if the suite has any.
 
     They prompt the same model for other books in the same way (docs/method.md).

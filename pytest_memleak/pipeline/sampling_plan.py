@@ -94,7 +94,7 @@ class PromptStep:
     purpose: of their generations
     prompts: with all their rounds, also those that the ledger holds
     stops: numbers of rounds after which the run may stop early
-    at_most: whether a run may leave some of it out
+    may_be_left_out: whether a run may leave some of it out
     conversation: that an extraction's step is a turn of
     """
 
@@ -102,7 +102,7 @@ class PromptStep:
     source: LedgerEndpoint | FutureEndpoint
     prompts: PairPrompts
     stops: tuple[int, ...] = ()
-    at_most: bool = False
+    may_be_left_out: bool = False
     conversation: Conversation | None = None
 
     def plan_outstanding(self, counted: Counted) -> Plan:
@@ -146,12 +146,14 @@ class _SampledPart(ABC):
         if before is not None:
             yield PromptStep(Purpose.CANARY, self.source, before)
         yield from self._round_steps()
-        after = self._canaries_after(before)
+        after = self._canaries_if_none_followed(before)
         if after is not None:
-            yield PromptStep(Purpose.CANARY, self.source, after, at_most=True)
+            yield PromptStep(Purpose.CANARY, self.source, after, may_be_left_out=True)
         controls = self._control_calls()
         if controls is not None:
-            yield PromptStep(Purpose.CONTROL, self.source, controls, at_most=True)
+            yield PromptStep(
+                Purpose.CONTROL, self.source, controls, may_be_left_out=True
+            )
 
     def _round_steps(self) -> Iterator[PromptStep]:
         """Yield the steps of the requirement's rounds."""
@@ -162,7 +164,9 @@ class _SampledPart(ABC):
         """Return the round that shows which weights answer."""
 
     @abstractmethod
-    def _canaries_after(self, before: PairPrompts | None) -> PairPrompts | None:
+    def _canaries_if_none_followed(
+        self, before: PairPrompts | None
+    ) -> PairPrompts | None:
         """Return a further round, if none follows the reused samples."""
 
     @abstractmethod
@@ -192,7 +196,9 @@ class LedgerPart(_SampledPart):
             only_name_identifies_weights=self._only_name_identifies_weights,
         )
 
-    def _canaries_after(self, before: PairPrompts | None) -> PairPrompts | None:
+    def _canaries_if_none_followed(
+        self, before: PairPrompts | None
+    ) -> PairPrompts | None:
         canaries = self._canaries
         by_name = self._only_name_identifies_weights
         match self.walk:
@@ -221,10 +227,10 @@ class LedgerPart(_SampledPart):
 
     def _control_completions_due(self) -> int:
         """Return the control completions that the losses so far call for."""
-        from pytest_memleak.ledger.delivered_and_lost import delivered
+        from pytest_memleak.ledger.delivered_and_lost import count_delivered_and_lost
 
         source = self.source
-        counted = delivered(
+        counted = count_delivered_and_lost(
             source.ledger,
             source.endpoint_id,
             self.prompts,
@@ -275,13 +281,15 @@ class ConversationPart(LedgerPart):
             return
         left = longest_further_prompts(pair, self.book, self.manner, conversation)
         if left.questions:
-            yield PromptStep(self.required.purpose, self.source, left, at_most=True)
+            yield PromptStep(
+                self.required.purpose, self.source, left, may_be_left_out=True
+            )
 
     def requested_prompts(self) -> Iterator[PairPrompts]:
         """Yield the openings, and the turns that the ledger shows to be requested."""
         yield self.prompts
         for step in self._round_steps():
-            if not step.at_most:
+            if not step.may_be_left_out:
                 yield step.prompts
 
 
@@ -295,7 +303,7 @@ class FuturePart(_SampledPart):
         """Return the first round of a new endpoint."""
         return canary_prompts(self.required.pair, self.book, 1)
 
-    def _canaries_after(self, before: PairPrompts | None) -> None:  # noqa: ARG002 - nothing is reused
+    def _canaries_if_none_followed(self, before: PairPrompts | None) -> None:  # noqa: ARG002 - nothing is reused
         return None
 
     def _control_calls(self) -> PairPrompts | None:
@@ -323,7 +331,7 @@ def _rounds_step(
         source,
         prompts,
         tuple(stops),
-        at_most=bool(stops),
+        may_be_left_out=bool(stops),
     )
 
 

@@ -210,7 +210,7 @@ _HELP = {
 _PREFIX = "--memleak-"
 
 
-def reject_misspelt_options(parser: pytest.Parser, arguments: list[str]) -> None:
+def validate_option_spelling(parser: pytest.Parser, arguments: list[str]) -> None:
     """Raise UsageError for an unknown option that begins as ours do."""
     if not any(argument.startswith("--memleak") for argument in arguments):
         return

@@ -196,9 +196,9 @@ def plan(
     """
     ledger.expire_leases()
     # Imported here: recorded answers need no database.
-    from pytest_memleak.ledger.ledger_queries import missing
+    from pytest_memleak.ledger.ledger_queries import find_missing_ordinals
 
-    lacking = missing(ledger, endpoint_id, prompts)
+    lacking = find_missing_ordinals(ledger, endpoint_id, prompts)
     free = lacking.free if counted is None else counted.new(endpoint_id, lacking.free)
     # A server that ignores `n` is sent, and bills, each prompt once per generation.
     prompt_tokens = 0
