@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from pytest_memleak.ledger.prompts import PairPrompts, digest_of
+from pytest_memleak.ledger.prompts import PairPrompts, digest_of_parts
 from pytest_memleak.pipeline.prompted_book import pair_prompts
 from pytest_memleak.records import Book, BookPrompt, Pair
 from pytest_memleak.scoring.window_probability import (
@@ -125,12 +125,12 @@ class WindowTexts:
         )
         prompts = []
         for text in dict.fromkeys(texts):
-            prompts.append(BookPrompt(digest_of(text), text))
+            prompts.append(BookPrompt(digest_of_parts(text), text))
         book = replace(
             self.book,
             excerpts=(),
             prompts=tuple(prompts),
-            words_digest=digest_of(self.book.words_digest, "log-probabilities"),
+            words_digest=digest_of_parts(self.book.words_digest, "log-probabilities"),
         )
         return pair_prompts(replace(self.pair, sampling=sampling), book)
 

@@ -29,43 +29,60 @@ def logprobs_of_texts(
 
     at_once: how many texts are read side by side, where memory has room for them
     """
+    begins = []
+    if loaded.tokenizer.bos_token_id is not None:
+        begins.append(loaded.tokenizer.bos_token_id)
     coded = loaded.tokenizer(
-        list(texts), add_special_tokens=False, return_offsets_mapping=True
+        list(texts),
+        add_special_tokens=False,
+        return_offsets_mapping=True,
     )
-    begin = loaded.tokenizer.bos_token_id
-    begins = [] if begin is None else [begin]
     rows = [[*begins, *tokens] for tokens in coded["input_ids"]]
-    vocabulary = loaded.model.get_output_embeddings().weight.shape[0]
-    fit = _MOST_LOGITS // (vocabulary * max(map(len, rows)))
-    size = max(1, min(at_once, fit))
-    logprobs: list[list[float]] = []
+    size = min(at_once, _most_rows(loaded, rows))
+    logprobs: list[list[float | None]] = []
     for first in range(0, len(rows), size):
         logprobs += _logprobs_of_rows(loaded, rows[first : first + size])
     for offsets, row in zip(coded["offset_mapping"], logprobs, strict=True):
-        # Without a begin of text, nothing is known of the first token.
-        padded: list[float | None] = [*([] if begins else [None]), *row]
         starts = tuple(start for start, _ in offsets)
-        yield TokenLogprobs(starts, tuple(padded[: len(starts)]))
+        yield TokenLogprobs(starts, tuple(row[len(begins) :]))
+
+
+def _most_rows(loaded: Loaded, rows: Sequence[Sequence[int]]) -> int:
+    """Return how many rows memory has room for; 1 at least."""
+    vocabulary: int = loaded.model.get_output_embeddings().weight.shape[0]
+    longest = max(map(len, rows))
+    return max(1, _MOST_LOGITS // (vocabulary * longest))
 
 
 def _logprobs_of_rows(
     loaded: Loaded,
     rows: Sequence[Sequence[int]],
-) -> list[list[float]]:
-    """Return the log-probability of each token but the first of its row.
+) -> list[list[float | None]]:
+    """Return the log-probability of each token; None for the first of a row.
 
     Rows are filled up at their end, where no token of a text sees it.
     """
     import torch
 
     longest = max(map(len, rows))
-    filled = [[*row, *[loaded.padding] * (longest - len(row))] for row in rows]
-    tokens = torch.tensor(filled, device=loaded.model.device)
-    lengths = torch.tensor([len(row) for row in rows], device=tokens.device)
-    mask = torch.arange(longest, device=tokens.device) < lengths[:, None]
-    inputs: dict[str, Any] = {"input_ids": tokens, "attention_mask": mask.long()}
+    filled = []
+    masks = []
+    for row in rows:
+        padding = longest - len(row)
+        filled.append([*row, *[loaded.padding] * padding])
+        masks.append([1] * len(row) + [0] * padding)
+    device = loaded.model.device
+    tokens = torch.tensor(filled, device=device)
+    inputs: dict[str, Any] = {
+        "input_ids": tokens,
+        "attention_mask": torch.tensor(masks, device=device),
+    }
     with torch.inference_mode():
-        logits: Tensor = loaded.model(**inputs).logits[:, :-1].float()
-    chosen = logits.gather(2, tokens[:, 1:, None])[:, :, 0]
-    values: list[list[float]] = (chosen - logits.logsumexp(dim=2)).tolist()
-    return [each[: len(row) - 1] for each, row in zip(values, rows, strict=True)]
+        output = loaded.model(**inputs)
+    before: Tensor = output.logits[:, :-1].float()
+    chosen = before.gather(2, tokens[:, 1:, None])[:, :, 0]
+    logprobs = (chosen - before.logsumexp(dim=2)).tolist()
+    return [
+        [None, *values[: len(row) - 1]]
+        for values, row in zip(logprobs, rows, strict=True)
+    ]
