@@ -12,7 +12,7 @@ looked for in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -37,9 +37,9 @@ _REJECTIONS = {
 _OTHER_WAYS = 'test the weights with provider = "transformers", or serve them by vLLM'
 _ROUNDING = 1e-3  # of servers, above the logarithm of 1
 _PART_OF_CHARACTER = "\ufffd"
-_LONGEST_TOKEN = 40  # of a first one without a name
+_LONGEST_TOKEN = 40  # in characters, of a first one without a name
 
-_Token = tuple[str, float | None]
+_Token = tuple[str | None, float | None]
 
 
 class PromptLogprobs:
@@ -68,7 +68,7 @@ class PromptLogprobs:
         is_billed = False
         for way in self._ways:
             try:
-                tokens = [*_prompt_tokens(self._first_choice(way, text))]
+                tokens = _prompt_tokens(self._first_choice(way, text))
             except Refused as refused:
                 if refused.moderated:
                     return TokenLogprobs()
@@ -109,21 +109,26 @@ class PromptLogprobs:
         return Failing(self._calls.provider, self._model, call, (text,))
 
 
-def _prompt_tokens(choice: Mapping[str, Any]) -> Iterator[_Token]:
-    """Yield the prompt's tokens, perhaps with the one that was written.
+def _prompt_tokens(choice: Mapping[str, Any]) -> list[_Token]:
+    """Return the prompt's tokens, perhaps with the one that was written.
 
-    Yields none where the server gives nothing but that one.
+    Returns none where the server gives nothing but that one. The first of
+    `prompt_logprobs` has no name, since nothing is before it.
     """
-    for candidates in as_list(choice.get("prompt_logprobs")):
-        # The first has no candidate, since nothing is before it.
-        fields = as_mapping(next(iter(as_mapping(candidates).values()), None))
-        yield str(fields.get("decoded_token") or ""), _logprob(fields.get("logprob"))
     echoed = as_mapping(choice.get("logprobs"))
-    tokens = as_list(echoed.get("tokens"))
+    names = as_list(echoed.get("tokens"))
     logprobs = as_list(echoed.get("token_logprobs"))
-    if len(tokens) > 1 and len(tokens) == len(logprobs):
-        for token, logprob in zip(tokens, logprobs, strict=True):
-            yield str(token), _logprob(logprob)
+    if len(names) > 1 and len(names) == len(logprobs):
+        return [
+            (str(name), _logprob(logprob))
+            for name, logprob in zip(names, logprobs, strict=True)
+        ]
+    tokens: list[_Token] = []
+    for candidates in as_list(choice.get("prompt_logprobs")):
+        fields = as_mapping(next(iter(as_mapping(candidates).values()), None))
+        name = str(fields.get("decoded_token", "")) if fields else None
+        tokens.append((name, _logprob(fields.get("logprob"))))
+    return tokens
 
 
 def _logprob(value: object) -> float | None:
@@ -133,18 +138,33 @@ def _logprob(value: object) -> float | None:
 
 
 def tokens_in_text(tokens: Sequence[_Token], text: str) -> TokenLogprobs:
-    """Return where the text's tokens begin in it; none if they aren't all found."""
+    """Return where the text's tokens begin in it; none if they aren't all found.
+
+    tokens: their names, perhaps without that of the first, and log-probabilities
+    """
+    if not tokens or tokens[0][0] is not None:
+        return _named_tokens_in_text(tokens, text)
+    (_, logprob), *others = tokens
+    in_text = _named_tokens_in_text(others, text)  # behind begin of text
+    for length in range(1, _LONGEST_TOKEN):
+        if in_text.starts:
+            break
+        in_text = _named_tokens_in_text([(text[:length], logprob), *others], text)
+    return in_text
+
+
+def _named_tokens_in_text(tokens: Sequence[_Token], text: str) -> TokenLogprobs:
     starts: list[int] = []
     logprobs: list[float | None] = []
     end = 0  # of the last whole token
-    slack = 0  # characters behind it that unnamed tokens may stand for
-    for written, logprob in tokens:
-        token = written.replace("▁", " ")
+    slack = 0  # characters behind it that parts of characters may stand for
+    for name, logprob in tokens:
+        token = (name or "").replace("▁", " ")
         if end == len(text):
             break
         place = end
         if not token or _PART_OF_CHARACTER in token:
-            slack += len(token) or _LONGEST_TOKEN
+            slack += max(1, len(token))
         else:
             place = text.find(token, end, end + slack + len(token))
             if place < 0 and end == 0 and text.startswith(token.removeprefix(" ")):
@@ -153,8 +173,6 @@ def tokens_in_text(tokens: Sequence[_Token], text: str) -> TokenLogprobs:
                 continue  # begin of text
             if place < 0:
                 break
-            if place == 0:  # so whatever came before was begin of text
-                starts, logprobs = [], []
             end = place + len(token)
             slack = 0
         starts.append(place)

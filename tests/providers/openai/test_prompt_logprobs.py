@@ -92,6 +92,8 @@ def test_parts_of_a_character_begin_where_it_does(server):
         (["", "", "Yes", "", ""], (0, 0, 1, 4, 4)),
         (["“", "Yes", "”", "”"], (0, 1, 4)),
         (["“", "No"], ()),
+        ([None, "Yes", "”"], (0, 1, 4)),
+        ([None, "“", "Yes", "”"], (0, 1, 4)),
         (["“", "Yes"], ()),
         ([], ()),
     ],
@@ -100,6 +102,12 @@ def test_all_of_a_text_must_be_found_among_the_tokens(tokens, starts):
     found = tokens_in_text([(token, -1.0) for token in tokens], "“Yes”")
     assert found.starts == starts
     assert len(found.logprobs) == len(starts)
+
+
+def test_a_first_token_without_a_name_may_be_written_twice():
+    tokens = [(token, -1.0) for token in (None, "da", " ish")]
+    assert tokens_in_text(tokens, "dada ish").starts == (0, 2, 4)
+    assert tokens_in_text(tokens, "da ish").starts == (0, 2)
 
 
 @pytest.mark.parametrize(
