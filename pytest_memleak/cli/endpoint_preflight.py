@@ -23,7 +23,7 @@ from pytest_memleak.cli.learned_keys import LearnedKey
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.records import Model, Sampling
-from pytest_memleak.records.generation import FinishReason, finish_reason
+from pytest_memleak.records.generation import FinishReason, finish_reason_from_word
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert, short_name
 
@@ -273,7 +273,7 @@ def _sample(
 ) -> _Answers:
     """Return answers to the neutral prompt."""
     from pytest_memleak.sampling.backoff import Retry
-    from pytest_memleak.sampling.call_attempts import Notice
+    from pytest_memleak.sampling.call_tries import Notice
 
     def attempt() -> _Answers:
         before = time.monotonic()
@@ -312,7 +312,7 @@ def _words_as_tokens(text: str) -> int:
 
 
 def _is_cut_before_text(completion: Completion) -> bool:
-    was_cut = finish_reason(completion.finish_word) is FinishReason.LENGTH
+    was_cut = finish_reason_from_word(completion.finish_word) is FinishReason.LENGTH
     return was_cut and not completion.text.strip()
 
 
@@ -465,7 +465,7 @@ def _limit_lines(
         yield "at most", amount(limit, "token")
         return
     counted = single.first.completion_tokens or requested
-    was_cut = finish_reason(single.first.finish_word) is FinishReason.LENGTH
+    was_cut = finish_reason_from_word(single.first.finish_word) is FinishReason.LENGTH
     if was_cut and counted < _SILENT_CUT * requested:
         yield "at most", f"{amount(counted, 'token')}, though {requested:,} may come"
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from pytest_memleak.guard.client_budgets import ClientBudgets
-    from pytest_memleak.guard.guarded_openai_answer import Stop
+    from pytest_memleak.guard.guarded_openai_answer import StoppedChoice
     from pytest_memleak.library.library import Library
 
     _Chunks = list[dict[str, Any]]
@@ -292,7 +292,7 @@ class GuardProxy:
         await response.write(answer.last_chunk)
         return response
 
-    def _note(self, stops: list[Stop]) -> None:
+    def _note(self, stops: list[StoppedChoice]) -> None:
         """Log and count stops: places, no text."""
         for choice, field, passage, exceeded in stops:
             self.counts["stops"] += 1

@@ -152,7 +152,7 @@ def _cause(cause: ScreenCause) -> Iterator[str]:
     yield f"- {emoji} **{text}** ({_plain(cause.place)})"
     if cause.fix:
         yield f"  Fix: {_plain(cause.fix)}"
-    for line in cause.beside:
+    for line in cause.unexplained:
         yield f"  Also: {_plain(line)}"
 
 

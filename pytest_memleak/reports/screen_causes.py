@@ -45,7 +45,7 @@ class _Member:
     value: float = 0.0
     shown: str = ""
     fix: str = ""
-    beside: tuple[str, ...] = ()
+    unexplained: tuple[str, ...] = ()
 
 
 def screen_causes(
@@ -119,22 +119,22 @@ def _undecided(result: PairResult, *, is_single: bool) -> _Member:
         key = f"{', '.join(doubtful)}: too close to the limit to decide"
         if len(result.reasons) == 1 and not is_single:
             cause = key
-    beside = result.reasons[1:]
-    return _Member(result, "inconclusive", key, cause, fix=fix, beside=beside)
+    unexplained = result.reasons[1:]
+    return _Member(result, "inconclusive", key, cause, fix=fix, unexplained=unexplained)
 
 
 def _diagnosed(result: PairResult, diagnosed: Diagnosis) -> _Member:
     key = diagnosed.cause if diagnosed.key == NO_ANSWER else diagnosed.key
-    beside = [str(issue) for issue in diagnosed.beside]
+    unexplained = [str(issue) for issue in diagnosed.unexplained]
     explained = set(map(str, result.completeness.issues))
-    beside += [reason for reason in result.reasons if reason not in explained]
+    unexplained += [reason for reason in result.reasons if reason not in explained]
     return _Member(
         result,
         "inconclusive",
         key,
         diagnosed.cause,
         fix=diagnosed.fix,
-        beside=tuple(beside),
+        unexplained=tuple(unexplained),
     )
 
 
@@ -151,7 +151,7 @@ def _cause(members: Sequence[_Member]) -> ScreenCause:
         where=tuple(shown),
         more=len(members) - len(shown),
         fix=first.fix,
-        beside=tuple(_beside(members)),
+        unexplained=tuple(_unexplained_lines(members)),
     )
 
 
@@ -159,11 +159,11 @@ def _value(member: _Member) -> float:
     return member.value
 
 
-def _beside(members: Sequence[_Member]) -> Iterator[str]:
+def _unexplained_lines(members: Sequence[_Member]) -> Iterator[str]:
     """Yield what the cause doesn't explain of its pairs, two at most."""
     distinct: dict[str, None] = {}
     for member in members:
-        distinct |= dict.fromkeys(member.beside)
+        distinct |= dict.fromkeys(member.unexplained)
     texts = list(distinct)
     yield from texts[:_MOST_BESIDE]
     if len(texts) > _MOST_BESIDE:

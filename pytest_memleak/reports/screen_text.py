@@ -130,8 +130,8 @@ def _cause_lines(cause: ScreenCause, room: int | None) -> Iterator[Text]:
     yield from _folded(text, room, indent=2, style=look.color, styled=1)
     if cause.fix:
         yield from _folded(f"  Fix: {inert(cause.fix)}", room, indent=7)
-    for beside in cause.beside:
-        yield from _folded(f"  Also: {inert(beside)}", room, indent=8, style="dim")
+    for issue in cause.unexplained:
+        yield from _folded(f"  Also: {inert(issue)}", room, indent=8, style="dim")
 
 
 def _map_lines(screen_map: ScreenMap, width: int) -> Iterator[Text]:

@@ -14,7 +14,7 @@ from pytest_memleak.providers.openai.responses import (
 )
 from pytest_memleak.providers.response_fields import MOST_CHOICES, server_name
 from pytest_memleak.records import FinishReason
-from pytest_memleak.records.generation import finish_reason
+from pytest_memleak.records.generation import finish_reason_from_word
 
 # Not str.splitlines, which also splits at characters that JSON's strings may have.
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -158,4 +158,4 @@ def _as_parts(value: object) -> list[Any]:
 def _withheld_rank(reason: object) -> int:
     if reason in (None, "", "null"):  # what servers send until there is a reason
         return -1
-    return _FROM_LEAST_WITHHELD.index(finish_reason(server_name(reason)))
+    return _FROM_LEAST_WITHHELD.index(finish_reason_from_word(server_name(reason)))

@@ -25,7 +25,7 @@ from pytest_memleak.providers.tinker.tinker_client import PROVIDER
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TokenizedExample:
     """A training example: its tokens, and the weight (0 or 1) of each token's loss."""
 
     tokens: list[int] = field(repr=False)
@@ -45,7 +45,7 @@ class ChatFormat(ABC):
         """
 
     @abstractmethod
-    def lesson(self, instruction: str, text: str) -> Lesson:
+    def tokenize_example(self, instruction: str, text: str) -> TokenizedExample:
         """Return a training example; the loss is that of the answer and its end."""
 
     @abstractmethod
@@ -76,13 +76,13 @@ class PlainFormat(ChatFormat):
         ]
         return [*self._begin, *self._bare(f"{''.join(turns)}Assistant:")]
 
-    def lesson(self, instruction: str, text: str) -> Lesson:
+    def tokenize_example(self, instruction: str, text: str) -> TokenizedExample:
         """Return a training example; the loss is that of the text and the end."""
         prompt = self.prompt(instruction)
         answer = [*self._bare(f" {text}"), self._end]
         no_loss = [0.0] * len(prompt)
         loss = [1.0] * len(answer)
-        return Lesson(prompt + answer, no_loss + loss)
+        return TokenizedExample(prompt + answer, no_loss + loss)
 
     def text(self, tokens: Sequence[int]) -> str:
         """Return the text without special tokens and the blank after "Assistant:"."""
@@ -128,14 +128,16 @@ class RenderedFormat(ChatFormat):
         tokens: list[int] = prompt.to_ints()
         return tokens
 
-    def lesson(self, instruction: str, text: str) -> Lesson:
+    def tokenize_example(self, instruction: str, text: str) -> TokenizedExample:
         """Return a training example; the loss is that of the answer and its end."""
         messages = [
             {"role": "user", "content": instruction},
             {"role": "assistant", "content": text},
         ]
         tokens, weights = self._renderer.build_supervised_example(messages)
-        return Lesson(tokens.to_ints(), [float(weight) for weight in weights.tolist()])
+        return TokenizedExample(
+            tokens.to_ints(), [float(weight) for weight in weights.tolist()]
+        )
 
     def text(self, tokens: Sequence[int]) -> str:
         """Return the answer's text, truncated or not."""

@@ -35,7 +35,7 @@ from pytest_memleak.providers.provider_registry import validate_installed
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, TinkerCalls
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, load_format
 from pytest_memleak.providers.tinker.tinker_sampling import SCHEME, TinkerEndpoint
-from pytest_memleak.providers.tinker.training import Jobs, Recipe, Trainer
+from pytest_memleak.providers.tinker.training import Recipe, Trainer, TrainingJobs
 
 
 class OptionsTable(Table):
@@ -89,7 +89,7 @@ class TinkerProvider:
             calls=self._calls,
             chat=self._format,
         )
-        self._jobs = Jobs(setup.state / "trainings", self._trainer.train)
+        self._jobs = TrainingJobs(setup.state / "trainings", self._trainer.train)
 
     @property
     def abilities(self) -> Abilities:
@@ -139,7 +139,7 @@ class TinkerProvider:
 
         Raises ProviderBusy or ProviderError if it failed; the next poll resumes it.
         """
-        state = self._jobs.look(job_id)
+        state = self._jobs.state_after_resuming(job_id)
         if state is not None:
             return state
         weights = self._trainer.find(job_id)

@@ -34,7 +34,7 @@ from pytest_memleak.providers.call_errors import RAISE_DEADLINE, Failing, Refuse
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Gone, TinkerCalls
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, PlainFormat
 from pytest_memleak.records import FinishReason
-from pytest_memleak.records.generation import finish_reason
+from pytest_memleak.records.generation import finish_reason_from_word
 from pytest_memleak.redaction.file_writing import private_folder
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class TinkerEndpoint(RequestEndpoint):
         prompt: int,
     ) -> Completion:
         text = self._chat.text(tokens)
-        reason = finish_reason(stop_reason)
+        reason = finish_reason_from_word(stop_reason)
         if not reason.withheld and not text.strip():
             reason = FinishReason.EMPTY
         return Completion(
