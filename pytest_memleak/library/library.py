@@ -156,7 +156,7 @@ class Library:
         least: int,
     ) -> list[Passage]:
         shared = self.index.matches(texts)
-        kinds = list(self._passages(shared, least))
+        kinds = list(self._passages_of_each_kind(shared, least))
         with_passage: set[int] = set()
         for passages, _ in kinds:
             with_passage.update(passages.text.tolist())
@@ -166,17 +166,17 @@ class Library:
                 prompt if text in with_passage else ""
                 for text, prompt in enumerate(prompts)
             ]
-            kinds = list(self._passages(shared, least, asked))
+            kinds = list(self._passages_of_each_kind(shared, least, asked))
         verbatim: list[Passage] = []
         near_verbatim: list[Passage] = []
         for passages, near in kinds:
             records = near_verbatim if near else verbatim
-            records += self._records(passages, first, near=near)
+            records += self._passage_records(passages, first, near=near)
         every_passage = [*verbatim, *_distinct_near(near_verbatim)]
         every_passage.sort(key=attrgetter("text", "place", "near"))
         return every_passage
 
-    def _records(
+    def _passage_records(
         self,
         passages: TextPassages,
         first: int,
@@ -198,7 +198,7 @@ class Library:
                 place_end=place_end,
             )
 
-    def _passages(
+    def _passages_of_each_kind(
         self,
         shared: TextMatches,
         least: int,

@@ -74,12 +74,15 @@ class PlainFormat(ChatFormat):
             f"{'Assistant' if number % 2 else 'User'}: {text}\n\n"
             for number, text in enumerate((*before, instruction))
         ]
-        return [*self._begin, *self._bare(f"{''.join(turns)}Assistant:")]
+        return [
+            *self._begin,
+            *self._tokens_of_text_alone(f"{''.join(turns)}Assistant:"),
+        ]
 
     def tokenize_example(self, instruction: str, text: str) -> TokenizedExample:
         """Return a training example; the loss is that of the text and the end."""
         prompt = self.prompt(instruction)
-        answer = [*self._bare(f" {text}"), self._end]
+        answer = [*self._tokens_of_text_alone(f" {text}"), self._end]
         no_loss = [0.0] * len(prompt)
         loss = [1.0] * len(answer)
         return TokenizedExample(prompt + answer, no_loss + loss)
@@ -97,7 +100,7 @@ class PlainFormat(ChatFormat):
         """Return the format of a text to continue, with the same tokenizer."""
         return TextFormat(self._tokenizer)
 
-    def _bare(self, text: str) -> list[int]:
+    def _tokens_of_text_alone(self, text: str) -> list[int]:
         """Return the tokens of a text alone."""
         tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
         return tokens
@@ -108,7 +111,10 @@ class TextFormat(PlainFormat):
 
     def prompt(self, instruction: str, before: Sequence[str] = ()) -> list[int]:
         """Return the begin-of-text token and those of the text."""
-        return [*self._begin, *self._bare("\n\n".join((*before, instruction)))]
+        return [
+            *self._begin,
+            *self._tokens_of_text_alone("\n\n".join((*before, instruction))),
+        ]
 
 
 class RenderedFormat(ChatFormat):

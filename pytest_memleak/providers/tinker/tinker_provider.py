@@ -119,7 +119,7 @@ class TinkerProvider:
 
     def find_finetune(self, digest: str) -> str | None:
         """Return the job on that training set, if it began or its weights exist."""
-        job = self._job(digest)
+        job = self._weights_name(digest)
         if self._jobs.is_started(job):
             return job
         weights = self._trainer.find(job)
@@ -130,7 +130,7 @@ class TinkerProvider:
 
     def start_finetune(self, training: TrainingSet) -> str:
         """Begin to train in a thread of this process, from the last saved state."""
-        job = self._job(training.digest)
+        job = self._weights_name(training.digest)
         self._jobs.start(job, training)
         return job
 
@@ -152,7 +152,7 @@ class TinkerProvider:
         self._jobs.end(job_id, weights)
         return self.poll_finetune(job_id)
 
-    def _job(self, digest: str) -> str:
+    def _weights_name(self, digest: str) -> str:
         """Return a name for the weights, by everything that they depend on."""
         recipe = self._recipe.model_dump(exclude={"save_steps"})
         parts = [digest, self._base, recipe, self._options.renderer]

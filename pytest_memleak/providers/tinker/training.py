@@ -151,7 +151,7 @@ class TrainingJobs:
         ProviderBusy becomes a ProviderError after too many tries without progress.
         """
         with self._lock:
-            state = self._ended(job)
+            state = self._state_if_ended(job)
             if state is not None:
                 self._job_threads.pop(job, None)
                 return state
@@ -184,7 +184,7 @@ class TrainingJobs:
     def _resume(self, job: str) -> JobState | None:
         path = self._path(job, "training")
         if not path.is_file():
-            return self._ended(job)  # it may have just ended
+            return self._state_if_ended(job)  # it may have just ended
         lock = FileLock(self._path(job, "lock"), thread_local=False)
         with contextlib.suppress(Timeout):
             lock.acquire(blocking=False)
@@ -220,7 +220,7 @@ class TrainingJobs:
         job_thread.thread.start()
         return job_thread
 
-    def _ended(self, job: str) -> JobState | None:
+    def _state_if_ended(self, job: str) -> JobState | None:
         try:
             record = json.loads(self._path(job, "weights").read_bytes())
         except FileNotFoundError:
@@ -271,7 +271,7 @@ class Trainer:
 
     def find(self, job: str) -> Weights | None:
         """Return the finished weights of that name at the provider."""
-        return self._saved(job)[0]
+        return self._finished_weights_and_last_state(job)[0]
 
     def train(
         self,
@@ -280,11 +280,11 @@ class Trainer:
         job_thread: JobThread,
     ) -> Weights | None:
         """Train from the last saved state unless weights exist; None if stopped."""
-        weights, state = self._saved(job)
+        weights, state = self._finished_weights_and_last_state(job)
         if weights is not None:
             return weights
         tokenized_examples = self._tokenized_examples(training)
-        client = self._client(state, training.digest)
+        client = self._training_client_from_state(state, training.digest)
         training_run = _TrainingRun(
             self,
             job,
@@ -300,13 +300,15 @@ class Trainer:
         """Return the result of a call for the base model."""
         return self.calls.ask(call, function, endpoint=self.base)
 
-    def _saved(self, job: str) -> tuple[Weights | None, _State]:
+    def _finished_weights_and_last_state(
+        self, job: str
+    ) -> tuple[Weights | None, _State]:
         """Return the weights of that name, and their training's last saved state."""
         latest = _State()
         for saved in self._checkpoints():
             path = saved.tinker_path
             name = path.rpartition("/")[2]
-            tokens = _number(saved, TOKENS_KEY)
+            tokens = _number_in_metadata(saved, TOKENS_KEY)
             if saved.checkpoint_type == "sampler" and name == job:
                 return Weights(path, tokens), latest
             if saved.checkpoint_type != "training":
@@ -332,7 +334,7 @@ class Trainer:
             if len(answer.checkpoints) < _PAGE:
                 return
 
-    def _client(self, state: _State, digest: str) -> TrainingClient:
+    def _training_client_from_state(self, state: _State, digest: str) -> TrainingClient:
         call = "create_lora_training_client"
         service = self.calls.service(endpoint=self.base, call=call)
         metadata = {DIGEST_KEY: digest}
@@ -390,7 +392,7 @@ class _TrainingRun:
     def run(self, job_thread: JobThread) -> Weights | None:
         """Train; a step is submitted before the previous one has ended."""
         recipe = self.trainer.recipe
-        batches = _batches(len(self.tokenized_examples), recipe)
+        batches = _example_numbers_of_steps(len(self.tokenized_examples), recipe)
         steps = len(batches)
         per_epoch = steps // recipe.epochs
         every = recipe.save_steps or per_epoch
@@ -489,7 +491,7 @@ class _TrainingRun:
         return {DIGEST_KEY: self.digest, TOKENS_KEY: str(self.tokens)}
 
 
-def _batches(examples: int, recipe: Recipe) -> list[list[int]]:
+def _example_numbers_of_steps(examples: int, recipe: Recipe) -> list[list[int]]:
     """Return the numbers of each step's examples, the same for the same seed."""
     batches = []
     for epoch in range(recipe.epochs):
@@ -519,7 +521,7 @@ def _datum_of_example(tokenized: TokenizedExample) -> Any:
     )
 
 
-def _number(saved: Checkpoint, key: str) -> int | None:
+def _number_in_metadata(saved: Checkpoint, key: str) -> int | None:
     metadata = saved.user_metadata or {}
     value = metadata.get(key, "")
     if not value.isdecimal():

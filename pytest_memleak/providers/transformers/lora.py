@@ -129,7 +129,7 @@ def train(
         )
         model: Any = peft.get_peft_model(loaded.model, config)
         model.peft_config["default"].base_model_name_or_path = base
-        _learn(
+        _train_adapter(
             model,
             tokenized_examples,
             recipe,
@@ -146,7 +146,7 @@ def train(
     (folder / "memleak.json").write_text(text, encoding="utf-8")
 
 
-def _learn(
+def _train_adapter(
     model: Any,
     tokenized_examples: Sequence[TokenizedExample],
     recipe: FinetuneTable,
@@ -163,12 +163,12 @@ def _learn(
     steps = recipe.epochs * math.ceil(len(tokenized_examples) / recipe.batch_size)
     falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
     for batch in _batches(tokenized_examples, recipe, shuffling):
-        answered = sum(len(_answer(tokenized, most)) for tokenized in batch)
+        answered = sum(len(_answer_within(tokenized, most)) for tokenized in batch)
         at_once = recipe.micro_batch_size or len(batch)
         total = 0.0
         for start in range(0, len(batch), at_once):
             part = batch[start : start + at_once]
-            loss = _loss(model, part, most) / answered
+            loss = _summed_loss(model, part, most) / answered
             loss.backward()
             total += loss.item()
         if not math.isfinite(total):
@@ -196,13 +196,13 @@ def _batches(
             yield [tokenized_examples[place] for place in places]
 
 
-def _answer(tokenized: TokenizedExample, most: int) -> list[int]:
+def _answer_within(tokenized: TokenizedExample, most: int) -> list[int]:
     """Return the tokens of the answer that are among an example's first `most`."""
     room = most - len(tokenized.prompt)
     return tokenized.answer[:room]
 
 
-def _loss(
+def _summed_loss(
     model: Any,
     batch: Sequence[TokenizedExample],
     most: int,
@@ -210,7 +210,7 @@ def _loss(
     """The sum, over the tokens of the answers, of their negative log-probabilities."""
     import torch
 
-    answers = [_answer(tokenized, most) for tokenized in batch]
+    answers = [_answer_within(tokenized, most) for tokenized in batch]
     lengths = [
         len(tokenized.prompt) + len(answer)
         for tokenized, answer in zip(batch, answers, strict=True)

@@ -554,7 +554,7 @@ def test_the_loss_is_that_of_the_answers_alone(loaded):
             chances = loaded.model(whole).logits[0].log_softmax(-1)
             for place in range(len(lesson.prompt), whole.shape[1]):
                 expected -= chances[place - 1, whole[0, place]].item()
-        loss = lora._loss(loaded.model, lessons, most).item()
+        loss = lora._summed_loss(loaded.model, lessons, most).item()
     assert loss == pytest.approx(expected, rel=1e-5)
 
 
