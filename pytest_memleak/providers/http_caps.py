@@ -50,7 +50,10 @@ class Bounds:
     @property
     def hooks(self) -> dict[str, list[Callable[[Any], None]]]:
         """The `event_hooks` of a client."""
-        return {"request": [self._before_request], "response": [self._cap_response]}
+        return {
+            "request": [self._forbid_compression_and_note_start],
+            "response": [self._cap_response],
+        }
 
     @property
     def async_hooks(
@@ -59,14 +62,14 @@ class Bounds:
         """The `event_hooks` of an asynchronous client."""
 
         async def asked(request: Any) -> None:
-            self._before_request(request)
+            self._forbid_compression_and_note_start(request)
 
         async def answered(response: Any) -> None:
             self._cap_response(response)
 
         return {"request": [asked], "response": [answered]}
 
-    def _before_request(self, request: Any) -> None:
+    def _forbid_compression_and_note_start(self, request: Any) -> None:
         # A few compressed kilobytes can be gigabytes.
         request.headers["accept-encoding"] = "identity"
         sent = request.extensions.get(_SENT, 0) + 1

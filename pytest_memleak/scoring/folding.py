@@ -150,7 +150,7 @@ _STRUCK = {
 }
 
 
-def _letter_by_look_alike(forms: dict[str, str]) -> dict[str, str]:
+def _letters_by_form(forms: dict[str, str]) -> dict[str, str]:
     letter_of = {}
     for letter, look_alikes in forms.items():
         letter_of.update(dict.fromkeys(look_alikes, letter))
@@ -164,7 +164,7 @@ def _letter_of_look_alike() -> dict[str, str]:
     """
     letter_of = {form: plain.lower() for form, plain in LIGATURES.items()}
     for letters in (LOOK_ALIKES, LATIN_FORMS, _STRUCK, _FURTHER):
-        letter_of = _letter_by_look_alike(letters) | letter_of
+        letter_of = _letters_by_form(letters) | letter_of
     for form, letter in list(letter_of.items()):
         for other in (form.lower(), form.upper()):
             if len(other) == 1 and not other.isascii():
@@ -355,15 +355,13 @@ _PLAIN_FORMS = {
     **dict.fromkeys("‘’‚‛′ʹʻʼʽˊˋ`´", "'"),
     **dict.fromkeys("“”„‟«»", '"'),
     **LIGATURES,
-    **_letter_by_look_alike(LATIN_FORMS),
+    **_letters_by_form(LATIN_FORMS),
     # Invisible, though Unicode counts them as letters or marks.
     **dict.fromkeys("\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0", ""),
     **{chr(code): "" for code in (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))},
 }
 
-_AS_LATIN = str.maketrans(
-    _letter_by_look_alike(LOOK_ALIKES) | _letter_by_look_alike(LATIN_FORMS)
-)
+_AS_LATIN = str.maketrans(_letters_by_form(LOOK_ALIKES) | _letters_by_form(LATIN_FORMS))
 
 
 def folded_words(text: str) -> list[str]:

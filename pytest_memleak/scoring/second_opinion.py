@@ -234,7 +234,7 @@ def automaton_matches(
     parts_with_anchors = _places_of_anchors(
         text_words,
         starts,
-        _unmatched_parts(book, mode),
+        _words_of_each_part(book, mode),
         size=size,
         step=k - size + 1,
     )
@@ -264,7 +264,7 @@ def automaton_matches(
     return matches
 
 
-def _unmatched_parts(book: Book, mode: WordMode) -> Iterator[Words]:
+def _words_of_each_part(book: Book, mode: WordMode) -> Iterator[Words]:
     """Yield the words of each part that no match leaves, between two None."""
     bounds = (0, *book.breaks, len(book.excerpts))
     for first, end in pairwise(bounds):

@@ -59,7 +59,7 @@ class NgramModel:
             raise ValueError(f"order is {order}; expected 1 to {MAX_ORDER}")
         if not any(documents):
             raise ValueError("there are no tokens to learn from")
-        corpus = _number_tokens(documents, repeats or [1] * len(documents))
+        corpus = _corpus_of_token_numbers(documents, repeats or [1] * len(documents))
         self.order = order
         self.vocabulary = corpus.vocabulary
         self._ngrams = _count_ngrams(corpus, order)
@@ -199,7 +199,7 @@ class _Ngrams:
     after: Numbers
 
 
-def _number_tokens(
+def _corpus_of_token_numbers(
     documents: Sequence[Sequence[str]], repeats: Sequence[int]
 ) -> _Corpus:
     numbers = {BOUNDARY: 0}

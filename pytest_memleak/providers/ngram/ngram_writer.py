@@ -155,7 +155,7 @@ class NgramWriter:
         for text, tokens in zip(texts, documents, strict=True):
             if tokens and text.instruction is not None:
                 answers.append(len(passages))
-                instructions.append(_distinctive_words(text.instruction))
+                instructions.append(_words_in_lower_case(text.instruction))
             cues = [_cues_of_token(token) for token in tokens]
             for start in _passage_starts(tokens):
                 opening = tokens[start : start + opening_length]
@@ -236,7 +236,7 @@ class NgramWriter:
         shared words: its log odds if words were independent. A training instruction is
         evidence for its own passage, by the same count over instructions.
         """
-        words = _distinctive_words(instruction)
+        words = _words_in_lower_case(instruction)
         evidence = self._passages.evidence(words)
         evidence[self._answers] += self._instructions.evidence(words)
         ahead = evidence - evidence.max()
@@ -291,11 +291,11 @@ def _draft_of_tokens(tokens: list[str]) -> Draft:
     return Draft(detokenise(tokens), len(tokens), ended)
 
 
-def _distinctive_words(text: str) -> set[str]:
+def _words_in_lower_case(text: str) -> set[str]:
     return set(_WORD.findall(text.lower()))
 
 
-_cues_of_token = functools.lru_cache(1 << 16)(_distinctive_words)
+_cues_of_token = functools.lru_cache(1 << 16)(_words_in_lower_case)
 
 
 def _seeded_random(seed: int, instruction: str) -> random.Random:

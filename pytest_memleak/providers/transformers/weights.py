@@ -364,7 +364,7 @@ def load(wanted: Wanted, *, endpoint: str) -> Loaded:
     plain: Any = GenerationConfig
     tokenizer = load_tokenizer(wanted.base, endpoint=endpoint)
     with failures_as(endpoint, "load"):
-        device = _validated_device(wanted.device, endpoint)
+        device = _available_device(wanted.device, endpoint)
         model, report = models.from_pretrained(
             folder,
             dtype=wanted.dtype,
@@ -420,7 +420,7 @@ def _stop_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(int(token) for token in tokens if token is not None)
 
 
-def _validated_device(requested: str, endpoint: str) -> str:
+def _available_device(requested: str, endpoint: str) -> str:
     import torch
 
     here = {

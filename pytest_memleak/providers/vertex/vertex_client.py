@@ -265,7 +265,7 @@ def _read_error_response(error: Exception) -> Refusal | None:
         _exception_type_if_loaded("google.api_core.exceptions", "GoogleAPICallError"),
     ):
         code = getattr(error, "code", None)
-        body = _parse_json(getattr(getattr(error, "response", None), "text", ""))
+        body = _json_or_none(getattr(getattr(error, "response", None), "text", ""))
     else:
         return None
     status = int(HTTPStatus.INTERNAL_SERVER_ERROR)
@@ -294,7 +294,7 @@ def _credentials() -> Any:
     return google.auth.default(scopes=[SCOPE])[0]
 
 
-def _parse_json(text: str) -> object:
+def _json_or_none(text: str) -> object:
     try:
         return json.loads(text)
     except ValueError:
