@@ -24,7 +24,8 @@ from pytest_memleak.books.text_decoding import letters_and_digits
 _RUN_ON = {"excerpt", "reading group guide"}
 
 _SMALL = 60
-_LARGE = 100
+# Matter may stand behind a blurb or a motto.
+_LARGE = 400
 _SIGNATURE_BLOCKS = 3
 _FEWEST_ENTRIES = 3
 _LONGEST_INITIALS = 4
@@ -380,8 +381,10 @@ def is_authors_preface(
     names = (author or "").replace(".", " ").split()
     if not names:
         return False
+    # A date may stand in the line below, a place in the line above.
     last = leaf.markup.everything[-_SIGNATURE_BLOCKS:]
-    return any(_is_signature(block.text, names) for block in last)
+    lines = "\n".join(block.text for block in last).split("\n")
+    return any(_is_signature(line, names) for line in lines)
 
 
 def _is_signature(text: str, names: Sequence[str]) -> bool:

@@ -7,6 +7,7 @@ all of them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -257,8 +258,8 @@ def _is_preface(
     if len(kinds) > 1:
         # A document with several kinds of front matter is not a preface.
         return False
-    title = (label or "").lower()
-    names = {*kinds, *terms, title}
+    title_words = re.findall(r"\w+", (label or "").lower())
+    names = {*kinds, *terms, *title_words}
     return not _PREFACES.isdisjoint(names)
 
 

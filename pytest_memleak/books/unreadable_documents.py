@@ -34,6 +34,29 @@ _COMMONEST = {
         "nl": "de en van ik te dat die in een hij het niet",
     }.items()
 }
+# Tools write "en" into books of any language: bookdown, Sigil, epub-gen.
+_COMMONEST_ELSEWHERE = tuple(
+    frozenset(words.split())
+    for words in (
+        "och att det som en på är av för den till med",  # Swedish
+        "og det at er en til på som for den af av",  # Danish, Norwegian
+        "ja on ei se että oli hän mutta ovat kun niin myös",  # Finnish
+        "się na nie do to że jest jak od za po co",  # Polish
+        "se na je že to si do ale jsem jako za byl",  # Czech
+        "in je se na da za ki so pa ne bi po",  # Slovenian
+        "je se na da su za od što nije kao ali bio",  # Croatian, Serbian
+        "az és hogy nem is egy ez volt meg csak de el",  # Hungarian
+        "de la și în nu cu pe că din care un să",  # Romanian
+        "ve bir bu da de için ne çok ile gibi daha ama",  # Turkish
+        "yang dan di itu dengan untuk dari ini tidak dalam pada ia",  # Indonesian
+        "là và của có không một người cho được những trong đã",  # Vietnamese
+        "et in est non ad ut cum qui quod sed si ab",  # Latin
+        "ng sa ang na mga at ay ko siya hindi ni si",  # Tagalog
+        "na ya wa kwa ni za katika la kuwa cha hiyo yake",  # Swahili
+        "an na is ar go bhí sé mé le do agus ní",  # Irish
+    )
+)
+_LATIN_LETTER = re.compile(r"[a-z\u00DF-\u024F\u1E00-\u1EFF]")
 _HINT = (
     "use a different edition, or name the document in exclude (to skip it) or include "
     "(to keep it)"
@@ -112,7 +135,12 @@ def _is_foreign(words: Sequence[str], common: frozenset[str]) -> bool:
 
 
 def _is_foreign_to_all(words: Sequence[str]) -> bool:
-    return all(_is_foreign(words, common) for common in _COMMONEST.values())
+    """Whether Latin words are those of no language; the language is often misstated."""
+    latin = [word for word in words if _LATIN_LETTER.match(word)]
+    if 2 * len(latin) < len(words):
+        return False
+    languages = (*_COMMONEST.values(), *_COMMONEST_ELSEWHERE)
+    return all(_is_foreign(latin, common) for common in languages)
 
 
 def _letters(leaves: Sequence[SpineDocument]) -> int:

@@ -291,9 +291,14 @@ def _sample_neutral_prompt(
         seconds = time.monotonic() - before
         return _Answers([*map(_as_completion, answers)], seconds)
 
+    causes = set()
+
     def tell(error: ProviderBusy, seconds: float) -> None:
         notice = Notice()
         notice.wait(error, seconds)
+        if error.cause not in causes:
+            print_sentence(inert(error.cause))
+            causes.add(error.cause)
         print_sentence(str(notice))
         sys.stdout.flush()
 

@@ -26,23 +26,25 @@ _ASKING_ROLES = frozenset(
 _SYSTEM = frozenset(
     {"system", "instructions", "systemInstruction", "system_instruction"},
 )
-_OF_REQUEST = _SYSTEM | {"request", "prompt", "input"}
+KEYS_OF_REQUEST = _SYSTEM | {"request", "prompt", "input"}
+"""Keys below which messages are a request's, unless a role is the model's."""
+
 _LISTS_OF_MODEL = frozenset({"choices", "candidates", "output"})
 _OF_MODEL = _LISTS_OF_MODEL | {"response", "completion"}
 KEYS_OF_MODEL = _OF_MODEL | KEYS_OF_ARGUMENTS
 """Keys below which a dataset's keys are the model's."""
 
 CONTAINERS = (
-    _OF_REQUEST
+    KEYS_OF_REQUEST
     | _OF_MODEL
     | {"messages", "contents", "body", "message", "content", "delta"}
 )
 """Keys below which messages are, at any depth."""
 
-_CONTAINERS_IN_ANSWERS = CONTAINERS - _OF_REQUEST
+_CONTAINERS_IN_ANSWERS = CONTAINERS - KEYS_OF_REQUEST
 # Whether what is below a key is in an answer.
 _IN_ANSWER = {
-    **dict.fromkeys(_OF_REQUEST, False),
+    **dict.fromkeys(KEYS_OF_REQUEST, False),
     **dict.fromkeys(_OF_MODEL, True),
 }
 

@@ -79,6 +79,9 @@ _OWN_HEADERS = {
     "upgrade",
 }
 _KEPT_HEADERS = ("retry-after", "x-request-id", "request-id")
+# Events and objects that report a failure without a key `error`.
+_FAILURES = {"type": ("error", "response.failed"), "object": ("error",)}
+_CUT = "the server ended the stream early"
 _BROKEN = (ClientError, HttpProcessingError, TimeoutError, ValueError, RecursionError)
 
 
@@ -248,6 +251,8 @@ class GuardProxy:
             return self._fail(f"{message} and no JSON of its API", status)
         if not upstream.ok:
             self._fail(message)
+        elif _is_failure(body):
+            self._fail(f"{message} and an error")
         self._note(answer.stops)
         headers = _kept_headers(upstream)
         return web.json_response(guarded, status=upstream.status, headers=headers)
@@ -280,7 +285,7 @@ class GuardProxy:
                 self._fail(chunk)
                 await send(*await read(answer.end), error_body(chunk))
                 return response
-            failed = chunk.get("error")
+            failed = _is_failure(chunk)
             if failed:
                 self._fail("the upstream's stream has an error")
             await send(*await read(partial(answer.read, chunk)))
@@ -288,9 +293,15 @@ class GuardProxy:
                 return response
             if noted and answer.ended and not started.wants_usage:
                 break
+        self._note_end(answer)
         await send(*await read(answer.end))
         await response.write(answer.last_chunk)
         return response
+
+    def _note_end(self, answer: GuardedAnswer) -> None:
+        """Count an end before the choices' own; clients see it as without the guard."""
+        if not answer.begun_ended:
+            self._fail(_CUT)
 
     def _note(self, stops: list[StoppedChoice]) -> None:
         """Log and count stops: places, no text."""
@@ -375,8 +386,15 @@ def _forwarded_headers(request: web.Request) -> dict[str, str]:
     }
 
 
+def _is_failure(part: dict[str, Any]) -> bool:
+    """Tell whether an answer, or an event of one, reports a failure of the server."""
+    if part.get("error"):
+        return True
+    return any(part.get(key) in values for key, values in _FAILURES.items())
+
+
 def _kept_headers(upstream: ClientResponse) -> dict[str, str]:
-    """Yield a stream's chunks; if it was cut or can't be read, at last the failure."""
+    """Return the headers that clients get: short ones that say when to ask again."""
     kept = {}
     for name in _KEPT_HEADERS:
         value = upstream.headers.get(name, "")
@@ -393,7 +411,7 @@ async def _chunks(upstream: ClientResponse) -> AsyncIterator[dict[str, Any] | st
                 return
             if data:
                 yield _object(json.loads(data))
-        failure = "the server ended the stream early"
+        failure = _CUT
     except _BROKEN as error:
         failure = f"the server's stream failed: {type(error).__name__}"
     yield failure

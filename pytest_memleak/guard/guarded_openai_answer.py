@@ -89,7 +89,7 @@ class GuardedAnswer:
         """
         self.stops: list[StoppedChoice] = []
         asked = texts_of_request(request, library, excuse_context=excuse_context)
-        self._prompts = asked.prompts
+        self._prompts = [*map(library.read_prompt, asked.prompts)]
         places = places or PlacesOfPassages(library)
         self._budgets = [*further_budgets]
         if budget is not None:
@@ -113,8 +113,10 @@ class GuardedAnswer:
         self._choices = self._each * len(self._prompts)
         self._model = request.get("model")
         self._ids = ids or OwnIds()
-        self._keys = self._stream()
+        self._no_prompt = library.read_prompt("")
+        self._keys = self._stream(prompt=self._no_prompt)
         self._texts: dict[int | None, _Texts] = {}
+        self._begun: set[int] = set()
         self._over: set[int] = set()
         self._whole = False
         self._head: dict[str, Any] = {}
@@ -134,7 +136,7 @@ class GuardedAnswer:
             return History("", ())
         prompt = self._prompts[0]
         for piece in pieces_of(history) if self._budgets else ():
-            passages = library.find([piece], [prompt], least=COUNTED)
+            passages = library.find([piece], prompt, least=COUNTED)
             for budget in self._budgets:
                 budget.add(places.of(passages))
         return History.of(library, history, prompt, limit)
@@ -143,6 +145,11 @@ class GuardedAnswer:
     def ended(self) -> bool:
         """Whether all choices have ended, by themselves or by the guard."""
         return all(number in self._over for number in range(self._choices))
+
+    @property
+    def begun_ended(self) -> bool:
+        """Whether there is a choice, and all that the server began have ended."""
+        return bool(self._over) and self._begun <= self._over
 
     def read(
         self,
@@ -179,6 +186,7 @@ class GuardedAnswer:
         sent = []
         for nth, choice in enumerate(choices):
             number = _number(choice.get("index"), nth)
+            self._begun.add(number)
             if number in self._over and not whole:
                 continue
             texts = self._texts_of(number)
@@ -296,7 +304,7 @@ class GuardedAnswer:
         that was.
         """
         choice = None
-        prompt = ""
+        prompt = self._no_prompt
         if number is not None:
             choice = min(max(number, 0), self._choices - 1)
             prompt = self._prompts[choice // self._each]

@@ -67,6 +67,11 @@ class GuardedItems(GuardedAnswer):
         """Whether the server's last event was read."""
         return self._has_ended
 
+    @property
+    def begun_ended(self) -> bool:
+        """Whether the server's last event was read."""
+        return self._has_ended
+
     def read(
         self,
         body: Mapping[str, Any],

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.guard.word_budget import Excess, Place
     from pytest_memleak.library.library import Library, Passage
+    from pytest_memleak.library.read_prompts import ReadPrompts
 
 # Per word of the limit: passages with words inserted, or in JSON objects, have fewer.
 _CHARACTERS = 80
@@ -59,12 +60,12 @@ class History(NamedTuple):
         cls,
         library: Library,
         text: str,
-        prompt: str,
+        prompt: ReadPrompts,
         limit: int,
     ) -> History:
         """Return the history of texts with this limit."""
         end = text[-_CHARACTERS * limit :]
-        return cls(end, tuple(library.find([end], [prompt])))
+        return cls(end, tuple(library.find([end], prompt)))
 
 
 _NO_HISTORY = History("", ())
@@ -88,7 +89,7 @@ class GuardedText:
         library: Library,
         limit: int = PASSAGE_LIMIT,
         *,
-        prompt: str = "",
+        prompt: str | ReadPrompts = "",
         history: History = _NO_HISTORY,
         budgets: Sequence[Budget] = (),
         places: PlacesOfPassages | None = None,
@@ -112,6 +113,8 @@ class GuardedText:
         self.exceeded = ""
         self._library = library
         self._limit = limit
+        if isinstance(prompt, str):
+            prompt = library.read_prompt(prompt)
         self._prompt = prompt
         self._budgets = budgets
         self._places = places or PlacesOfPassages(library) if budgets else None
@@ -247,12 +250,12 @@ class GuardedText:
         """Return the passages up to `end` that aren't wholly in the history."""
         least = COUNTED if self._budgets else NEAR_PASSAGE
         text = self._text[:end]
-        passages = self._library.find([text], [self._prompt], least=least)
+        passages = self._library.find([text], self._prompt, least=least)
         if not self._before or _longest(self._history.passages) <= self._limit:
             return passages
         beyond = [each for each in passages if not self._is_in_history(each)]
         answer = text[self._before :]
-        return beyond + self._library.find([answer], [self._prompt], least=least)
+        return beyond + self._library.find([answer], self._prompt, least=least)
 
     def _is_in_history(self, passage: Passage) -> bool:
         for other in self._history.passages:
@@ -307,7 +310,7 @@ class GuardedText:
                 budget.note_unread(
                     sender=self,
                     text="",
-                    prompt="",
+                    prompt=self._prompt,
                     words=0,
                 )
 

@@ -308,6 +308,54 @@ def test_a_stream_that_breaks_ends_in_an_error(guard, client, end, message):
     assert proxy.counts["upstream_errors"] == errors + 1
 
 
+def of_error(**more):
+    return {"message": "out of memory", **more}
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        (DONE,),
+        (of_error(type="error"), DONE),
+        (of_error(object="error", code=500), DONE),
+    ],
+    ids=["no reason", "type", "object"],
+)
+def test_a_stream_without_an_end_counts_as_a_failure(guard, caplog, end):
+    text = " ".join(prose("the-seed-vault")[:60])
+    server, proxy, address = guard
+    server.answers["fails"] = [*streamed(text, *end)]
+    errors = proxy.counts["upstream_errors"]
+    asked = {"model": "fails", "messages": ASKED, "stream": True}
+    answer = httpx.post(f"{address}/v1/chat/completions", json=asked).text
+    chunks = re.findall(r"^data: ({.+})", answer, re.MULTILINE)
+    of_choices = [
+        part["choices"][0] for part in map(json.loads, chunks) if "choices" in part
+    ]
+    assert "".join(choice["delta"]["content"] for choice in of_choices) == text
+    assert proxy.counts["upstream_errors"] == errors + 1
+    assert len(caplog.messages) == 1
+    assert "memory" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("body", "count"),
+    [
+        (whole("Yes."), 0),
+        (whole("Yes.") | {"error": None}, 0),
+        ({"error": of_error()}, 1),
+        (of_error(object="error", code=500), 1),
+    ],
+)
+def test_an_error_with_status_200_counts_as_a_failure(guard, client, body, count):
+    server, proxy, _ = guard
+    server.answers["fails"] = body
+    errors = proxy.counts["upstream_errors"]
+    sent = client.post("/chat/completions", body={"model": "fails"}, cast_to=object)
+    assert sent.get("message") == body.get("message")
+    assert proxy.counts["upstream_errors"] == errors + count
+
+
 def with_mark(parts):
     first, *others = parts
     return [b"\xef\xbb\xbfdata: " + json.dumps(first).encode(), *others]
