@@ -152,19 +152,19 @@ def _error_text(error: Exception, command: str) -> str:
         place = error.filename2 or error.filename or "standard output"
         if error.errno in NO_ROOM:
             return f"{place}: {DISK_FULL}\n  {FREE_SPACE}"
-        return f"{place}: {error.strerror or error}\n  {_usage(command)}"
+        return f"{place}: {error.strerror or error}\n  {_usage_line(command)}"
     if isinstance(error, UnicodeEncodeError):  # from a file name that is not UTF-8
         return (
             f"UTF-8 can't encode {error.object[error.start]!r}\n  rename the file "
             "whose name isn't UTF-8"
         )
-    return f"not enough memory for this input\n  {_usage(command)}"
+    return f"not enough memory for this input\n  {_usage_line(command)}"
 
 
 def _default_hint(error: MemleakError, command: str) -> str:
     """Return a hint for an error without one: for a missing file, a similar name."""
     if os.strerror(errno.ENOENT) not in error.message or not error.location:
-        return _usage(command)
+        return _usage_line(command)
     missing = Path(error.location)
     try:
         siblings = [path for path in missing.parent.iterdir() if path.is_file()]
@@ -183,18 +183,18 @@ def _default_hint(error: MemleakError, command: str) -> str:
     return f"{missing.parent.resolve()} has no file of a similar name"
 
 
-def _usage(command: str) -> str:
+def _usage_line(command: str) -> str:
     return f"run memleak {command} --help for usage"
 
 
 def _print_error(command: str, text: str) -> None:
     """Write an error to stderr, with control characters of file names escaped."""
     for line in f"memleak {command}: {text}".splitlines():
-        for folded in _folded(_printable(line)):
+        for folded in _wrapped_for_terminal(_printable(line)):
             print(folded, file=sys.stderr)
 
 
-def _folded(line: str) -> list[str]:
+def _wrapped_for_terminal(line: str) -> list[str]:
     """Break a line between words for a terminal; a log keeps it whole."""
     if sys.stderr is None or not sys.stderr.isatty():
         return [line]

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from pytest_memleak.guard.client_budgets import ClientBudgets
-    from pytest_memleak.guard.guarded_openai_answer import Stop
+    from pytest_memleak.guard.guarded_openai_answer import StoppedChoice
     from pytest_memleak.guard.word_budget import Budget
     from pytest_memleak.library.library import Library
 
@@ -321,7 +321,7 @@ class GuardProxy:
         if not answer.begun_ended:
             self._fail(_CUT)
 
-    def _note(self, stops: list[Stop]) -> None:
+    def _note(self, stops: list[StoppedChoice]) -> None:
         """Log and count stops: places, no text."""
         for choice, field, passage, exceeded in stops:
             self.counts["stops"] += 1

@@ -37,7 +37,7 @@ _ALL: Path = ()  # the field of all texts
 _NO_TEXT = (int, float, type(None))
 
 
-class Stop(NamedTuple):
+class StoppedChoice(NamedTuple):
     """A choice that the guard ended.
 
     field:    of its text
@@ -84,7 +84,7 @@ class GuardedAnswer:
                          restore
         excuse_context:  whether what the client and its tools wrote excuses, too
         """
-        self.stops: list[Stop] = []
+        self.stops: list[StoppedChoice] = []
         asked = texts_of_request(request, library, excuse_context=excuse_context)
         self._prompts = [*map(library.read_prompt, asked.prompts)]
         places = places or PlacesOfPassages(library)
@@ -333,7 +333,9 @@ class _Texts:
     passage: what ended them
     """
 
-    def __init__(self, make: Callable[[], GuardedText], stops: list[Stop]) -> None:
+    def __init__(
+        self, make: Callable[[], GuardedText], stops: list[StoppedChoice]
+    ) -> None:
         self.passage: Passage | None = None
         self._make = make
         self._stops = stops
@@ -420,7 +422,7 @@ class _Texts:
         self.passage = passage
         numbers = [part for part in self._last if isinstance(part, int)]
         names = [part for part in self._last if isinstance(part, str)]
-        stop = Stop(
+        stop = StoppedChoice(
             choice=numbers[0] if numbers else 0,
             field=".".join(names),
             passage=passage,

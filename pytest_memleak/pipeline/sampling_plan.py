@@ -280,7 +280,7 @@ class ConversationPart(LedgerPart):
         if conversation.ended or self.walk is not PlanMode.DRY_RUN:
             return
         left = longest_further_prompts(pair, self.book, self.manner, conversation)
-        if left.questions:
+        if left.specs:
             yield PromptStep(
                 self.required.purpose, self.source, left, may_be_left_out=True
             )
@@ -501,7 +501,7 @@ class SamplingPlan:
         prompts = pair_prompts(pair, probed)
         if pair.probe.kind == "extraction":
             turns = longest_further_prompts(pair, probed, ConversationStyle.CHAT)
-            prompts = replace(prompts, questions=prompts.questions + turns.questions)
+            prompts = replace(prompts, specs=prompts.specs + turns.specs)
         return FuturePart(required, probed, source, prompts)
 
     def _ledger_part(

@@ -38,14 +38,14 @@ class WindowLogprobs:
         if windows is not None:
             yield self.texts.prompts_of(window.text for window in windows)
         elif foreseen:
-            tokens = sum(map(self.source.terms.prompt_tokens, parts.questions))
+            tokens = sum(map(self.source.terms.prompt_tokens, parts.specs))
             yield self.texts.foreseen_windows(tokens)
 
     def windows(self) -> list[BookWindow] | None:
         """Return the book's windows; None before all its parts are answered."""
         parts = self.texts.parts()
         answers = self._answers(parts)
-        if len(answers) < len(parts.questions):
+        if len(answers) < len(parts.specs):
             return None
         return self.texts.windows(answers)
 
@@ -69,7 +69,7 @@ class WindowLogprobs:
 
     def _answers(self, prompts: PairPrompts) -> dict[str, TokenLogprobs]:
         """Return the ledger's answers, by text."""
-        text_of = {each.excerpt_id: each.instruction for each in prompts.questions}
+        text_of = {each.excerpt_id: each.instruction for each in prompts.specs}
         answers = {}
         for generation in self.source.generations(prompts):
             answers[text_of[generation.excerpt_id]] = logprobs_in(generation.text)

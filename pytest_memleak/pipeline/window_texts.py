@@ -113,10 +113,10 @@ class WindowTexts:
         """
         count = math.ceil(tokens * _MARGIN / STRIDE)
         prompts = self.prompts_of(map(str, range(count)))
-        questions = []
-        for question in prompts.questions:
-            questions.append(replace(question, most_prompt_tokens=_MOST_PROMPT_TOKENS))
-        return replace(prompts, questions=tuple(questions))
+        specs = []
+        for spec in prompts.specs:
+            specs.append(replace(spec, most_prompt_tokens=_MOST_PROMPT_TOKENS))
+        return replace(prompts, specs=tuple(specs))
 
     def prompts_of(self, texts: Iterable[str]) -> PairPrompts:
         """Return texts as prompts, each once; in the ledger, no attempt at the book."""

@@ -56,9 +56,9 @@ def screen_lines(outline: BookOutline) -> list[str]:
     cuts = _cut_lines(outline)
     alarms = _alarm_lines(outline.alarms)
     head = [
-        _clipped(f"{_named(outline.title)} by {_named(outline.author)}", WIDTH),
-        _clipped(_sizes(outline), WIDTH),
-        _row("", "chapter", "words", "begins … ends"),
+        _one_line_within(f"{_named(outline.title)} by {_named(outline.author)}", WIDTH),
+        _one_line_within(_size_text(outline), WIDTH),
+        _row_text("", "chapter", "words", "begins … ends"),
     ]
     room = LINES - 1 - len(head) - len(cuts) - len(alarms)
     return [*head, *_chapter_lines(outline.chapters, room), *cuts, *alarms]
@@ -68,7 +68,7 @@ def _named(name: str) -> str:
     return name or "(unknown)"
 
 
-def _sizes(outline: BookOutline) -> str:
+def _size_text(outline: BookOutline) -> str:
     chapters = amount(len(outline.chapters), "chapter")
     whole = outline.words + outline.left_out
     share = outline.left_out / whole if whole else 0
@@ -87,10 +87,10 @@ def _chapter_lines(chapters: Sequence[OutlinedChapter], room: int) -> Iterator[s
         if place > before + 1:
             yield f"{_INDENT}… {place - before - 1:,} more"
         chapter = chapters[place]
-        begins = _beginning(chapter.begins, _QUOTE)
-        ends = _ending(chapter.ends, _QUOTE)
+        begins = _first_words_that_fit(chapter.begins, _QUOTE)
+        ends = _last_words_that_fit(chapter.ends, _QUOTE)
         title = chapter.title or "(no title)"
-        yield _row(f"{place + 1}", title, f"{chapter.words:,}", f"{begins} {ends}")
+        yield _row_text(f"{place + 1}", title, f"{chapter.words:,}", f"{begins} {ends}")
         before = place
 
 
@@ -119,22 +119,22 @@ def _cut_lines(outline: BookOutline) -> list[str]:
     if not outline.left_out:
         return []
     large, shown = large_cuts(outline), shown_cuts(outline)
-    lines = [_row("", "left out", "words", "why / begins")] if large else []
+    lines = [_row_text("", "left out", "words", "why / begins")] if large else []
     for place, cut in enumerate(shown):
         label = cut.label or cut.document
-        lines.append(_row(cut_letter(place), label, f"{cut.words:,}", cut.rule))
-        begins = _beginning(cut.begins, WIDTH - len(_quote_of("")))
+        lines.append(_row_text(cut_letter(place), label, f"{cut.words:,}", cut.rule))
+        begins = _first_words_that_fit(cut.begins, WIDTH - len(_quote_of("")))
         lines.append(_quote_of(begins))
     unshown = large[len(shown) :]
     if unshown:
         words = sum(cut.words for cut in unshown)
         title = f"{len(unshown):,} more over {_SMALL} words"
-        lines.append(_row("", title, f"{words:,}", ""))
+        lines.append(_row_text("", title, f"{words:,}", ""))
     small = outline.left_out - sum(cut.words for cut in large)
     if small > 0:
         names = _small_names(outline)
         head = "smaller" if large else "left out"
-        lines.append(_clipped(f"{head}: {amount(small, 'word')}{names}", WIDTH))
+        lines.append(_one_line_within(f"{head}: {amount(small, 'word')}{names}", WIDTH))
     return lines
 
 
@@ -144,7 +144,7 @@ def _small_names(outline: BookOutline) -> str:
     names = list(dict.fromkeys(cut.label or cut.document for cut in small))
     if not names:
         return ""
-    shown = [_clipped(name, _LABEL) for name in names[:_MOST_NAMES]]
+    shown = [_one_line_within(name, _LABEL) for name in names[:_MOST_NAMES]]
     more = ", …" if len(names) > _MOST_NAMES else ""
     return f" ({', '.join(shown)}{more})"
 
@@ -174,13 +174,13 @@ def _alarm_lines(alarms: Sequence[str]) -> list[str]:
         # What only this screen says comes last, and stays.
         left = len(alarms) - _MOST_ALARMS + 1
         shown = [f"{left:,} more warnings", *alarms[left:]]
-    return [_clipped(f"! {alarm}", WIDTH) for alarm in shown]
+    return [_one_line_within(f"! {alarm}", WIDTH) for alarm in shown]
 
 
 # --- columns
 
 
-def _row(
+def _row_text(
     number: str,
     label: str,
     words: str,
@@ -188,7 +188,7 @@ def _row(
 ) -> str:
     from rich.cells import set_cell_size
 
-    name = set_cell_size(_clipped(label, _LABEL), _LABEL)
+    name = set_cell_size(_one_line_within(label, _LABEL), _LABEL)
     line = f"{number:>3} {name} {words:>{_WORDS}}  {_one_line(text)}"
     return narrowed(line.rstrip(), WIDTH)
 
@@ -197,7 +197,7 @@ def _one_line(text: str) -> str:
     return inert(" ".join(text.split()))
 
 
-def _clipped(text: str, width: int) -> str:
+def _one_line_within(text: str, width: int) -> str:
     """Return a text as one line of at most as many columns."""
     return narrowed(_one_line(text), width)
 
@@ -211,18 +211,18 @@ def narrowed(line: str, width: int) -> str:
     return set_cell_size(line, width - 1).rstrip() + "…"
 
 
-def _beginning(text: str, width: int) -> str:
+def _first_words_that_fit(text: str, width: int) -> str:
     """Return the first words that fit, and an ellipsis."""
-    return " ".join(_fitting(_one_line(text).split(), width)) + "…"
+    return " ".join(_words_that_fit(_one_line(text).split(), width)) + "…"
 
 
-def _ending(text: str, width: int) -> str:
+def _last_words_that_fit(text: str, width: int) -> str:
     """Return an ellipsis, and the last words that fit."""
     last_first = _one_line(text).split()[::-1]
-    return "…" + " ".join(_fitting(last_first, width)[::-1])
+    return "…" + " ".join(_words_that_fit(last_first, width)[::-1])
 
 
-def _fitting(words: Iterable[str], width: int) -> list[str]:
+def _words_that_fit(words: Iterable[str], width: int) -> list[str]:
     """Return as many words as fit before or after an ellipsis, at least a piece."""
     from rich.cells import cell_len
 
@@ -235,5 +235,5 @@ def _fitting(words: Iterable[str], width: int) -> list[str]:
         fitting.append(word)
         room -= needed
     if not fitting:
-        return [_clipped(word, width - 2) for word in words][:1]
+        return [_one_line_within(word, width - 2) for word in words][:1]
     return fitting

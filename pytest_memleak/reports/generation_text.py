@@ -123,14 +123,14 @@ def _loss_lines(result: PairResult) -> Iterator[str]:
 def _attempt_lines(result: PairResult) -> Iterator[str]:
     tried = result.provenance and result.provenance.tried
     if tried and (tried.number > 1 or tried.further or over_limit(tried)):
-        yield _attempt(tried)
+        yield _attempt_text(tried)
     for counted in result.sampled:
         if counted.purpose == "baseline" and counted.refused:
             refusals = refusals_text(counted.refused, counted.received)
             yield f"Baseline model: {refusals}"
 
 
-def _attempt(tried: Tried) -> str:
+def _attempt_text(tried: Tried) -> str:
     details = [
         amount(tried.seeds, "seed"),
         amount(tried.temperatures, "temperature"),
@@ -147,7 +147,7 @@ def _attempt(tried: Tried) -> str:
         f"({', '.join(details)})"
     )
     failed = over_limit(tried)
-    texts = [text, *(_reproduced(attempt) for attempt in failed[:_SHOWN])]
+    texts = [text, *(_reproduced_text(attempt) for attempt in failed[:_SHOWN])]
     if len(failed) > _SHOWN:
         texts.append(f"{amount(len(failed) - _SHOWN, 'more attempt')} failed")
     return "; ".join(texts)
@@ -158,7 +158,7 @@ def over_limit(tried: Tried) -> list[OtherAttempt]:
     return [attempt for attempt in tried.others if attempt.over_limit]
 
 
-def _reproduced(attempt: OtherAttempt) -> str:
+def _reproduced_text(attempt: OtherAttempt) -> str:
     words = max(attempt.longest_passage, attempt.nv_longest_passage)
     return f"attempt {attempt.number:,} reproduced {amount(words, 'word')} (FAIL)"
 

@@ -63,7 +63,7 @@ def plan_table(
             what = inert(step.what)
             if folded:
                 what = what.replace("/", "/\n", 1).replace(" (", "\n(")
-            table.add_row(Text(what), *_planned(step))
+            table.add_row(Text(what), *_cells_of_step(step))
         if full_width(console, table) <= console.width:
             break
     print_whole(console, table)
@@ -78,8 +78,8 @@ def plan_table(
             lines.append(
                 Text(inert(f"{line} Add [model.price] with input and output.")),
             )
-    lines += [Text(inert(line)) for line in _time(planned)]
-    lines += [Text(inert(line)) for line in _rounds(planned.steps)]
+    lines += [Text(inert(line)) for line in _time_lines(planned)]
+    lines += [Text(inert(line)) for line in _detection_limit_lines(planned.steps)]
     lines += [Text(line) for line in _control_calls(planned.if_lost)]
     lines += [
         Text(f"Not measured: {inert(str(line))}", style="yellow")
@@ -139,7 +139,7 @@ def _obstacles(reasons: Sequence[object], *, every: bool) -> Iterator[Text]:
         yield Text(f"Can't estimate: {further} more (-v shows each)", style="yellow")
 
 
-def _time(planned: RunPlan) -> Iterator[str]:
+def _time_lines(planned: RunPlan) -> Iterator[str]:
     """State how long the calls take, if earlier ones show it."""
     if planned.seconds <= 0:
         return
@@ -158,7 +158,7 @@ def _with_few_rows(steps: Sequence[PlannedStep]) -> Sequence[PlannedStep]:
     return [*first, summed(others, f"{len(others)} more (-v shows each)")]
 
 
-def _rounds(steps: Sequence[PlannedStep]) -> Iterator[str]:
+def _detection_limit_lines(steps: Sequence[PlannedStep]) -> Iterator[str]:
     """State the detection limit of the planned samples, once where pairs share it."""
     groups: dict[PlannedRounds, list[str]] = {}
     for step in steps:
@@ -192,7 +192,7 @@ def _control_calls(steps: Sequence[PlannedStep]) -> Iterator[str]:
     yield f"Only if the server loses over 1% of completions: {text} more."
 
 
-def _planned(step: PlannedStep) -> list[str]:
+def _cells_of_step(step: PlannedStep) -> list[str]:
     cost, sampling = step.cost, step.sampling
     if sampling is None and step.hours:
         return [*"------", "no price" if cost is None else f"{cost:,.2f}"]

@@ -92,7 +92,7 @@ def _result(passage: Row, limits: Mapping[str, float | None]) -> dict[str, Any]:
         "ruleId": name,
         "level": "error" if is_over else "note",
         "message": {"text": text},
-        "locations": [_location(passage)],
+        "locations": [_location_of_row(passage)],
         "partialFingerprints": {"primaryLocationLineHash": digest},
     }
 
@@ -103,11 +103,11 @@ def _notification(place: Row) -> dict[str, Any]:
     return {
         "level": "error",
         "message": {"text": text},
-        "locations": [_location(place)],
+        "locations": [_location_of_row(place)],
     }
 
 
-def _location(place: Row) -> dict[str, Any]:
+def _location_of_row(place: Row) -> dict[str, Any]:
     """Return a row's place: its line where rows are lines, else the file's first."""
     file = str(place["file"])
     location: dict[str, Any] = {"artifactLocation": {"uri": _uri(file)}}

@@ -128,7 +128,7 @@ def further_readings(
     strange = _texts_without_usual_words(kinds_of_words, words.ends)
     backward = _texts_in_reverse_order(kinds_of_words, words.ends)
     doubled = _texts_with_doubled_words(words)
-    encoded = _with_odd_marks(marks) | _with_pieces(texts, marks)
+    encoded = _with_odd_marks(marks) | _texts_with_tokenizer_marks(texts, marks)
     numbers: list[int] = []
     readings: list[str] = []
     long_units = _with_long_units(marks)
@@ -141,9 +141,9 @@ def further_readings(
         if number in suspects:
             kinds.append([with_gaps(text)])
         if number in encoded:
-            kinds.append(_decoded(text))
+            kinds.append(_decoded_readings(text))
         if number in doubled:
-            kinds.append(_thinned(text))
+            kinds.append(_readings_without_doubles(text))
         if number in strange:
             kinds += _letters_reversed(text), [rotated(text)]
         if number in backward:
@@ -189,7 +189,7 @@ def _with_odd_marks(marks: TextMarks) -> set[int]:
     return {number for number, odd in odd_of_texts if len(odd) >= ODD}
 
 
-def _with_pieces(texts: Sequence[str], marks: TextMarks) -> set[int]:
+def _texts_with_tokenizer_marks(texts: Sequence[str], marks: TextMarks) -> set[int]:
     """Return which texts have a tokenizer's marks."""
     joined = marks.joined(nul_as=b" ")
     # A byte is found far faster than two.
@@ -288,20 +288,20 @@ def _texts_with_stretch(
     return {*texts_with_stretch.tolist()}
 
 
-def _decoded(text: str) -> Iterator[str]:
+def _decoded_readings(text: str) -> Iterator[str]:
     """Yield the text without escapes and tokenizers' marks, leet, tags, and keys."""
     for _ in range(_LAYERS):
-        text = _CODES.sub(_character, without_references(text))
+        text = _CODES.sub(_character_of_code, without_references(text))
     text = _GOES_ON.sub("", ANSI.sub(" ", text))
     yield _without_word_piece_marks(text)
     yield _without_word_piece_marks(_BETWEEN_PIECES.sub("", text))
     if len(_LEET.findall(text)) >= _LEET_WORDS:
         for table in _LETTERS:
             yield text.translate(table)
-    yield from _thinned(text)
+    yield from _readings_without_doubles(text)
 
 
-def _character(code: re.Match[str]) -> str:
+def _character_of_code(code: re.Match[str]) -> str:
     """Return the character of a code; of line ends and tabs a blank."""
     digits = code[1] or code[2] or code[3]
     if digits:
@@ -323,7 +323,7 @@ def _from_utf_8(run: re.Match[str]) -> str:
     return run[0].encode("latin-1").decode("utf-8", "ignore")
 
 
-def _thinned(text: str) -> Iterator[str]:
+def _readings_without_doubles(text: str) -> Iterator[str]:
     """Yield the text without doubles, then without keys.
 
     Each time all units, every second, and every third.

@@ -59,7 +59,7 @@ def test_lost_choices_count_for_their_excerpt(ledger, ask, hasty):
     prompts = ask(excerpts=2, samples=4)
     sample_all(ledger, Scripted(answers, fewer, answers), prompts, hasty, terms(1, 4))
     result = count_delivered_and_lost(ledger, "e", prompts, until=EVER)
-    first, second = (prompt.excerpt_id for prompt in prompts.questions)
+    first, second = (prompt.excerpt_id for prompt in prompts.specs)
     assert result.lost[first] == 0
     assert (result.lost[second], result.requested[second]) == (1, 5)
 

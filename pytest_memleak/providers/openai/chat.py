@@ -106,7 +106,7 @@ class ChatEndpoint(RequestEndpoint):
             continuing=self.continuing,
             chats=self._calls.has_chat_format,
             converses=None if settings.api == "completions" else self.answer,
-            recovery=Recovery(self._sample_stored, self._recover)
+            recovery=Recovery(self._sample_stored, self._completions_stored_under_key)
             if settings.store
             else None,
             batches=batches.abilities if settings.batch else None,
@@ -262,7 +262,7 @@ class ChatEndpoint(RequestEndpoint):
             more={"store": True, "metadata": {REQUEST_KEY: request.key}},
         )
 
-    def _recover(self, key: str) -> Sequence[Completion] | None:
+    def _completions_stored_under_key(self, key: str) -> Sequence[Completion] | None:
         """Return the completions stored under a key, oldest first; None without any."""
         listed = self._calls.call_all(
             self._settings.model,

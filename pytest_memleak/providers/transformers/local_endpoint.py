@@ -205,7 +205,7 @@ class LocalEndpoint(RequestEndpoint):
             prompt = form.opening(request.instruction)
         else:
             prompt = form.prompt(request.instruction, request.before)
-        most = self._room(loaded, prompt)
+        most = self._tokens_left_in_context(loaded, prompt)
         if request.max_tokens is not None:
             most = min(request.max_tokens, most)
         first = request.seed
@@ -278,7 +278,7 @@ class LocalEndpoint(RequestEndpoint):
 
         prompts = [*{tuple(row.prompt): row.prompt for row in rows}.values()]
         if len({*map(len, prompts)}) > 1 and not _takes_places(loaded.model):
-            for same in _by_prompt(rows):
+            for same in _rows_by_prompt(rows):
                 self._sample_rows(loaded, same)
             return
         with torch.inference_mode():
@@ -291,20 +291,24 @@ class LocalEndpoint(RequestEndpoint):
             )
             name, cache = _repeatable_cache(prefill)
             if cache is None:
-                for same in _by_prompt(rows):
+                for same in _rows_by_prompt(rows):
                     numbers = _random_numbers(same)
                     _generate(
                         loaded,
                         [row.prompt for row in same],
                         most=max(row.most for row in same),
-                        choose=functools.partial(self._choose, loaded, same, numbers),
+                        choose=functools.partial(
+                            self._next_tokens, loaded, same, numbers
+                        ),
                     )
                 return
             places = [prompts.index(row.prompt) for row in rows]
             cache.batch_select_indices(torch.tensor(places, device=loaded.model.device))
-            self._decode(loaded, rows, prefill.logits[0][places], {name: cache})
+            self._generate_from_cache(
+                loaded, rows, prefill.logits[0][places], {name: cache}
+            )
 
-    def _decode(
+    def _generate_from_cache(
         self,
         loaded: Loaded,
         rows: Sequence[Row],
@@ -324,7 +328,7 @@ class LocalEndpoint(RequestEndpoint):
         left = [*range(len(rows))]
         for step in itertools.count():
             some = [rows[place] for place in left]
-            tokens = self._choose(loaded, some, numbers[left], step, scores)
+            tokens = self._next_tokens(loaded, some, numbers[left], step, scores)
             unfinished = [
                 place
                 for place, row in enumerate(some)
@@ -350,7 +354,7 @@ class LocalEndpoint(RequestEndpoint):
             )
             scores = outcome.logits[:, -1].float()
 
-    def _choose(
+    def _next_tokens(
         self,
         loaded: Loaded,
         rows: Sequence[Row],
@@ -380,7 +384,7 @@ class LocalEndpoint(RequestEndpoint):
 
         total, tokens = scores.max(dim=-1)
         if any(row.temperature for row in rows):
-            precise = _precise(scores)
+            precise = _precise_dtype(scores)
             heat = scores.new_tensor([[row.temperature or 1.0] for row in rows])
             logits = scores.to(precise) / heat.to(precise)
             shares = torch.softmax(logits, dim=-1).cumsum(dim=-1)
@@ -398,7 +402,7 @@ class LocalEndpoint(RequestEndpoint):
             )
         return tokens
 
-    def _room(self, loaded: Loaded, prompt: list[int]) -> int:
+    def _tokens_left_in_context(self, loaded: Loaded, prompt: list[int]) -> int:
         if loaded.context is None:
             return _ENDLESS
         room = loaded.context - len(prompt)
@@ -414,7 +418,7 @@ class LocalEndpoint(RequestEndpoint):
         return local_error(cause, self.id, "sample", hint=hint)
 
 
-def _by_prompt(rows: Sequence[Row]) -> list[list[Row]]:
+def _rows_by_prompt(rows: Sequence[Row]) -> list[list[Row]]:
     """Return the rows of each prompt."""
     rows_of: dict[tuple[int, ...], list[Row]] = {}
     for row in rows:
@@ -530,7 +534,7 @@ def _completion(
     )
 
 
-def _precise(tensor: Tensor) -> torch.dtype:
+def _precise_dtype(tensor: Tensor) -> torch.dtype:
     import torch
 
     # Apple's GPUs have no double precision.
