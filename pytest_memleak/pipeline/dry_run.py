@@ -70,14 +70,13 @@ def plan_run(
     )
 
 
-_PairsByIssue = dict[Issue, dict[str, None]]
+_PairsByIssue = dict[Issue, dict[tuple[object, str], None]]
 
 
 def _with_pairs(pairs_by_issue: _PairsByIssue) -> Iterator[Issue]:
     """Yield each issue once, whatever pairs it is of, such as a missing file."""
     for issue, pairs in pairs_by_issue.items():
-        first, *others = pairs
-        place = first
+        (_, place), *others = pairs
         if others:
             place += f" and {amount(len(others), 'more pair')}"
         yield issue.placed_in(place)
@@ -119,12 +118,8 @@ class _RunPlanner:
     def __init__(self, samples: int | None) -> None:
         self.steps: list[PlannedStep] = []
         self.if_lost: list[PlannedStep] = []
-<<<<<<< HEAD
         self.pairs_by_obstacle: _PairsByIssue = {}
         self.pairs_without_probability: _PairsByIssue = {}
-=======
-        self._pairs_by_obstacle: dict[Issue, dict[tuple[object, str], None]] = {}
->>>>>>> main
         self._samples = samples
         self._counted = Counted()
         self._paces: dict[str, float | None] = {}  # seconds per call, by endpoint
@@ -152,23 +147,11 @@ class _RunPlanner:
             self._add_rows(requirement)
         except MemleakError as error:
             issue = requirement.required.with_label(Issue.of_error("plan", error))
-<<<<<<< HEAD
             issues = self.pairs_by_obstacle
             if requirement.required.purpose is Purpose.PROBABILITY:
                 issues = self.pairs_without_probability
-            issues.setdefault(issue, {})[requirement.pair.id] = None
-=======
-            pairs = self._pairs_by_obstacle.setdefault(issue, {})
+            pairs = issues.setdefault(issue, {})
             pairs[requirement.pair.suite, requirement.pair.id] = None
-
-    def obstacles(self) -> Iterator[Issue]:
-        """Yield what can't be planned: a missing file once, whatever pairs need it."""
-        for issue, pairs in self._pairs_by_obstacle.items():
-            (_, place), *others = pairs
-            if others:
-                place += f" and {amount(len(others), 'more pair')}"
-            yield issue.placed_in(place)
->>>>>>> main
 
     def add_rest_of_shared(self, requirement: _Requirement) -> None:
         """Add what is left of a requirement whose own pair is planned already."""
