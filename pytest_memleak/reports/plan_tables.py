@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 _MOST_ROWS = 20
-_MOST_OBSTACLES = 10
+_MOST_REASONS = 10
 
 
 def plan_table(
@@ -81,11 +81,9 @@ def plan_table(
     lines += [Text(inert(line)) for line in _time_lines(planned)]
     lines += [Text(inert(line)) for line in _detection_limit_lines(planned.steps)]
     lines += [Text(line) for line in _control_calls(planned.if_lost)]
-    lines += [
-        Text(f"Not measured: {inert(str(line))}", style="yellow")
-        for line in planned.without_probability
-    ]
-    lines += _obstacles(planned.obstacles, every=every)
+    unmeasured = planned.without_probability
+    lines += _reasons(unmeasured, "Not measured", every=every)
+    lines += _reasons(planned.obstacles, "Can't estimate", every=every)
     print_lines(console, lines, width=width, wrap=wrap)
     return out.getvalue()
 
@@ -123,20 +121,20 @@ def power_table(
         notes += ["US$: set [model.price] for every model"]
     lines = [Text(note, style="dim") for note in notes if power.rows]
     lines += [Text(inert(limit)) for limit in power.limits]
-    lines += _obstacles(power.obstacles, every=True)
+    lines += _reasons(power.obstacles, "Can't estimate", every=True)
     print_lines(console, lines, width=width, wrap=True)
     return out.getvalue()
 
 
-def _obstacles(reasons: Sequence[object], *, every: bool) -> Iterator[Text]:
-    """Name what has no estimate, and why: of many, the first ones, unless `every`."""
+def _reasons(reasons: Sequence[object], what: str, *, every: bool) -> Iterator[Text]:
+    """Name what is left out, and why: of many, the first ones, unless `every`."""
     named = reasons
-    if len(reasons) > _MOST_OBSTACLES and not every:
-        named = reasons[: _MOST_OBSTACLES - 1]
+    if len(reasons) > _MOST_REASONS and not every:
+        named = reasons[: _MOST_REASONS - 1]
     for reason in named:
-        yield Text(f"Can't estimate: {inert(str(reason))}", style="yellow")
+        yield Text(f"{what}: {inert(str(reason))}", style="yellow")
     if further := len(reasons) - len(named):
-        yield Text(f"Can't estimate: {further} more (-v shows each)", style="yellow")
+        yield Text(f"{what}: {further} more (-v shows each)", style="yellow")
 
 
 def _time_lines(planned: RunPlan) -> Iterator[str]:
