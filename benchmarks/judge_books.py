@@ -33,7 +33,7 @@ from pytest_memleak.books import (
     front_and_back_matter,
     select_documents,
 )
-from pytest_memleak.books.text_blocks import Leaf
+from pytest_memleak.books.text_blocks import SpineDocument
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Manuscript
 
@@ -83,13 +83,13 @@ def _without_role(role: str) -> Callable[[_Replacement], _Replacement]:
 
 
 def _without_labels(original: _Replacement) -> _Replacement:
-    def with_linked_notes(leaves: Sequence[Leaf]) -> Any:
+    def with_linked_notes(leaves: Sequence[SpineDocument]) -> Any:
         return original([_unlabeled(leaf) for leaf in leaves])
 
     return with_linked_notes
 
 
-def _unlabeled(leaf: Leaf) -> Leaf:
+def _unlabeled(leaf: SpineDocument) -> SpineDocument:
     blocks = tuple(replace(block, matter="") for block in leaf.markup.everything)
     return replace(leaf, markup=replace(leaf.markup, everything=blocks))
 
@@ -98,7 +98,7 @@ def _only_where(*, listed: bool) -> Callable[[_Replacement], _Replacement]:
     """Keep the rule on titles for documents that the contents list, or for others."""
 
     def without(original: _Replacement) -> _Replacement:
-        def by_title(leaf: Leaf, kinds: Mapping[str, str | None]) -> Any:
+        def by_title(leaf: SpineDocument, kinds: Mapping[str, str | None]) -> Any:
             return original(leaf, kinds) if (leaf.name in kinds) == listed else None
 
         return by_title
