@@ -439,8 +439,8 @@ def table_of(effects: Mapping[str, RuleEffect]) -> str:
         "books that change",
         "words more",
         "words less",
-        "documents wrong",
-        "documents right",
+        "decided rightly",
+        "decided wrongly",
         "most in",
     )
     lines = [
