@@ -7,7 +7,7 @@
     ├── RecordsError        the paper's JSON, JSONL, or our records: invalid form or ids
     │   └── UnknownExcerpt  generations of excerpts that the book doesn't have
     ├── SettingsError       an invalid setting of the measures (k = 0), or a budget
-    ├── EvidenceError       an evidence bundle or a key: unreadable or unwritable
+    ├── EvidenceError       a bundle, a key, a witness: unreadable or unwritable
     ├── LedgerError         the ledger: unreachable, of a newer program, damaged
     ├── MissingExtra        a provider's SDK isn't installed
     └── Inconclusive        evidence can't be completed now; never a pass

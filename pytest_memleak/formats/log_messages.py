@@ -26,23 +26,25 @@ _ASKING_ROLES = frozenset(
 _SYSTEM = frozenset(
     {"system", "instructions", "systemInstruction", "system_instruction"},
 )
-_OF_REQUEST = _SYSTEM | {"request", "prompt", "input"}
+KEYS_OF_REQUEST = _SYSTEM | {"request", "prompt", "input"}
+"""Keys below which messages are a request's, unless a role is the model's."""
+
 _LISTS_OF_MODEL = frozenset({"choices", "candidates", "output"})
 _OF_MODEL = _LISTS_OF_MODEL | {"response", "completion"}
 KEYS_OF_MODEL = _OF_MODEL | KEYS_OF_ARGUMENTS
 """Keys below which a dataset's keys are the model's."""
 
 CONTAINERS = (
-    _OF_REQUEST
+    KEYS_OF_REQUEST
     | _OF_MODEL
     | {"messages", "contents", "body", "message", "content", "delta"}
 )
 """Keys below which messages are, at any depth."""
 
-_CONTAINERS_IN_ANSWERS = CONTAINERS - _OF_REQUEST
+_CONTAINERS_IN_ANSWERS = CONTAINERS - KEYS_OF_REQUEST
 # Whether what is below a key is in an answer.
 _IN_ANSWER = {
-    **dict.fromkeys(_OF_REQUEST, False),
+    **dict.fromkeys(KEYS_OF_REQUEST, False),
     **dict.fromkeys(_OF_MODEL, True),
 }
 
@@ -108,7 +110,7 @@ def messages_in(row: Record) -> RowMessages:
                 in_row.chunks.append(str(choice.number))
             if value is row:
                 nested = _containers_in(row, in_answer)
-                waiting += _opened(row, nested, in_answer, choice, in_row.beside)
+                waiting += _nested_parts(row, nested, in_answer, choice, in_row.beside)
             else:
                 waiting += _sorted_in(in_row, key, value, in_answer, choice)
     return in_row
@@ -128,7 +130,7 @@ def _sorted_in(
         return []
     nested = _containers_in(value, in_answer)
     if not nested <= {"content"} or isinstance(value.get("content"), dict):
-        return _opened(value, nested, in_answer, choice, in_row.beside)
+        return _nested_parts(value, nested, in_answer, choice, in_row.beside)
     if _is_message_without_role(key, value, in_answer):
         of_model = in_answer or (in_answer is None and not is_asking(value))
         in_row.messages.append(Message(value, of_model, choice))
@@ -174,7 +176,7 @@ def _is_message_without_role(
     return any(map(part.__contains__, KEYS_OF_TEXT))
 
 
-def _opened(
+def _nested_parts(
     part: Record,
     nested: set[str],
     in_answer: bool | None,

@@ -180,7 +180,7 @@ class Endpoints:
         Of the options, the provider's `weights_options` do, or all if it lists none. A
         training set that the ledger has under the name of all options keeps it.
         """
-        from pytest_memleak.ledger.jobs import begun
+        from pytest_memleak.ledger.jobs import has_unfailed_finetune
 
         provider = self.provider(model)
         books = self.books.training_books(model, foreseen=foreseen)
@@ -189,7 +189,7 @@ class Endpoints:
         by_all = self._training_set(books, model, None, system)
         if shaping is None or model.options.keys() <= shaping:
             return by_all
-        if begun(self.resources.ledger, provider.name, by_all.digest):
+        if has_unfailed_finetune(self.resources.ledger, provider.name, by_all.digest):
             return by_all
         return self._training_set(books, model, shaping, system)
 

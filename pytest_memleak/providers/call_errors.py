@@ -143,7 +143,9 @@ class Refusal:
     @property
     def is_final(self) -> bool:
         """Whether a retry is useless: an account without credit has status 429, too."""
-        return not may_pass(self.status) or lacks_credit(self.status, self.code)
+        return not is_temporary_status(self.status) or lacks_credit(
+            self.status, self.code
+        )
 
     @property
     def hint(self) -> str | None:
@@ -311,7 +313,7 @@ class Astray(Exception):
     """A redirect that isn't followed: to another server, or in a circle."""
 
 
-def may_pass(status: int) -> bool:
+def is_temporary_status(status: int) -> bool:
     """Tell whether an HTTP status is temporary."""
     server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR
     return status in _TRY_AGAIN or (

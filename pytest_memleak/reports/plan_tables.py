@@ -81,6 +81,10 @@ def plan_table(
     lines += [Text(inert(line)) for line in _time(planned)]
     lines += [Text(inert(line)) for line in _rounds(planned.steps)]
     lines += [Text(line) for line in _control_calls(planned.if_lost)]
+    lines += [
+        Text(f"Not measured: {inert(str(line))}", style="yellow")
+        for line in planned.without_probability
+    ]
     lines += _obstacles(planned.obstacles, every=every)
     print_lines(console, lines, width=width, wrap=wrap)
     return out.getvalue()
