@@ -112,7 +112,8 @@ _INPUT_TOKENS = (
 _OF_ERRORS = re.compile(
     r"tokens?|completions?|prompts?|parameters?|param|endpoints?|api|json|https?|url"
     r"|invalid|validation|(?:un)?supported|exceeds?|exceeded|max|maximum|context|quota"
-    r"|billing|credits?|error|model|request|requested|requests|server|provider|litellm",
+    r"|billing|credits?|error|model|request|requested|requests|server|provider|litellm"
+    r"|timeouts?|fallbacks?",
     re.IGNORECASE,
 )
 

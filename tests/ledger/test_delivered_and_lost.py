@@ -80,6 +80,8 @@ def test_a_server_that_ignores_n_loses_nothing(ledger, ask, hasty, count):
         busy("409 Conflict"),
         busy("The connection failed or was interrupted (ReadError)"),
         CallTimeout("no response within 1 s", in_doubt=True, **PLACE),
+        CallTimeout("504 Gateway Timeout", **PLACE),
+        CallTimeout("524 unknown status", **PLACE),
     ],
     ids=str,
 )
