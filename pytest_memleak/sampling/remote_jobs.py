@@ -264,6 +264,8 @@ def _share_of(
     those of a smaller share are among those of a larger one.
     """
     count = max(1, round(share * len(examples)))
+    if count == len(examples):
+        return list(examples)
     places = range(len(examples))
     by_digest = sorted(places, key=lambda place: digest_of_parts(examples[place].text))
     return [examples[place] for place in sorted(by_digest[:count])]

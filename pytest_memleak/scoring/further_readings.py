@@ -2,8 +2,8 @@
 
 Near-verbatim matching folds and matches each further reading like the text itself
 (docs/method.md). Prose has none: a text gets them only for words that folding joins or
-moves, marks beyond prose, long words that decode, words that repeat at once, and a
-stretch without usual words or of them in reverse order.
+moves, marks beyond prose, long words that decode, words that repeat at once or after
+the next, and a stretch without usual words or of them in reverse order.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ _INSIDE_UNIT = bytes(
 )
 _CONTINUATIONS = bytes(range(0x80, 0xC0))
 _CODES = re.compile(
-    r"(?:[%=]|\\x)([0-9A-Fa-f]{2})|(?:\\u|%u)([0-9A-Fa-f]{4})"
+    r"(?:[%=]|(?<!\\)\\++x)([0-9A-Fa-f]{2})|(?:(?<!\\)\\++u|%u)([0-9A-Fa-f]{4})"
     r"|(?:\\u\{|U\+)([0-9A-Fa-f]{2,5})(?:\}|\b\s?)|\\(?:([nrt])|e|033)",
 )
 _UTF_8 = re.compile("[\xc2-\xf4][\x80-\xbf]{1,3}")
@@ -247,8 +247,19 @@ def _texts_in_reverse_order(kinds: NDArray[np.uint8], ends: Positions) -> set[in
 
 
 def _texts_with_doubled_words(words: Keyed) -> set[int]:
-    """Return which texts have a stretch of words that repeat at once."""
-    is_repeated = words.keys[1:] == words.keys[:-1]
+    """Return which texts have a stretch of words that repeat, at once or after another.
+
+    The latter may be the same tag, or the same command, beside each word of a text.
+    """
+    return _texts_with_repeats(words, apart=1) | _texts_with_repeats(words, apart=2)
+
+
+def _texts_with_repeats(words: Keyed, apart: int) -> set[int]:
+    """Return which texts have a stretch of words that repeat so many words later."""
+    is_repeated = words.keys[apart:] == words.keys[:-apart]
+    for before_end in range(apart):  # what follows is another text's
+        crossing = words.ends - before_end
+        is_repeated[crossing[(crossing >= 0) & (crossing < len(is_repeated))]] = False
     places = np.flatnonzero(is_repeated)
     weights = np.full(len(places), 3)
     return _texts_with_stretch(places, weights, words.ends, each=-1, least=_DOUBLED)
