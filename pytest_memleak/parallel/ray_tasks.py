@@ -113,8 +113,8 @@ def _connected(address: str) -> Any:
         instead = "leave out --ray"
         if address != AUTO:
             instead = "start one here with --ray auto"
-        told = str(error).strip() or type(error).__name__
-        cause = told.splitlines()[0][:_LONGEST_CAUSE]
+        message = str(error).strip() or type(error).__name__
+        cause = message.splitlines()[0][:_LONGEST_CAUSE]
         raise SettingsError(
             f"no Ray cluster can be reached: {cause}",
             location=address,
