@@ -7,7 +7,7 @@
     ├── RecordsError        the paper's JSON, JSONL, or our records: invalid form or ids
     │   └── UnknownExcerpt  generations of excerpts that the book doesn't have
     ├── SettingsError       an invalid setting of the measures (k = 0), or a budget
-    ├── EvidenceError       an evidence bundle or a key: unreadable or unwritable
+    ├── EvidenceError       a bundle, a key, a witness: unreadable or unwritable
     ├── LedgerError         the ledger: unreachable, of a newer program, damaged
     ├── MissingExtra        a provider's SDK isn't installed
     └── Inconclusive        evidence can't be completed now; never a pass
@@ -276,7 +276,7 @@ class ProviderBusy(ProviderError):
     retry_after: the seconds to wait that the provider requested, if any.
     in_doubt: whether the call may have been answered and billed nevertheless. None
         means that it may, unless there is a `retry_after`, or the cause begins with an
-        HTTP status other than 408, 502, and 504.
+        HTTP status other than 408, 502, 504, and 524.
     """
 
     default_hint = "rerun later"

@@ -387,7 +387,7 @@ def parse_events(text: str, new_target: Callable[[], Any]) -> Any:
     except etree.XMLSyntaxError:
         # Not well-formed, or too deep for libxml2's XML parser; its HTML parser accepts
         # both.
-        _check_nesting(text)
+        _validate_nesting(text)
         target = new_target()
         html = etree.HTMLParser(
             target=target,
@@ -399,7 +399,7 @@ def parse_events(text: str, new_target: Callable[[], Any]) -> Any:
     return target
 
 
-def _check_nesting(text: str) -> None:
+def _validate_nesting(text: str) -> None:
     """Raise BookError for unmatched end tags too deep within other elements."""
     open_elements: Counter[str] = Counter()
     depth = steps = 0

@@ -159,19 +159,12 @@ def _approved(suite: ComplaintSuite, *, asked: bool) -> ComplaintSuite:
             location=str(suite.book),
             hint="name another file of it",
         )
-    choice = shown.choice
-    if choice.include or choice.exclude:
-        raise SettingsError(
-            "a complaint is about the whole book",
-            location=str(suite.book),
-            hint="answer y, and name what to leave out in the suite file afterwards",
-        )
-    return replace(suite, words=shown.mode, approved=choice.approved)
+    return replace(suite, words=shown.mode, review=shown.choice)
 
 
 def _lines(text: str) -> list[str]:
     """Return a suite's lines, without what the book's screen added."""
-    keys = ("approved = ", "word_mode = ")
+    keys = ("approved = ", "exclude = ", "include = ", "word_mode = ")
     return [line for line in text.splitlines() if line and not line.startswith(keys)]
 
 

@@ -103,7 +103,7 @@ def _words(typed: str) -> int | None:
 
 
 def _guard(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.guard.guarded_text import Stream
+    from pytest_memleak.guard.stop_at_passage import GuardedText
     from pytest_memleak.library.library import Library
 
     try:
@@ -129,7 +129,7 @@ def _guard(parsed: argparse.Namespace) -> int:
         Scoring(word_mode=parsed.word_mode),
         common=parsed.common,
     )
-    Stream(library, parsed.limit)  # raises SettingsError for the limit
+    GuardedText(library, parsed.limit)  # raises SettingsError for the limit
     logging.basicConfig(format="%(asctime)s %(message)s")
     proxy = GuardProxy(
         library,

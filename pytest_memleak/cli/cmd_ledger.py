@@ -267,11 +267,11 @@ def _print(
 
 def _history(parsed: argparse.Namespace) -> int:
     from pytest_memleak.ledger.listing import resolve_endpoint
-    from pytest_memleak.ledger.sampling_history import attempts
+    from pytest_memleak.ledger.sampling_history import list_attempts
 
     with existing_ledger(parsed) as ledger:
         endpoint = resolve_endpoint(ledger, parsed.endpoint)
-        history = attempts(ledger, endpoint, parsed.book)
+        history = list_attempts(ledger, endpoint, parsed.book)
         json_text = _as_json(ledger.place, attempts=history)
         rows = [_history_cells(row) for row in history]
     if parsed.json:
@@ -303,12 +303,12 @@ def _history_cells(row: Any) -> Sequence[object]:
 
 def _cleanup(parsed: argparse.Namespace) -> int:
     from pytest_memleak.interfaces.extensions import Extensions
-    from pytest_memleak.ledger.deployments import debts
+    from pytest_memleak.ledger.deployments import possibly_active_deployments
 
     with existing_ledger(parsed) as ledger:
         extensions = Extensions()
         states = []
-        for deployment in debts(ledger):
+        for deployment in possibly_active_deployments(ledger):
             state = _delete(deployment, ledger, extensions)
             states.append(state)
             name = deployment.endpoint or deployment.job_id or deployment.weights
@@ -326,7 +326,7 @@ def _delete(
     extensions: Extensions,
 ) -> str:
     """Delete a deployment unless it is in use; return its state, and why it remains."""
-    from pytest_memleak.ledger.deployments import debts
+    from pytest_memleak.ledger.deployments import possibly_active_deployments
     from pytest_memleak.pipeline.endpoints import remove_deployment
 
     if deployment.in_use:
@@ -346,7 +346,7 @@ def _delete(
     except MemleakError as error:
         if error.line:
             return f"still deployed: {error.line}"
-    for debt in debts(ledger):
+    for debt in possibly_active_deployments(ledger):
         if debt.number == deployment.number and debt.cause:
             return f"still deployed: {debt.cause}"
     return "still deployed"

@@ -12,7 +12,7 @@ from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.cli.columns import print_table
+from pytest_memleak.cli.columns import print_sentence, print_table
 from pytest_memleak.cli.scan_outputs import ScanOutputs, write_scan_reports
 from pytest_memleak.cli.shared_options import WORD_MODE, add_command
 from pytest_memleak.errors import RecordsError, SettingsError, escaped
@@ -373,7 +373,7 @@ def _print_unread(report: Row) -> None:
     print()
     unread = report["unread"]
     for place in unread[:_LISTED]:
-        print(f"{_place(place)}: {place['cause']}")
+        print_sentence(f"{_place(place)}: {place['cause']}", indent=2)
         if place["fix"]:
             print(f"  {place['fix']}")
     further = report["unread_rows"] + report["unread_files"] - _LISTED

@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING
 from pytest_memleak.cli.columns import print_sentence
 from pytest_memleak.cli.default_ledger import ledger_url, pytest_rootdir
 from pytest_memleak.cli.shared_options import REPEATED, add_command
+from pytest_memleak.cli.witness_verification import (
+    check_announced_files,
+    check_witness,
+)
 from pytest_memleak.errors import EvidenceError, SettingsError
 from pytest_memleak.ledger import CLOCK_SKEW
 from pytest_memleak.records import Verdict
@@ -55,7 +59,8 @@ def add_verify(commands: Commands) -> None:
         "verify an evidence bundle against suite, books, and ledger",
         "Check the signature of an evidence bundle, recompute every number from the "
         "suite, its books, and the ledger, and print the levels reached: attested "
-        "(signed), recomputed, current (the release that you expect). Exits with 0 if "
+        "(signed), recomputed, witnessed (announced before its calls, by the receipt "
+        "beside it), current (the release that you expect). Exits with 0 if "
         "everything matches and the result is PASS; with 1 if something differs or the "
         "result isn't PASS; with 2 for invalid input; with 3 if nothing is wrong, but "
         "not everything could be recomputed.",
@@ -75,6 +80,8 @@ def add_verify(commands: Commands) -> None:
             "FILE": "certificates of the time stamp authorities that you trust (PEM)",
             "--disclosed FILE": "verify a passage that memleak disclose wrote; needs "
             "the bundle alone",
+            "--witness URL": "require a receipt beside the bundle, and compare it with "
+            "this witness as it is now",
             "--baseline EVIDENCE": "recompute the comparison with this earlier release",
             "--release NAME": "require this release name",
             "--model "
@@ -133,6 +140,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     _check_signature(evidence, parsed, verification)
     _check_time_stamp(evidence, parsed, verification)
     _check_disclosed(evidence, parsed, verification)
+    check_witness(evidence, parsed, verification)
     if evidence.content.created > time.time() + CLOCK_SKEW:
         verification.wrong.append(
             f"created: {evidence.bundle['created']} is in the future",
@@ -187,7 +195,10 @@ def _check_time_stamp(
     parsed: argparse.Namespace,
     verification: Verification,
 ) -> None:
-    if bool(parsed.timestamp) is not bool(parsed.timestamp_roots):
+    is_stamped = bool(parsed.timestamp)
+    if bool(parsed.timestamp_roots) is not is_stamped and (
+        is_stamped or evidence.content.witness is None
+    ):
         raise EvidenceError("--timestamp and --timestamp-roots must be used together")
     if not parsed.timestamp:
         verification.unchecked.append(
@@ -247,13 +258,13 @@ def _recompute(
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-    from pytest_memleak.ledger.engines import file_of, parse_url
+    from pytest_memleak.ledger.engines import parse_url, sqlite_file
     from pytest_memleak.pipeline.recompute_evidence import recompute
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.run import Run
     from pytest_memleak.records.phases import Progress
 
-    path = file_of(parse_url(ledger_url(parsed)))
+    path = sqlite_file(parse_url(ledger_url(parsed)))
     is_there = path is None or path.exists()
     if is_there and path is not None and not path.is_file():
         raise EvidenceError("not a regular file", location=str(path))
@@ -290,6 +301,8 @@ def _recompute(
             models_named=bool(parsed.model),
             missing=missing,
         )
+        if verification.complete and not verification.wrong:
+            check_announced_files(evidence, parsed, verification, run)
 
 
 def _print_findings(

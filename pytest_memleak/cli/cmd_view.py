@@ -116,9 +116,9 @@ def _validate_ledger(
     results: Sequence[PairResult],
 ) -> None:
     """Raise EvidenceError where the ledger of a bundle isn't here."""
-    from pytest_memleak.ledger.engines import file_of, parse_url
+    from pytest_memleak.ledger.engines import parse_url, sqlite_file
 
-    path = file_of(parse_url(ledger_url(parsed, _suites(parsed, results))))
+    path = sqlite_file(parse_url(ledger_url(parsed, _suites(parsed, results))))
     if path is not None and not path.exists():
         raise EvidenceError(
             "no such ledger, so no generation can be shown",

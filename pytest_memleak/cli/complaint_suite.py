@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_memleak.cli.suite_template import identifier, quoted
+from pytest_memleak.cli.suite_template import (
+    BookReview,
+    identifier,
+    quoted,
+    review_lines,
+)
 from pytest_memleak.providers.provider_registry import host_of, is_loopback
 
 if TYPE_CHECKING:
@@ -34,7 +39,7 @@ class ComplaintSuite:
     unread:    another model, which can't know the book
     price:     US$ per million input and output tokens
     words:     the word mode
-    approved:  the digest of the book's words, if someone approved them
+    review:    what was said of the book when it was shown
     """
 
     book: Path
@@ -48,7 +53,7 @@ class ComplaintSuite:
     unread: tuple[str, str] | None = None
     words: str = "paper"
     encoding: str | None = None
-    approved: str | None = None
+    review: BookReview = field(default_factory=BookReview)
 
     @property
     def pair(self) -> str:
@@ -91,8 +96,8 @@ class ComplaintSuite:
         ]
         if control:
             lines.append('role = "negative-control"')
-        elif self.approved:
-            lines.append(f"approved = {quoted(self.approved)}")
+        else:
+            lines += review_lines(self.review)
         if self.encoding and not control:
             lines.append(f"encoding = {quoted(self.encoding)}")
         return "\n".join(lines) + "\n"

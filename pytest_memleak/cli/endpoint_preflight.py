@@ -94,7 +94,7 @@ class Preflight(NamedTuple):
     @classmethod
     def of(cls, suite_run: SuiteRun, model: Model) -> Preflight:
         """Prepare those of a model; raises BookError for a book that can't be read."""
-        from pytest_memleak.ledger.prompts import most_tokens
+        from pytest_memleak.ledger.prompts import max_tokens_for_words
         from pytest_memleak.scoring.words import count_about_as_tokens
 
         pairs = [pair for pair in suite_run.suite.pairs if pair.model == model]
@@ -109,7 +109,9 @@ class Preflight(NamedTuple):
             )
         excerpts = len(books[0].excerpts) if books else 0
         sampling = pairs[0].sampling if pairs else Sampling()
-        return cls(suite_run, model, most_tokens(max(counts)), excerpts, sampling)
+        return cls(
+            suite_run, model, max_tokens_for_words(max(counts)), excerpts, sampling
+        )
 
     @property
     def cost(self) -> str:
@@ -193,7 +195,7 @@ def preflight(
     return Trial(
         lines=(
             *_identity_lines(endpoint, single.first),
-            *_parameter_lines(parameters, came),
+            *_accepted_and_rejected_lines(parameters, came),
             *_reasoning_lines(reasoning),
             *_limit_lines(single, most, limit),
             *_greedy_lines(pair, parameters),
@@ -285,9 +287,14 @@ def _sample(
         seconds = time.monotonic() - before
         return _Answers([*map(_as_completion, answers)], seconds)
 
+    causes = set()
+
     def tell(error: ProviderBusy, seconds: float) -> None:
         notice = Notice()
         notice.wait(error, seconds)
+        if error.cause not in causes:
+            print_sentence(inert(error.cause))
+            causes.add(error.cause)
         print_sentence(str(notice))
         sys.stdout.flush()
 
@@ -419,7 +426,7 @@ def _identity_lines(
     yield "reports", f"finish reason ({ended}), {counts}"
 
 
-def _parameter_lines(
+def _accepted_and_rejected_lines(
     parameters: Mapping[str, Obeyed],
     came: int,
 ) -> Iterator[tuple[str, str]]:

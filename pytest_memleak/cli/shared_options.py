@@ -165,7 +165,7 @@ def existing_ledger(parsed: argparse.Namespace) -> Iterator[Ledger]:
     except LedgerError as error:
         error.hint = error.hint or "name the ledger with --ledger"
         raise
-    with opened as ledger, ledger.explaining_damage():
+    with opened as ledger, ledger.damage_as_ledger_error():
         yield ledger
 
 

@@ -140,7 +140,7 @@ class Draft:
             lines = ["[[book]]", f"id = {quoted(name)}", f"source = {quoted(source)}"]
             if self.encoding:
                 lines.append(f"encoding = {quoted(self.encoding)}")
-            lines += _review_lines(self.choices.get(book, BookReview()))
+            lines += review_lines(self.choices.get(book, BookReview()))
             blocks.append("\n".join(lines) + "\n")
         blocks.append(self._model())
         if self.extraction:
@@ -187,7 +187,8 @@ class Draft:
         return "\n".join(lines) + "\n"
 
 
-def _review_lines(choice: BookReview) -> Iterator[str]:
+def review_lines(choice: BookReview) -> Iterator[str]:
+    """Yield the keys of a suite's book that say it."""
     for key in ("include", "exclude"):
         names = getattr(choice, key)
         if names:

@@ -110,7 +110,7 @@ def messages_in(row: Record) -> RowMessages:
                 in_row.chunks.append(str(choice.number))
             if value is row:
                 nested = _containers_in(row, in_answer)
-                waiting += _opened(row, nested, in_answer, choice, in_row.beside)
+                waiting += _nested_parts(row, nested, in_answer, choice, in_row.beside)
             else:
                 waiting += _sorted_in(in_row, key, value, in_answer, choice)
     return in_row
@@ -130,7 +130,7 @@ def _sorted_in(
         return []
     nested = _containers_in(value, in_answer)
     if not nested <= {"content"} or isinstance(value.get("content"), dict):
-        return _opened(value, nested, in_answer, choice, in_row.beside)
+        return _nested_parts(value, nested, in_answer, choice, in_row.beside)
     if _is_message_without_role(key, value, in_answer):
         of_model = in_answer or (in_answer is None and not is_asking(value))
         in_row.messages.append(Message(value, of_model, choice))
@@ -176,7 +176,7 @@ def _is_message_without_role(
     return any(map(part.__contains__, KEYS_OF_TEXT))
 
 
-def _opened(
+def _nested_parts(
     part: Record,
     nested: set[str],
     in_answer: bool | None,

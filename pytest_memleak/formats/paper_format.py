@@ -323,9 +323,10 @@ def json_value(
             hint="save the file as UTF-8",
         ) from None
     except json.JSONDecodeError as error:
+        at_line = f"line {error.lineno}, " if "\n" in error.doc else ""
         raise RecordsError(
-            f"not JSON: {error.msg.removesuffix(' at')} at line {error.lineno},"
-            f" column {error.colno}",
+            f"not JSON: {error.msg.removesuffix(' at')} at {at_line}column "
+            f"{error.colno}",
             location=place,
             hint="correct it there, or write the file again",
         ) from None

@@ -16,10 +16,10 @@ from pytest_memleak.formats.usual_names import (
     is_id,
 )
 from pytest_memleak.guard.dropped_parts import DROPPED
-from pytest_memleak.guard.guarded_text import History, Stream
 from pytest_memleak.guard.long_prompts import pieces_of
 from pytest_memleak.guard.own_ids import OwnIds
 from pytest_memleak.guard.request_texts import texts_of_request
+from pytest_memleak.guard.stop_at_passage import GuardedText, History
 from pytest_memleak.guard.word_budget import COUNTED, Budget, PlacesOfPassages
 from pytest_memleak.scoring.measure_table import CONVERSATION_BUDGET, PASSAGE_LIMIT
 
@@ -98,7 +98,7 @@ class GuardedAnswer:
             places=places,
         )
         self._stream = partial(
-            Stream,
+            GuardedText,
             library,
             limit,
             history=history,
@@ -221,7 +221,7 @@ class GuardedAnswer:
 
     def close(self) -> None:
         """Count the words that left, also if the client left before the end."""
-        streams: list[Stream] = []
+        streams: list[GuardedText] = []
         for texts in self._texts.values():
             streams += texts.streams
         for budget in self._budgets:
@@ -333,11 +333,11 @@ class _Texts:
     passage: what ended them
     """
 
-    def __init__(self, make: Callable[[], Stream], stops: list[Stop]) -> None:
+    def __init__(self, make: Callable[[], GuardedText], stops: list[Stop]) -> None:
         self.passage: Passage | None = None
         self._make = make
         self._stops = stops
-        self._streams: dict[Path, Stream] = {}
+        self._streams: dict[Path, GuardedText] = {}
         self._first: dict[Path, Path] = {}  # place of a field, and of all
         self._may_leave: Counter[Path] = Counter()  # characters, by stream
         self._waiting: list[tuple[Path, str]] = []
@@ -389,7 +389,7 @@ class _Texts:
         return self._leaving()
 
     @property
-    def streams(self) -> list[Stream]:
+    def streams(self) -> list[GuardedText]:
         """All streams so far."""
         return list(self._streams.values())
 

@@ -29,7 +29,7 @@ from pytest_memleak.ledger.prompts import (
 )
 from pytest_memleak.ledger.same_model import same_model_endpoints, without_series
 from pytest_memleak.ledger.sampling_history import settings_sampled
-from pytest_memleak.ledger.statements import in_parts
+from pytest_memleak.ledger.statements import split_for_statement
 from pytest_memleak.ledger.tables import calls, generations, questions
 from pytest_memleak.records.provenance import Tried
 
@@ -128,9 +128,9 @@ def book_attempts(
             greedy.append(answered)
         else:
             sampled.append(answered)
-    attempts = [mine, *_sets_of_one_per_excerpt(sampled)]
+    attempts = [mine, *_split_at_repeated_excerpts(sampled)]
     instructions = {prompt.instruction_digest for prompt in prompts.questions}
-    attempts += _place_greedy(greedy, attempts, instructions)
+    attempts += _attach_greedy_prompts(greedy, attempts, instructions)
     attempts.sort(key=lambda attempt: attempt.began)
     for number, attempt in enumerate(attempts, 1):
         attempt.number = number
@@ -170,7 +170,7 @@ def _same_books(ledger: Ledger, prompts: PairPrompts) -> list[str]:
     words = {prompt.book_words for prompt in prompts.questions}
     digests = {prompt.instruction_digest for prompt in prompts.questions}
     query = sa.select(questions.c.book_words).distinct()
-    for some in in_parts(sorted(digests)):
+    for some in split_for_statement(sorted(digests)):
         rows = ledger.rows(query.where(questions.c.instruction_digest.in_(some)))
         words.update(row.book_words for row in rows)
     return sorted(words)
@@ -203,7 +203,9 @@ def _is_canary_or_greedy(prompt: PromptSpec, *, is_greedy: bool) -> bool:
     return is_canary or not is_greedy
 
 
-def _sets_of_one_per_excerpt(answered: Iterable[AnsweredPrompt]) -> list[BookAttempt]:
+def _split_at_repeated_excerpts(
+    answered: Iterable[AnsweredPrompt],
+) -> list[BookAttempt]:
     """Divide prompts, in the order of time, into sets of one for each excerpt.
 
     An excerpt that is prompted again with the same setting begins another set.
@@ -223,7 +225,7 @@ def _sets_of_one_per_excerpt(answered: Iterable[AnsweredPrompt]) -> list[BookAtt
     return attempts
 
 
-def _place_greedy(
+def _attach_greedy_prompts(
     greedy: Iterable[AnsweredPrompt],
     attempts: Sequence[BookAttempt],
     own_instructions: Collection[str],
@@ -248,10 +250,10 @@ def _place_greedy(
             left.append(answered)
         else:
             with_it.beside.append(answered)
-    return _sets_of_one_per_excerpt(left)
+    return _split_at_repeated_excerpts(left)
 
 
-def tried(
+def number_pair_attempt(
     ledger: Ledger,
     endpoint_id: str,
     prompts: PairPrompts,
@@ -277,7 +279,7 @@ def tried(
         for setting in settings_sampled(ledger, endpoint_id, same_words, until=until)
         if setting.first <= until and (is_greedy or setting.temperature != 0)
     ]
-    own_began = _began(ledger, own_ids, until)
+    own_began = _first_call_began(ledger, own_ids, until)
     if own_began is None:
         return None
     counted = [
@@ -321,7 +323,7 @@ def _is_of_endpoint_and_setting(
     return (setting.endpoint, setting.temperature, setting.seed) == own
 
 
-def _began(
+def _first_call_began(
     ledger: Ledger,
     row_ids: Iterable[int],
     until: float,
@@ -329,7 +331,7 @@ def _began(
     """Return when the first call for these prompts began; None without any."""
     first: list[float] = []
     query = sa.select(sa.func.min(calls.c.began)).where(calls.c.began <= until)
-    for some in in_parts(list(row_ids)):
+    for some in split_for_statement(list(row_ids)):
         ((began,),) = ledger.rows(query.where(calls.c.question.in_(some)))
         if began is not None:
             first.append(began)
@@ -344,15 +346,15 @@ def _count_requested_by_no_pair(
     find_requests: FindRequests,
 ) -> int:
     """Count the generations for the same prompts that no pair of the suite requests."""
-    if not _count_beyond(ledger, endpoint_id, prompts, until):
+    if not _count_beyond_requested(ledger, endpoint_id, prompts, until):
         return 0
     return sum(
-        _count_beyond(ledger, endpoint_id, part, until)
-        for part in by_rounds(endpoint_id, prompts, find_requests())
+        _count_beyond_requested(ledger, endpoint_id, part, until)
+        for part in prompts_with_most_rounds(endpoint_id, prompts, find_requests())
     )
 
 
-def _count_beyond(
+def _count_beyond_requested(
     ledger: Ledger,
     endpoint_id: str,
     prompts: PairPrompts,
@@ -361,7 +363,7 @@ def _count_beyond(
     count = 0
     ids = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
     beyond = _STORED_COUNT.where(is_beyond(prompts.samples), call_end <= until)
-    for some in in_parts(list(ids.values())):
+    for some in split_for_statement(list(ids.values())):
         ((of_some,),) = ledger.rows(beyond.where(generations.c.question.in_(some)))
         count += of_some
     return count
@@ -374,7 +376,7 @@ _STORED_COUNT = (
 )
 
 
-def by_rounds(
+def prompts_with_most_rounds(
     endpoint_id: str,
     prompts: PairPrompts,
     requests: Requests,

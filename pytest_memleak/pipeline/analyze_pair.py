@@ -137,7 +137,7 @@ def stop_when_limit_exceeded(
     return exceeds_limit_for_good
 
 
-def is_over(analysis: Analysis | None, pair: Pair) -> bool:
+def exceeds_a_limit(analysis: Analysis | None, pair: Pair) -> bool:
     """Tell whether an observed value exceeds a limit of the pair."""
     if analysis is None:
         return False

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.protected_passages import ProtectedPassages
 
 
-def add_results_of_other_attempts(
+def add_other_attempts_to_provenance(
     check: ProvenanceCheck,
     samples: PairSamples,
     analysis: Analysis | None,

@@ -156,9 +156,11 @@ class Canaries:
 
     def stored_generations(self, until: float) -> list[Generation]:
         """Return all canaries of the ledger up to a time, round by round."""
-        from pytest_memleak.ledger.ledger_queries import surplus
+        from pytest_memleak.ledger.ledger_queries import surplus_generations
 
-        every = surplus(self.ledger, self.endpoint_id, self._prompts(0), until=until)
+        every = surplus_generations(
+            self.ledger, self.endpoint_id, self._prompts(0), until=until
+        )
         return sorted(every, key=lambda generation: generation.ordinal)
 
     def unanswered_issues(self, until: float) -> Iterator[Issue]:
@@ -184,9 +186,9 @@ class Canaries:
             )
 
     def _history(self, prompts: PairPrompts) -> SamplingHistory:
-        from pytest_memleak.ledger.sampling_history import history_of
+        from pytest_memleak.ledger.sampling_history import summarize_history
 
-        return history_of(self.ledger, self.endpoint_id, prompts)
+        return summarize_history(self.ledger, self.endpoint_id, prompts)
 
     def _prompts(self, rounds: int) -> PairPrompts:
         return canary_prompts(self.pair, self.book, rounds)

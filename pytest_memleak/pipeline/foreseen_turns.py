@@ -10,7 +10,7 @@ from pytest_memleak.ledger.prompts import (
     TOKENS_PER_WORD,
     PairPrompts,
     PromptSpec,
-    digest_of,
+    digest_of_parts,
 )
 from pytest_memleak.pipeline.extraction import max_turn_words
 from pytest_memleak.pipeline.prompted_book import pair_prompts
@@ -58,7 +58,9 @@ def _longest_turns(
         yield replace(
             opening,
             excerpt_id=f"turn-{turn}",
-            instruction_digest=digest_of("foreseen", opening.instruction_digest, turn),
+            instruction_digest=digest_of_parts(
+                "foreseen", opening.instruction_digest, turn
+            ),
             prompt_words=words,
             most_prompt_tokens=math.ceil(words * TOKENS_PER_WORD),
         )

@@ -59,6 +59,7 @@ class Verification:
     lacking: what these are: "suite", "book", "ledger"
     attested: whether a signature by the given key is valid
     complete: whether everything that can be recomputed was
+    witnessed: whether a receipt shows that the run was announced before its calls
     current: whether requirements were stated, and the bundle meets them all
     """
 
@@ -69,6 +70,7 @@ class Verification:
     lacking: set[str] = field(default_factory=set)
     attested: bool = False
     complete: bool = True
+    witnessed: bool = False
     current: bool = False
 
     @property
@@ -78,6 +80,7 @@ class Verification:
         levels = {
             "attested": self.attested,
             "recomputed": recomputed,
+            "witnessed": self.witnessed and not self.wrong,
             "current": recomputed and self.current,
         }
         return [level for level, is_reached in levels.items() if is_reached]
@@ -442,6 +445,8 @@ class _Comparison:
         path = self._path_of(pair)
         if path not in self._suites:
             suite_run = self._of_suite(path)
+            if self._bundle.witness is not None:
+                suite_run.use_seed(self._bundle.witness.seed)
             suite = suite_run.suite
             suite_run.note_evaluated_pairs(suite.pairs)
             validate_suite_paths(suite, self._folders)
@@ -487,6 +492,11 @@ class _Comparison:
             tests=claimed.tests,
             stopped_early=claimed.stopped_early,
         )
+        if claimed.probability is not None and claimed.probability.fault:
+            self.result.unchecked.append(f"{claimed.pair}: its incomplete probability")
+            recomputed = dataclasses.replace(
+                recomputed, probability=claimed.probability
+            )
         if not _differs_only_in_missing(
             claimed.completeness,
             recomputed.completeness,

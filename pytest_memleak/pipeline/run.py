@@ -70,9 +70,9 @@ class Run:
             ledger = None if self.resources.offline else self.resources.existing_ledger
             if ledger is None:
                 return
-            from pytest_memleak.ledger.deployments import debts
+            from pytest_memleak.ledger.deployments import possibly_active_deployments
 
-            standing = debts(ledger)
+            standing = possibly_active_deployments(ledger)
         except LedgerError:
             return  # the run reports it; an unreadable ledger lists no deployments
         for suite in self._suites.values():
@@ -152,7 +152,8 @@ class Run:
             from pytest_memleak.scoring.freed_memory import return_freed_memory
 
             suite_run = self.suite_run_for(pair.suite)
-            evaluation = evaluate(pair, suite_run, endpoint=endpoint)
+            seeded = suite_run.seeded(pair)
+            evaluation = evaluate(seeded, suite_run, endpoint=endpoint)
             suite_run.endpoints.close_recordings()
             return_freed_memory()
             self._evaluations[key] = endpoint, evaluation

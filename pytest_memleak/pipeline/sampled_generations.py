@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import Inconclusive
 from pytest_memleak.pipeline.canaries import canary_book
 from pytest_memleak.pipeline.other_attempts import (
-    other_attempts,
     requests_of_other_pairs,
+    samples_of_other_attempts,
 )
 from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
 from pytest_memleak.pipeline.samples import (
@@ -71,7 +71,7 @@ def sample_pair(
 
     def together(own: SampledGenerations) -> tuple[SampledGenerations, ...]:
         further = _further_samples(own, greedy, until)
-        return own, *greedy, *further, *other_attempts(own, greedy, until)
+        return own, *greedy, *further, *samples_of_other_attempts(own, greedy, until)
 
     def enough(own: LedgerSamples) -> bool:
         return stop is not None and stop(together(own))
@@ -256,14 +256,19 @@ def _unrequested_generations(
 
 def _unrequested_in_ledger(part: LedgerSamples, until: float) -> Iterator[Generation]:
     # Imported here: recorded answers need no database.
-    from pytest_memleak.ledger.book_attempts import by_rounds
-    from pytest_memleak.ledger.ledger_queries import surplus
+    from pytest_memleak.ledger.book_attempts import prompts_with_most_rounds
+    from pytest_memleak.ledger.ledger_queries import surplus_generations
 
     ledger, endpoint_id = part.source.ledger, part.source.endpoint_id
-    if not any(True for _ in surplus(ledger, endpoint_id, part.prompts, until=until)):
+    if not any(
+        True
+        for _ in surplus_generations(ledger, endpoint_id, part.prompts, until=until)
+    ):
         return
-    for prompts in by_rounds(endpoint_id, part.prompts, part.find_requests()):
-        yield from surplus(ledger, endpoint_id, prompts, until=until)
+    for prompts in prompts_with_most_rounds(
+        endpoint_id, part.prompts, part.find_requests()
+    ):
+        yield from surplus_generations(ledger, endpoint_id, prompts, until=until)
 
 
 def _build_further_samples(

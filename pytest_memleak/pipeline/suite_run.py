@@ -7,7 +7,8 @@ import functools
 import math
 from typing import TYPE_CHECKING
 
-from pytest_memleak.errors import MemleakError, SuiteError
+from pytest_memleak.errors import Inconclusive, MemleakError, SuiteError
+from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.pipeline.endpoints import Endpoints
 from pytest_memleak.pipeline.prepared_books import PreparedBooks
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.samples import PairSamples
     from pytest_memleak.pipeline.summary_writer import SummaryWriter
-    from pytest_memleak.records import Pair, Suite
+    from pytest_memleak.records import Model, Pair, Suite
 
 
 class SuiteRun:
@@ -43,6 +44,8 @@ class SuiteRun:
         self.extensions = extensions
         self.resources = resources
         self._expected: tuple[Pair, ...] = ()
+        self._announced: frozenset[str] | None = None
+        self._seed: int | None = None
         # A summarizer's endpoint writes summaries; others are fine-tuned on books.
         self.books = PreparedBooks(suite, extensions, lambda: self._summary_writer)
         self.endpoints = Endpoints(
@@ -64,6 +67,43 @@ class SuiteRun:
                 hint="undo the later changes, or set "
                 f'preregistered = "{digest}" and announce it before sampling',
             )
+
+    def use_seed(self, seed: int) -> None:
+        """Sample with this seed, which a witness's log gave, instead of the suite's."""
+        self._seed = seed
+        self.suite = self.suite.with_seed(seed)
+        self._expected = tuple(map(self.seeded, self._expected))
+
+    def allow_announced_alone(self, pair_ids: Iterable[str]) -> None:
+        """Let no other pairs than these call a model: a witness knows only these."""
+        self._announced = frozenset(pair_ids)
+
+    def seeded(self, pair: Pair) -> Pair:
+        """Return the pair with the seed that a witness's log gave, if any."""
+        return pair if self._seed is None else pair.with_seed(self._seed)
+
+    def validate_announced(self, pair: Pair, *, brings_endpoint: bool) -> None:
+        """Raise Inconclusive for a pair that calls what no witness was told of."""
+        if self._announced is None:
+            return
+        if brings_endpoint:
+            raise Inconclusive(
+                "a test's own endpoint can't be announced to a witness",
+                location=pair.id,
+                hint="omit --memleak-witness, or name the model in the suite",
+            )
+        if pair.id not in self._announced and not self._is_recording(pair.model):
+            raise Inconclusive(
+                "it wasn't announced to the witness, since its model or book couldn't "
+                "be opened",
+                location=pair.id,
+                hint="memleak doctor shows why; then rerun",
+            )
+
+    def _is_recording(self, model: Model) -> bool:
+        if model.finetune_books:
+            return False
+        return abilities_of(self.endpoints.endpoint(model)).recording is not None
 
     def close(self) -> None:
         """Close the providers' connections."""

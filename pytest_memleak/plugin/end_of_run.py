@@ -131,6 +131,10 @@ class EndOfRun:
         unrun = output.get(_ITEMS, {})
         self.items = {**unrun, **self.items}
         self._pairs |= output.get(_PAIRS, {})
+        if self._config.getoption("memleak_witness"):
+            from pytest_memleak.plugin.witnessed_run import take_from_worker
+
+            take_from_worker(self._config, output)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
@@ -197,6 +201,7 @@ class EndOfRun:
                     run.validate_ledger()
                     self._written = self._report.outputs
                     run.extensions.report(self._report)
+                    self._report_to_witness()
             except BaseException as error:  # noqa: BLE001 - raised once all others have ended
                 self._write_error = error
                 self._report = dataclasses.replace(self._report, outputs={})
@@ -245,6 +250,7 @@ class EndOfRun:
         try:  # evidence first: it must not say PASS
             for output in sorted(REPORTS, key=lambda output: output is not EVIDENCE):
                 output.write_if_requested(rewritten)
+            self._report_to_witness()
         except MemleakError as error:
             # No bundle is better than one that claims too much.
             evidence = self._written.get(EVIDENCE.name)
@@ -256,6 +262,14 @@ class EndOfRun:
             return
         if EVIDENCE.name in report.outputs:
             print(evidence_line(self._report))
+
+    def _report_to_witness(self) -> None:
+        """Report the bundle to the run's witness, if it has one."""
+        evidence = self._written.get(EVIDENCE.name)
+        if evidence and self._config.getoption("memleak_witness"):
+            from pytest_memleak.plugin.witnessed_run import end_run
+
+            end_run(self._config, evidence)
 
     def _results_list(self) -> tuple[PairResult, ...]:
         from pytest_memleak.results.build_result import results_from_json
@@ -363,6 +377,8 @@ class EndOfRun:
         terminalreporter.write(text)
         if EVIDENCE.name in report.outputs:
             terminalreporter.write_line(evidence_line(report))
+            for line in self._witness_lines(report.outputs[EVIDENCE.name]):
+                terminalreporter.write_line(line)
         if page := report.outputs.get(HTML.name):
             terminalreporter.write_line(f"HTML report: {page}")
         if report.results or report.unrun:
@@ -375,6 +391,13 @@ class EndOfRun:
                 terminalreporter.write_line(line)
         for line in deployment_lines(self._config):
             terminalreporter.write_line(line)
+
+    def _witness_lines(self, evidence: Path) -> Iterator[str]:
+        """Yield which attempt a witness knows the run as."""
+        if self._config.getoption("memleak_witness"):
+            from pytest_memleak.plugin.witnessed_run import witness_lines
+
+            yield from witness_lines(self._config, evidence)
 
 
 def _count_skipped_pairs(terminalreporter: Any) -> int:

@@ -18,10 +18,10 @@ import pytest
 from pytest_memleak.plugin.options import (
     add_options,
     copyright_key,
-    reject_misspelt_options,
     report_paths,
     run_key,
     validate_measures,
+    validate_option_spelling,
 )
 from pytest_memleak.reports.output_table import EVIDENCE, HTML
 
@@ -44,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_load_initial_conftests(parser: pytest.Parser, args: list[str]) -> None:
     """Suggest the right name for a misspelt option."""
-    reject_misspelt_options(parser, args)
+    validate_option_spelling(parser, args)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -63,6 +63,12 @@ def pytest_configure(config: pytest.Config) -> None:
     reports = report_paths(config)
     if config.getoption("memleak_signing_key") and EVIDENCE.name not in reports:
         raise pytest.UsageError(f"--memleak-signing-key needs {EVIDENCE.option}")
+    if config.getoption("memleak_witness") and EVIDENCE.name not in reports:
+        raise pytest.UsageError(f"--memleak-witness needs {EVIDENCE.option}")
+    if config.getoption("memleak_timestamp_server") and not config.getoption(
+        "memleak_witness",
+    ):
+        raise pytest.UsageError("--memleak-timestamp-server needs --memleak-witness")
     for name in ("release", "operator"):
         if config.getoption(f"memleak_{name}") and not reports:
             raise pytest.UsageError(
@@ -162,12 +168,18 @@ def pytest_collection_modifyitems(
             validate_baseline(config, items, run_of(config))
 
 
+@pytest.hookimpl(tryfirst=True)  # a witness's seed goes into the run's record
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Announce the selected pairs, whose shared work is done once."""
-    if run_key in session.config.stash:
+    config = session.config
+    if run_key in config.stash:
         from pytest_memleak.plugin.run_pair import expect_pairs
 
         expect_pairs(session)
+        if config.getoption("memleak_witness") and not config.getoption("collectonly"):
+            from pytest_memleak.plugin.witnessed_run import announce_run
+
+            announce_run(session)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -172,6 +172,8 @@ _VALUES: dict[str, tuple[str, str | None, Callable[[str], Any] | None]] = {
     "signing-key": ("KEYFILE", None, None),
     "release": ("NAME", None, parse_release),
     "operator": ("NAME", None, parse_operator),
+    "witness": ("URL", None, None),
+    "timestamp-server": ("URL", None, None),
     "baseline": ("EVIDENCE", None, None),
     "max-increase": ("MEASURE=BY,...", None, parse_tolerances),
 }
@@ -195,6 +197,10 @@ _HELP = {
     "release": "name the release in the evidence bundle and the HTML report",
     "operator": "name who runs this, a person or a department, in the evidence bundle "
     "and the HTML report",
+    "witness": "announce the run to this git remote before its first call, take the "
+    "seed from its log, and report the run's end; the receipt is written beside the "
+    "evidence bundle",
+    "timestamp-server": "have this authority (RFC 3161) stamp the announcement",
     "baseline": "show what changed since this evidence bundle of an earlier release",
     "max-increase": "fail if MEASURE rose by more than BY since the baseline and the "
     "rise exceeds noise, as in bmc=0.01,longest_span=10",
@@ -204,7 +210,7 @@ _HELP = {
 _PREFIX = "--memleak-"
 
 
-def reject_misspelt_options(parser: pytest.Parser, arguments: list[str]) -> None:
+def validate_option_spelling(parser: pytest.Parser, arguments: list[str]) -> None:
     """Raise UsageError for an unknown option that begins as ours do."""
     if not any(argument.startswith("--memleak") for argument in arguments):
         return
@@ -256,6 +262,8 @@ display_key: pytest.StashKey[Display | None] = pytest.StashKey()
 run_key: pytest.StashKey[Any] = pytest.StashKey()
 # Why no pair may be evaluated.
 baseline_error_key: pytest.StashKey[str] = pytest.StashKey()
+# A `records.witness_records.Witnessed`: what a witness was told of the run.
+witnessed_key: pytest.StashKey[Any] = pytest.StashKey()
 # Of an item: its test's evaluation.
 evaluation_key: pytest.StashKey[Evaluation] = pytest.StashKey()
 # Of an item: the evaluation that its reports already have.

@@ -41,10 +41,10 @@ def validate_outputs(config: pytest.Config) -> None:
         )
     try:
         if value := config.getoption("memleak_baseline"):
-            from pytest_memleak.results.release_comparison import Baseline
+            from pytest_memleak.results.release_comparison import BaselineBundle
 
             with usage_errors("--memleak-baseline"):
-                Baseline(Path(value))
+                BaselineBundle(Path(value))
         if value := config.getoption("memleak_signing_key"):
             from pytest_memleak.reports.signature import read_signing_key
 
@@ -54,6 +54,10 @@ def validate_outputs(config: pytest.Config) -> None:
             from pytest_memleak.ledger.engines import parse_url
 
             parse_url(value)
+        if config.getoption("memleak_witness"):
+            from pytest_memleak.plugin.witnessed_run import validate_witness
+
+            validate_witness(config)
     except MemleakError as error:
         raise pytest.UsageError(str(error)) from None
 

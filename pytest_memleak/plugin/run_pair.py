@@ -285,10 +285,10 @@ def deployment_lines(config: pytest.Config) -> Iterator[str]:
         ledger = None if resources.offline else resources.existing_ledger
         if ledger is None:
             return
-        from pytest_memleak.ledger.deployments import debts
+        from pytest_memleak.ledger.deployments import possibly_active_deployments
 
-        with ledger.explaining_damage():
-            open_deployments = debts(ledger)
+        with ledger.damage_as_ledger_error():
+            open_deployments = possibly_active_deployments(ledger)
         for debt in open_deployments:
             text = debt.endpoint or debt.job_id or "one being created"
             if debt.an_hour is not None:

@@ -27,13 +27,14 @@ from pytest_memleak.plugin.options import (
     published_key,
     quoted_words,
     report_paths,
+    witnessed_key,
 )
 from pytest_memleak.plugin.run_record import selection_of, tested_key
 from pytest_memleak.records import Block, Span
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.junit import case_properties
+from pytest_memleak.reports.junit_properties import case_properties
 from pytest_memleak.reports.next_command import TYPED, path_to_type
 from pytest_memleak.reports.output_table import EVIDENCE, JUNIT, STEP_SUMMARY
 from pytest_memleak.results.build_result import build_result
@@ -158,6 +159,7 @@ def run_report(
             os.environ,
             config.rootpath,
         ),
+        witness=config.stash.get(witnessed_key, None),
         selection=selection_of(config),
         unrun=unrun,
         uncollected=record.broken,

@@ -43,12 +43,16 @@ def error_fields(body: object) -> Mapping[str, Any]:
 
 
 def error_code(body: object) -> str | None:
-    """Return the server's name of an error, if it has one."""
+    """Return the server's name of an error, if it has one.
+
+    A number is none: some servers repeat the status as `code`.
+    """
     error = error_fields(body)
-    code = error.get("code") or error.get("type")
-    if not isinstance(code, str):
-        return None
-    return code
+    for key in ("code", "type"):
+        name = error.get(key)
+        if isinstance(name, str) and name and not name.isdecimal():
+            return name
+    return None
 
 
 def _messages(body: object, depth: int) -> Iterator[str]:

@@ -80,7 +80,7 @@ class Bounds:
         request = response.request
         is_upload = request.url.path.endswith(self.uploads)
         if response.has_redirect_location and not is_upload:
-            _check_redirect(request, response.headers["location"])
+            _validate_redirect(request, response.headers["location"])
         encoding = response.headers.get("content-encoding", "identity").lower().strip()
         allowed = self._allowed(response)
         if encoding in _GZIP:
@@ -105,7 +105,7 @@ class Bounds:
         return _Allowed(_LONGEST_ANSWER, until)
 
 
-def _check_redirect(request: Any, location: str) -> None:
+def _validate_redirect(request: Any, location: str) -> None:
     """Raise Astray for a redirect that isn't followed."""
     if request.extensions.get(_SENT, 1) > _MOST_REDIRECTS:
         raise Astray("the server redirects in a circle")

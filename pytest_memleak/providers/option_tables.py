@@ -83,7 +83,7 @@ def read_table(
     place: the suite file and the model's entry; name: the table's name below it
         ("options")
     """
-    refuse_secrets(values, place=place, name=name)
+    validate_no_secrets(values, place=place, name=name)
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
@@ -142,7 +142,7 @@ def _unknown_key_hint(
     return f"{others}{accepted}" if name == "options" else accepted
 
 
-def refuse_secrets(
+def validate_no_secrets(
     values: Mapping[str, Any],
     *,
     place: str,

@@ -171,9 +171,9 @@ class RecordedProvider:
             name="options",
         )
         if setup.model.finetune_books or setup.model.finetune:
-            self._refuse("be fine-tuned", "remove [model.finetune]")
+            self._raise_unsupported("be fine-tuned", "remove [model.finetune]")
         if setup.model.endpoint is not None:
-            self._refuse(
+            self._raise_unsupported(
                 "have an endpoint",
                 "remove endpoint; options.path names the generations",
             )
@@ -181,7 +181,7 @@ class RecordedProvider:
     def open(self, endpoint: str | None) -> RecordedEndpoint:
         """Return the recording. Raises SuiteError for any other endpoint than None."""
         if endpoint is not None:
-            self._refuse(
+            self._raise_unsupported(
                 "have an endpoint",
                 "remove endpoint; options.path names the generations",
             )
@@ -191,7 +191,7 @@ class RecordedProvider:
             place=self._setup.place,
         )
 
-    def _refuse(self, what: str, hint: str) -> NoReturn:
+    def _raise_unsupported(self, what: str, hint: str) -> NoReturn:
         raise SuiteError(
             f"Recorded generations can't {what}",
             location=self._setup.place,

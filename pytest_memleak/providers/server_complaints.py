@@ -39,15 +39,30 @@ _MODERATION = re.compile(
     r"|responsibleaipolicyviolation"
     r"|content management policy"
     r"|content[_ ]filter(?:ed)?\b"
+    r"|contentpolicyviolation"
     r"|prompt was (?:filtered|blocked)"
     r"|blocked by (?:the |our )?(?:content|safety|moderation)",
     re.IGNORECASE,
 )
+# A wrong key. LiteLLM's proxy looks for one in a database, which it may not have.
+_KEY = re.compile(r"\bapi[_ -]?key\b|no_db_connection", re.IGNORECASE)
+_KEY_REJECTIONS = {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN}
+_NO_MODEL = re.compile(
+    r"(?:invalid|unknown|no such) model\b|model (?:does )?not (?:exist|found)"
+    r"|not a valid model|model_not_found",
+    re.IGNORECASE,
+)
+_MODEL_REJECTIONS = {
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+}
 # Credit, and limits of tokens.
 NO_CREDIT = "add credit to the account, or raise its limit"
 OUT_OF_MONEY = frozenset(
     {
         "billing_hard_limit_reached",
+        "budget_exceeded",
         "exceeded_current_quota_error",
         "insufficient_balance",
         "insufficient_quota",
@@ -123,6 +138,20 @@ def is_moderation(status: int, code: str | None, message: str) -> bool:
     return is_rejection and _MODERATION.search(message[:_LONGEST]) is not None
 
 
+def is_about_key(status: int, code: str | None, message: str) -> bool:
+    """Tell whether an error says that the key is wrong, whatever its status."""
+    if status == HTTPStatus.UNAUTHORIZED:
+        return True
+    words = f"{code} {message[:_LONGEST]}"
+    return status in _KEY_REJECTIONS and _KEY.search(words) is not None
+
+
+def lacks_model(status: int, code: str | None, message: str) -> bool:
+    """Tell whether an error says that the server has no model of that name."""
+    words = f"{code} {message[:_LONGEST]}"
+    return status in _MODEL_REJECTIONS and _NO_MODEL.search(words) is not None
+
+
 def reads_as_error(message: str) -> bool:
     """Tell whether each 13 words of a message have one that errors have, not books."""
     ordinary = 0
@@ -167,8 +196,10 @@ def _context_limit(text: str) -> TokenLimit:
     length = _first_number(_CONTEXT_LENGTH, text)
     prompt = _first_number(_INPUT_TOKENS, text)
     longer = "serve the model with a longer context"
-    if length and prompt and length > prompt:
+    if length and prompt:
         room = length - prompt
+        if room <= 0:
+            return TokenLimit(None, f"{longer}: the prompt alone has {prompt:,} tokens")
         hint = f"set max_tokens = {room} in [[model]], or less; or {longer}"
         return TokenLimit(room, hint)
     return TokenLimit(None, f"lower max_tokens in [[model]], or {longer}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -209,6 +209,12 @@ class Pair:
         """`model/book`, as in the node id."""
         return f"{self.model.id}/{self.book.id}"
 
+    def with_seed(self, seed: int) -> Pair:
+        """Return the pair with this seed, unless it sends none."""
+        if self.sampling.seed is None:
+            return self
+        return replace(self, sampling=replace(self.sampling, seed=seed))
+
 
 @dataclass(frozen=True, slots=True)
 class Summarizer:
@@ -230,7 +236,8 @@ class Suite:
     catalog: protected works to scan all generations for, never prompted;
     content_digest: the SHA-256 of the file's content without comments, blanks and
     `preregistered`, which is the content digest announced before the run, or None;
-    deadline: seconds that one call may take.
+    deadline: seconds that one call may take;
+    probability: whether the probability of each pair's book is measured beside.
     """
 
     path: Path
@@ -244,10 +251,15 @@ class Suite:
     content_digest: str = ""
     preregistered: str | None = None
     deadline: float = 600.0
+    probability: bool = False
 
     def book(self, book_id: str) -> BookSource:
         """Return the book of that ID. Raises KeyError."""
         return {book.id: book for book in self.books}[book_id]
+
+    def with_seed(self, seed: int) -> Suite:
+        """Return the suite with this seed in every pair that sends one."""
+        return replace(self, pairs=tuple(pair.with_seed(seed) for pair in self.pairs))
 
     def books_with_excused_passages(self, pair: Pair) -> tuple[str, ...]:
         """Return the IDs of books whose passages are excused in a pair's generations.

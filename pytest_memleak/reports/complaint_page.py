@@ -129,7 +129,8 @@ def _limit_text(result: PairResult) -> str:
     )
     return (
         f"Limits: {limits}. Percentages are exact one-sided ends at 95% confidence of "
-        "the rate at which the prompt brings such a passage."
+        "the rate at which the prompt brings such a passage. A place is a chapter, an "
+        "excerpt of the book, and words counted from the book's beginning."
     )
 
 

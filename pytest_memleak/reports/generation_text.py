@@ -16,6 +16,7 @@ from pytest_memleak.reports.detection_and_chance import (
     round_lines,
 )
 from pytest_memleak.reports.excused_text import excused_word_lines
+from pytest_memleak.reports.probability_text import probability_lines
 from pytest_memleak.reports.prompt_text import (
     excerpts_line,
     extraction_lines,
@@ -46,6 +47,7 @@ def generation_lines(result: PairResult) -> Iterator[str]:
     provenance = result.provenance
     yield from extraction_lines(result)
     yield from rate_lines(result)
+    yield from probability_lines(result)
     yield from reuse_lines(result)
     yield from detection_lines(result)
     yield from round_lines(result)

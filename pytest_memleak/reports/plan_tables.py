@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 
 _MOST_ROWS = 20
+_MOST_OBSTACLES = 10
 
 
 def plan_table(
@@ -81,9 +82,10 @@ def plan_table(
     lines += [Text(inert(line)) for line in _rounds(planned.steps)]
     lines += [Text(line) for line in _control_calls(planned.if_lost)]
     lines += [
-        Text(f"Can't estimate: {inert(str(line))}", style="yellow")
-        for line in planned.obstacles
+        Text(f"Not measured: {inert(str(line))}", style="yellow")
+        for line in planned.without_probability
     ]
+    lines += _obstacles(planned.obstacles, every=every)
     print_lines(console, lines, width=width, wrap=wrap)
     return out.getvalue()
 
@@ -121,12 +123,20 @@ def power_table(
         notes += ["US$: set [model.price] for every model"]
     lines = [Text(note, style="dim") for note in notes if power.rows]
     lines += [Text(inert(limit)) for limit in power.limits]
-    lines += [
-        Text(f"Can't estimate: {inert(str(line))}", style="yellow")
-        for line in power.obstacles
-    ]
+    lines += _obstacles(power.obstacles, every=True)
     print_lines(console, lines, width=width, wrap=True)
     return out.getvalue()
+
+
+def _obstacles(reasons: Sequence[object], *, every: bool) -> Iterator[Text]:
+    """Name what has no estimate, and why: of many, the first ones, unless `every`."""
+    named = reasons
+    if len(reasons) > _MOST_OBSTACLES and not every:
+        named = reasons[: _MOST_OBSTACLES - 1]
+    for reason in named:
+        yield Text(f"Can't estimate: {inert(str(reason))}", style="yellow")
+    if further := len(reasons) - len(named):
+        yield Text(f"Can't estimate: {further} more (-v shows each)", style="yellow")
 
 
 def _time(planned: RunPlan) -> Iterator[str]:

@@ -212,39 +212,67 @@ def check_time_stamp(
 
     Raises EvidenceError for files that aren't a time stamp or certificates.
     """
-    require("rfc3161_client", "cryptography")
-    from rfc3161_client import (
-        VerificationError,
-        VerifierBuilder,
-        decode_timestamp_response,
-    )
+    response = read_regular(stamp_file, most=_MOST)
+    place = str(stamp_file)
+    when, wrong = check_stamp_of(evidence.data, response, roots_file, place=place)
+    # Bundles record whole seconds, and clocks differ a little.
+    created = datetime.datetime.fromtimestamp(evidence.content.created, datetime.UTC)
+    if not wrong and when < created - datetime.timedelta(minutes=1):
+        stated = evidence.bundle["created"]
+        doubt = f"created: the bundle says {stated}, which is after its time stamp"
+        return when, [doubt]
+    return when, wrong
 
-    try:
-        stamp = decode_timestamp_response(
-            _sort_certificates(read_regular(stamp_file, most=_MOST)),
-        )
-        when = stamp.tst_info.gen_time
-    except (ValueError, LookupError):
-        raise EvidenceError(
-            "not a response of a time stamp authority (RFC 3161)",
-            location=str(stamp_file),
-        ) from None
+
+def check_stamp_of(
+    data: bytes,
+    response: bytes,
+    roots_file: Path,
+    *,
+    place: str,
+) -> tuple[datetime.datetime, list[str]]:
+    """Return when an authority stamped these bytes, and what is wrong with the stamp.
+
+    response: the authority's (RFC 3161)
+    place:    names the response in errors
+
+    Raises EvidenceError for what isn't a time stamp, or certificates.
+    """
+    from rfc3161_client import VerificationError, VerifierBuilder
+
+    stamp = read_stamp(response, place=place)
+    when = stamp.tst_info.gen_time
     trusted = [*dict.fromkeys(_certificates(roots_file))]
     signer = None
     if not stamp.signed_data.certificates:
         signer = next((trust for trust in trusted if _is_signer(trust, stamp)), None)
     builder = VerifierBuilder(roots=trusted, tsa_certificate=signer)
     try:
-        builder.build().verify_message(stamp, evidence.data)
+        builder.build().verify_message(stamp, data)
     except (VerificationError, ValueError) as error:
         return when, [f"time stamp: {_stamp_error(error)}"]
-    created = datetime.datetime.fromtimestamp(evidence.content.created, datetime.UTC)
-    # Bundles record whole seconds, and clocks differ a little.
-    if when < created - datetime.timedelta(minutes=1):
-        stated = evidence.bundle["created"]
-        doubt = f"created: the bundle says {stated}, which is after its time stamp"
-        return when, [doubt]
     return when, []
+
+
+def read_stamp(response: bytes, *, place: str) -> Any:
+    """Read a time stamp authority's response.
+
+    place: names it in errors
+
+    Raises EvidenceError for anything else, and MissingExtra without `sign`.
+    """
+    require("rfc3161_client", "cryptography")
+    from rfc3161_client import decode_timestamp_response
+
+    try:
+        stamp = decode_timestamp_response(_sort_certificates(response))
+        stamp.tst_info  # noqa: B018 - a rejection has none
+    except (ValueError, LookupError):
+        raise EvidenceError(
+            "not a response of a time stamp authority (RFC 3161)",
+            location=place,
+        ) from None
+    return stamp
 
 
 def _sort_certificates(response: bytes) -> bytes:

@@ -31,6 +31,7 @@ from pytest_memleak.reports.passage_selection import (
     reported_passages,
     unique_passages,
 )
+from pytest_memleak.reports.prompt_text import rate_lines
 from pytest_memleak.reports.release_text import comparison_lines, comparison_sentence
 from pytest_memleak.reports.terminal_tables import print_rows
 from pytest_memleak.results.build_result import collect_measures
@@ -124,8 +125,9 @@ def _at_a_glance(result: PairResult, more: str) -> Iterator[Text]:
     further = []
     if len(passages) > 1:
         further.append(amount(len(passages) - 1, "more passage"))
-    if notices:
-        further.append(amount(len(notices), "notice"))
+    unshown = set(notices) - set(causes)
+    if unshown:
+        further.append(amount(len(unshown), "notice"))
     if not (causes or passages or further or outcome.note):
         return
     yield from _heading(result, outcome)
@@ -154,6 +156,7 @@ def _causes(result: PairResult) -> Iterator[str]:
         yield ", ".join(map(str, over))
     elif result.reasons:
         yield "; ".join(result.reasons)
+    yield from rate_lines(result)
     yield from reuse_lines(result)
     yield from work_lines(result)
 

@@ -24,6 +24,7 @@ from pytest_memleak.records.made_by import MadeBy
 from pytest_memleak.records.number_format import MOMENT, amount
 from pytest_memleak.records.pair_result import PairResult, Selection
 from pytest_memleak.records.verdicts import ReleaseComparison
+from pytest_memleak.records.witness_records import Witnessed
 from pytest_memleak.redaction.file_writing import whole_file
 from pytest_memleak.results.possible_numbers import impossible_numbers
 from pytest_memleak.results.result_codec import decode
@@ -83,6 +84,8 @@ class Bundle:
     suites: what the controls of each suite showed
     made_by: who made it, and where, as its author says
     tried: what was tried on each model and book
+    witness: what a witness was told of the run; a bundle of any other run has no such
+        key
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - not a field
@@ -103,6 +106,7 @@ class Bundle:
     limitations: tuple[str, ...]
     made_by: MadeBy = field(default_factory=MadeBy)
     tried: tuple[TriedPrompts, ...] = ()
+    witness: Witnessed | None = None
     sha256: str = ""
 
     def __post_init__(self) -> None:
@@ -261,7 +265,7 @@ def _parsed(data: bytes, path: Path) -> dict[str, Any]:
             object_pairs_hook=_unique_keys,
             parse_constant=_whole_number,
             parse_int=_whole_number,
-            parse_float=_fraction,
+            parse_float=_bounded_float,
         )
     except UnicodeDecodeError:
         raise _not_a_bundle_error("it isn't UTF-8 text", path) from None
@@ -373,7 +377,7 @@ def _whole_number(text: str) -> int:
     return int(text)
 
 
-def _fraction(text: str) -> float:
+def _bounded_float(text: str) -> float:
     number = float(text)
     if abs(number) > _MOST:
         raise ValueError(f"{text:.30} is larger than any number of a bundle")

@@ -19,12 +19,12 @@ from pytest_memleak.ledger.call_reservations import budget_limit
 from pytest_memleak.ledger.deployments import (
     OpenDeployment,
     claim_deployment,
-    debts,
+    deployment_end_time,
     leave_deployment,
+    possibly_active_deployments,
     release_deployment,
     settle_deployment,
     take_over_deployment,
-    until,
 )
 from pytest_memleak.ledger.jobs import Job, JobRow, update_job
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
@@ -33,7 +33,7 @@ from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.sampling.call_deadline import TimedCalls
 from pytest_memleak.sampling.remote_jobs import (
     NO_REASON,
-    Verbs,
+    JobCalls,
     failure,
     find_job,
     pauses,
@@ -107,7 +107,7 @@ def ensure_deployment(
             tell(ProgressEvent(Phase.DEPLOYING, place))
         job = _advanced(ledger, platform, job, verbs)
         if job.state == JobRow.SUCCEEDED and job.endpoint is not None:
-            active = Deployed(job, job.endpoint, until(ledger, job))
+            active = Deployed(job, job.endpoint, deployment_end_time(ledger, job))
             if time.time() < active.until:
                 return active
             # Its hours are over: create it again.
@@ -208,7 +208,7 @@ def _advanced(
     ledger: Ledger,
     platform: DeploymentCalls,
     job: Job,
-    verbs: Verbs,
+    verbs: JobCalls,
 ) -> Job:
     """Start a deployment if that is due, and poll a running one."""
     if job.ours_to_start:
@@ -221,7 +221,7 @@ def _advanced(
 def _begun(
     ledger: Ledger,
     job: Job,
-    verbs: Verbs,
+    verbs: JobCalls,
 ) -> Job:
     try:
         return started(ledger, job, verbs)
@@ -237,7 +237,7 @@ def _after_poll(
     platform: DeploymentCalls,
     job: Job,
     job_id: str,
-    verbs: Verbs,
+    verbs: JobCalls,
 ) -> Job:
     state = poll_state(verbs, job_id)
     if state.status is JobStatus.RUNNING:
@@ -260,7 +260,7 @@ def _after_poll(
 # --- taking down ----------------------------------------------------------------------
 
 
-def _requested_state(verbs: Verbs, debt: OpenDeployment) -> JobState | None:
+def _requested_state(verbs: JobCalls, debt: OpenDeployment) -> JobState | None:
     """Return a requested deployment's state; None if it was never created."""
     if debt.endpoint is not None:
         return JobState(JobStatus.SUCCEEDED, endpoint=debt.endpoint)
@@ -279,7 +279,7 @@ def _requested_state(verbs: Verbs, debt: OpenDeployment) -> JobState | None:
 
 def _delete(
     platform: DeploymentCalls,
-    verbs: Verbs,
+    verbs: JobCalls,
     endpoint: str,
 ) -> None:
     retry = verbs.retry
@@ -303,7 +303,7 @@ def _delete(
 
 
 def _debt_of(ledger: Ledger, job: Job) -> OpenDeployment | None:
-    for deployment in debts(ledger):
+    for deployment in possibly_active_deployments(ledger):
         if deployment.number == job.number:
             return deployment
     return None
@@ -324,7 +324,7 @@ def _verbs(
     retry: Retry,
     *,
     since: float | None,
-) -> Verbs:
+) -> JobCalls:
     # When a request without an answer may have been sent.
     requested_at = since
 
@@ -333,7 +333,7 @@ def _verbs(
         requested_at = requested_at or time.time()
         return platform.start(wanted)
 
-    return Verbs(
+    return JobCalls(
         TimedCalls(platform.provider, wanted.weights, retry.deadline),
         names=_VERBS,
         find=lambda: platform.find(wanted.digest, requested_at),

@@ -34,7 +34,7 @@ from pytest_memleak.interfaces.protocols import (
 )
 from pytest_memleak.ledger.jobs import Job, JobRow, claim_finetune, end_job, update_job
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.prompts import digest_of
+from pytest_memleak.ledger.prompts import digest_of_parts
 from pytest_memleak.providers.call_errors import stored_message
 from pytest_memleak.records import Book
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
@@ -49,7 +49,7 @@ NO_REASON = "The provider gives no reason"
 
 
 @dataclass(frozen=True, slots=True)
-class Verbs:
+class JobCalls:
     """The three calls of a job, and their names in errors.
 
     start_deadline: the seconds that a start may take; None for those of any call
@@ -71,7 +71,7 @@ class StartUnanswered(ProviderError):
 def started(
     ledger: Ledger,
     job: Job,
-    verbs: Verbs,
+    verbs: JobCalls,
 ) -> Job:
     """Find the job at the provider, or else start it; return its row afterwards.
 
@@ -113,7 +113,7 @@ def started(
 def _start(
     ledger: Ledger,
     job: Job,
-    verbs: Verbs,
+    verbs: JobCalls,
 ) -> str:
     def late(result: str | BaseException) -> None:
         # The late answer tells whether there is a job.
@@ -143,7 +143,7 @@ def _start(
         raise StartUnanswered(error.cause, hint=hint, **place) from None
 
 
-def find_job(verbs: Verbs, *, until: float) -> str | None:
+def find_job(verbs: JobCalls, *, until: float) -> str | None:
     """Return the job's id; if it isn't found, search again until then (since 1970)."""
     retry = verbs.retry
     while True:
@@ -153,7 +153,7 @@ def find_job(verbs: Verbs, *, until: float) -> str | None:
         retry.look_again(until)
 
 
-def poll_state(verbs: Verbs, job_id: str) -> JobState:
+def poll_state(verbs: JobCalls, job_id: str) -> JobState:
     """Poll the job's state at the provider."""
     verb = verbs.names[2]
 
@@ -163,7 +163,7 @@ def poll_state(verbs: Verbs, job_id: str) -> JobState:
     return _run_with_retries(verbs, attempt)
 
 
-def _run_with_retries(verbs: Verbs, attempt: Callable[[], T]) -> T:
+def _run_with_retries(verbs: JobCalls, attempt: Callable[[], T]) -> T:
     retry = verbs.retry
 
     def patience() -> float | None:
@@ -173,7 +173,7 @@ def _run_with_retries(verbs: Verbs, attempt: Callable[[], T]) -> T:
 
 
 def failure(
-    verbs: Verbs,
+    verbs: JobCalls,
     job: Job,
     *,
     hint: str,
@@ -185,7 +185,7 @@ def failure(
 
 
 def pending(
-    verbs: Verbs,
+    verbs: JobCalls,
     job: Job,
     *,
     hint: str,
@@ -250,7 +250,7 @@ def training_set(
     for example in examples:
         texts += [example.instruction, example.text]
     named_recipe = json.dumps(recipe, sort_keys=True, default=str)
-    digest = digest_of(named_recipe, *texts)
+    digest = digest_of_parts(named_recipe, *texts)
     return TrainingSet(tuple(examples), digest)
 
 
@@ -264,8 +264,10 @@ def _share_of(
     those of a smaller share are among those of a larger one.
     """
     count = max(1, round(share * len(examples)))
+    if count == len(examples):
+        return list(examples)
     places = range(len(examples))
-    by_digest = sorted(places, key=lambda place: digest_of(examples[place].text))
+    by_digest = sorted(places, key=lambda place: digest_of_parts(examples[place].text))
     return [examples[place] for place in sorted(by_digest[:count])]
 
 
@@ -288,7 +290,7 @@ def ensure_finetune(
     tell = progress or Progress()
     finetuning = finetuning_of(provider)
     endpoint = f"fine-tuned on {training.digest[:12]}"
-    verbs = Verbs(
+    verbs = JobCalls(
         TimedCalls(provider.name, endpoint, retry.deadline),
         names=_VERBS,
         find=lambda: finetuning.find(training.digest),
@@ -327,7 +329,7 @@ def _after_poll(
     ledger: Ledger,
     job: Job,
     job_id: str,
-    verbs: Verbs,
+    verbs: JobCalls,
 ) -> Job:
     state = poll_state(verbs, job_id)
     if state.status is JobStatus.RUNNING:

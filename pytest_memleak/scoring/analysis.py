@@ -21,7 +21,7 @@ from pytest_memleak.scoring.measure_table import (
     NV_LONGEST_PASSAGE,
     OF_PASSAGES,
 )
-from pytest_memleak.scoring.measures import measurement
+from pytest_memleak.scoring.measures import measurement_of_tally
 from pytest_memleak.scoring.null_books import Null
 from pytest_memleak.scoring.nv_recall import NearVerbatimRecall, NearVerbatimTally
 from pytest_memleak.scoring.protected_passages import ProtectedPassages
@@ -176,7 +176,7 @@ def analyze(
     analysis = replace(analysis, beside=tuple(passages))
     if book.works and analysis.passages:
         counted = tally.without_excused_words() or tally
-        measured = measurement(counted)
+        measured = measurement_of_tally(counted)
         works = measure_works(book, counted, measured, analysis.passages, limits)
         analysis = replace(analysis, works=works)
     if near_tally:
@@ -220,7 +220,7 @@ def analysis_of(tally: Tally, *, confidence: float = 0.95) -> Analysis:
         ranges |= _passage_ranges(tally, passages, typical_words)
     ranges |= _block_and_span_ranges(tally, rounds, error.typical * words)
     return Analysis(
-        measurement=measurement(tally, rounds),
+        measurement=measurement_of_tally(tally, rounds),
         error=error,
         counts=counts,
         agreement=round_agreement(rounds, words=words, n=n),
@@ -256,7 +256,7 @@ def _measured_without_excused_words(
     ranges = _block_and_span_ranges(counted, rounds, error.typical * counts.words)
     return WithoutExcusedWords(
         measurement=placed_in_book(
-            measurement(counted, rounds),
+            measurement_of_tally(counted, rounds),
             tally.remaining,
             tally.layout,
         ),

@@ -58,11 +58,11 @@ def measure(
     )
     counted = tally.without_excused_words()
     if counted is None or tally.remaining is None:
-        return measurement(tally)
-    return placed_in_book(measurement(counted), tally.remaining, tally.layout)
+        return measurement_of_tally(tally)
+    return placed_in_book(measurement_of_tally(counted), tally.remaining, tally.layout)
 
 
-def measurement(tally: Tally, rounds: Rounds | None = None) -> Measurement:
+def measurement_of_tally(tally: Tally, rounds: Rounds | None = None) -> Measurement:
     """Compute the measures from a tally's counts, with the tally's own settings.
 
     rounds: the tally's, if already computed.

@@ -88,6 +88,7 @@ def load_suite(
         content_digest=read.content_digest,
         preregistered=suite_file.suite.preregistered,
         deadline=suite_file.sampling.deadline,
+        probability=suite_file.suite.probability,
     )
 
 

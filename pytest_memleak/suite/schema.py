@@ -8,9 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    create_model,
+)
+from pydantic_core import PydanticCustomError
 
 from pytest_memleak.records.measurement import ProbeKind
+from pytest_memleak.redaction.text import inert
 from pytest_memleak.scoring.confidence_bounds import MIN_DETECTION_LIMIT
 from pytest_memleak.scoring.measure_table import MEASURES
 
@@ -22,6 +31,22 @@ Price = Annotated[float, Field(ge=0, le=1_000_000)]
 Text = Annotated[str, Field(min_length=1)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Expected = Literal["pass", "leak"]
+
+_LONGEST_NAME = 200
+
+
+def _shown_name(name: str) -> str:
+    """Return a name that a server may have: what reports show of it is all of it."""
+    if inert(name, longest=_LONGEST_NAME) == name:
+        return name
+    raise PydanticCustomError(
+        "served_name",
+        "Input should be a name of at most 200 characters, without control characters "
+        "or blanks in a row",
+    )
+
+
+ServedName = Annotated[str, Field(min_length=1), AfterValidator(_shown_name)]
 
 
 class _Table(BaseModel):
@@ -212,6 +237,11 @@ class SuiteTable(AnswerKeys):
         300,
         description="most turns of a conversation after its opening, for probe = "
         '"extraction"',
+    )
+    probability: bool = Field(
+        False,
+        description="also measure how likely the model is to write windows of the "
+        "book, where its provider gives log-probabilities; judges nothing",
     )
 
 
@@ -406,7 +436,7 @@ class ModelTable(AnswerKeys):
         description="version of the weights behind the name; a new version is "
         "resampled",
     )
-    served_names: list[Text] = Field(
+    served_names: list[ServedName] = Field(
         default_factory=list,
         description="names under which the server may report this model",
     )

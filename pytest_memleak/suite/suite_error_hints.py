@@ -168,7 +168,7 @@ def _without_number(name: str) -> str:
     return re.sub(r"@\d+$", "", name)
 
 
-def nearest_keys(location: Sequence[int | str], hint: str) -> str:
+def unknown_key_text(location: Sequence[int | str], hint: str) -> str:
     """Return what an unknown key may be meant for, unless the hint says it."""
     if is_option(location):
         return ""

@@ -15,7 +15,7 @@ from pytest_memleak.books.instructions import (
     validate_summary_prompt,
 )
 from pytest_memleak.errors import BookError, SuiteError
-from pytest_memleak.providers.option_tables import problem_words, refuse_secrets
+from pytest_memleak.providers.option_tables import problem_words, validate_no_secrets
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.suite.book_lists import expand_book
 from pytest_memleak.suite.limit_validation import preset_problems
@@ -24,9 +24,9 @@ from pytest_memleak.suite.schema import SuiteFile
 from pytest_memleak.suite.suite_error_hints import (
     NO_FILE,
     near_keys,
-    nearest_keys,
     problem_hint,
     syntax_hint,
+    unknown_key_text,
 )
 from pytest_memleak.suite.written_suite import (
     WrittenSuite,
@@ -69,10 +69,10 @@ def read_suite_file(path: Path) -> ReadSuite:
     tables = _parse(content, path)
     written = WrittenSuite(tables, content.decode("utf-8-sig"), path)
     _validate_bounds(written)
-    refuse_secrets(tables, place=str(path), name="suite file")
+    validate_no_secrets(tables, place=str(path), name="suite file")
     expanded = expand(written)
     books = {"book": expanded.tables.get("book")}  # with what tables of books say
-    refuse_secrets(books, place=str(path), name="suite file")
+    validate_no_secrets(books, place=str(path), name="suite file")
     return ReadSuite(
         tables=_validated(expanded),
         digest=hashlib.sha256(content).hexdigest(),
@@ -289,7 +289,7 @@ def _messages(
             continue
         seen.add(fault)
         if problem["type"] == "extra_forbidden":
-            message = f"unknown key{nearest_keys(location, hint)}"
+            message = f"unknown key{unknown_key_text(location, hint)}"
         elif problem["type"] == "missing":
             message = "missing"
         else:

@@ -359,7 +359,7 @@ class FeatureReader:
         starts = keyed_texts.ends[:-1] + 1
         counts = keyed_texts.lengths()
         unreadable = np.zeros(len(counts), dtype=np.bool_)
-        if not self._prose.is_long_enough_to_judge:
+        if not self._prose.can_judge_answers:
             return unreadable
         generation, begin = _stretches(starts, counts)
         size = np.minimum(counts[generation], _STRETCH)
@@ -395,7 +395,7 @@ class FeatureReader:
         That is a share under two thirds of the book's. Blanks don't count. What isn't a
         word, or is one of over 40 letters, may be a cipher.
         """
-        if not self._prose.is_long_enough_to_judge:
+        if not self._prose.can_judge_answers:
             return np.zeros(len(texts), dtype=np.bool_)
         starts = keyed_texts.ends[:-1] + 1
         in_words = _Sums(_characters_in_words(keyed_texts))

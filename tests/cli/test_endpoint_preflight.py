@@ -219,7 +219,7 @@ def test_init_learns_the_endpoint_after_a_yes(program, here, server):
         program=program,
         columns=120,
         typed="y\n",
-        answer="y\n",
+        answer="y\nn\n",  # it offers extraction, too
         asks="Send them?",
     )
     assert seen.code == 0, seen.lines

@@ -326,13 +326,13 @@ def test_jsonl_is_read_line_by_line(tmp_path, name, end, mark):
 @pytest.mark.parametrize(("content", "shown"), [
     (b" \r\n ", "the file is empty\n  expected a JSON list of records"),
     (b"{}", "expected a list of records, found an object"),
-    (b'[{"a": "secret', "not JSON: Unterminated string starting at line 1, column 8\n"
+    (b'[{"a": "secret', "not JSON: Unterminated string starting at column 8\n"
      "  correct it there, or write the file again"),
     (b'["caf\xe9 au lait"]', "not UTF-8 text: byte 0xe9 at 5\n  save the file as UTF-8"),
     (json.dumps(RECORDS).encode("utf-16")[:-1], "not UTF-16-LE text: byte 0x5d at *"),
     (b"[" * 200_000 + b"]" * 200_000, "not usable JSON: it is nested too deeply"),
     (b"[" + b"9" * 5000 + b"]", "not usable JSON: a number has too many digits"),
-    (b"[] []", "not JSON: Extra data at line 1, column 4\n  correct it there, or write *"),
+    (b"[] []", "not JSON: Extra data at column 4\n  correct it there, or write *"),
 ])  # fmt: skip
 def test_a_file_without_a_json_list_is_an_error_that_names_it(tmp_path, content, shown):
     path = tmp_path / "x.json"

@@ -9,6 +9,7 @@ from http_server import Books
 from openai_server import OpenAIServer
 from reciter import Reciter
 from suite_files import read_story, replace_all, write_answers, write_book, write_json
+from time_stamp_authority import make_authority
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.pipeline.resources import Resources
@@ -148,6 +149,16 @@ def check(verify):
             assert (status, message in text) == (code, True), (options, text)
 
     return check_rows
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """A folder with the files of an authority; made once."""
+    folder = tmp_path_factory.mktemp("authority")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        make_authority()
+    return folder
 
 
 EXCERPTS = 4

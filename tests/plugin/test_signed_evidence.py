@@ -27,26 +27,6 @@ from in_toto_attestation.v1 import statement_pb2
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import SSlibKey
 
-AUTHORITY = """
-[tsa]
-default_tsa = clock
-[clock]
-serial = serial
-signer_digest = sha256
-default_policy = 1.2.3.4
-digests = sha256
-ess_cert_id_alg = sha256
-[req]
-distinguished_name = name
-[name]
-[root]
-basicConstraints = critical,CA:TRUE
-keyUsage = critical,keyCertSign
-[stamp]
-basicConstraints = CA:FALSE
-extendedKeyUsage = critical,timeStamping
-"""
-
 
 @pytest.fixture
 def signed(pytester, suite, _bundles):
@@ -300,34 +280,6 @@ def test_signed_evidence_replaces_its_own_kind_alone(signed, gate):
     put(signed, envelope, statement | {"predicate": {"buildType": "another"}})
     result = gate(EVIDENCE, "--memleak-signing-key=ours.key")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-
-
-def make_authority():
-    """Keys of an authority, of the intermediate one that certified it, and of another."""
-    Path("ts.cnf").write_text(AUTHORITY, encoding="utf-8")
-    Path("serial").write_text("01\n", encoding="utf-8")
-    new = "-config ts.cnf -newkey rsa:2048 -nodes"
-    for key, name in (("ca", "root"), ("x", "other")):
-        files = f"-keyout {key}.key -out {key}.pem"
-        openssl(f"req -x509 {new} -extensions root {files} -subj /CN={name}")
-    for key, issuer, extension in (
-        ("middle", "ca", "root"),
-        ("tsa", "middle", "stamp"),
-    ):
-        openssl(f"req -new {new} -keyout {key}.key -out {key}.csr -subj /CN={key}")
-        by_issuer = f"-CA {issuer}.pem -CAkey {issuer}.key -CAcreateserial"
-        extensions = f"-extfile ts.cnf -extensions {extension}"
-        openssl(f"x509 -req -in {key}.csr {by_issuer} -out {key}.pem {extensions}")
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory):
-    """A folder with the files of an authority; made once."""
-    folder = tmp_path_factory.mktemp("authority")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        make_authority()
-    return folder
 
 
 @pytest.fixture

@@ -205,7 +205,7 @@ CHATTING = "model_name obeyed continuing chats converses"
 MOST = {"concurrency": 3, "completions_per_call": 5}
 OPENED = [
     (*("ngram", {"base": None, "pretraining": ["a"], "read_book": lambda _: STORY}, None),
-     "fixed_weights samples_each continuing"),
+     "fixed_weights weights_fingerprint samples_each continuing"),
     ("recorded", {"base": None, "path": "generations.jsonl"}, None, "recording"),
     ("openai", MOST, None, CHATTING),
     ("openai", {}, "ft:base:x", f"{CHATTING} fixed_weights"),
@@ -223,9 +223,9 @@ OPENED = [
      "fixed_weights obeyed continuing chats converses"),
     ("tinker", MOST, None, "fixed_weights continuing recovery converses"),
     (*("transformers", {}, f"transformers:base+{'a' * 64}.{'b' * 32}"),
-     "fixed_weights samples_each continuing engine converses"),
+     "fixed_weights weights_fingerprint samples_each continuing engine converses"),
     (*("vllm", {}, f"vllm:base+{'a' * 64}.{'b' * 32}"),
-     "fixed_weights samples_each continuing engine converses"),
+     "fixed_weights weights_fingerprint samples_each continuing engine converses"),
 ]  # fmt: skip
 OPENED += [(name, MOST, None, "model_name") for name in HTTP_APIS]
 assert {name for name, *_ in OPENED} == {*PROVIDERS, *HTTP_APIS}

@@ -16,6 +16,7 @@ from pytest_memleak.records.measurement import (
     PlannedRounds,
 )
 from pytest_memleak.records.pair_result import SampledCount
+from pytest_memleak.records.prompt_rates import PromptRate
 from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
 from pytest_memleak.records.verdicts import verdict_words
 from pytest_memleak.reports.measure_text import rate_text
@@ -437,6 +438,19 @@ def test_a_failing_pair_takes_six_lines():
         "    “the ferryman counted … (+101 words)”",
         "  1 more passage, 1 notice: see -v",
     ]
+
+
+def test_a_failing_pair_of_named_prompts_shows_each_rate_at_once():
+    leaking = PromptRate("first", 9, 10, 0.6058, 0.9949, 104, "p_id1, words 1-105")
+    silent = PromptRate("second", 0, 10, 0.0, 0.2589, 0, "")
+    failed = result_with(**LEAKS, prompt_rates=(leaking, silent))
+    shown = lines(failed)
+    assert shown[-5:-3] == [
+        "  first: 9 of 10 samples over the limit (60.6%–99.5%); the longest passage has "
+        "104 words (p_id1, words 1-105)",
+        "  second: 0 of 10 samples over the limit, at most 25.9%",
+    ]
+    assert shown[-1] == "  1 more passage, 1 notice: see -v"
 
 
 def test_a_near_verbatim_passage_over_its_limit_shows_both_sides():

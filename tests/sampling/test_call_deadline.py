@@ -7,7 +7,7 @@ from scripted import Scripted, sample_all, terms, texts
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.protocols import Completion, Served
 from pytest_memleak.ledger.ledger_queries import generations
-from pytest_memleak.ledger.sampling_history import history_of
+from pytest_memleak.ledger.sampling_history import summarize_history
 from pytest_memleak.ledger.tables import calls
 from pytest_memleak.records import FinishReason
 
@@ -56,7 +56,7 @@ def test_a_servers_own_names_are_cut(ledger, ask):
     priced(ledger, Scripted(lambda _: [completion]), prompts)
     (one,) = generations(ledger, "e", prompts)
     assert (one.finish_word, one.finish_reason) == ("w" * 500, FinishReason.STOP)
-    ((who, count),) = history_of(ledger, "e", prompts).served
+    ((who, count),) = summarize_history(ledger, "e", prompts).served
     assert (len(who.model), who.fingerprint, count) == (500, "\x00\ud800", 1)
     kept = ledger.read(
         lambda c: c.execute(sa.select(calls.c.response_id, calls.c.refused)).one()

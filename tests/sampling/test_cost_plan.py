@@ -15,7 +15,7 @@ from scripted import (
 
 from pytest_memleak.errors import BudgetExceeded, ProviderError, SettingsError
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.call_reservations import CallTerms, claim
+from pytest_memleak.ledger.call_reservations import CallTerms, reserve_call
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.records import FinishReason
@@ -107,7 +107,7 @@ def test_a_plan_counts_what_is_on_its_way(ledger, url, ask):
     prompts = ask(excerpts=1, samples=4)
     question = prompts.questions[0]
     with Ledger(url) as other:
-        claim(other, intent(other, prompts, Ask(question, (0, 1, 2))))
+        reserve_call(other, intent(other, prompts, Ask(question, (0, 1, 2))))
         now = plan(ledger, "e", prompts, terms())
         assert (now.generations, now.pending) == (1, 3)
     now = plan(ledger, "e", prompts, terms())

@@ -324,6 +324,10 @@ REJECTED = [
     (["book", 0, "id"], "a/b", "book[1] 'a/b'.id: *; got 'a/b'"),
     (["model", 0, "id"], "x" * 101, "model[1] '*.id: *100 characters; got 'xxx*(103 characters)"),
     (["book", 0, "source"], "", "book[1] 'road'.source: *; got ''"),
+    # a server's names, which are kept without control characters and cut
+    (["model", 0, "served_names"], ["a\x1b[2J"], "*served_names*without control characters*"),
+    (["model", 0, "served_names"], ["\u202eb"], "*served_names*without control characters*"),
+    (["model", 0, "served_names"], ["x" * 201], "*served_names*at most 200 characters*"),
     # across the tables
     (["book", 1, "id"], "road", "book: duplicate id 'road'"),
     (["pair"], [{"model": "n", "book": "road"}] * 2, "pair: duplicate id 'n/road'"),

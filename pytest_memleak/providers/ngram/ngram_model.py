@@ -63,7 +63,7 @@ class NgramModel:
         self.order = order
         self.vocabulary = corpus.vocabulary
         self._ngrams = _count(corpus, order)
-        self._weights = _weights(self._ngrams)
+        self._weights = _shares_and_backoffs(self._ngrams)
         self._number = {token: number for number, token in enumerate(corpus.vocabulary)}
         # Views, whose single elements are faster than those of numpy.
         self._token = self._ngrams.token.data
@@ -314,7 +314,7 @@ class _Mixture:
     sure: array[float]
 
 
-def _weights(ngrams: _Ngrams) -> _Weights:
+def _shares_and_backoffs(ngrams: _Ngrams) -> _Weights:
     seen = np.add.reduceat(ngrams.count, ngrams.first[:-1])
     kinds = np.diff(ngrams.first)
     share = seen / (seen + kinds)

@@ -123,10 +123,16 @@ class NgramEndpoint(RequestEndpoint):
     @property
     def abilities(self) -> Abilities:
         """The id identifies the training texts, and so the weights."""
+        fingerprint = self._served.fingerprint if self._served else None
         if self._continues:
-            return Abilities(fixed_weights=True, samples_each=True)
+            return Abilities(
+                fixed_weights=True,
+                weights_fingerprint=lambda: fingerprint,
+                samples_each=True,
+            )
         return Abilities(
             fixed_weights=True,
+            weights_fingerprint=lambda: fingerprint,
             samples_each=True,
             continuing=lambda: NgramEndpoint(
                 f"{self.id}#text",

@@ -27,6 +27,7 @@ from pytest_memleak.providers.openai.api_forms import (
 from pytest_memleak.providers.openai.choices import failure_of, read_completions
 from pytest_memleak.providers.openai.openai_batch import ChatBatches
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
+from pytest_memleak.providers.openai.prompt_logprobs import PromptLogprobs
 from pytest_memleak.providers.openai.server_parameters import ServerParameters
 from pytest_memleak.providers.response_fields import cut_short, filtered
 
@@ -81,6 +82,7 @@ class ChatEndpoint(RequestEndpoint):
         self._settings = settings
         self._calls = calls
         self._parameters = parameters
+        self._logprobs = PromptLogprobs(calls, settings.model, settings.extra_body)
         place = calls.provider if calls.official else calls.base_url
         mark = FORMS[self._first_api].id_mark
         parts = (f"{place} {settings.model}", settings.digest, mark)
@@ -108,6 +110,8 @@ class ChatEndpoint(RequestEndpoint):
             if settings.store
             else None,
             batches=batches.abilities if settings.batch else None,
+            # OpenAI's own models give none of a prompt.
+            token_logprobs=None if self._calls.official else self._logprobs.of_texts,
         )
 
     @property

@@ -16,7 +16,11 @@ from pytest_memleak.interfaces.protocols import (
     JobStatus,
     SampleRequest,
 )
-from pytest_memleak.providers.call_errors import Failing, may_pass, safe_message
+from pytest_memleak.providers.call_errors import (
+    Failing,
+    is_temporary_status,
+    safe_message,
+)
 from pytest_memleak.providers.error_bodies import error_code, error_message
 from pytest_memleak.providers.openai.api_forms import FORMS, Api, read_answer
 from pytest_memleak.providers.openai.openai_client import PROVIDER, OpenAICalls
@@ -173,7 +177,7 @@ class ChatBatches:
             error = _error(row)
             code = error.get("code")
             status = _status(row)
-            if may_pass(status) or _is_moderation(row):
+            if is_temporary_status(status) or _is_moderation(row):
                 worth_reading = True
             message = error.get("message") or code or ""
             parts = (f"{status or ''}", message)

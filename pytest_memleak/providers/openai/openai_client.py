@@ -333,32 +333,30 @@ class OpenAICalls:
         return failing.connection(error, server=self.base_url, timeout=self.timeout)
 
     def _hint(self, refusal: Refusal, *, call: str) -> str | None:
-        ends = self.base_url.endswith("/v1")
-        bare = "" if ends else "on most servers, base_url ends in /v1; "
-        hints: dict[int, str] = {
-            HTTPStatus.UNAUTHORIZED: LOGIN
-            if self._token
-            else f"check the key in the environment variable {self._key_variable}",
-            HTTPStatus.FORBIDDEN: (
-                "use a key whose account and project may use this model"
-            ),
-            HTTPStatus.NOT_FOUND: f"{bare}check that {self.base_url} {_missing(call)}",
-        }
-        if (
-            call.startswith("fine_tuning.jobs.create")
-            and refusal.status != HTTPStatus.UNAUTHORIZED
-        ):
+        if refusal.is_about_key:
+            variable = f"check the key in the environment variable {self._key_variable}"
+            return LOGIN if self._token else variable
+        if call.startswith("fine_tuning.jobs.create"):
             return _NO_FINETUNES
-        return hints.get(refusal.status)
+        if refusal.status == HTTPStatus.FORBIDDEN:
+            return "use a key whose account and project may use this model"
+        if refusal.status == HTTPStatus.NOT_FOUND:
+            ends = self.base_url.endswith("/v1")
+            bare = "" if ends else "on most servers, base_url ends in /v1; "
+            return f"{bare}check that {self.base_url} {_missing(call)}"
+        if refusal.lacks_model:
+            return f"check that {self.base_url} {_HAS_MODEL}"
+        return None
 
 
 _NO_FINETUNES = (
     "the server may not offer fine-tuning of this model (OpenAI is ending fine-tuning):"
     ' test an existing model with endpoint = "ft:...", or use a different provider'
 )
+_HAS_MODEL = "has this model (base_model, or endpoint)"
 # By the beginning of a call's name.
 _MISSING = {
-    "chat.completions.create": "has this model (base_model, or endpoint)",
+    "chat.completions.create": _HAS_MODEL,
     "models.list": "is the address of an API like OpenAI's",
     "responses.create": "offers responses of this model, or set "
     'options.api = "chat" to use chats',

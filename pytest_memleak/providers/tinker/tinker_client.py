@@ -204,12 +204,14 @@ class TinkerCalls:
 
     def service(self, *, endpoint: str, call: str) -> ServiceClient:
         """Return the client for training and sampling, with an open session."""
-        client: ServiceClient = self._opened("ServiceClient", endpoint, call)
+        client: ServiceClient = self._client_opened_once(
+            "ServiceClient", endpoint, call
+        )
         return client
 
     def rest(self, *, endpoint: str, call: str) -> RestClient:
         """Return the client for lookups, which has no session."""
-        client: RestClient = self._opened("RestClient", endpoint, call)
+        client: RestClient = self._client_opened_once("RestClient", endpoint, call)
         return client
 
     def ask(
@@ -274,7 +276,7 @@ class TinkerCalls:
                 self._openings.pop("ServiceClient", None)
         raise failure
 
-    def _opened(
+    def _client_opened_once(
         self,
         kind: str,
         endpoint: str,
@@ -286,7 +288,7 @@ class TinkerCalls:
             opening = self._openings.get(kind)
             has_failed = opening and opening.done() and opening.exception()
             if opening is None or has_failed:
-                self._check_reachable(endpoint=endpoint, call=call)
+                self._validate_reachable(endpoint=endpoint, call=call)
                 opening = _in_thread(lambda: _open(kind, self._address, key))
                 self._openings[kind] = opening
         return self.result(
@@ -296,7 +298,7 @@ class TinkerCalls:
             keep=True,
         )
 
-    def _check_reachable(self, *, endpoint: str, call: str) -> None:
+    def _validate_reachable(self, *, endpoint: str, call: str) -> None:
         from tinker.lib.base_url import resolve_base_url
 
         url = urllib.parse.urlsplit(resolve_base_url(self._address))

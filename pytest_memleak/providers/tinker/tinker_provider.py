@@ -68,7 +68,7 @@ class TinkerProvider:
         model, place = setup.model, setup.place
         options = read_table(OptionsTable, model.options, place=place, name="options")
         self._recipe = read_table(Recipe, model.finetune, place=place, name="finetune")
-        _check_model(setup)
+        _validate_model(setup)
         if options.renderer is not None:
             packages = {"tinker_cookbook": "tinker-cookbook"}
             validate_installed(PROVIDER, packages, extra="renderers")
@@ -173,7 +173,7 @@ class TinkerProvider:
             return self._chat
 
 
-def _check_model(setup: ProviderSetup) -> None:
+def _validate_model(setup: ProviderSetup) -> None:
     model = setup.model
     problem = None
     if model.base_model is None and model.endpoint is None:

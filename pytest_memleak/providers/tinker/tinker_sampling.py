@@ -120,7 +120,7 @@ class TinkerEndpoint(RequestEndpoint):
             request.seed,
         )
         call = f"sample (n = {request.n})"
-        sampler = self._opened(call)
+        sampler = self._sampler_opened_once(call)
         future = self._calls.begin(
             call,
             lambda: sampler.sample(key, draw, self._chat.stop),
@@ -220,7 +220,7 @@ class TinkerEndpoint(RequestEndpoint):
             reasoning=self._chat.thoughts(tokens),
         )
 
-    def _opened(self, call: str) -> _Sampler:
+    def _sampler_opened_once(self, call: str) -> _Sampler:
         """Return the sampler; the first call opens it, and others wait for that."""
         if not self._lock.acquire(timeout=self._calls.timeout):
             raise Failing(PROVIDER, self._model, call).busy(

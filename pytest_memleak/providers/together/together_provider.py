@@ -186,7 +186,7 @@ class TogetherProvider:
             return JobState(JobStatus.FAILED, detail=safe_message(detail))
         if job.status != "completed":
             return JobState(JobStatus.RUNNING)
-        weights = self._weights(job)
+        weights = self._weights_resource_name(job)
         if weights is None:
             return JobState(
                 JobStatus.FAILED,
@@ -217,7 +217,7 @@ class TogetherProvider:
                 )
         return limits
 
-    def _weights(self, job: FinetuneResponse) -> str | None:
+    def _weights_resource_name(self, job: FinetuneResponse) -> str | None:
         """Return the resource name of the merged model, or else of the adapter."""
         object_id, revision = job.api_model_object_id, job.api_model_object_revision_id
         if not object_id:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.interfaces.abilities import Abilities, Engine
+from pytest_memleak.interfaces.abilities import Abilities, Engine, TokenLogprobs
 from pytest_memleak.interfaces.protocols import (
     Completion,
     RequestEndpoint,
@@ -32,6 +32,7 @@ from pytest_memleak.providers.transformers.local_format import (
     Wording,
     has_chats,
 )
+from pytest_memleak.providers.transformers.text_logprobs import logprobs_of_texts
 from pytest_memleak.providers.transformers.weights import (
     Loaded,
     Wanted,
@@ -136,10 +137,12 @@ class LocalEndpoint(RequestEndpoint):
         """The digest of its weights is in its id."""
         return Abilities(
             fixed_weights=True,
+            weights_fingerprint=lambda: self.served.fingerprint,
             samples_each=True,
             continuing=self.continuing,
             converses=None if self.as_text else self.answer,
             engine=Engine(self.sample_many, self.at_once),
+            token_logprobs=self.token_logprobs,
         )
 
     def answer(self, request: SampleRequest) -> list[Completion]:
@@ -180,6 +183,15 @@ class LocalEndpoint(RequestEndpoint):
         completions = [_completion(form, row, loaded.stop, served) for row in rows]
         left = iter(completions)
         return [list(itertools.islice(left, request.n)) for request in requests]
+
+    def token_logprobs(self, texts: Sequence[str]) -> list[TokenLogprobs]:
+        """Return the log-probabilities of each text's tokens, without a chat."""
+        with (
+            at_work(threads=self.threads),
+            BENCH.holding(self.wanted(), endpoint=self.id) as loaded,
+            failures_as(self.id, "token_logprobs", texts=texts),
+        ):
+            return [*logprobs_of_texts(loaded, texts, at_once=self.at_once)]
 
     def _rows(
         self,

@@ -21,7 +21,11 @@ from pytest_memleak.interfaces.protocols import (
     JobStatus,
     SampleRequest,
 )
-from pytest_memleak.providers.call_errors import Failing, may_pass, safe_message
+from pytest_memleak.providers.call_errors import (
+    Failing,
+    is_temporary_status,
+    safe_message,
+)
 from pytest_memleak.providers.response_fields import as_mapping
 from pytest_memleak.providers.vertex.gemini import (
     GeminiEndpoint,
@@ -315,7 +319,7 @@ class BatchGeminiEndpoint(GeminiEndpoint):
             status = str(row.get("status") or "")
             causes[status] += 1
             codes = [int(code) for code in _CODE.findall(status)]
-            if any(may_pass(code) for code in codes):
+            if any(is_temporary_status(code) for code in codes):
                 temporary += 1
         ended = state.removeprefix("JOB_STATE_").lower()
         if answered:

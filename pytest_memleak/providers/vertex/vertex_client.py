@@ -142,7 +142,9 @@ class VertexCalls:
             from google.auth.transport.requests import AuthorizedSession
 
             open_session: Any = AuthorizedSession  # which has no types
-            session = self._opened("session", lambda: open_session(_credentials()))
+            session = self._client_opened_once(
+                "session", lambda: open_session(_credentials())
+            )
             url = f"{self._service}/{path}"
             response = session.request(method, url, timeout=self.timeout, **request)
             if not response.ok:
@@ -156,7 +158,7 @@ class VertexCalls:
         from google.genai import Client
 
         place: Any = {"project": self.project, "location": self.location}
-        return self._opened(
+        return self._client_opened_once(
             "vertex",
             lambda: Client(vertexai=True, **place, http_options=self._http()),
         )
@@ -166,7 +168,7 @@ class VertexCalls:
         from agentplatform import Client as Platform
 
         place: Any = {"project": self.project, "location": self.location}
-        return self._opened(
+        return self._client_opened_once(
             "platform",
             lambda: Platform(**place, http_options=self._http()),
         )
@@ -189,9 +191,11 @@ class VertexCalls:
         """Return the client of Cloud Storage."""
         from google.cloud.storage import Client as StorageClient
 
-        return self._opened("storage", lambda: StorageClient(project=self.project))
+        return self._client_opened_once(
+            "storage", lambda: StorageClient(project=self.project)
+        )
 
-    def _opened(self, kind: str, make: Callable[[], _Answer]) -> _Answer:
+    def _client_opened_once(self, kind: str, make: Callable[[], _Answer]) -> _Answer:
         with self._lock:
             if kind not in self._clients:
                 self._clients[kind] = make()

@@ -160,7 +160,7 @@ def project_and_location(
     return project, location
 
 
-def check_config(options: OptionsTable, setup: ProviderSetup) -> None:
+def validate_config(options: OptionsTable, setup: ProviderSetup) -> None:
     """Raise SuiteError if `generation_config` sets what has a key in the suite."""
     keys = {_plain(name) for name in _SUITE_KEYS}
     if options.thinking_budget is not None:
@@ -174,7 +174,7 @@ def check_config(options: OptionsTable, setup: ProviderSetup) -> None:
         )
 
 
-def check_kind(
+def validate_kind(
     options: OptionsTable,
     recipe: FinetuneTable,
     setup: ProviderSetup,

@@ -63,6 +63,7 @@ class VllmEndpoint(RequestEndpoint):
         """The digest of its weights is in its id."""
         return Abilities(
             fixed_weights=True,
+            weights_fingerprint=lambda: self.served.fingerprint,
             samples_each=True,
             continuing=self.continuing,
             converses=None if self.as_text else self.answer,

@@ -38,6 +38,7 @@ from pytest_memleak.reports.measure_text import rate_text, unit_text
 from pytest_memleak.reports.output_table import EVIDENCE, HTML
 from pytest_memleak.reports.pair_matrix import MANY
 from pytest_memleak.reports.pair_outcome import LOOKS, WORST_FIRST
+from pytest_memleak.reports.probability_text import NO_VERDICT, likelihood_text
 from pytest_memleak.reports.release_text import comparison_lines, comparison_sentence
 from pytest_memleak.reports.screen_view import SCREEN_LOOKS
 from pytest_memleak.reports.statement import Edition, statement
@@ -215,8 +216,10 @@ def environment() -> Environment:
         comparison_sentence=comparison_sentence,
         detection_text=detection_text,
         document_lines=document_lines,
+        likelihood_text=likelihood_text,
         looks=LOOKS,
         screen_looks=SCREEN_LOOKS,
+        no_verdict=NO_VERDICT,
         rate_text=rate_text,
     )
     environment.filters.update(

@@ -11,6 +11,7 @@ import numpy as np
 
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount, percent
+from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.book_text import work_name
 from pytest_memleak.reports.detection_and_chance import detection_lines
 from pytest_memleak.reports.generation_text import generation_lines, notice_lines
@@ -532,4 +533,4 @@ def value_text(value: object) -> str:
         return f"{value:g}"
     if isinstance(value, list | tuple):
         return ", ".join(map(value_text, value))
-    return str(value)
+    return inert(str(value))

@@ -72,7 +72,7 @@ def ask(endpoint, n=3, *, as_=None, **changes):
 
 def hurried(endpoint, seconds):
     """The endpoint, connected, with so little time for each call from now on."""
-    endpoint._opened("connect")
+    endpoint._sampler_opened_once("connect")
     endpoint._calls.timeout = seconds
     return endpoint
 

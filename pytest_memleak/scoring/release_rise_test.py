@@ -108,7 +108,7 @@ def compare_releases(
             rejected=rejected[number],
             reachable=not confidence or _can_reach(units_per_release, level),
         )
-        change = _change(comparison, sides[number], test, confidence)
+        change = _change_with_verdict(comparison, sides[number], test, confidence)
         changes.append(change)
     return tuple(changes)
 
@@ -322,7 +322,7 @@ def _holm(
     return rejected
 
 
-def _change(
+def _change_with_verdict(
     comparison: Comparison,
     sides: _Sides,
     test: _Test,

@@ -75,7 +75,7 @@ class History(NamedTuple):
 _NO_HISTORY = History("", ())
 
 
-class Stream:
+class GuardedText:
     """One generation, which ends before more than `limit` words of a passage have left.
 
     As in docs/scan-and-guard.md: feed it deltas until there is a passage, then send its
