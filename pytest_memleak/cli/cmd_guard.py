@@ -40,7 +40,7 @@ def add_guard(commands: Commands) -> None:
         'stop_reason = "refusal"), before it sends more than --limit words of a '
         "protected passage, and before a conversation has more than --budget words of "
         "one book: "
-        "from then on, at most 7 words in a row leave per answer (23 where some are "
+        "from then on, at most 7 words in a row leave per choice (23 where some are "
         "changed). This holds if the client returns earlier turns unchanged. It "
         "doesn't hold over conversations, over turns that a client drops, and for a "
         "client with many keys: --client-budget covers the first two. GET /guard "

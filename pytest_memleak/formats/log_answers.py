@@ -19,6 +19,7 @@ from pytest_memleak.formats.log_messages import (
     value_at,
 )
 from pytest_memleak.formats.message_texts import (
+    WORDS_OF_TEXT,
     Record,
     is_metadata,
     texts_of_message,
@@ -31,9 +32,6 @@ from pytest_memleak.formats.reasoning_and_tool_calls import (
     joined,
     texts_in,
 )
-
-WORDS_OF_TEXT = 20
-"""Words from which text of a row without an answer is one."""
 
 # Of a row's texts, for each text beside them.
 _in_lower_case = lru_cache(1)(str.casefold)
