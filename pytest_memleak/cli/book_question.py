@@ -231,8 +231,7 @@ def print_book(
 
 
 def _print_screen(outline: BookOutline) -> None:
-    from pytest_memleak.reports.book_screen import WIDTH, narrowed, screen_lines
+    from pytest_memleak.reports.book_screen import screen_lines
 
-    width = min(WIDTH, output_width())
-    for line in screen_lines(outline):
-        print(narrowed(line, width))
+    for line in screen_lines(outline, output_width()):
+        print(line)

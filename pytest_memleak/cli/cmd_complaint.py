@@ -19,7 +19,12 @@ from pytest_memleak.cli.default_ledger import default_ledger
 from pytest_memleak.cli.plan_cost import most_cost
 from pytest_memleak.cli.run_pytest import run_gate
 from pytest_memleak.cli.shared_options import ENCODING, add_arguments
-from pytest_memleak.cli.suite_template import add_model_options, identifier, model_named
+from pytest_memleak.cli.suite_template import (
+    add_model_options,
+    answering_model,
+    identifier,
+    model_named,
+)
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount
@@ -121,7 +126,7 @@ def _run_complaint(parsed: argparse.Namespace) -> int:
 
 
 def _suite_from_options(parsed: argparse.Namespace) -> ComplaintSuite:
-    provider, base = model_named(parsed.model)
+    provider, base = answering_model(parsed.model)
     unread = model_named(parsed.unread_model) if parsed.unread_model else None
     if parsed.samples < 1:
         raise SettingsError(

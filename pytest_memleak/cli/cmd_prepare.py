@@ -17,7 +17,12 @@ from pytest_memleak.cli.shared_options import (
     add_command,
     validate_output,
 )
-from pytest_memleak.errors import BookError, SettingsError, file_errors
+from pytest_memleak.errors import (
+    BookError,
+    RecordsError,
+    SettingsError,
+    file_errors,
+)
 from pytest_memleak.records import CollectionSource, Scoring
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.file_writing import write_whole
@@ -73,6 +78,7 @@ def _run_prepare(parsed: argparse.Namespace) -> int:
 
     if parsed.output is not None:
         validate_output(parsed.output, (parsed.book, parsed.summaries))
+        _validate_overwrites_excerpts(parsed.output)
     manuscript = None if parsed.collection else _read_manuscript(parsed)
     book = (
         _book_of_works(parsed)
@@ -92,6 +98,22 @@ def _run_prepare(parsed: argparse.Namespace) -> int:
         print_book(manuscript or book, book, parsed.word_mode)
         print(approved_line(book))
     return 0
+
+
+def _validate_overwrites_excerpts(output: Path) -> None:
+    """Raise SettingsError if the output exists and isn't a file of excerpts."""
+    from pytest_memleak.formats.paper_format import book_from_records, load_records
+
+    if not output.exists():
+        return
+    try:
+        book_from_records(load_records(output))
+    except RecordsError:
+        raise SettingsError(
+            "this file exists and isn't a file of excerpts",
+            location=str(output),
+            hint="name a different file with -o, or delete it",
+        ) from None
 
 
 def _read_manuscript(parsed: argparse.Namespace) -> Manuscript:

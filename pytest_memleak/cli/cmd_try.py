@@ -38,8 +38,8 @@ from pytest_memleak.cli.suite_template import (
     RELEASE_SAMPLES,
     Draft,
     add_model_options,
+    answering_model,
     identifier,
-    model_named,
     suite_path,
 )
 from pytest_memleak.cli.waiting import show_elapsed
@@ -95,7 +95,7 @@ def add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def _run_try(parsed: argparse.Namespace) -> int:
     mode = word_mode_of(parsed.book, encoding=parsed.encoding)
-    provider, base_model = model_named(parsed.model)
+    provider, base_model = answering_model(parsed.model)
     name = f"{identifier(base_model)}-{identifier(parsed.book.stem)}.memleak.toml"
     path: Path = parsed.output or Path(name)
     draft = Draft(

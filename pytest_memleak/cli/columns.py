@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shlex
+import shutil
 import sys
 import textwrap
 from typing import TYPE_CHECKING
@@ -43,6 +44,21 @@ def print_sentence(text: str, *, indent: int = 0) -> None:
     """
     lines = [f"{line}\n" for line in wrapped(text, output_width(), indent=indent)]
     sys.stdout.write("".join(lines))  # at once, beside other threads
+
+
+def print_error(text: str) -> None:
+    """Write an error's lines to stderr, with control characters escaped.
+
+    A terminal gets them broken between words; a log whole.
+    """
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    for line in map(shown_command, text.splitlines()):
+        for folded in _folded(line) if is_terminal else [line]:
+            print(folded, file=sys.stderr)
+
+
+def _folded(line: str) -> list[str]:
+    return wrapped(line, shutil.get_terminal_size().columns, indent=2)
 
 
 def wrapped(text: str, width: int, *, indent: int = 0) -> list[str]:

@@ -234,6 +234,21 @@ def model_named(text: str) -> tuple[str, str]:
     return provider, name
 
 
+def answering_model(text: str) -> tuple[str, str]:
+    """Split PROVIDER/NAME; raise SettingsError where that opens no model."""
+    from pytest_memleak.interfaces.extensions import Extensions
+
+    provider, name = model_named(text)
+    if not getattr(Extensions().provider(provider, place="--model"), "by_name", True):
+        raise SettingsError(
+            f"--model {text}: {provider} has no models with names; a suite file says "
+            "what it reads",
+            hint=f"write [[model]] with provider = {quoted(provider)} "
+            "(docs/providers.md), or name a model that answers: openai/NAME",
+        )
+    return provider, name
+
+
 def price_of(text: str) -> tuple[float, float]:
     """Parse US$ per million input and output tokens from `3.75,15`."""
     try:

@@ -11,6 +11,7 @@ from pytest_memleak.interfaces.protocols import ProviderSetup
 from pytest_memleak.providers.provider_registry import host_of
 from pytest_memleak.records import Model
 from pytest_memleak.sampling.backoff import Retry
+from pytest_memleak.scoring.measure_table import unknown_name_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -293,10 +294,11 @@ class Endpoints:
             try:
                 return reader(self._suite.book(book_id))
             except KeyError:
-                known_ids = ", ".join(sorted(book.id for book in self._suite.books))
+                ids = sorted(book.id for book in self._suite.books)
                 raise SuiteError(
-                    f"there is no book {book_id!r}; known ids: {known_ids}",
+                    f"there is no book {book_id!r}; known ids: {', '.join(ids)}",
                     location=place,
+                    hint=unknown_name_hint(book_id, ids),
                 ) from None
 
         return read

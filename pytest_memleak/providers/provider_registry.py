@@ -150,13 +150,16 @@ class ProviderNeeds:
 class BuiltIn:
     """A provider whose module is imported with its first model.
 
-    name: that of its class; free: whether it costs nothing
+    name:    that of its class
+    free:    whether it costs nothing
+    by_name: whether PROVIDER/NAME is enough to open a model of it
     """
 
     module: str
     name: str
     needs: ProviderNeeds = field(default_factory=ProviderNeeds)
     free: bool = False
+    by_name: bool = True
 
     def __call__(self, setup: ProviderSetup) -> Provider:
         """Create the provider of one model."""
@@ -178,8 +181,18 @@ class BuiltIn:
 _HERE = "pytest_memleak.providers"
 
 PROVIDERS = {
-    "ngram": BuiltIn(f"{_HERE}.ngram.ngram_provider", "NgramProvider", free=True),
-    "recorded": BuiltIn(f"{_HERE}.recorded", "RecordedProvider", free=True),
+    "ngram": BuiltIn(
+        f"{_HERE}.ngram.ngram_provider",
+        "NgramProvider",
+        free=True,
+        by_name=False,
+    ),
+    "recorded": BuiltIn(
+        f"{_HERE}.recorded",
+        "RecordedProvider",
+        free=True,
+        by_name=False,
+    ),
     "openai": BuiltIn(
         f"{_HERE}.openai.openai_provider",
         "OpenAIProvider",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _REUSED = "stored generations are reused"
 TYPED = "_MEMLEAK_TYPED"
 """The environment variable with the line to type again, if a command runs pytest."""
+_NO_CALLS = " --memleak-offline"
 _LEFT_OUT = ("deselected", "none of its tests was selected", "skipped")
 """How reasons of pairs begin that the command line or a mark left out."""
 
@@ -81,8 +82,15 @@ def _doctor_command(run: RunReport, unexpected: Sequence[PairResult]) -> NextCom
     return NextCommand(f"memleak doctor {_suite_of_result(unexpected[0])}", why)
 
 
-def _rerun_command(run: RunReport, undecided: Sequence[PairResult]) -> NextCommand:  # noqa: ARG001 - as the others
-    return NextCommand(_same_line(run), f"after the fix above; {_REUSED}")
+def _rerun_command(run: RunReport, undecided: Sequence[PairResult]) -> NextCommand:
+    line = _same_line(run)
+    if any(map(_needs_calls, undecided)):
+        line = line.replace(_NO_CALLS, "")
+    return NextCommand(line, f"after the fix above; {_REUSED}")
+
+
+def _needs_calls(result: PairResult) -> bool:
+    return any(_NO_CALLS.strip() in issue.fix for issue in result.completeness.issues)
 
 
 _COMMANDS: dict[str, Callable[[RunReport, Sequence[PairResult]], NextCommand]] = {

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         ScreenModel,
     )
 
-_NARROWEST = 80
+_NARROWEST = 40
 _GAP = "  "
 _LONGEST_NAME = 120
 

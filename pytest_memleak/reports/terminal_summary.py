@@ -115,21 +115,21 @@ def _at_a_glance(result: PairResult, more: str) -> Iterator[Text]:
     """
     outcome = pair_outcome(result)
     notices = _notice_texts(result)
-    if outcome.kind in ("pass", "expected"):
-        if notices:
+    causes = list(_exceeded_limit_lines(result))
+    passages = _passages_worst_first(result)
+    is_fine = outcome.kind in ("pass", "expected")
+    if is_fine or not (causes or passages):
+        has_note = bool(outcome.note) and not is_fine
+        if notices or has_note:
             yield from _heading_lines(result, outcome)
             yield from _indented(notices)
         return
-    causes = list(_exceeded_limit_lines(result))
-    passages = _passages_worst_first(result)
     further = []
     if len(passages) > 1:
         further.append(amount(len(passages) - 1, "more passage"))
     unshown = set(notices) - set(causes)
     if unshown:
         further.append(amount(len(unshown), "notice"))
-    if not (causes or passages or further or outcome.note):
-        return
     yield from _heading_lines(result, outcome)
     yield from _indented(causes)
     for passage in passages[:1]:

@@ -56,13 +56,35 @@ def print_rows(
         table = _PairTable(results, narrow).build()
         if full_width(console, table) <= console.width:
             break
+    else:
+        if wrap:
+            table = _with_fitting_measures(results, console)
     print_whole(console, table)
 
 
-class _PairTable:
-    """The table of pairs x measures at one width; limits that differ stand in cells."""
+def _with_fitting_measures(results: Sequence[PairResult], console: Console) -> Table:
+    """Build the narrowest table with as many measures as fit, at least one."""
+    most = len(_PairTable(results, _Narrow.COUNTS).measures)
+    while True:
+        most -= 1
+        table = _PairTable(results, _Narrow.COUNTS, most=most).build()
+        if most <= 1 or full_width(console, table) <= console.width:
+            return table
 
-    def __init__(self, results: Sequence[PairResult], narrow: _Narrow) -> None:
+
+class _PairTable:
+    """The table of pairs x measures at one width; limits that differ stand in cells.
+
+    most: the number of measures; None for all
+    """
+
+    def __init__(
+        self,
+        results: Sequence[PairResult],
+        narrow: _Narrow,
+        *,
+        most: int | None = None,
+    ) -> None:
         self._results = results
         self._narrow = narrow
         self._has_several_suites = len({result.suite.name for result in results}) > 1
@@ -72,7 +94,7 @@ class _PairTable:
         self._has_same_limits = all(
             result.limit_values == first_limits for result in results
         )
-        self._rows = self._shown_measures()
+        self.measures = self._shown_measures()[:most]
 
     def _shown_measures(self) -> list[Measure]:
         names = {row.name for row in overview_measures(self._results)}
@@ -102,7 +124,7 @@ class _PairTable:
         footer = Text("limit", style="dim")
         table.add_column("pair", footer=footer, overflow="fold")
         limits = self._results[0].limit_values
-        for row in self._rows:
+        for row in self.measures:
             limit = ""
             if row.name in limits:
                 limit = f"≤{format_value(row, limits[row.name])}"
@@ -142,7 +164,7 @@ class _PairTable:
         if self._narrow >= _Narrow.ROWS:
             pair = pair.replace("/", "/\n", 1)
         yield Text(pair)
-        for row in self._rows:
+        for row in self.measures:
             yield _cell(result, row, with_limit=not self._has_same_limits)
         yield from self._counts_and_verdict(result)
         if self._has_comparison:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from inspect import signature
 from pathlib import Path
@@ -231,10 +232,22 @@ def _existing_path(
     with file_errors(SuiteError, path, f"{key}: {shown(source)} can't be accessed"):
         is_there = file.exists()
     if not is_there and not may_be_missing:
+        near = _similar_file(file)
+        asked = f"did you mean {safe_key(near)}? " if near else ""
         raise MissingFile(
             f"{key}: no such file: {shown(source)}",
             location=str(path),
-            hint=f"looked for {safe_key(str(file))}; paths are relative to the suite "
-            "file's folder",
+            hint=f"{asked}looked for {safe_key(str(file))}; paths are relative to the "
+            "suite file's folder",
         )
     return file
+
+
+def _similar_file(missing: Path) -> str:
+    """Return the name of a file beside the missing one; "" without a similar one."""
+    try:
+        names = [path.name for path in missing.parent.iterdir()]
+    except OSError:
+        return ""
+    near = difflib.get_close_matches(missing.name, names, n=1)
+    return near[0] if near else ""

@@ -39,8 +39,8 @@ _ALMOST = 0.9  # similarity to a key of another table
 _LONGEST = 200  # characters of a hint
 
 
-def syntax_hint(message: str) -> str:
-    """Return the hint for a TOML parser's message."""
+def syntax_hint(message: str, line: str) -> str:
+    """Return the hint for a TOML parser's message on a line."""
     if "escape" in message.lower() or "hex" in message.lower():
         return (
             "a backslash begins an escape in TOML; write paths with /: "
@@ -48,6 +48,8 @@ def syntax_hint(message: str) -> str:
         )
     if "overwrite" in message or "twice" in message:
         return "remove one of the two: a key or table can occur only once"
+    if re.search("[“”„‘’]", line):
+        return 'write straight quotes, as in source = "it.epub"'
     if "Expected ']" in message:
         return "close the heading, as in [suite] or [[book]]"
     return (
@@ -93,7 +95,7 @@ def _problem_hint(problem: dict[str, Any], location: Sequence[int | str]) -> str
         expected = re.findall("'([^']+)'", problem["msg"])
         near = difflib.get_close_matches(seen, expected, n=1)
         return f'did you mean "{near[0]}"?' if near else _change_value(name)
-    return _bracket_hint(name, kind, seen, location) or _value_hint(name, kind, seen)
+    return _bracket_hint(name, kind, seen, location) or _value_hint(name, problem)
 
 
 def _bracket_hint(
@@ -109,11 +111,9 @@ def _bracket_hint(
     return ""
 
 
-def _value_hint(
-    name: str,
-    kind: str,
-    seen: Any,
-) -> str:
+def _value_hint(name: str, problem: dict[str, Any]) -> str:
+    kind = problem["type"]
+    seen = problem["input"]
     if isinstance(seen, str) and kind.startswith(("int", "float", "bool")):
         if share := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", seen.strip()):
             return f"write {name} = {float(share[1]) / 100:g}"
@@ -125,7 +125,8 @@ def _value_hint(
             return f"write {name} = {json.dumps(plain)}"
         return _change_value(name)
     is_number = not isinstance(seen, bool) and isinstance(seen, int | float)
-    if kind == "less_than_equal" and is_number and 1 < seen <= _MOST_PERCENT:
+    is_share = problem["msg"].endswith("less than or equal to 1")
+    if is_share and is_number and 1 < seen <= _MOST_PERCENT:
         return f"for {seen:g}%, write {name} = {seen / 100:g}"
     return _change_value(name)
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
+import re
+import shlex
 import tomllib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +17,7 @@ from pytest_memleak.books.instructions import (
     validate_continuation,
     validate_summary_prompt,
 )
-from pytest_memleak.errors import BookError, SuiteError
+from pytest_memleak.errors import BookError, SuiteError, escaped
 from pytest_memleak.providers.option_tables import problem_words, validate_no_secrets
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.suite.book_lists import expand_book
@@ -135,11 +138,19 @@ def _validated_by_schema(expanded: Expanded) -> SuiteFile:
         first = _first_to_fix(problems)
         location = _location_of_key(first["loc"], expanded.tables)
         hint = problem_hint(dict(first), location)
+        typed = _path_to_type(expanded.written.path)
+        hint = hint.replace("memleak doctor FILE", f"memleak doctor {typed}")
         raise _error_listing_problems(problems, expanded, hint) from None
     for location, message, fix in _problems_across(suite_file):
         _, place = expanded.as_written(location)
         raise SuiteError(message, location=place, hint=fix)
     return suite_file
+
+
+def _path_to_type(path: Path) -> str:
+    """Return a path for a shell, from the current folder where it lies in that."""
+    relative = os.path.relpath(path)
+    return shlex.quote(str(path) if relative.startswith("..") else relative)
 
 
 def _first_to_fix(problems: Sequence[ErrorDetails]) -> ErrorDetails:
@@ -196,15 +207,26 @@ def _parse_toml(content: bytes, path: Path) -> dict[str, Any]:
             "name a suite, as memleak init writes it; if this is one, save it as UTF-8",
         ) from None
     except tomllib.TOMLDecodeError as error:
+        line = _line_of_syntax_error(text, str(error))
+        seen = f": {clipped(line)}" if line else ""
         raise suite_error(
             path,
-            f"not TOML: {masked(str(error))}",
-            syntax_hint(str(error)),
+            masked(f"not TOML: {error}{seen}"),
+            syntax_hint(str(error), line),
         ) from None
     except RecursionError:
         raise suite_error(path, "invalid TOML: nested too deeply") from None
     except ValueError:
         raise suite_error(path, "invalid TOML: a number has too many digits") from None
+
+
+def _line_of_syntax_error(text: str, message: str) -> str:
+    """Return the line that a TOML parser's message numbers; "" if it has none."""
+    number = re.search(r"at line (\d+)", message)
+    lines = text.splitlines()
+    if number is None or int(number[1]) > len(lines):
+        return ""
+    return escaped(lines[int(number[1]) - 1].strip())
 
 
 def _validate_bounds(written: WrittenSuite) -> None:
@@ -451,7 +473,8 @@ def _duplicate_id_problems(suite_file: SuiteFile) -> Iterator[Problem]:
     for what, location, name in names:
         named = (what, name)
         if named in seen:
-            yield (*location, "id"), f"{what}: duplicate id {name!r}", None
+            hint = f"give each {what} its own id, or remove one of the two"
+            yield (*location, "id"), f"{what}: duplicate id {name!r}", hint
         seen.add(named)
 
 
@@ -464,7 +487,9 @@ def _unknown_id_problems(
     for name in names:
         if name not in ids:
             listed = ", ".join(sorted(ids))
-            yield at, f"{where}: no such id: {name!r}; known ids: {listed}", None
+            near = near_keys(name, list(ids))
+            hint = f"write {near[0]!r}" if near else "write one of the known ids"
+            yield at, f"{where}: no such id: {name!r}; known ids: {listed}", hint
 
 
 def _misuse_problems(

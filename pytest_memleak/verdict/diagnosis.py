@@ -8,7 +8,7 @@ doesn't explain stays `unexplained`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Kind
@@ -128,17 +128,37 @@ def diagnosis(evidence: Completeness, *, recorded: bool) -> Diagnosis | None:
 
     recorded: whether its generations come from a file, for which fixes differ
     """
-    issues = evidence.issues
+    issues = _without_greedy_repeats(evidence.issues)
     if not issues:
         return None
+    evidence = replace(evidence, issues=issues)
     if not evidence.received:
         return _of_issue(_why_nothing_came(issues), issues, key=NO_ANSWER)
     for row in _ROWS:
         if _fits(row, evidence):
             return _of_row(row, evidence, recorded=recorded)
-    chief = next((issue for issue in issues if issue.rule == "all received"), issues[0])
+    chief = _chief(issues)
     key = "incomplete" if chief.rule == "all received" else chief.rule
     return _of_issue(chief, issues, key=key)
+
+
+def _without_greedy_repeats(issues: Sequence[Issue]) -> tuple[Issue, ...]:
+    """Leave out issues of greedy generations that the sampled ones have, too."""
+    sampled = {issue.rule for issue in issues if not issue.place}
+    kept = []
+    for issue in issues:
+        if issue.place != _GREEDY or issue.rule not in sampled:
+            kept.append(issue)
+    return tuple(kept)
+
+
+def _chief(issues: Sequence[Issue]) -> Issue:
+    """Return what is missing, or that the model changed, or else the first issue."""
+    for rule in ("all received", _CANARIES):
+        for issue in issues:
+            if issue.rule == rule:
+                return issue
+    return issues[0]
 
 
 def _why_nothing_came(issues: Sequence[Issue]) -> Issue:
@@ -153,6 +173,8 @@ def _of_issue(chief: Issue, issues: Sequence[Issue], *, key: str) -> Diagnosis:
     """Return the diagnosis of an issue that is a cause itself."""
     cause = f"{chief.place}: {chief.cause}" if chief.place else chief.cause
     unexplained = tuple(issue for issue in issues if str(issue) != str(chief))
+    # Another model's answers explain nothing of this one.
+    unexplained = tuple(sorted(unexplained, key=_is_no_canary))
     if key == NO_ANSWER:  # where nothing came, every other rule is broken, too
         unexplained = ()
     return Diagnosis(key, cause.rstrip("."), chief.fix, unexplained)
@@ -195,4 +217,9 @@ def _of_row(row: _Row, evidence: Completeness, *, recorded: bool) -> Diagnosis:
     what_to_do = fix(row.fix, recorded=recorded)
     if row.fix in _FIXES_WITH_CAUSE:
         _, _, what_to_do = what_to_do.partition(": ")
+    unexplained.sort(key=_is_no_canary)
     return Diagnosis(row.key, cause, what_to_do, tuple(unexplained))
+
+
+def _is_no_canary(issue: Issue) -> bool:
+    return issue.rule != _CANARIES

@@ -65,7 +65,10 @@ _TEXT_ONLY = (
 )
 SAMPLED: Mapping[str, str] = {
     "none requested": "add excerpts to the book",
-    "all received": "rerun to get those not sampled yet, or lower samples",
+    "all received": (
+        "rerun, without --memleak-offline, to get those not sampled yet; "
+        "or lower samples"
+    ),
     "none withheld": (
         "test an endpoint without output filters; withheld text doesn't show a clean "
         "model"

@@ -110,3 +110,13 @@ def test_no_book_takes_more_than_the_screen(chapters, cuts, alarms, title):
     lines = screen_lines(outline(chapters, cuts, alarms, title))
     assert len(lines) < 20
     assert max(map(cell_len, lines)) <= 80
+
+
+def test_a_narrow_terminal_has_all_columns():
+    chapters = [chapter("A Chapter of a Very Long Name", 1_500), chapter("Two", 2_500)]
+    lines = screen_lines(outline(chapters, cuts=[cut("preface", 300)]), 60)
+    assert max(map(cell_len, lines)) <= 60
+    assert lines[3:5] == [
+        "  1 A Chapter of a…    1,500  The keeper… …by night.",
+        "  2 Two                2,500  The keeper… …by night.",
+    ]

@@ -211,6 +211,15 @@ def test_rows_are_folded_at_eighty_columns(how):
         assert heads == ["verdict", "received", "detection", "limit"]
 
 
+def test_in_a_narrow_terminal_rows_have_the_measures_that_fit():
+    leak = result_with(**LEAK, measures=LEAKED)
+    text = summary([leak], width=45, color=False, wrap=True)
+    assert max(map(len, text.splitlines())) <= 45
+    for part in ("bmc", "1.000", "310/310", "FAIL"):
+        assert part in text
+    assert "spans_" not in text
+
+
 @pytest.mark.parametrize("width", [0, 20, 80])
 def test_a_narrow_terminal_cuts_no_number(width):
     pair = "a-model-with-a-very-long-name/a-book-with-a-very-long-name"
@@ -437,6 +446,18 @@ def test_a_failing_pair_takes_six_lines():
         "  longest passage, 104 words: p_id1, words 1,000-1,016, generation 2",
         "    “the ferryman counted … (+101 words)”",
         "  1 more passage, 1 notice: see -v",
+    ]
+
+
+def test_notices_are_shown_where_a_pair_has_nothing_else_to_show():
+    undecided = LEAKS | {
+        "verdict": "INCONCLUSIVE",
+        "reasons": ("incomplete",),
+        "measures": MEASURES,
+    }
+    assert lines(result_with(**undecided))[-2:] == [
+        "INCONCLUSIVE m/book",
+        "  warning: 3 images are left out",
     ]
 
 
