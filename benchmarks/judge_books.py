@@ -18,7 +18,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -33,7 +33,7 @@ from pytest_memleak.books import (
     front_and_back_matter,
     select_documents,
 )
-from pytest_memleak.books.text_blocks import Leaf
+from pytest_memleak.books.text_blocks import SpineDocument
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Manuscript
 
@@ -83,13 +83,13 @@ def _without_role(role: str) -> Callable[[_Replacement], _Replacement]:
 
 
 def _without_labels(original: _Replacement) -> _Replacement:
-    def with_linked_notes(leaves: Sequence[Leaf]) -> Any:
+    def with_linked_notes(leaves: Sequence[SpineDocument]) -> Any:
         return original([_unlabeled(leaf) for leaf in leaves])
 
     return with_linked_notes
 
 
-def _unlabeled(leaf: Leaf) -> Leaf:
+def _unlabeled(leaf: SpineDocument) -> SpineDocument:
     blocks = tuple(replace(block, matter="") for block in leaf.markup.everything)
     return replace(leaf, markup=replace(leaf.markup, everything=blocks))
 
@@ -98,7 +98,7 @@ def _only_where(*, listed: bool) -> Callable[[_Replacement], _Replacement]:
     """Keep the rule on titles for documents that the contents list, or for others."""
 
     def without(original: _Replacement) -> _Replacement:
-        def by_title(leaf: Leaf, kinds: Mapping[str, str | None]) -> Any:
+        def by_title(leaf: SpineDocument, kinds: Mapping[str, str | None]) -> Any:
             return original(leaf, kinds) if (leaf.name in kinds) == listed else None
 
         return by_title
@@ -292,11 +292,13 @@ class ParsedBook:
     """An EPUB that is parsed once and composed under changed rules.
 
     arguments, options: of `compose_manuscript`, once it is parsed
+    acting: names of the rules that decide something in this book
     """
 
     path: Path
     arguments: tuple[Any, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
+    acting: set[str] = field(default_factory=set)
 
     def read(self) -> Reading:
         """Parse the file, and read it under the rules as they are."""
@@ -304,7 +306,8 @@ class ParsedBook:
         def keep_arguments(*arguments: Any, **options: Any) -> Manuscript:
             self.arguments = arguments
             self.options = options
-            return _compose(*arguments, **options)
+            with _watched_rules(self.acting):
+                return _compose(*arguments, **options)
 
         with patch.object(epub, "compose_manuscript", keep_arguments):
             try:
@@ -312,8 +315,10 @@ class ParsedBook:
             except BookError as error:
                 return Reading(error=error.message)
 
-    def read_without(self, rule: Rule) -> Reading:
-        """Read the parsed file with a rule switched off."""
+    def read_without(self, rule: Rule, before: Reading) -> Reading:
+        """Read the parsed file with a rule switched off; `before` is with all rules."""
+        if rule.name not in self.acting:
+            return before
         with rule.switched_off():
             try:
                 return _reading(_compose(*self.arguments, **self.options))
@@ -322,6 +327,35 @@ class ParsedBook:
 
 
 _compose = compose_manuscript.compose_manuscript
+
+
+@contextmanager
+def _watched_rules(acting: set[str]) -> Iterator[None]:
+    """Add the names of the rules whose functions return more than without them."""
+    with ExitStack() as stack:
+        for rule in RULES:
+            # Rules of one function are patched over each other, and all watched.
+            function = getattr(rule.module, rule.function)
+            watched = _watched(rule, function, acting)
+            stack.enter_context(patch.object(rule.module, rule.function, watched))
+        yield
+
+
+def _watched(rule: Rule, function: _Replacement, acting: set[str]) -> _Replacement:
+    without_rule = rule.without(function)
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        result = _listed(function(*arguments, **options))
+        if _listed(without_rule(*arguments, **options)) != result:
+            acting.add(rule.name)
+        return result
+
+    return watched
+
+
+def _listed(result: Any) -> Any:
+    """Return an iterator's items as a tuple, and anything else as it is."""
+    return tuple(result) if isinstance(result, Iterator) else result
 
 
 # --- against the verdicts
@@ -405,8 +439,8 @@ def table_of(effects: Mapping[str, RuleEffect]) -> str:
         "books that change",
         "words more",
         "words less",
-        "documents wrong",
-        "documents right",
+        "decided rightly",
+        "decided wrongly",
         "most in",
     )
     lines = [
@@ -491,7 +525,7 @@ def score(
         if reading.error or propose:
             continue
         for rule in RULES:
-            without = parsed.read_without(rule)
+            without = parsed.read_without(rule, reading)
             effects[rule.name].add(title, reading, without, book)
     return table_of(effects), all_hold
 

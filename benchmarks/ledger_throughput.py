@@ -115,8 +115,8 @@ def fill(url: str, prompts: PairPrompts, sampler: Sampler, texts: list[str]) -> 
     """Write the whole pair without a run loop, calls reserved and answered in parts."""
     writer = Writer(texts)
     with Ledger(url, run="benchmark") as ledger:
-        numbers = prompt_row_ids(ledger, ENDPOINT, prompts.questions)
-        missing = {prompt: range(prompts.samples) for prompt in prompts.questions}
+        numbers = prompt_row_ids(ledger, ENDPOINT, prompts.specs)
+        missing = {prompt: range(prompts.samples) for prompt in prompts.specs}
         wanted = asks_by_round(missing, sampler.completions_per_call)
         lease = ledger.lease
         while some := list(itertools.islice(wanted, CALLS_AT_ONCE)):

@@ -295,7 +295,10 @@ class ProviderBusy(ProviderError):
 
 
 class CallTimeout(ProviderBusy):
-    """A call that missed its deadline; it's repeated with half of its generations."""
+    """A call that missed its deadline, or a proxy's.
+
+    It's repeated with half of its generations.
+    """
 
 
 class UnusableResponse(ProviderBusy):

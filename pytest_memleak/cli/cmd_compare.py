@@ -34,7 +34,7 @@ def add_compare(commands: Commands) -> None:
     add_command(
         commands,
         "compare",
-        _compare,
+        _run_compare,
         "compare two evidence bundles, or several models on one book",
         "Compare two evidence bundles: print what changed and, with --max-increase, "
         "test whether a measure rose by more than noise (exit code 1 if it did or if "
@@ -63,7 +63,7 @@ def _new_name(value: str) -> tuple[str, str]:
     return old, new
 
 
-def _compare(parsed: argparse.Namespace) -> int:
+def _run_compare(parsed: argparse.Namespace) -> int:
     if is_bundle(parsed.book):
         if len(parsed.generations) > 1:
             raise SettingsError("expected two bundles: an earlier and a later release")

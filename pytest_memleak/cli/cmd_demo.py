@@ -29,7 +29,7 @@ def add_demo(commands: Commands) -> None:
     add_command(
         commands,
         "demo",
-        _demo,
+        _run_demo,
         "run an offline example: one clean model, one that reproduces its books",
         "Run the quickstart: a story, a clean model, and one that reproduces it. It "
         "needs no key, no network, and no GPU.",
@@ -41,7 +41,7 @@ def add_demo(commands: Commands) -> None:
     )
 
 
-def _demo(parsed: argparse.Namespace) -> int:
+def _run_demo(parsed: argparse.Namespace) -> int:
     folder: Path = parsed.folder
     suite = _copy_quickstart(folder)
     page = f"{HTML.option}={folder / 'report.html'}"

@@ -51,7 +51,7 @@ def add_doctor(commands: Commands) -> None:
     add_command(
         commands,
         "doctor",
-        _doctor,
+        _run_doctor,
         "check what suites need; show what they can detect, and at what cost",
         "Check the installation and everything the suites need, and that servers list "
         "the models. Show each suite's detection limit and maximum cost for several "
@@ -71,7 +71,7 @@ def add_doctor(commands: Commands) -> None:
     )
 
 
-def _doctor(parsed: argparse.Namespace) -> int:
+def _run_doctor(parsed: argparse.Namespace) -> int:
     powers: dict[Path, Power] = {}
     screens: dict[Path, list[list[str]]] = {}
     if parsed.syntax_only and parsed.calls:
@@ -96,7 +96,7 @@ def _doctor(parsed: argparse.Namespace) -> int:
                 powers[path] = power
         if not parsed.suite:
             checks += _check_providers()
-        checks = _merged(checks)
+        checks = _merge_checks_of_same_state(checks)
     if parsed.json:
         print(json.dumps(_as_json(checks, powers), indent=2))
     else:
@@ -199,7 +199,7 @@ def _check_ledger(url: str | None, suites: Sequence[Path]) -> Check:
 # --- the screen
 
 
-def _merged(checks: Sequence[Check]) -> list[Check]:
+def _merge_checks_of_same_state(checks: Sequence[Check]) -> list[Check]:
     """Return one check for all books or models of the same state."""
     names: dict[tuple[str, str, str], dict[str, None]] = {}
     for check in checks:

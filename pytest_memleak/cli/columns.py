@@ -138,7 +138,7 @@ def table_text(
         console.print(table)
     else:
         for line in lines:
-            console.print(_vertical(heads, line))
+            console.print(_row_as_lines(heads, line))
     printed = out.getvalue().splitlines()
     return "".join(f"{line.rstrip()}\n" for line in printed)
 
@@ -157,7 +157,7 @@ def _cell(value: object) -> str:
     return str(value)
 
 
-def _vertical(heads: Sequence[str], line: Sequence[str]) -> Table:
+def _row_as_lines(heads: Sequence[str], line: Sequence[str]) -> Table:
     """Return one row as a table: a line per heading and cell."""
     from rich.table import Table
     from rich.text import Text

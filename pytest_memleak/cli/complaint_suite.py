@@ -71,16 +71,16 @@ class ComplaintSuite:
         head = _HEAD.format(samples=self.samples)
         if self.words != "paper":
             head += f"word_mode = {quoted(self.words)}\n"
-        blocks = [head, _LIMITS, self._book(path, self.book, self.prompts)]
+        blocks = [head, _LIMITS, self._book_table(path, self.book, self.prompts)]
         if self.control is not None:
-            control = self._book(path, *self.control, control=True)
+            control = self._book_table(path, *self.control, control=True)
             blocks.append(control)
-        blocks.append(self._model(self.provider, self.base))
+        blocks.append(self._model_table(self.provider, self.base))
         if self.unread is not None:
-            blocks.append(self._model(*self.unread))
+            blocks.append(self._model_table(*self.unread))
         return "\n".join(blocks)
 
-    def _book(
+    def _book_table(
         self,
         path: Path,
         book: Path,
@@ -91,8 +91,8 @@ class ComplaintSuite:
         lines = [
             "[[book]]",
             f"id = {quoted(identifier(book.stem))}",
-            f"source = {_relative(book, path)}",
-            f"prompts = {_relative(prompts, path)}",
+            f"source = {_relative_to_folder(book, path)}",
+            f"prompts = {_relative_to_folder(prompts, path)}",
         ]
         if control:
             lines.append('role = "negative-control"')
@@ -102,7 +102,7 @@ class ComplaintSuite:
             lines.append(f"encoding = {quoted(self.encoding)}")
         return "\n".join(lines) + "\n"
 
-    def _model(self, provider: str, base: str) -> str:
+    def _model_table(self, provider: str, base: str) -> str:
         return "\n".join(self._model_lines(provider, base)) + "\n"
 
     def _model_lines(self, provider: str, base: str) -> Iterator[str]:
@@ -117,5 +117,5 @@ class ComplaintSuite:
             yield f"base_url = {quoted(self.base_url)}"
 
 
-def _relative(file: Path, path: Path) -> str:
+def _relative_to_folder(file: Path, path: Path) -> str:
     return quoted(Path(os.path.relpath(file, path.parent)).as_posix())

@@ -152,14 +152,14 @@ def _error_text(error: Exception, command: str) -> str:
         place = error.filename2 or error.filename or "standard output"
         if error.errno in NO_ROOM:
             return f"{place}: {DISK_FULL}\n  {FREE_SPACE}"
-        hint = _hint_of_system_error(error) or _usage(command)
+        hint = _hint_of_system_error(error) or _usage_line(command)
         return f"{place}: {error.strerror or error}\n  {hint}"
     if isinstance(error, UnicodeEncodeError):  # from a file name that is not UTF-8
         return (
             f"UTF-8 can't encode {error.object[error.start]!r}\n  rename the file "
             "whose name isn't UTF-8"
         )
-    return f"not enough memory for this input\n  {_usage(command)}"
+    return f"not enough memory for this input\n  {_usage_line(command)}"
 
 
 def _hint_of_system_error(error: OSError) -> str:
@@ -182,7 +182,7 @@ def _default_hint(error: MemleakError, command: str) -> str:
         return f"name a file, such as one in {location}"
     if location and os.strerror(errno.ENOENT) in error.message:
         return _hint_of_missing_file(Path(location))
-    return _usage(command)
+    return _usage_line(command)
 
 
 def _hint_of_missing_file(missing: Path) -> str:
@@ -204,7 +204,7 @@ def _hint_of_missing_file(missing: Path) -> str:
     return f"{missing.parent.resolve()} has no file of a similar name"
 
 
-def _usage(command: str) -> str:
+def _usage_line(command: str) -> str:
     return f"run memleak {command} --help for usage"
 
 

@@ -57,7 +57,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the error with a suggestion, and exit with 2."""
         self.print_usage(sys.stderr)
-        print_error(f"{self.prog}: error: {message}\n  {self._hint(message)}")
+        hint = self._nearest_choice_or_option(message)
+        print_error(f"{self.prog}: error: {message}\n  {hint}")
         self.exit(2)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -69,17 +70,17 @@ class Parser(argparse.ArgumentParser):
             if argument == "--":
                 break
             option = argument.partition("=")[0]
-            if option.startswith("--") and not self._has_option(option):
+            if option.startswith("--") and not self._has_option_beginning_with(option):
                 self.error(f"unrecognized arguments: {option}")
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return parsed, unknown
 
-    def _has_option(self, beginning: str) -> bool:
+    def _has_option_beginning_with(self, beginning: str) -> bool:
         return any(name.startswith(beginning) for name in self._option_string_actions)
 
-    def _hint(self, message: str) -> str:
+    def _nearest_choice_or_option(self, message: str) -> str:
         """Suggest what is nearest to the wrong choice or option of the message."""
         if "given twice; it takes one list" in message:
             return "write it once, with all its values behind it"

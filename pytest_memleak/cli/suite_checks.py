@@ -72,6 +72,8 @@ def _check_plan(suite: Suite, suite_run: SuiteRun) -> Iterator[Check]:
     cant_pass = limits_that_cant_pass(suite.pairs, suite_run)
     for obstacle in (*obstacles, *cant_pass):
         yield Check("plan", "can't pass", obstacle)
+    for line in plan.without_probability:
+        yield Check("probability", f"not measured: {line}")
     for step in plan.steps:
         rounds = step.rounds
         if rounds is None or rounds.needed is None:

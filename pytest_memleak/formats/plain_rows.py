@@ -188,4 +188,4 @@ def _reading(
     answers: dict[tuple[str, ...], AnswerFacts],
     prompts: list[str],
 ) -> RowReading:
-    return RowReading(answers, prompts, beside=[], dataset=frozenset())
+    return RowReading(answers, prompts, other_values=[], dataset=frozenset())

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.formats.chat_cells import chat_in
 from pytest_memleak.formats.log_answers import (
-    WORDS_OF_TEXT,
     AnswerFacts,
     RowReading,
     Texts,
@@ -27,7 +26,7 @@ from pytest_memleak.formats.log_format_table import (
     format_of,
 )
 from pytest_memleak.formats.log_messages import KEYS_OF_REQUEST, value_at
-from pytest_memleak.formats.message_texts import Record
+from pytest_memleak.formats.message_texts import WORDS_OF_TEXT, Record
 from pytest_memleak.formats.paper_format import json_value
 from pytest_memleak.formats.plain_rows import PlainTexts, joined_prompts, read_plain_row
 from pytest_memleak.formats.reasoning_and_tool_calls import count_runs, texts_in

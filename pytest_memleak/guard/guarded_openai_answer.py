@@ -31,16 +31,13 @@ if TYPE_CHECKING:
     Path = tuple[str | int, ...]
     Pieces = Iterator[tuple[Path, str]]
 
-LONGEST_NAME = 128
-"""The most characters of a name that is sent unread: a header of the server's."""
-
 _HEAD = ("id", "object", "created", "model", "system_fingerprint")
 _UNFINISHED = (None, "", "null")
 _ALL: Path = ()  # the field of all texts
 _NO_TEXT = (int, float, type(None))
 
 
-class Stop(NamedTuple):
+class StoppedChoice(NamedTuple):
     """A choice that the guard ended.
 
     field:    of its text
@@ -87,7 +84,7 @@ class GuardedAnswer:
                          restore
         excuse_context:  whether what the client and its tools wrote excuses, too
         """
-        self.stops: list[Stop] = []
+        self.stops: list[StoppedChoice] = []
         asked = texts_of_request(request, library, excuse_context=excuse_context)
         self._prompts = [*map(library.read_prompt, asked.prompts)]
         places = places or PlacesOfPassages(library)
@@ -167,7 +164,7 @@ class GuardedAnswer:
         others = {key: body[key] for key in body if key != "choices"}
         sent = self._guarded(others, ())
         self._head = {key: sent[key] for key in _HEAD if key in sent}
-        self._send(self._texts_of(None).end())
+        self._send(self._texts_of(None).pause())
         choices = self._read_choices(_dicts(body.get("choices")), whole=whole)
         of_ended = body.get("choices") and not choices and not whole
         if of_ended and not sent.get("usage"):
@@ -184,14 +181,19 @@ class GuardedAnswer:
     ) -> list[dict[str, Any]]:
         """Return what may be sent of the choices that haven't ended."""
         sent = []
+        numbers = [
+            _number(choice.get("index"), nth) for nth, choice in enumerate(choices)
+        ]
+        self._begun.update(numbers)
         for nth, choice in enumerate(choices):
-            number = _number(choice.get("index"), nth)
-            self._begun.add(number)
+            number = numbers[nth]
             if number in self._over and not whole:
                 continue
             texts = self._texts_of(number)
             guarded = self._guarded(choice, ("choices", number))
-            if whole or choice.get("finish_reason") not in _UNFINISHED:
+            goes_on = whole and numbers[nth + 1 : nth + 2] == [number]
+            has_reason = choice.get("finish_reason") not in _UNFINISHED
+            if not goes_on and (whole or has_reason):
                 self._send(texts.end(number))
                 self._over.add(number)
             if texts.passage:
@@ -247,8 +249,8 @@ class GuardedAnswer:
 
     def _may_be_key(self, key: str) -> bool:
         """Tell whether a key may be sent: it is usual, or read as part of a text."""
-        if key in USUAL_KEYS or is_id(key):
-            return len(key) <= LONGEST_NAME
+        if key in USUAL_KEYS:
+            return True
         text = f"{key} "
         released = self._keys.feed(text)
         rest = self._keys.end()
@@ -331,7 +333,9 @@ class _Texts:
     passage: what ended them
     """
 
-    def __init__(self, make: Callable[[], GuardedText], stops: list[Stop]) -> None:
+    def __init__(
+        self, make: Callable[[], GuardedText], stops: list[StoppedChoice]
+    ) -> None:
         self.passage: Passage | None = None
         self._make = make
         self._stops = stops
@@ -373,10 +377,17 @@ class _Texts:
         return self._leaving()
 
     def end_of(self, place: Path) -> Pieces:
-        """End the text of a place, which is whole; yield what may leave now."""
+        """End the text of a place, which is whole; yield what may leave now.
+
+        A client may still join it to the next one there.
+        """
         if not self.passage:
-            for stream_place in self._streams_of(place):
-                self._add(stream_place, self._streams[stream_place].end())
+            self._pause(self._streams_of(place))
+        return self._leaving()
+
+    def pause(self) -> Pieces:
+        """Yield what may leave of all; texts may go on at their places, or be whole."""
+        self._pause([*self._streams])
         return self._leaving()
 
     @property
@@ -394,6 +405,12 @@ class _Texts:
             self._may_leave[wider] = self._may_leave[first]
         self._streams[place] = self._make()
 
+    def _pause(self, places: Sequence[Path]) -> None:
+        for place in places:
+            stream = self._streams[place]
+            rest = stream.end() if place == _ALL else stream.flush()
+            self._add(place, rest)
+
     def _streams_of(self, place: Path) -> list[Path]:
         return [wider for wider in _streams_with(place) if wider in self._streams]
 
@@ -405,7 +422,7 @@ class _Texts:
         self.passage = passage
         numbers = [part for part in self._last if isinstance(part, int)]
         names = [part for part in self._last if isinstance(part, str)]
-        stop = Stop(
+        stop = StoppedChoice(
             choice=numbers[0] if numbers else 0,
             field=".".join(names),
             passage=passage,

@@ -69,18 +69,18 @@ class BookAttempt:
     """Prompts that were answered with one setting, each excerpt's once.
 
     began:  when the first was
-    beside: greedy prompts with the same instructions: canaries, and continuations
+    greedy: greedy prompts with the same instructions: canaries, and continuations
     """
 
     began: float
     prompts: list[AnsweredPrompt] = field(default_factory=list)
-    beside: list[AnsweredPrompt] = field(default_factory=list)
+    greedy: list[AnsweredPrompt] = field(default_factory=list)
     number: int = 0
 
     @property
     def answered(self) -> list[AnsweredPrompt]:
         """All its prompts."""
-        return [*self.prompts, *self.beside]
+        return [*self.prompts, *self.greedy]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def book_attempts(
     find_requests: finds the prompts of other pairs, which are no attempts of this one
     own_keys: of further prompts of the pair: greedy ones and canaries
     """
-    own = {prompt.key for prompt in prompts.questions}
+    own = {prompt.key for prompt in prompts.specs}
     is_greedy = prompts.temperature == 0
     mine = BookAttempt(began=math.inf)
     sampled: list[AnsweredPrompt] = []
@@ -129,7 +129,7 @@ def book_attempts(
         else:
             sampled.append(answered)
     attempts = [mine, *_split_at_repeated_excerpts(sampled)]
-    instructions = {prompt.instruction_digest for prompt in prompts.questions}
+    instructions = {prompt.instruction_digest for prompt in prompts.specs}
     attempts += _attach_greedy_prompts(greedy, attempts, instructions)
     attempts.sort(key=lambda attempt: attempt.began)
     for number, attempt in enumerate(attempts, 1):
@@ -146,7 +146,7 @@ def answered_prompts(
     until: float,
 ) -> list[AnsweredPrompt]:
     """List all prompts for the book that its model answered, in the order of time."""
-    if not prompts.questions:
+    if not prompts.specs:
         return []
     same_book = questions.c.book_words.in_(_same_books(ledger, prompts))
     same_model = same_model_endpoints(ledger, endpoint_id, same_book, until=until)
@@ -167,8 +167,8 @@ def answered_prompts(
 
 def _same_books(ledger: Ledger, prompts: PairPrompts) -> list[str]:
     """Return the digests of the words of books that share an instruction, too."""
-    words = {prompt.book_words for prompt in prompts.questions}
-    digests = {prompt.instruction_digest for prompt in prompts.questions}
+    words = {prompt.book_words for prompt in prompts.specs}
+    digests = {prompt.instruction_digest for prompt in prompts.specs}
     query = sa.select(questions.c.book_words).distinct()
     for some in split_for_statement(sorted(digests)):
         rows = ledger.rows(query.where(questions.c.instruction_digest.in_(some)))
@@ -249,7 +249,7 @@ def _attach_greedy_prompts(
         if with_it is None:
             left.append(answered)
         else:
-            with_it.beside.append(answered)
+            with_it.greedy.append(answered)
     return _split_at_repeated_excerpts(left)
 
 
@@ -268,10 +268,10 @@ def number_pair_attempt(
 
     own_keys: of the pair's canaries, which may have prompts that it didn't need
     """
-    if not prompts.questions:
+    if not prompts.specs:
         return None
-    first_prompt = prompts.questions[0]
-    own_ids = stored_prompt_ids(ledger, endpoint_id, prompts.questions).values()
+    first_prompt = prompts.specs[0]
+    own_ids = stored_prompt_ids(ledger, endpoint_id, prompts.specs).values()
     same_words = questions.c.book_words == first_prompt.book_words
     is_greedy = prompts.temperature == 0
     sampled = [
@@ -361,7 +361,7 @@ def _count_beyond_requested(
     until: float,
 ) -> int:
     count = 0
-    ids = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
+    ids = stored_prompt_ids(ledger, endpoint_id, prompts.specs)
     beyond = _STORED_COUNT.where(is_beyond(prompts.samples), call_end <= until)
     for some in split_for_statement(list(ids.values())):
         ((of_some,),) = ledger.rows(beyond.where(generations.c.question.in_(some)))
@@ -384,8 +384,8 @@ def prompts_with_most_rounds(
     """Yield the prompts with the most rounds that any pair of the suite requests."""
     name = without_series(endpoint_id)
     parts: defaultdict[int, list[PromptSpec]] = defaultdict(list)
-    for prompt in prompts.questions:
+    for prompt in prompts.specs:
         elsewhere = requests.get((name, prompt.key), 0)
         parts[max(prompts.samples, elsewhere)].append(prompt)
     for rounds, some in sorted(parts.items()):
-        yield replace(prompts, samples=rounds, questions=tuple(some))
+        yield replace(prompts, samples=rounds, specs=tuple(some))

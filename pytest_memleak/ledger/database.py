@@ -113,7 +113,7 @@ class Database:
         """Close the database. Later calls raise LedgerError."""
         if os.getpid() != self._pid:
             return  # a forked child has no connections, and a turn may never end there
-        self._free_reserved_room()
+        self._free_disk_reserve()
         with self._turn:  # a ledger in memory has one connection, which may be in use
             self._closed = True
             self.engine.dispose()
@@ -201,7 +201,7 @@ class Database:
                 ),
             )
         except Exception as error:  # noqa: BLE001 - raised again in the items' threads
-            if is_disk_full(error) and self._free_reserved_room():
+            if is_disk_full(error) and self._free_disk_reserve():
                 self._commit(batch)
                 return
             if len(batch) > 1 and not isinstance(error, OperationalError):
@@ -213,7 +213,7 @@ class Database:
         for ticket, result in results:
             ticket.settle(result)
 
-    def _free_reserved_room(self) -> bool:
+    def _free_disk_reserve(self) -> bool:
         """Free what was reserved for a full disk; tell whether anything was."""
         return self._room is not None and self._room.release()
 

@@ -69,10 +69,10 @@ def count_delivered_and_lost(
 
     Calls beyond the requested samples count, too: each could be lost.
     """
-    ids = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
+    ids = stored_prompt_ids(ledger, endpoint_id, prompts.specs)
     excerpts = {
         ids[prompt.key]: prompt.excerpt_id
-        for prompt in prompts.questions
+        for prompt in prompts.specs
         if prompt.key in ids
     }
     most = _most_in_one_call(ledger, endpoint_id, until)
@@ -216,7 +216,7 @@ def answered_calls(
 
     Completions of one call may be alike, so that they count as one.
     """
-    ids = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
+    ids = stored_prompt_ids(ledger, endpoint_id, prompts.specs)
     withheld = [reason.value for reason in FinishReason if reason.withheld]
     number = sa.func.count(generations.c.call.distinct()).label("calls")
     query = (
@@ -233,5 +233,5 @@ def answered_calls(
         counts.update((row.question, row.calls) for row in rows)
     return {
         prompt.excerpt_id: counts.get(ids.get(prompt.key, 0), 0)
-        for prompt in prompts.questions
+        for prompt in prompts.specs
     }

@@ -96,13 +96,13 @@ def generations(
     prompts: PairPrompts,
 ) -> Iterator[Generation]:
     """Yield the pair's stored generations, in the book's order, then by ordinal."""
-    numbers = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
+    numbers = stored_prompt_ids(ledger, endpoint_id, prompts.specs)
     requested = (
         sa.select(generations_)
         .where(is_requested(prompts.samples))
         .order_by(generations_.c.ordinal)
     )
-    sent = [prompt for prompt in prompts.questions if prompt.key in numbers]
+    sent = [prompt for prompt in prompts.specs if prompt.key in numbers]
     at_once = max(1, _AT_ONCE // max(1, prompts.samples))
     for start in range(0, len(sent), at_once):
         some = sent[start : start + at_once]
@@ -283,7 +283,7 @@ def find_missing_ordinals(
     prompts: PairPrompts,
 ) -> Missing:
     """Find the ordinals that aren't stored. A dead process's ordinals count as free."""
-    numbers = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
+    numbers = stored_prompt_ids(ledger, endpoint_id, prompts.specs)
     samples = prompts.samples
 
     def select_taken(connection: Connection) -> tuple[dict[int, set[int]], list[Any]]:
@@ -310,7 +310,7 @@ def find_missing_ordinals(
         for row in held:
             occupied[row.question].add(row.ordinal)
         free = {}
-        for prompt in prompts.questions:
+        for prompt in prompts.specs:
             number = numbers.get(prompt.key, 0)
             taken = occupied.get(number, ())
             absent = [ordinal for ordinal in range(samples) if ordinal not in taken]
@@ -374,7 +374,7 @@ def stored_prompt_numbers(
     prompts: PairPrompts,
 ) -> list[int]:
     """Return the row ids of the pair's prompts that were sent to the endpoint."""
-    by_key = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
+    by_key = stored_prompt_ids(ledger, endpoint_id, prompts.specs)
     return list(by_key.values())
 
 
@@ -459,10 +459,10 @@ def _surplus_rows(
     until: float,
 ) -> Iterator[tuple[str, RowTexts]]:
     """Yield the excerpt of each surplus generation, and the generation."""
-    numbers = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
+    numbers = stored_prompt_ids(ledger, endpoint_id, prompts.specs)
     excerpts = {
         numbers[prompt.key]: prompt.excerpt_id
-        for prompt in prompts.questions
+        for prompt in prompts.specs
         if prompt.key in numbers
     }
     beyond = _WITH_CALLS.where(is_beyond(prompts.samples), call_end <= until)

@@ -103,12 +103,12 @@ class PairPrompts:
     pair: str
     samples: int
     temperature: float | None
-    questions: tuple[PromptSpec, ...]
+    specs: tuple[PromptSpec, ...]
 
     @property
     def requested(self) -> int:
         """The number of generations of a complete pair."""
-        return self.samples * len(self.questions)
+        return self.samples * len(self.specs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,7 +163,7 @@ class Library:
         least: int,
     ) -> list[Passage]:
         shared = self.index.matches(texts)
-        kinds = list(self._passages(shared, least))
+        kinds = list(self._passages_of_each_kind(shared, least))
         with_passage: set[int] = set()
         for passages, _ in kinds:
             with_passage.update(passages.text.tolist())
@@ -175,12 +175,12 @@ class Library:
                 prompt_of = np.zeros_like(prompt_of)
             else:
                 asked = self._read_prompts(prompts, with_passage)
-            kinds = list(self._passages(shared, least, asked, prompt_of))
+            kinds = list(self._passages_of_each_kind(shared, least, asked, prompt_of))
         verbatim: list[Passage] = []
         near_verbatim: list[Passage] = []
         for passages, near in kinds:
             records = near_verbatim if near else verbatim
-            records += self._records(passages, first, near=near)
+            records += self._passage_records(passages, first, near=near)
         every_passage = [*verbatim, *_distinct_near(near_verbatim)]
         every_passage.sort(key=attrgetter("text", "place", "near"))
         return every_passage
@@ -197,7 +197,7 @@ class Library:
         ]
         return ReadPrompts(kept, self.index, trim=self.scoring.trim)
 
-    def _records(
+    def _passage_records(
         self,
         passages: TextPassages,
         first: int,
@@ -219,7 +219,7 @@ class Library:
                 place_end=place_end,
             )
 
-    def _passages(
+    def _passages_of_each_kind(
         self,
         shared: TextMatches,
         least: int,

@@ -41,7 +41,9 @@ def add_other_attempts_to_provenance(
     if analysis is None or tried is None or not numbers:
         return check
     by_number: defaultdict[int, list[ProtectedPassages]] = defaultdict(list)
-    for number, passages in zip(numbers, analysis.beside, strict=True):
+    for number, passages in zip(
+        numbers, analysis.passages_of_other_attempts, strict=True
+    ):
         by_number[number].append(passages)
     pair = samples[0].required.pair
     others = tuple(

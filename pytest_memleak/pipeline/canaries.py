@@ -167,7 +167,7 @@ class Canaries:
         """Yield an issue if a canary has no answer: they alone show temperature 0."""
         stored = self.stored_generations(until)
         answered = {canary.excerpt_id for canary in stored if canary.answered}
-        every = len(self._prompts(0).questions)
+        every = len(self._prompts(0).specs)
         if len(answered) < every:
             yield Issue(
                 "canaries",
@@ -199,7 +199,7 @@ class Canaries:
 
         prompts = self._prompts(1 << 30)
         answers: dict[str, list[Generation]] = {
-            prompt.excerpt_id: [] for prompt in prompts.questions
+            prompt.excerpt_id: [] for prompt in prompts.specs
         }
         for generation in generations(self.ledger, self.endpoint_id, prompts):
             answers[generation.excerpt_id].append(generation)

@@ -57,9 +57,9 @@ class ControlCalls:
             replace(
                 prompt, instruction_digest=digest_of_parts(prompt.instruction, _REPEAT)
             )
-            for prompt in prompts.questions
+            for prompt in prompts.specs
         )
-        return replace(prompts, questions=apart)
+        return replace(prompts, specs=apart)
 
 
 def _control_story_source() -> BookSource:

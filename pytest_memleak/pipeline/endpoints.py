@@ -14,7 +14,7 @@ from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.scoring.measure_table import unknown_name_hint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from pytest_memleak.interfaces.abilities import Deployment, DeploymentCalls
@@ -57,6 +57,9 @@ class Endpoints:
         self.deployments = Deployments(resources, self.retry)
         self._providers: dict[str, Provider] = {}
         self._opened: dict[str, Endpoint] = {}
+        self._training_sets: dict[
+            tuple[str, bool], tuple[Sequence[object], TrainingSet]
+        ] = {}
 
     def close(self) -> None:
         """Remove deployments and close the providers' connections."""
@@ -184,15 +187,34 @@ class Endpoints:
         books = self.books.training_books(model, foreseen=foreseen)
         shaping = finetuning_of(provider).weights_options
         system = finetuning_of(provider).system
-        by_all = _training_set(books, model, model.options, system)
+        by_all = self._training_set(books, model, None, system)
         if shaping is None or model.options.keys() <= shaping:
             return by_all
         if has_unfailed_finetune(self.resources.ledger, provider.name, by_all.digest):
             return by_all
-        shaped = {
-            name: value for name, value in model.options.items() if name in shaping
-        }
-        return _training_set(books, model, shaped, system)
+        return self._training_set(books, model, shaping, system)
+
+    def _training_set(
+        self,
+        books: tuple[Book, ...],
+        model: Model,
+        shaping: Collection[str] | None,
+        system: tuple[str, ...],
+    ) -> TrainingSet:
+        """Return the training set of the books, built once as long as they stay.
+
+        shaping: the options that name it; None for all
+        """
+        key = model.id, shaping is None
+        sources = (model, *books)
+        built_of, training = self._training_sets.get(key, ((), None))
+        if training is None or not _are_same(built_of, sources):
+            options = model.options
+            if shaping is not None:
+                options = {name: options[name] for name in options if name in shaping}
+            training = _training_set(books, model, options, system)
+            self._training_sets[key] = sources, training
+        return training
 
     def finetune_job_id(self, model: Model) -> str | None:
         """Return the id of the fine-tune behind the model, from the ledger."""
@@ -280,6 +302,11 @@ class Endpoints:
                 ) from None
 
         return read
+
+
+def _are_same(objects: Sequence[object], others: Sequence[object]) -> bool:
+    """Tell whether these are the same objects, which is quicker than equal ones."""
+    return [*map(id, objects)] == [*map(id, others)]
 
 
 def _training_set(

@@ -26,6 +26,7 @@ from pytest_memleak.pipeline.limit_reachability import (
 from pytest_memleak.pipeline.loss_check import check_delivery
 from pytest_memleak.pipeline.measured_pair import measure_pair
 from pytest_memleak.pipeline.named_prompts import prompt_rates
+from pytest_memleak.pipeline.probability import measure_probability
 from pytest_memleak.pipeline.provenance_check import check_provenance
 from pytest_memleak.pipeline.reference_models import sample_and_add_references
 from pytest_memleak.pipeline.sampled_generations import sample_pair
@@ -112,7 +113,10 @@ def _sample_and_judge(
         samples,
         measured.analysis,
     )
-    return _judge_measured_pair(pair, suite_run, measured, references, provenance_check)
+    evaluation = _judge_measured_pair(
+        pair, suite_run, measured, references, provenance_check
+    )
+    return replace(evaluation, probability=measure_probability(plan))
 
 
 def _judge_measured_pair(

@@ -55,7 +55,7 @@ def requests_of_other_pairs(part: LedgerPart, plan: SamplingPlan) -> Requests:
     for pair in _other_pairs(part, plan):
         with contextlib.suppress(MemleakError):  # raises again in its turn
             for name, prompts in _prompts_by_endpoint_id(pair, part.required, plan):
-                for prompt in prompts.questions:
+                for prompt in prompts.specs:
                     place = without_series(name), prompt.key
                     rounds = max(prompts.samples, requests.get(place, 0))
                     requests[place] = rounds
@@ -163,7 +163,7 @@ def _recorded_attempts(
     source = own.source
     beside = [canary_prompts(own.required.pair, own.book, rounds=1)]
     beside += [part.prompts for part in own_greedy if isinstance(part, LedgerSamples)]
-    own_keys = {prompt.key for prompts in beside for prompt in prompts.questions}
+    own_keys = {prompt.key for prompts in beside for prompt in prompts.specs}
     attempts = book_attempts(
         source.ledger,
         source.endpoint_id,

@@ -258,8 +258,7 @@ class PreparedBooks:
                 raise Inconclusive(
                     f"no such file: {path}",
                     location=f"book {source.id!r}",
-                    hint=f"put the file there; {self._suite.name} expects you to "
-                    "provide it",
+                    hint="put the file there; the suite expects you to provide it",
                 )
 
     def _read_book(self, source: BookSource) -> Book:

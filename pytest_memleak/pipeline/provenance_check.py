@@ -141,7 +141,7 @@ def _provenance_and_history(own: LedgerSamples) -> tuple[Provenance, SamplingHis
 
 def _canary_keys(own: LedgerSamples) -> set[Key]:
     canaries = canary_prompts(own.required.pair, own.book, rounds=1)
-    return {prompt.key for prompt in canaries.questions}
+    return {prompt.key for prompt in canaries.specs}
 
 
 def _served_by(

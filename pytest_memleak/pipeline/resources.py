@@ -29,7 +29,7 @@ class ScoringPool(Protocol):
         """Match and count."""
 
     def close(self) -> None:
-        """Stop the processes."""
+        """StopRule the processes."""
 
 
 class Resources:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.prompts import PairPrompts
     from pytest_memleak.pipeline.extraction import Conversation
     from pytest_memleak.pipeline.ledger_endpoint import LedgerEndpoint
-    from pytest_memleak.pipeline.samples import SampledGenerations, Stop
+    from pytest_memleak.pipeline.samples import SampledGenerations, StopRule
     from pytest_memleak.pipeline.sampling_plan import PromptStep
     from pytest_memleak.sampling.cost_plan import Plan
 
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 def sample_pair(
     plan: SamplingPlan,
     *,
-    stop: Stop | None = None,
+    stop: StopRule | None = None,
     until: float | None = None,
 ) -> tuple[SampledGenerations, ...]:
     """Sample what the ledger lacks of all that the pair's model should write.
@@ -171,8 +171,8 @@ def _join_prompts(walked: Sequence[PairPrompts]) -> PairPrompts:
     first = walked[0]
     if any(prompts.samples != first.samples for prompts in walked):
         raise AssertionError("prompts to join request different numbers of samples")
-    questions = chain.from_iterable(prompts.questions for prompts in walked)
-    return replace(first, questions=tuple(questions))
+    questions = chain.from_iterable(prompts.specs for prompts in walked)
+    return replace(first, specs=tuple(questions))
 
 
 def _sample_in_stages(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import BookError, Inconclusive
 from pytest_memleak.interfaces.abilities import Recording, abilities_of
+from pytest_memleak.interfaces.protocols import OWN_PROVIDER
 from pytest_memleak.pipeline.canaries import canary_prompts
 from pytest_memleak.pipeline.extraction import Conversation, ConversationStyle
 from pytest_memleak.pipeline.foreseen_turns import longest_further_prompts
@@ -28,6 +29,7 @@ from pytest_memleak.pipeline.ledger_endpoint import (
     LedgerEndpoint,
     build_ledger_endpoint,
 )
+from pytest_memleak.pipeline.logprob_endpoint import LogprobEndpoint
 from pytest_memleak.pipeline.prompted_book import (
     book_for_probe,
     continuation_endpoint,
@@ -39,6 +41,8 @@ from pytest_memleak.pipeline.required_samples import (
     RequiredSamples,
     required_samples,
 )
+from pytest_memleak.pipeline.window_logprobs import WindowLogprobs
+from pytest_memleak.pipeline.window_texts import WindowTexts
 from pytest_memleak.records import Book, BookSource, Issue, Model
 from pytest_memleak.sampling.cost_plan import sum_of_plans
 from pytest_memleak.scoring.loss_tests import due_controls, most_controls
@@ -276,7 +280,7 @@ class ConversationPart(LedgerPart):
         if conversation.ended or self.walk is not PlanMode.DRY_RUN:
             return
         left = longest_further_prompts(pair, self.book, self.manner, conversation)
-        if left.questions:
+        if left.specs:
             yield PromptStep(
                 self.required.purpose, self.source, left, may_be_left_out=True
             )
@@ -379,6 +383,11 @@ class SamplingPlan:
         """
         assert self.walk is PlanMode.DRY_RUN  # noqa: S101 - a run would skip calls in between
         books, model = self.endpoints.books, required.pair.model
+        if required.purpose is Purpose.PROBABILITY:
+            logprobs = self.window_logprobs(required)
+            for prompts in logprobs.prompts(foreseen=True):
+                yield PromptStep(required.purpose, logprobs.source, prompts)
+            return
         for source in books.sources_needing_summaries(required.pair):
             yield SummaryStep(source)
         endpoint = self.endpoints.existing_endpoint(model)
@@ -450,6 +459,41 @@ class SamplingPlan:
             return self.endpoints.existing_endpoint(required.pair.model)
         return self.endpoints.endpoint(required.pair.model)
 
+    def window_logprobs(self, required: RequiredSamples) -> WindowLogprobs:
+        """Return what reads the log-probabilities of a pair's book.
+
+        Raises MemleakError where its endpoint gives none, or doesn't exist yet.
+        """
+        pair = required.pair
+        is_dry_run = self.walk is PlanMode.DRY_RUN
+        endpoint = self._prepared_endpoint(required, only_if_ready=is_dry_run)
+        if endpoint is None:
+            raise Inconclusive(
+                "it isn't fine-tuned yet",
+                location=pair.model.id,
+                hint="the run measures it after the fine-tune",
+            )
+        can_give = abilities_of(endpoint).token_logprobs is not None
+        if not can_give and self.walk is not PlanMode.READING:
+            provider = OWN_PROVIDER if required.endpoint else pair.model.provider
+            raise Inconclusive(
+                f"{provider} gives no log-probabilities of a text",
+                location=pair.model.id,
+                hint="docs/ladder.md lists what gives them",
+            )
+        source = build_ledger_endpoint(
+            pair.model,
+            self.endpoints,
+            LogprobEndpoint(endpoint),
+            own=required.endpoint is not None,
+        )
+        texts = WindowTexts(pair, self.endpoints.books.cut_into_excerpts(pair.book))
+        may_sample = self.walk is not PlanMode.READING
+        in_series = source.endpoint_of_series(
+            pair, texts.parts(), may_sample=may_sample
+        )
+        return WindowLogprobs(texts, in_series)
+
     def _future_part(self, required: RequiredSamples, book: Book) -> FuturePart:
         pair = required.pair
         probed = book_for_probe(pair, book, None)
@@ -457,7 +501,7 @@ class SamplingPlan:
         prompts = pair_prompts(pair, probed)
         if pair.probe.kind == "extraction":
             turns = longest_further_prompts(pair, probed, ConversationStyle.CHAT)
-            prompts = replace(prompts, questions=prompts.questions + turns.questions)
+            prompts = replace(prompts, specs=prompts.specs + turns.specs)
         return FuturePart(required, probed, source, prompts)
 
     def _ledger_part(

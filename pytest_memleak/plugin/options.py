@@ -40,7 +40,7 @@ def usage_errors(option: str) -> Iterator[None]:
         raise pytest.UsageError(f"{option}: {error}") from None
 
 
-def _expected(
+def _usage_error_expecting(
     what: str,
     option: str,
     value: str,
@@ -53,7 +53,9 @@ def _expected(
 def parse_quote(value: str) -> str:
     """Validate a number of words, or `full`."""
     if value != "full" and not (value.isascii() and value.isdecimal()):
-        raise _expected("a number of words or 'full'", "--memleak-quote", value)
+        raise _usage_error_expecting(
+            "a number of words or 'full'", "--memleak-quote", value
+        )
     return value
 
 
@@ -103,7 +105,7 @@ def parse_budget(value: str) -> float:
     except ValueError:
         usd = -1.0
     if not 0 <= usd < float("inf"):
-        raise _expected("US$0 or more", "--memleak-budget", value)
+        raise _usage_error_expecting("US$0 or more", "--memleak-budget", value)
     return usd
 
 
@@ -114,7 +116,9 @@ def parse_jobs(value: str) -> int:
 
         return count_cores()
     if not (value.isascii() and value.isdecimal() and int(value)):
-        raise _expected("1 or more processes, or 'auto'", "--memleak-jobs", value)
+        raise _usage_error_expecting(
+            "1 or more processes, or 'auto'", "--memleak-jobs", value
+        )
     return int(value)
 
 
@@ -123,7 +127,9 @@ def parse_host(value: str) -> str:
     from pytest_memleak.providers.provider_registry import host_of
 
     if not re.fullmatch(r"[\w.:-]+", value) or host_of(f"//{value}") != value.lower():
-        raise _expected("a host, as in api.example.com", "--memleak-host", value)
+        raise _usage_error_expecting(
+            "a host, as in api.example.com", "--memleak-host", value
+        )
     return value.lower()
 
 
@@ -140,7 +146,7 @@ def parse_operator(value: str) -> str:
 def _name(option: str, value: str) -> str:
     if not (value.strip() and value.isprintable() and len(value) <= _LONGEST_NAME):
         name = f"a name of at most {_LONGEST_NAME} characters on one line"
-        raise _expected(name, option, value)
+        raise _usage_error_expecting(name, option, value)
     return value.strip()
 
 

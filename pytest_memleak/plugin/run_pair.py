@@ -197,13 +197,13 @@ def _resources_of(config: pytest.Config, progress: Progress) -> Resources:
         offline=offline or config.getoption("memleak_dry_run"),
         budget=config.getoption("memleak_budget"),
         run=worker.get("testrunuid"),
-        pool=_pool(config.getoption("memleak_jobs")),
+        pool=_process_pool_factory(config.getoption("memleak_jobs")),
         progress=progress,
         hosts=hosts,
     )
 
 
-def _pool(jobs: int) -> Callable[[], Processes] | None:
+def _process_pool_factory(jobs: int) -> Callable[[], Processes] | None:
     if jobs == 1:
         return None
     from pytest_memleak.parallel.processes import Processes

@@ -359,7 +359,7 @@ def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
     if most == 0:
         return _HIDDEN
     message = message[:_LONGEST_MESSAGE]
-    if any(_quotes(message, text) for text in texts):
+    if any(_shares_five_words(message, text) for text in texts):
         return "(message redacted: it quotes the prompt)"
     shown = masked(message)
     if most is not None and not reads_as_error(shown):
@@ -367,7 +367,7 @@ def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
     return stored_message(shown)
 
 
-def _quotes(message: str, text: str) -> bool:
+def _shares_five_words(message: str, text: str) -> bool:
     """Tell whether a message has five words in a row of a text."""
     words = WORD.findall(message.casefold())
     words_of_text = " ".join(WORD.findall(text.casefold()))

@@ -55,7 +55,7 @@ class ProviderNeeds:
     def missing(self) -> tuple[str, ...]:
         """The packages that are not installed."""
         return tuple(
-            name for module, name in self.packages.items() if not _is_there(module)
+            name for module, name in self.packages.items() if not _is_importable(module)
         )
 
     @property
@@ -308,11 +308,11 @@ def validate_installed(
 ) -> None:
     """Raise MissingExtra for the first of these modules that isn't installed."""
     for module, package in packages.items():
-        if not _is_there(module):
+        if not _is_importable(module):
             raise MissingExtra(f"provider {provider!r}", package=package, extra=extra)
 
 
-def _is_there(name: str) -> bool:
+def _is_importable(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
     except ModuleNotFoundError:  # of its parent package

@@ -109,11 +109,13 @@ class RecordedEndpoint:
 
     def with_instructions(self, book: Book) -> Book:
         """Return the book with the records' instructions, if they have any."""
-        return with_recorded_instructions(book, self._read(book).records)
+        return with_recorded_instructions(
+            book, self._read_unless_unchanged(book).records
+        )
 
     def described(self, book: Book) -> Iterator[RecordedAs]:
         """Yield what the records say of their book."""
-        return described_records(self._read(book).records)
+        return described_records(self._read_unless_unchanged(book).records)
 
     def generations(self, book: Book) -> Iterator[Generation]:
         """Yield every generation for the book, in the order of its excerpts' ids.
@@ -122,7 +124,7 @@ class RecordedEndpoint:
         RecordsError for records of another form or of excerpts that the book doesn't
         have.
         """
-        file = self._read(book)
+        file = self._read_unless_unchanged(book)
         hint = (
             "name the file recorded for this book and these excerpts; this one belongs "
             "to others"
@@ -136,7 +138,7 @@ class RecordedEndpoint:
         """Free the file that was read last."""
         self._file = None
 
-    def _read(self, book: Book) -> _File:
+    def _read_unless_unchanged(self, book: Book) -> _File:
         """Read the book's file, unless it was read last and hasn't changed."""
         path = self._root / self._path.replace(BOOK, book.id)
         if not path.is_file():

@@ -112,7 +112,8 @@ _INPUT_TOKENS = (
 _OF_ERRORS = re.compile(
     r"tokens?|completions?|prompts?|parameters?|param|endpoints?|api|json|https?|url"
     r"|invalid|validation|(?:un)?supported|exceeds?|exceeded|max|maximum|context|quota"
-    r"|billing|credits?|error|model|request|requested|requests|server|provider|litellm",
+    r"|billing|credits?|error|model|request|requested|requests|server|provider|litellm"
+    r"|timeouts?|fallbacks?",
     re.IGNORECASE,
 )
 
@@ -178,13 +179,13 @@ def token_limit(message: str) -> TokenLimit | None:
         return _context_limit(text)
     if not _TOO_LARGE.search(text):
         return None
-    most = _highest(text)
+    most = _highest_token_limit(text)
     if most is None:
         return TokenLimit(None, "lower max_tokens in [[model]]")
     return TokenLimit(most, f"set max_tokens = {most} in [[model]], or less")
 
 
-def _highest(text: str) -> int | None:
+def _highest_token_limit(text: str) -> int | None:
     """Return the highest number of tokens that a message allows."""
     if match := _EXCLUSIVE.search(text):
         return int(match[1]) - 1

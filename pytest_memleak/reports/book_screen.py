@@ -75,9 +75,11 @@ def screen_lines(outline: BookOutline, columns: int = WIDTH) -> list[str]:
     cuts = _cut_lines(outline, widths)
     alarms = _alarm_lines(outline.alarms, widths.line)
     head = [
-        _clipped(f"{_named(outline.title)} by {_named(outline.author)}", widths.line),
-        _clipped(_sizes(outline), widths.line),
-        _row(widths, "", "chapter", "words", "begins … ends"),
+        _one_line_within(
+            f"{_named(outline.title)} by {_named(outline.author)}", widths.line
+        ),
+        _one_line_within(_size_text(outline), widths.line),
+        _row_text(widths, "", "chapter", "words", "begins … ends"),
     ]
     room = LINES - 1 - len(head) - len(cuts) - len(alarms)
     chapters = _chapter_lines(outline.chapters, room, widths)
@@ -88,7 +90,7 @@ def _named(name: str) -> str:
     return name or "(unknown)"
 
 
-def _sizes(outline: BookOutline) -> str:
+def _size_text(outline: BookOutline) -> str:
     chapters = amount(len(outline.chapters), "chapter")
     whole = outline.words + outline.left_out
     share = outline.left_out / whole if whole else 0
@@ -111,11 +113,11 @@ def _chapter_lines(
         if place > before + 1:
             yield f"{_INDENT}… {place - before - 1:,} more"
         chapter = chapters[place]
-        begins = _beginning(chapter.begins, widths.quote)
-        ends = _ending(chapter.ends, widths.quote)
+        begins = _first_words_that_fit(chapter.begins, widths.quote)
+        ends = _last_words_that_fit(chapter.ends, widths.quote)
         title = chapter.title or "(no title)"
         text = f"{begins} {ends}"
-        yield _row(widths, f"{place + 1}", title, f"{chapter.words:,}", text)
+        yield _row_text(widths, f"{place + 1}", title, f"{chapter.words:,}", text)
         before = place
 
 
@@ -146,24 +148,28 @@ def _cut_lines(outline: BookOutline, widths: _Widths) -> list[str]:
     large, shown = large_cuts(outline), shown_cuts(outline)
     lines = []
     if large:
-        lines = [_row(widths, "", "left out", "words", "why / begins")]
+        lines = [_row_text(widths, "", "left out", "words", "why / begins")]
     before = " " * (widths.label + _WORDS + len(_INDENT) + 3)
     for place, cut in enumerate(shown):
         label = cut.label or cut.document
         words = f"{cut.words:,}"
-        lines.append(_row(widths, cut_letter(place), label, words, cut.rule))
-        begins = _beginning(cut.begins, widths.line - len(before) - len("“”"))
+        lines.append(_row_text(widths, cut_letter(place), label, words, cut.rule))
+        begins = _first_words_that_fit(
+            cut.begins, widths.line - len(before) - len("“”")
+        )
         lines.append(f"{before}“{begins}”")
     unshown = large[len(shown) :]
     if unshown:
         total = sum(cut.words for cut in unshown)
         title = f"{len(unshown):,} more over {_SMALL} words"
-        lines.append(_row(widths, "", title, f"{total:,}", ""))
+        lines.append(_row_text(widths, "", title, f"{total:,}", ""))
     small = outline.left_out - sum(cut.words for cut in large)
     if small > 0:
         names = _small_names(outline, widths.label)
         head = "smaller" if large else "left out"
-        lines.append(_clipped(f"{head}: {amount(small, 'word')}{names}", widths.line))
+        lines.append(
+            _one_line_within(f"{head}: {amount(small, 'word')}{names}", widths.line)
+        )
     return lines
 
 
@@ -173,7 +179,7 @@ def _small_names(outline: BookOutline, label: int) -> str:
     names = list(dict.fromkeys(cut.label or cut.document for cut in small))
     if not names:
         return ""
-    shown = [_clipped(name, label) for name in names[:_MOST_NAMES]]
+    shown = [_one_line_within(name, label) for name in names[:_MOST_NAMES]]
     more = ", …" if len(names) > _MOST_NAMES else ""
     return f" ({', '.join(shown)}{more})"
 
@@ -199,13 +205,13 @@ def _alarm_lines(alarms: Sequence[str], width: int) -> list[str]:
         # What only this screen says comes last, and stays.
         left = len(alarms) - _MOST_ALARMS + 1
         shown = [f"{left:,} more warnings", *alarms[left:]]
-    return [_clipped(f"! {alarm}", width) for alarm in shown]
+    return [_one_line_within(f"! {alarm}", width) for alarm in shown]
 
 
 # --- columns
 
 
-def _row(
+def _row_text(
     widths: _Widths,
     number: str,
     label: str,
@@ -214,7 +220,7 @@ def _row(
 ) -> str:
     from rich.cells import set_cell_size
 
-    name = set_cell_size(_clipped(label, widths.label), widths.label)
+    name = set_cell_size(_one_line_within(label, widths.label), widths.label)
     line = f"{number:>3} {name} {words:>{_WORDS}}  {_one_line(text)}"
     return narrowed(line.rstrip(), widths.line)
 
@@ -223,7 +229,7 @@ def _one_line(text: str) -> str:
     return inert(" ".join(text.split()))
 
 
-def _clipped(text: str, width: int) -> str:
+def _one_line_within(text: str, width: int) -> str:
     """Return a text as one line of at most as many columns."""
     return narrowed(_one_line(text), width)
 
@@ -237,18 +243,18 @@ def narrowed(line: str, width: int) -> str:
     return set_cell_size(line, width - 1).rstrip() + "…"
 
 
-def _beginning(text: str, width: int) -> str:
+def _first_words_that_fit(text: str, width: int) -> str:
     """Return the first words that fit, and an ellipsis."""
-    return " ".join(_fitting(_one_line(text).split(), width)) + "…"
+    return " ".join(_words_that_fit(_one_line(text).split(), width)) + "…"
 
 
-def _ending(text: str, width: int) -> str:
+def _last_words_that_fit(text: str, width: int) -> str:
     """Return an ellipsis, and the last words that fit."""
     last_first = _one_line(text).split()[::-1]
-    return "…" + " ".join(_fitting(last_first, width)[::-1])
+    return "…" + " ".join(_words_that_fit(last_first, width)[::-1])
 
 
-def _fitting(words: Iterable[str], width: int) -> list[str]:
+def _words_that_fit(words: Iterable[str], width: int) -> list[str]:
     """Return as many words as fit before or after an ellipsis, at least a piece."""
     from rich.cells import cell_len
 
@@ -261,5 +267,5 @@ def _fitting(words: Iterable[str], width: int) -> list[str]:
         fitting.append(word)
         room -= needed
     if not fitting:
-        return [_clipped(word, width - 2) for word in words][:1]
+        return [_one_line_within(word, width - 2) for word in words][:1]
     return fitting

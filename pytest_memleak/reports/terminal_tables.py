@@ -94,9 +94,9 @@ class _PairTable:
         self._has_same_limits = all(
             result.limit_values == first_limits for result in results
         )
-        self.measures = self._measures()[:most]
+        self.measures = self._shown_measures()[:most]
 
-    def _measures(self) -> list[Measure]:
+    def _shown_measures(self) -> list[Measure]:
         names = {row.name for row in overview_measures(self._results)}
         if self._narrow < _Narrow.MEASURES:
             for result in self._results:
@@ -115,7 +115,7 @@ class _PairTable:
         )
         self._add_columns(table)
         for result in self._results:
-            table.add_row(*self._line(result))
+            table.add_row(*self._result_cells(result))
         return table
 
     def _add_columns(self, table: Table) -> None:
@@ -157,7 +157,7 @@ class _PairTable:
             return ["received", "detection\nlimit"]
         return ["received", "detection limit"]
 
-    def _line(self, result: PairResult) -> Iterator[Text]:
+    def _result_cells(self, result: PairResult) -> Iterator[Text]:
         if self._has_several_suites:
             yield Text(inert(result.suite.name))
         pair = result.pair
@@ -168,7 +168,7 @@ class _PairTable:
             yield _cell(result, row, with_limit=not self._has_same_limits)
         yield from self._counts_and_verdict(result)
         if self._has_comparison:
-            yield _compared(result)
+            yield _comparison_cell(result)
 
     def _counts_and_verdict(self, result: PairResult) -> list[Text]:
         counts = ["-"]
@@ -203,7 +203,7 @@ def _cell(
     return Text(text.replace(" ", ""), style=style)
 
 
-def _compared(result: PairResult) -> Text:
+def _comparison_cell(result: PairResult) -> Text:
     word = result.compared
     if not word:
         return Text("-")

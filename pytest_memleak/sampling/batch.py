@@ -56,16 +56,16 @@ from pytest_memleak.ledger.prompts import (
 from pytest_memleak.ledger.tables import batches, calls, questions
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.sampling.call_attempts import SamplingContext
+from pytest_memleak.sampling.call_tries import SamplingContext
 from pytest_memleak.sampling.remote_jobs import (
     NO_REASON,
     JobCalls,
+    find_or_start,
     pauses,
     poll_state,
-    started,
 )
 
-_VERBS = ("find_batch", "start_batch", "poll_batch")
+_CALL_NAMES = ("find_batch", "start_batch", "poll_batch")
 _RECORDED_AT_ONCE = 200
 
 
@@ -147,7 +147,7 @@ class Batches:
         batch_id = batch.job_id
         ledger = self.context.ledger
         timed = self.context.endpoint.calls
-        state = poll_state(self._verbs(batch), batch_id)
+        state = poll_state(self._job_calls(batch), batch_id)
         if state.status is JobStatus.RUNNING:
             return False
         if state.status is JobStatus.FAILED:
@@ -162,12 +162,12 @@ class Batches:
         return True
 
     def _started(self, batch: Job) -> Job:
-        return started(self.context.ledger, batch, self._verbs(batch))
+        return find_or_start(self.context.ledger, batch, self._job_calls(batch))
 
-    def _verbs(self, batch: Job) -> JobCalls:
+    def _job_calls(self, batch: Job) -> JobCalls:
         return JobCalls(
             self.context.endpoint.calls,
-            names=_VERBS,
+            names=_CALL_NAMES,
             find=lambda: self.remote.find(batch.digest),
             start=lambda: self.remote.start(
                 _requests(self.context.ledger, batch),

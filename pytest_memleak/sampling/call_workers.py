@@ -23,12 +23,12 @@ from pytest_memleak.ledger.call_outcomes import (
 from pytest_memleak.ledger.call_states import NOT_STORED
 from pytest_memleak.ledger.prompts import Ask, PromptSpec, asks_by_round
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.sampling.call_attempts import (
-    CallAttempts,
+from pytest_memleak.sampling.call_deadline import NO_THREAD
+from pytest_memleak.sampling.call_tries import (
+    CallTries,
     SamplingContext,
     Stopped,
 )
-from pytest_memleak.sampling.call_deadline import NO_THREAD
 
 _ONE_IN_A_ROW = 2
 _TELL_EVERY = 0.2
@@ -178,7 +178,7 @@ class Workers:
                 answer = None
                 if call is None:
                     continue
-                attempts = CallAttempts(self._context, call, self._stop)
+                attempts = CallTries(self._context, call, self._stop)
                 answer = attempts.run()
                 if answer is not None:
                     self._take_up_the_rest(answer, attempts.left)
@@ -204,7 +204,7 @@ class Workers:
 
     def _claimed(self, candidates: list[Ask], after: Answer | None) -> Call | None:
         """Reserve a call for the first free candidate; put those behind it back."""
-        call = self._context.claim(candidates, after=after)
+        call = self._context.reserve(candidates, after=after)
         taken = len(candidates)
         if call is not None:
             key = self._context.prompt_of_id[call.question].key

@@ -77,11 +77,13 @@ class RunPlan:
     """The steps of a run, each once, and what keeps others from being planned.
 
     if_lost: control calls, made only if servers lose completions
+    without_probability: why suites that want probability measured don't get it
     """
 
     steps: tuple[PlannedStep, ...]
     obstacles: tuple[Issue, ...]
     if_lost: tuple[PlannedStep, ...] = ()
+    without_probability: tuple[Issue, ...] = ()
 
     @property
     def cost(self) -> float:

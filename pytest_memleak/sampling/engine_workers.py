@@ -21,7 +21,7 @@ from pytest_memleak.errors import (
 from pytest_memleak.ledger.call_outcomes import end_open_calls, store_answers
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.billing_doubt import in_doubt
-from pytest_memleak.sampling.call_attempts import SamplingContext, Stopped
+from pytest_memleak.sampling.call_tries import SamplingContext, Stopped
 from pytest_memleak.sampling.call_workers import Workers
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class EngineWorkers(Workers):
         if self._stop.is_set():
             raise Stopped
         together = self._take_together()
-        calls, refusal = self._context.claim_each(together)
+        calls, refusal = self._context.reserve_each(together)
         try:
             if calls:
                 self._sample(calls)

@@ -30,7 +30,7 @@ from pytest_memleak.ledger.prompts import PairPrompts, asks_by_round
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.sampling.backoff import Pace, Retry
-from pytest_memleak.sampling.call_attempts import Notice, SamplingContext
+from pytest_memleak.sampling.call_tries import Notice, SamplingContext
 from pytest_memleak.sampling.call_workers import Workers
 from pytest_memleak.sampling.calls_of_dead_processes import (
     settle_calls_of_dead_processes,
@@ -73,7 +73,7 @@ def sample_missing(
     CallsDropped (after another Ctrl-C).
     """
     limit = budget_limit(budget, terms.price, location=prompts.pair)
-    if limit is not None and not all(prompt.capped for prompt in prompts.questions):
+    if limit is not None and not all(prompt.capped for prompt in prompts.specs):
         raise SettingsError(
             'A budget needs a cap on generations, but max_tokens = "default" sends '
             "none",
@@ -89,11 +89,11 @@ def sample_missing(
         deadline=retry.deadline,
     )
     engine = abilities_of(endpoint).engine
-    numbers = prompt_row_ids(ledger, endpoint_id, prompts.questions)
+    numbers = prompt_row_ids(ledger, endpoint_id, prompts.specs)
     context = SamplingContext(
         ledger,
         checked,
-        prompt_of_id={numbers[prompt.key]: prompt for prompt in prompts.questions},
+        prompt_of_id={numbers[prompt.key]: prompt for prompt in prompts.specs},
         numbers=numbers,
         terms=terms,
         limit=limit,

@@ -36,7 +36,6 @@ _MOST_BEYOND_ASCII = 0.45
 _BEYOND_ASCII = re.compile("[\u0080-\u024f]")
 
 _MOST_ENCODED_TWICE = 0.01
-_SPACED = re.compile(r"\S+")
 # The first byte of a character in UTF-8, read as Latin-1.
 _FIRST_BYTE = re.compile("[\u00c2-\u00f4]")
 
@@ -71,7 +70,9 @@ def why_unmatchable(text: str) -> str | None:
 
     Judges 1,000 letters or more, of scripts that separate words by spaces.
     """
-    words = [word for word in _WORD.findall(text) if not has_unspaced(word)]
+    words = _WORD.findall(text)
+    if has_unspaced(text):
+        words = [word for word in words if not has_unspaced(word)]
     letters = sum(map(len, words))
     if letters < _FEWEST_LETTERS:
         return None
@@ -105,11 +106,13 @@ def _why_misread(
     words: Sequence[str],
     letters: int,
 ) -> str | None:
-    beyond = sum(len(_BEYOND_ASCII.findall(word)) for word in words)
+    beyond = len(_BEYOND_ASCII.findall("".join(words)))
     if beyond > _MOST_BEYOND_ASCII * letters:
         share = beyond / letters
         return f"{share:.0%} of its letters have accents, as in a misread encoding"
-    twice = sum(map(_is_encoded_twice, _SPACED.findall(text)))
+    twice = 0
+    if _FIRST_BYTE.search(text):
+        twice = sum(map(_is_encoded_twice, text.split()))
     if twice > _MOST_ENCODED_TWICE * len(words):
         return "its UTF-8 was read as windows-1252 and saved again"
     return None

@@ -63,7 +63,7 @@ def book_source(
             table.bring_your_own,
         ),
         summaries=_summaries_path(table, key, path),
-        prompts=_prompts(table, key, path),
+        prompts=_prompts_path(table, key, path),
         include=tuple(table.include),
         exclude=tuple(table.exclude),
     )
@@ -199,7 +199,7 @@ def matching_files(
     return sorted(files)
 
 
-def _prompts(table: BookTable, key: str, path: Path) -> Path | None:
+def _prompts_path(table: BookTable, key: str, path: Path) -> Path | None:
     if not table.prompts:
         return None
     name = f"{key}.prompts"

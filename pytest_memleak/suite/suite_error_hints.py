@@ -140,14 +140,16 @@ def _unknown_key_hint(name: str, location: Sequence[int | str]) -> str:
     if is_option(location):
         return f"{name} is a key of [model.options]; move it there"
     own = known_keys(location)
-    plain = _without_number(_spelt(name))
-    called = {_spelt(row.title): key for key, row in MEASURES.items() if key in own}
+    plain = _without_number(_with_underscores(name))
+    called = {
+        _with_underscores(row.title): key for key, row in MEASURES.items() if key in own
+    }
     if len(location) == _DEPTH_OF_MODELS_KEY:
         called |= _ALSO.get(str(location[0]), {})
     near = [called[plain]] if plain in called else near_keys(plain, own)
     if near:
         return f"write {near[0]} instead of {name}"
-    tables = dict(_tables())
+    tables = dict(_tables_and_keys())
     for table in tables:
         if table.strip("[]") == plain:
             return f"write {table}, a table of its own"
@@ -190,7 +192,7 @@ def near_keys(
     return difflib.get_close_matches(name, keys, n=1, cutoff=similarity)
 
 
-def _spelt(name: str) -> str:
+def _with_underscores(name: str) -> str:
     return re.sub(r"[\s-]+", "_", name.strip().lower())
 
 
@@ -206,7 +208,7 @@ def known_keys(location: Sequence[int | str]) -> list[str]:
     return sorted(kind.model_fields)
 
 
-def _tables() -> Iterator[tuple[str, list[str]]]:
+def _tables_and_keys() -> Iterator[tuple[str, list[str]]]:
     yield "[limits]", [*LimitsTable.model_fields]
     for name, field in SuiteFile.model_fields.items():
         kind = table_class_of_field(SuiteFile, name)

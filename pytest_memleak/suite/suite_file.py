@@ -68,8 +68,8 @@ class ReadSuite(NamedTuple):
 
 def read_suite_file(path: Path) -> ReadSuite:
     """Read and validate a suite file. Raises SuiteError with file, key and value."""
-    content = _read(path)
-    tables = _parse(content, path)
+    content = _read_capped(path)
+    tables = _parse_toml(content, path)
     written = WrittenSuite(tables, content.decode("utf-8-sig"), path)
     _validate_bounds(written)
     validate_no_secrets(tables, place=str(path), name="suite file")
@@ -77,7 +77,7 @@ def read_suite_file(path: Path) -> ReadSuite:
     books = {"book": expanded.tables.get("book")}  # with what tables of books say
     validate_no_secrets(books, place=str(path), name="suite file")
     return ReadSuite(
-        tables=_validated(expanded),
+        tables=_validated_by_schema(expanded),
         digest=hashlib.sha256(content).hexdigest(),
         content_digest=_content_digest(expanded.tables),
     )
@@ -130,7 +130,7 @@ def expand(written: WrittenSuite) -> Expanded:
     return Expanded(written.tables | filled, origins, written)
 
 
-def _validated(expanded: Expanded) -> SuiteFile:
+def _validated_by_schema(expanded: Expanded) -> SuiteFile:
     try:
         suite_file = SuiteFile.model_validate(expanded.tables)
     except ValidationError as error:
@@ -140,7 +140,7 @@ def _validated(expanded: Expanded) -> SuiteFile:
         hint = problem_hint(dict(first), location)
         typed = _path_to_type(expanded.written.path)
         hint = hint.replace("memleak doctor FILE", f"memleak doctor {typed}")
-        raise _explain(problems, expanded, hint) from None
+        raise _error_listing_problems(problems, expanded, hint) from None
     for location, message, fix in _problems_across(suite_file):
         _, place = expanded.as_written(location)
         raise SuiteError(message, location=place, hint=fix)
@@ -172,7 +172,7 @@ def _first_to_fix(problems: Sequence[ErrorDetails]) -> ErrorDetails:
 # --- reading
 
 
-def _read(path: Path) -> bytes:
+def _read_capped(path: Path) -> bytes:
     try:
         is_regular = path.is_file() or path.is_dir()
         if path.exists() and not is_regular:
@@ -196,7 +196,7 @@ def _read(path: Path) -> bytes:
         ) from None
 
 
-def _parse(content: bytes, path: Path) -> dict[str, Any]:
+def _parse_toml(content: bytes, path: Path) -> dict[str, Any]:
     try:
         text = content.decode("utf-8-sig")  # some editors add a byte order mark
         return tomllib.loads(text)
@@ -246,7 +246,7 @@ def _validate_bounds(written: WrittenSuite) -> None:
         elif isinstance(value, float) and not math.isfinite(value):
             problem = f"expected a finite number; got {value}"
         if problem:
-            key = clipped(_key(location, written.tables))
+            key = clipped(_key_text(location, written.tables))
             raise SuiteError(f"{key}: {problem}", location=written.place(location))
 
 
@@ -268,14 +268,14 @@ def _content_digest(tables: dict[str, Any]) -> str:
     return hashlib.sha256(content_json.encode()).hexdigest()
 
 
-def _explain(
+def _error_listing_problems(
     problems: Iterable[ErrorDetails],
     expanded: Expanded,
     hint: str,
 ) -> SuiteError:
     """Return the error that lists every problem on its own line."""
     written = expanded.written
-    messages = _messages(problems, expanded, hint)
+    messages = _problem_texts(problems, expanded, hint)
     path = str(written.path)
     listed = [(place, f"{key}: {text}") for (key, place), text in messages.items()]
     has_books = written.tables.get("book") or written.tables.get("collection")
@@ -294,7 +294,7 @@ def _explain(
     return SuiteError("\n  ".join(lines), location=path, hint=hint)
 
 
-def _messages(
+def _problem_texts(
     problems: Iterable[ErrorDetails],
     expanded: Expanded,
     hint: str,
@@ -305,7 +305,7 @@ def _messages(
     for problem in problems:
         in_tables = _location_of_key(problem["loc"], expanded.tables)
         location, place = expanded.as_written(in_tables)
-        key = _key(location, expanded.written.tables)
+        key = _key_text(location, expanded.written.tables)
         fault = (key, place, problem["msg"])
         if fault in seen:
             continue
@@ -340,7 +340,7 @@ def _location_of_key(
     return location
 
 
-def _key(location: Sequence[int | str], tables: dict[str, Any]) -> str:
+def _key_text(location: Sequence[int | str], tables: dict[str, Any]) -> str:
     """Format a location as `book[1] 'the-road'.source`, counting from 1."""
     key = ""
     at: Any = tables

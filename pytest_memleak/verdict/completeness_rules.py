@@ -44,7 +44,9 @@ _LEAST_COMMON_WORDS = Fraction(35, 100)
 _LEAST_WORD_ORDER = Fraction(3, 4)
 _LEAST_COMMON_PAIRS = Fraction(1, 10)
 _FEWEST_MARKED_PAIRS = 50  # F + R under which the order is not judged
-_WORDLESS = frozenset({Kind.WITHHELD, Kind.EMPTY, Kind.REFUSAL, Kind.ECHO, Kind.CUT})
+_WORDLESS = frozenset(
+    {Kind.WITHHELD, Kind.EMPTY, Kind.REFUSAL, Kind.ECHO, Kind.CUT_EARLY}
+)
 
 RuleOutcome = Issue | RuleCheck | str
 

@@ -115,7 +115,7 @@ SAMPLED: Mapping[str, str] = {
         f"[suite]{_TEXT_ONLY}"
     ),
     Kind.ECHO: f"these generations repeat the instruction: reword it{_TEXT_ONLY}",
-    Kind.CUT: "raise max_tokens: a reasoning model uses tokens before it answers",
+    Kind.CUT_EARLY: "raise max_tokens: a reasoning model uses tokens before it answers",
     Kind.CANNED: (
         "different prompts return the same text: "
         f"check for a cache or proxy{_TEXT_ONLY}"
@@ -149,7 +149,7 @@ RECORDED: Mapping[str, str] = {
     Kind.ECHO: (
         "these answers repeat the instruction: supply answers to a different one"
     ),
-    Kind.CUT: (
+    Kind.CUT_EARLY: (
         "supply answers with room for more tokens: a reasoning model uses tokens "
         "before it answers"
     ),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.records import FinishReason
-from pytest_memleak.records.generation import finish_reason
+from pytest_memleak.records.generation import finish_reason_from_word
 from pytest_memleak.scoring.keyed_texts import keyed
 from pytest_memleak.scoring.text_batches import batches_of
 from pytest_memleak.scoring.word_ranges import count_up
@@ -519,7 +519,7 @@ def _how_it_ended(generation: Generation) -> int:
     """Return how it ended; without text, a limit of tokens can have ended it, too."""
     reason = generation.finish_reason
     if reason is FinishReason.EMPTY and not generation.text.strip():
-        was_cut = finish_reason(generation.finish_word) is FinishReason.LENGTH
+        was_cut = finish_reason_from_word(generation.finish_word) is FinishReason.LENGTH
         return LENGTH if was_cut else ENDED
     return _HOW_IT_ENDED.get(reason, WITHHELD)
 

@@ -36,7 +36,7 @@ def planned(here, server, capsys, monkeypatch):
     def plan(style, *options):
         suites = []
         monkeypatch.setattr(
-            "pytest_memleak.cli.cmd_try._run",
+            "pytest_memleak.cli.cmd_try._run_probe",
             lambda path, *_: suites.append(path.read_text("utf-8")) or 0,
         )
         url = f"{server.url}/{style}/v1"

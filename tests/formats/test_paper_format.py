@@ -21,7 +21,7 @@ from pytest_memleak.formats.paper_format import (
 )
 from pytest_memleak.records import Excerpt, FinishReason, Generation
 from pytest_memleak.records.book import book_digest
-from pytest_memleak.records.generation import finish_reason
+from pytest_memleak.records.generation import finish_reason_from_word
 
 
 def excerpt(excerpt_id, text="Some text.", **more):
@@ -150,7 +150,11 @@ def test_generations_are_rounds_of_their_excerpt():
 
 
 def test_a_finish_reason_is_kept_as_it_was_said():
-    assert finish_reason(None) is finish_reason("") is FinishReason.UNKNOWN
+    assert (
+        finish_reason_from_word(None)
+        is finish_reason_from_word("")
+        is FinishReason.UNKNOWN
+    )
     for reason in FinishReason:
         (one,) = generations_from_records(
             [line("p1", "text", finish_reason=reason.value)]
@@ -180,7 +184,7 @@ EVERY = [(word, reason) for reason, words in WORDS.items() for word in words.spl
 
 @pytest.mark.parametrize(("word", "reason"), EVERY)
 def test_a_word_means_the_same_from_a_server_and_in_a_file(word, reason):
-    assert finish_reason(word) is reason
+    assert finish_reason_from_word(word) is reason
     answers = [{"generated_text": "Some words.", "finish_reason": word}]
     (recorded,) = generations_from_records(
         [{"excerpt_id": "p_id1", "generations": answers}]

@@ -257,6 +257,39 @@ def test_an_error_of_the_server_is_told(
     assert "too many requests" not in caplog.text
 
 
+WAIT = "Fri, 04 Dec 2026 07:28:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "left"),
+    [
+        ("Retry-After", "0.5", "0.5"),
+        ("Retry-After", WAIT, WAIT),
+        ("Retry-After", "the town of Ebb", None),
+        ("x-request-id", "req_011CSHoEeqs5C35K", "req_[0-9a-f]{24}"),
+        ("x-request-id", "9f86d081-884c-4d63", "9f86d081-884c-4d63"),
+        ("request-id", "the_town_of_Ebb", "id_[0-9a-f]{24}"),
+        ("x-text", "the town of Ebb", None),
+    ],
+)
+@pytest.mark.parametrize("kind", ["whole", "stream"])
+def test_headers_leave_without_a_text(guard, kind, name, value, left):
+    async def answer(request, asked):
+        if kind == "whole":
+            return web.json_response(whole("Yes."), headers={name: value})
+        return web.Response(
+            text="data: [DONE]\n\n",
+            headers={name: value},
+            content_type="text/event-stream",
+        )
+
+    server, _, address = guard
+    server.answers["headed"] = answer
+    asked = {"model": "headed", "messages": ASKED}
+    sent = httpx.post(f"{address}/v1/chat/completions", json=asked).headers.get(name)
+    assert sent is left is None or re.fullmatch(left, sent)
+
+
 REACHED = "the server behind memleak guard can't be reached"
 UNREACHED = r"the upstream http://127.0.0.1:1/v1 can't be reached \(.+\); start it or change --up.+"
 

@@ -34,7 +34,7 @@ def prompts():
 
 def call_at(ledger, prompts, ordinal, began, ended, *, lost=False):
     """A call of the prompt, which ended with an answer or was lost."""
-    ask = Ask(prompts.questions[0], (ordinal,))
+    ask = Ask(prompts.specs[0], (ordinal,))
     call = reserve_call(ledger, intent(ledger, prompts, ask))
     if lost:
         end_call_unanswered(ledger, call, billed=True, cause="no response came")

@@ -35,7 +35,7 @@ def reserve(ledger, prompts):
     """Claims these ordinals of the only prompt."""
 
     def run(*ordinals, after=None, **money):
-        wanted = intent(ledger, prompts, Ask(prompts.questions[0], ordinals), **money)
+        wanted = intent(ledger, prompts, Ask(prompts.specs[0], ordinals), **money)
         return reserve_call(ledger, wanted, after=after)
 
     return run
@@ -58,7 +58,7 @@ def texts(ledger, prompts):
 
 def test_questions_keep_their_numbers_and_an_ordinal_is_claimed_once(ledger, ask):
     prompts = ask()
-    first, second, _ = prompts.questions
+    first, second, _ = prompts.specs
     call = reserve_call(ledger, intent(ledger, prompts, Ask(first, (0, 1))))
     assert call.ordinals == (0, 1)
     again = reserve_call(
@@ -74,13 +74,13 @@ def test_questions_keep_their_numbers_and_an_ordinal_is_claimed_once(ledger, ask
     assert (row.state, row.asked, row.first, row.kind) == ("asked", 2, 0, "sample")
     assert row.seed == first.seed_from(0)
     prompts = ask(excerpts=3)
-    numbers = prompt_row_ids(ledger, "e", prompts.questions)
-    assert prompt_row_ids(ledger, "e", prompts.questions) == numbers
+    numbers = prompt_row_ids(ledger, "e", prompts.specs)
+    assert prompt_row_ids(ledger, "e", prompts.specs) == numbers
     assert (
         len(
             {
                 *numbers.values(),
-                *prompt_row_ids(ledger, "other", prompts.questions).values(),
+                *prompt_row_ids(ledger, "other", prompts.specs).values(),
             }
         )
         == 6
@@ -99,7 +99,7 @@ def test_threads_and_ledgers_never_share_an_ordinal(url, ask):
             results = []
             for start in range(0, 30, 3):
                 ordinals = (start, start + 1, start + 2)
-                wanted = [Ask(question, ordinals) for question in prompts.questions]
+                wanted = [Ask(question, ordinals) for question in prompts.specs]
                 while call := reserve_call(ledger, intent(ledger, prompts, *wanted)):
                     results += [(call.question, ordinal) for ordinal in call.ordinals]
             return results
@@ -118,7 +118,7 @@ def test_an_answer_frees_and_fills(ledger, ask, prompts, reserve):
         assert spent(ledger) == 120
     assert texts(ledger, prompts) == {0: "a", 1: "b"}
     assert find_missing_ordinals(ledger, "e", prompts).free == {
-        prompts.questions[0]: [2, 3]
+        prompts.specs[0]: [2, 3]
     }
     row = row_of(ledger, call)
     assert (row.state, row.came, row.cost) == ("answered", 2, 120)
@@ -148,7 +148,7 @@ def test_an_answer_after_all(ledger, prompts, reserve, billed, state, kept):
         assert spent(ledger) == 300 + kept
     end_call_unanswered(ledger, late, billed=billed, cause="slow")
     assert find_missing_ordinals(ledger, "e", prompts).free == {
-        prompts.questions[0]: [0, 1, 2, 3]
+        prompts.specs[0]: [0, 1, 2, 3]
     }
     store_answer(ledger, answer(reserve(0, 1, price=100), "x", "y", cost=50))
     assert store_answer(ledger, answer(late, "a", "b", "c", cost=70))
@@ -167,7 +167,7 @@ def test_a_late_answer_does_not_wait_for_the_call_that_replaced_it(
     store_answer(ledger, answer(second, "b"))
     assert texts(ledger, prompts) == {0: "a", -1: "b"}
     assert find_missing_ordinals(ledger, "e", prompts).free == {
-        prompts.questions[0]: [1, 2, 3]
+        prompts.specs[0]: [1, 2, 3]
     }
     store_answer(ledger, answer(reserve(1, 2), *"cdef"))  # more than was asked for
     assert texts(ledger, prompts) == {0: "a", 1: "c", 2: "d", -1: "b", -2: "e", -3: "f"}
@@ -184,7 +184,7 @@ def test_a_postponed_call_keeps_its_ordinals(ledger, reserve):
 
 def test_a_claim_that_was_written_before_the_connection_broke(ledger, prompts):
     """On a server, the same intent again gives the same call."""
-    wanted = intent(ledger, prompts, Ask(prompts.questions[0], (0, 1)))
+    wanted = intent(ledger, prompts, Ask(prompts.specs[0], (0, 1)))
     call, again = reserve_call(ledger, wanted), reserve_call(ledger, wanted)
     assert again == (None if ledger.place.endswith("ledger.db") else call)
     assert [len(ledger.rows(sa.select(rows))) for rows in (calls, claims)] == [1, 2]
@@ -192,7 +192,7 @@ def test_a_claim_that_was_written_before_the_connection_broke(ledger, prompts):
 
 def test_processes_share_a_budget(url, ask):
     prompts = ask(excerpts=1, samples=50)
-    (question,) = prompts.questions
+    (question,) = prompts.specs
     with (
         Ledger(url, run="r") as one,
         Ledger(url, run="r") as other,

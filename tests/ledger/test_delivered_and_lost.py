@@ -59,7 +59,7 @@ def test_lost_choices_count_for_their_excerpt(ledger, ask, hasty):
     prompts = ask(excerpts=2, samples=4)
     sample_all(ledger, Scripted(answers, fewer, answers), prompts, hasty, terms(1, 4))
     result = count_delivered_and_lost(ledger, "e", prompts, until=EVER)
-    first, second = (prompt.excerpt_id for prompt in prompts.questions)
+    first, second = (prompt.excerpt_id for prompt in prompts.specs)
     assert result.lost[first] == 0
     assert (result.lost[second], result.requested[second]) == (1, 5)
 
@@ -80,6 +80,8 @@ def test_a_server_that_ignores_n_loses_nothing(ledger, ask, hasty, count):
         busy("409 Conflict"),
         busy("The connection failed or was interrupted (ReadError)"),
         CallTimeout("no response within 1 s", in_doubt=True, **PLACE),
+        CallTimeout("504 Gateway Timeout", **PLACE),
+        CallTimeout("524 unknown status", **PLACE),
     ],
     ids=str,
 )

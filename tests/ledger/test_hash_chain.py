@@ -259,7 +259,7 @@ def test_other_processes_write_while_it_reads(url, ask):
     with Ledger(url) as ledger, Ledger(url) as reader:
         for n in range(6):
             call = reserve_call(
-                ledger, intent(ledger, prompts, Ask(prompts.questions[0], (n,)))
+                ledger, intent(ledger, prompts, Ask(prompts.specs[0], (n,)))
             )
             assert check_ledger(reader).wrong == []
             store_answer(ledger, answer(call, f"text {n}"))

@@ -117,7 +117,7 @@ def test_a_failed_work_leaves_nothing(ledger, ask):
         ledger.write_each(
             lambda connection, items: [KeyError(item) for item in items], "x"
         )
-    prompt_row_ids(ledger, "e", ask().questions)
+    prompt_row_ids(ledger, "e", ask().specs)
     orphan = schema.claims.insert().values(question=1, ordinal=0, call=12345)
     with pytest.raises(LedgerError):
         ledger.write(lambda connection: connection.execute(orphan).rowcount)
@@ -325,7 +325,7 @@ def test_a_text_that_is_none_is_named_by_its_row(url, ask, sqlite, postgresql, f
         pytest.skip("PostgreSQL keeps its columns' types")
     prompts = ask(excerpts=2, samples=1)
     with Ledger(url) as ledger:
-        for question in prompts.questions:
+        for question in prompts.specs:
             call = reserve_call(ledger, intent(ledger, prompts, Ask(question, (0,))))
             store_answer(ledger, Answer(call, [Completion("a")], 1, 1, None))
     execute(url, f"UPDATE call_texts SET data = {damage} WHERE call = 2")

@@ -71,7 +71,7 @@ def test_generations_of_a_call_that_are_not_those_that_came_are_an_error(
     record_sampled(
         memory,
         prompts,
-        prompts.questions[0],
+        prompts.specs[0],
         (0, 1),
         [Completion("clean"), Completion("leak")],
     )
@@ -86,7 +86,7 @@ def test_an_empty_ledger_and_counts(ledger, ask):
     prompts = ask(excerpts=2, samples=3)
     assert list(generations(ledger, "e", prompts)) == []
     lacking = find_missing_ordinals(ledger, "e", prompts)
-    assert lacking.free == {question: [0, 1, 2] for question in prompts.questions}
+    assert lacking.free == {question: [0, 1, 2] for question in prompts.specs}
     assert (lacking.count, lacking.elsewhere, lacking.in_batches) == (6, 0, 0)
     counts = count_generations_and_calls(ledger, "e", prompts)
     assert (counts.requested, counts.got, counts.withheld, counts.cost) == (
@@ -96,7 +96,7 @@ def test_an_empty_ledger_and_counts(ledger, ask):
         None,
     )
     failed = reserve_call(
-        ledger, intent(ledger, prompts, Ask(prompts.questions[0], (0,)), price=None)
+        ledger, intent(ledger, prompts, Ask(prompts.specs[0], (0,)), price=None)
     )
     end_call_unanswered(ledger, failed, billed=False, cause="x")
     assert count_generations_and_calls(ledger, "e", prompts).cost is None
@@ -113,7 +113,7 @@ def test_an_empty_ledger_and_counts(ledger, ask):
 
 def test_by_excerpt_and_by_ordinal_and_by_setting(ledger, ask):
     prompts = ask(excerpts=3, samples=4)
-    for question in reversed(prompts.questions):
+    for question in reversed(prompts.specs):
         for ordinals in ((2, 3), (0, 1)):
             came = [
                 Completion(f"{question.excerpt_id} {ordinal}") for ordinal in ordinals
@@ -142,7 +142,7 @@ def test_by_excerpt_and_by_ordinal_and_by_setting(ledger, ask):
 
 def test_counts(ledger, ask):
     prompts = ask(excerpts=2, samples=3)
-    first, second = prompts.questions
+    first, second = prompts.specs
     withheld = [
         Completion("a", FinishReason.STOP, 5, 6),
         Completion("b", FinishReason.LENGTH),
@@ -178,7 +178,7 @@ def test_texts_come_back_as_they_were(ledger, ask, texts, endpoint_id):
     texts = [*texts, ODD, LONG]
     prompts = ask(excerpts=1, samples=len(texts))
     endpoint_id = f"{endpoint_id} {next(NUMBERS)}"
-    wanted = Ask(prompts.questions[0], tuple(range(len(texts))))
+    wanted = Ask(prompts.specs[0], tuple(range(len(texts))))
     call = reserve_call(
         ledger, intent(ledger, prompts, wanted, endpoint_id=endpoint_id)
     )
@@ -194,9 +194,9 @@ def test_texts_come_back_as_they_were(ledger, ask, texts, endpoint_id):
 def test_a_thousand_questions(memory, ask):
     """More than one statement may name."""
     prompts = ask(excerpts=1000, samples=1)
-    numbers = Counter(question.key for question in prompts.questions)
+    numbers = Counter(question.key for question in prompts.specs)
     assert numbers.total() == len(numbers) == 1000
-    wanted = [Ask(question, (0,)) for question in prompts.questions]
+    wanted = [Ask(question, (0,)) for question in prompts.specs]
     for _ in wanted[:3]:
         call = reserve_call(memory, intent(memory, prompts, *wanted))
         store_answer(memory, answer(call, "a"))
@@ -215,7 +215,7 @@ def one_question(text=None, instruction=None, **sampling):
         "text": text or excerpt.text,
         "instruction": instruction or excerpt.instruction,
     }
-    return asked_of(dataclasses.replace(excerpt, **changes), **sampling).questions[0]
+    return asked_of(dataclasses.replace(excerpt, **changes), **sampling).specs[0]
 
 
 def test_a_prompts_settings_shape_its_key_and_seeds():
@@ -248,11 +248,11 @@ def test_a_repeated_instruction_is_a_question_of_its_own_and_none_is_left_out(
 ):
     excerpts = [Excerpt(f"p_id{n}", "some words", "The same.") for n in range(3)]
     prompts = asked_of(*excerpts)
-    assert len({question.key for question in prompts.questions}) == 3
+    assert len({question.key for question in prompts.specs}) == 3
     assert asked_of(*excerpts) == prompts
     excerpts = Excerpt("p_id1", "text", instruction), Excerpt("p_id2", "text", "Write.")
     prompts = asked_of(*excerpts, samples=5)
-    assert [question.excerpt_id for question in prompts.questions] == ["p_id2"]
+    assert [question.excerpt_id for question in prompts.specs] == ["p_id2"]
     assert prompts.requested == 5
 
 
@@ -263,7 +263,7 @@ def test_a_repeated_instruction_is_a_question_of_its_own_and_none_is_left_out(
 def test_asks_are_rounds_of_what_is_missing(missing, per_call):
     questions = build_prompts(
         "m/b", a_book(len(missing)), Sampling(), words=count_words
-    ).questions
+    ).specs
     pairs = zip(questions, missing, strict=True)
     wanted = {question: sorted(ordinals) for question, ordinals in pairs if ordinals}
     generations, rounds = {}, []
@@ -294,13 +294,13 @@ def prompts(ask):
 @pytest.fixture
 def filled(ledger, prompts):
     """Some generations of endpoint `e`, with holes, an open call and a surplus completion."""
-    for question in reversed(prompts.questions):
+    for question in reversed(prompts.specs):
         call = reserve_call(ledger, intent(ledger, prompts, Ask(question, (0, 2, 3))))
         came = [*COMPLETIONS, Completion("surplus")][
-            : 4 if question is prompts.questions[0] else 3
+            : 4 if question is prompts.specs[0] else 3
         ]
         store_answer(ledger, Answer(call, came, 5, 16, None))
-    reserve_call(ledger, intent(ledger, prompts, Ask(prompts.questions[0], (1,))))
+    reserve_call(ledger, intent(ledger, prompts, Ask(prompts.specs[0], (1,))))
     return ledger
 
 
@@ -349,7 +349,7 @@ def test_endpoints(filled, ask):
         filled, endpoint, endpoint_id="e", prompts=priced, terms=terms(price=(1, 2))
     )
     lost = reserve_call(
-        filled, intent(filled, priced, Ask(priced.questions[0], (7,)), price=1000)
+        filled, intent(filled, priced, Ask(priced.specs[0], (7,)), price=1000)
     )
     end_call_unanswered(filled, lost, billed=True, cause="x")
     first, second = list_endpoints(filled)

@@ -174,7 +174,7 @@ def test_removed_generations_that_were_sampled_again_show(ledger, ask, sample, t
 def test_a_late_answer_is_surplus(ledger, ask, tried):
     """Given up as lost, drawn again, and then the answer came after all."""
     prompts = ask(excerpts=1, samples=1)
-    wanted = Ask(prompts.questions[0], (0,))
+    wanted = Ask(prompts.specs[0], (0,))
     late = reserve_call(ledger, intent(ledger, prompts, wanted))
     end_call_unanswered(ledger, late, billed=True, cause="slow")
     for call in (reserve_call(ledger, intent(ledger, prompts, wanted)), late):

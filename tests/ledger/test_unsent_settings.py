@@ -17,7 +17,7 @@ BOOK = Book(
 def prompt_of(**settings):
     (prompt,) = build_prompts(
         "pair", BOOK, Sampling(**settings), words=lambda text: len(text.split())
-    ).questions
+    ).specs
     return prompt
 
 

@@ -188,7 +188,7 @@ def test_the_view_of_nine_ill_models_has_five_causes_with_fixes():
     ]
     assert view.more_causes == 3
     assert all(cause.fix for cause in view.causes)
-    assert not any(cause.beside for cause in view.causes)
+    assert not any(cause.unexplained for cause in view.causes)
     [screen_map] = view.maps
     [row] = screen_map.rows
     texts = [cell.text for place in row.cells for cell in place]
@@ -293,7 +293,7 @@ def test_what_a_diagnosis_does_not_explain_stays_beside_it():
     refused = ILL["refuse"]
     both = dataclasses.replace(refused, issues=(*refused.issues, *more))
     [cause] = view_of(undecided("m", both)).causes
-    assert cause.beside == ("cause 0; fix 0", "cause 1; fix 1", "and 1 more issue")
+    assert cause.unexplained == ("cause 0; fix 0", "cause 1; fix 1", "and 1 more issue")
 
 
 def test_accepted_refusals_stand_beside_the_pass():

@@ -24,13 +24,13 @@ from pytest_memleak.ledger.stored_summaries import keep_summary
 from pytest_memleak.records import FinishReason
 from pytest_memleak.sampling.backoff import Pace, Retry
 from pytest_memleak.sampling.batch import claim_batch
-from pytest_memleak.sampling.call_attempts import SamplingContext
+from pytest_memleak.sampling.call_tries import SamplingContext
 from pytest_memleak.sampling.checked_endpoint import CheckedEndpoint
 
 
 def fill(ledger, ask):
     prompts = ask(excerpts=3, samples=6)
-    one, two, three = prompts.questions
+    one, two, three = prompts.specs
 
     def generations(question, *ordinals):
         wanted = intent(ledger, prompts, Ask(question, ordinals), price=7, limit=10**6)
@@ -58,7 +58,7 @@ def fill(ledger, ask):
     mark_postponed(ledger, generations(two, 0, 1))
     generations(two, 2, 3)
     terms = CallTerms(OwnEndpoint("own"), (1.0, 2.0))
-    numbers = prompt_row_ids(ledger, "e", prompts.questions)
+    numbers = prompt_row_ids(ledger, "e", prompts.specs)
     checked = CheckedEndpoint(Scripted(), endpoint_id="e", provider="own", deadline=1.0)
     context = SamplingContext(
         ledger, checked, {}, numbers, terms, None, Retry(), Pace(1)

@@ -51,8 +51,8 @@ def test_everything_in_one_batch(ledger, ask, hasty):
     ((_, requests),) = endpoint.started
     assert [request.n for request in requests] == [2] * 6 + [1] * 3
     assert len({request.key for request in requests}) == 9
-    assert requests[0].seed == prompts.questions[0].seed_from(0)
-    assert requests[0].max_tokens == prompts.questions[0].max_tokens
+    assert requests[0].seed == prompts.specs[0].seed_from(0)
+    assert requests[0].max_tokens == prompts.specs[0].max_tokens
     places = [
         (f"p_id{number}", ordinal) for number in (1, 2, 3) for ordinal in range(5)
     ]

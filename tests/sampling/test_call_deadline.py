@@ -25,7 +25,7 @@ def test_a_count_out_of_bounds_is_unknown(ledger, ask, count):
     result = priced(ledger, Scripted(lambda _: [completion]), prompts)
     (one,) = generations(ledger, "e", prompts)
     assert (one.text, one.prompt_tokens, one.completion_tokens) == ("text", None, None)
-    worst = terms(price=(1.0, 1.0)).cost(4, prompts.questions[0].max_tokens)
+    worst = terms(price=(1.0, 1.0)).cost(4, prompts.specs[0].max_tokens)
     assert result.cost == pytest.approx(worst / 1e9)
     prompts = ask(excerpts=1, samples=2, seed=1)
     completion = Completion(

@@ -25,7 +25,7 @@ def cut_off(url, prompts):
     """A call of two ordinals whose process ended before its answer was in."""
     with Ledger(url) as dead:
         return reserve_call(
-            dead, intent(dead, prompts, Ask(prompts.questions[0], (0, 1)), price=100)
+            dead, intent(dead, prompts, Ask(prompts.specs[0], (0, 1)), price=100)
         )
 
 
@@ -114,9 +114,7 @@ def test_others_calls_are_left_to_them_and_rejected_calls_are_not_in_doubt(
     with Ledger(url) as dead:
         mark_postponed(
             dead,
-            reserve_call(
-                dead, intent(dead, prompts, Ask(prompts.questions[0], (0, 1)))
-            ),
+            reserve_call(dead, intent(dead, prompts, Ask(prompts.specs[0], (0, 1)))),
         )
     counts = sample_all(ledger, Scripted(), prompts, hasty)
     assert (counts.got, counts.lost) == (3, 0)
@@ -125,7 +123,7 @@ def test_others_calls_are_left_to_them_and_rejected_calls_are_not_in_doubt(
 def test_the_last_one_waits_for_the_living(ledger, url, prompts, hasty):
     with Ledger(url) as living:
         call = reserve_call(
-            living, intent(living, prompts, Ask(prompts.questions[0], (0,)))
+            living, intent(living, prompts, Ask(prompts.specs[0], (0,)))
         )
         lacking = find_missing_ordinals(ledger, "e", prompts)
         assert (lacking.count, lacking.elsewhere) == (2, 1)

@@ -82,7 +82,7 @@ def test_everything_is_drawn_and_nothing_twice(ledger, ask, hasty):
 def test_a_call_says_what_the_suite_says(drawing, ask):
     endpoint, prompts = Scripted(), ask(excerpts=1, samples=2, temperature=0.7, seed=5)
     drawing(endpoint, prompts)
-    (question,) = prompts.questions
+    (question,) = prompts.specs
     assert endpoint.calls == [
         Asked(
             number,
@@ -197,7 +197,7 @@ def test_a_process_that_stopped_with_what_it_reserved_is_named(
     drawing, ask, memory, hasty
 ):
     prompts = ask(excerpts=1, samples=1)
-    reserve_call(memory, intent(memory, prompts, Ask(prompts.questions[0], (0,))))
+    reserve_call(memory, intent(memory, prompts, Ask(prompts.specs[0], (0,))))
     notes, holder = [], f"process {os.getpid()} on "
     retry = dataclasses.replace(hasty, deadline=0.1, total=0.1)
     progress = Progress(lambda event: notes.append(event.note))

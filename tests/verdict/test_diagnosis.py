@@ -26,7 +26,7 @@ def test_an_ill_model_has_one_diagnosis_with_nothing_beside(name):
     diagnosed = diagnosis(ILL[name], recorded=False)
     assert diagnosed.key == KEYS[name]
     assert diagnosed.fix
-    assert diagnosed.beside == ()
+    assert diagnosed.unexplained == ()
 
 
 def test_complete_evidence_has_no_diagnosis():
@@ -62,7 +62,7 @@ LIMIT = Issue("detection", "detection limit is 25.9%")
 def test_at_nine_in_ten_nothing_else_can_be_compared(count, beside):
     more = (GREEDY, UNALIKE, CANARIES, LIMIT)
     refused = evidence(Kind.REFUSAL, *ANSWERS, count=count, more=more)
-    assert diagnosis(refused, recorded=False).beside == beside
+    assert diagnosis(refused, recorded=False).unexplained == beside
 
 
 def test_greedy_answers_alone_are_not_explained_by_a_few_sampled_ones():
@@ -75,14 +75,14 @@ def test_greedy_answers_alone_are_not_explained_by_a_few_sampled_ones():
 def test_an_issue_of_other_books_stays_beside():
     of_null = Issue("unanswered", "6 of 6", place="null book 'quay'")
     refused = evidence(Kind.REFUSAL, "unanswered", more=(of_null,))
-    assert diagnosis(refused, recorded=False).beside == (of_null,)
+    assert diagnosis(refused, recorded=False).unexplained == (of_null,)
 
 
 def test_what_was_withheld_explains_the_excerpts_that_it_was_withheld_of():
     rules = ("withheld per excerpt", *ANSWERS)
     withheld = evidence(Kind.WITHHELD, *rules, count=30)
     diagnosed = diagnosis(withheld, recorded=False)
-    assert (diagnosed.key, diagnosed.beside) == ("withheld", ())
+    assert (diagnosed.key, diagnosed.unexplained) == ("withheld", ())
     assert diagnosed.cause == "the provider withheld 30 of 120 generations"
 
 
@@ -91,7 +91,7 @@ def test_prose_alone_and_variety_alone_are_diagnoses():
     variety = evidence(Kind.SHORT, "distinct answers", "distinct 8-word runs", count=0)
     keys = [diagnosis(each, recorded=False).key for each in (prose, variety)]
     assert keys == ["not prose", "repeats"]
-    assert diagnosis(variety, recorded=False).beside == ()
+    assert diagnosis(variety, recorded=False).unexplained == ()
 
 
 def test_missing_generations_come_last():
@@ -100,7 +100,7 @@ def test_missing_generations_come_last():
     )
     late = Completeness(120, 100, issues=(LIMIT, missing))
     diagnosed = diagnosis(late, recorded=False)
-    assert (diagnosed.key, diagnosed.fix, diagnosed.beside) == (
+    assert (diagnosed.key, diagnosed.fix, diagnosed.unexplained) == (
         "incomplete",
         "rerun",
         (LIMIT,),

@@ -142,7 +142,7 @@ class TogetherProvider:
     def start_finetune(self, training: TrainingSet) -> str:
         """Upload the examples (the server knows the files it has), and start a job."""
         recipe = self._recipe
-        limits = self._limits()
+        limits = self._finetune_limits()
         job: FinetuneResponse
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, f"{name_of(training.digest)}.jsonl")
@@ -194,7 +194,7 @@ class TogetherProvider:
             )
         return JobState(JobStatus.SUCCEEDED, endpoint=weights, tokens=job.token_count)
 
-    def _limits(self) -> FinetuneModelLimits:
+    def _finetune_limits(self) -> FinetuneModelLimits:
         """Return what the model's fine-tunes allow. Raises ProviderError otherwise."""
         limits: FinetuneModelLimits = self._calls.call(
             self._base,

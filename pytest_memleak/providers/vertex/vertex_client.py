@@ -106,8 +106,8 @@ class VertexCalls:
                 )
         try:
             return function()
-        except _failures() as error:
-            failure = self._failure(error, failing)
+        except _sdk_exception_types() as error:
+            failure = self._error_of_exception(error, failing)
         raise failure
 
     def ask_quietly(
@@ -202,9 +202,9 @@ class VertexCalls:
             client: _Answer = self._clients[kind]
             return client
 
-    def _failure(self, error: Exception, failing: Failing) -> ProviderError:
+    def _error_of_exception(self, error: Exception, failing: Failing) -> ProviderError:
         server = self.base_url or "Google Cloud"
-        refusal = _refusal(error)
+        refusal = _read_error_response(error)
         if refusal is not None:
             hint = self._hint(refusal.status, call=failing.call)
             if refusal.status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -252,7 +252,7 @@ _QUOTA = (
 )
 
 
-def _refusal(error: Exception) -> Refusal | None:
+def _read_error_response(error: Exception) -> Refusal | None:
     """Read the error response in an exception of either SDK, if it has one."""
     from google.genai.errors import APIError
 
@@ -260,9 +260,12 @@ def _refusal(error: Exception) -> Refusal | None:
     body: object
     if isinstance(error, APIError):
         code, body = error.code, error.details
-    elif isinstance(error, _loaded("google.api_core.exceptions", "GoogleAPICallError")):
+    elif isinstance(
+        error,
+        _exception_type_if_loaded("google.api_core.exceptions", "GoogleAPICallError"),
+    ):
         code = getattr(error, "code", None)
-        body = _json(getattr(getattr(error, "response", None), "text", ""))
+        body = _json_or_none(getattr(getattr(error, "response", None), "text", ""))
     else:
         return None
     status = int(HTTPStatus.INTERNAL_SERVER_ERROR)
@@ -274,7 +277,7 @@ def _refusal(error: Exception) -> Refusal | None:
     response = getattr(error, "response", None)
     wait = retry_after(getattr(response, "headers", None))
     if wait is None:
-        wait = _delay(inner.get("details"))
+        wait = _seconds_to_wait(inner.get("details"))
     named = [name for name, pattern in _PARAMETERS.items() if pattern.search(message)]
     return Refusal(
         status,
@@ -291,14 +294,14 @@ def _credentials() -> Any:
     return google.auth.default(scopes=[SCOPE])[0]
 
 
-def _json(text: str) -> object:
+def _json_or_none(text: str) -> object:
     try:
         return json.loads(text)
     except ValueError:
         return None
 
 
-def _delay(details: object) -> float | None:
+def _seconds_to_wait(details: object) -> float | None:
     """Return the seconds to wait, from the body's google.rpc.RetryInfo."""
     for detail in as_list(details):
         delay = str(as_mapping(detail).get("retryDelay", ""))[:_LOOKED_AT]
@@ -307,7 +310,7 @@ def _delay(details: object) -> float | None:
     return None
 
 
-def _failures() -> tuple[type[Exception], ...]:
+def _sdk_exception_types() -> tuple[type[Exception], ...]:
     """Return the exceptions of the SDKs and the libraries below them."""
     from google.auth.exceptions import GoogleAuthError
     from google.genai.errors import APIError
@@ -321,12 +324,16 @@ def _failures() -> tuple[type[Exception], ...]:
         ("google.cloud.storage.exceptions", "InvalidResponse"),
         ("google.cloud.storage.exceptions", "DataCorruption"),
     )
-    loaded = (kind for module, name in modules for kind in _loaded(module, name))
+    loaded = (
+        kind
+        for module, name in modules
+        for kind in _exception_type_if_loaded(module, name)
+    )
     own = (Astray, ValueError, RecursionError, TimeoutError, Warning)
     return (APIError, GoogleAuthError, *own, *loaded)
 
 
-def _loaded(module: str, name: str) -> tuple[type[Exception], ...]:
+def _exception_type_if_loaded(module: str, name: str) -> tuple[type[Exception], ...]:
     """Return the exception of that name; nothing if its module isn't loaded."""
     kind = getattr(sys.modules.get(module), name, None)
     if kind is None:

@@ -238,7 +238,7 @@ class VertexProvider:
             lambda: self._calls.vertex().tunings.tune(
                 base_model=self._base,
                 training_dataset={"gcs_uri": uri},
-                config=self._job(training.digest),
+                config=self._tuning_config(training.digest),
             ),
             endpoint=self._base,
         )
@@ -284,7 +284,7 @@ class VertexProvider:
         final = [folder for folder in folders if folder.endswith("/final")]
         return next(iter(final or folders), None)
 
-    def _job(self, digest: str) -> CreateTuningJobConfig:
+    def _tuning_config(self, digest: str) -> CreateTuningJobConfig:
         from google.genai import types
 
         recipe = self._recipe

@@ -130,7 +130,7 @@ class SamplingContext:
     counts: Counts = field(default_factory=Counts)
     notice: Notice = field(default_factory=Notice)
 
-    def claim(
+    def reserve(
         self,
         candidates: Sequence[Ask],
         *,
@@ -143,7 +143,7 @@ class SamplingContext:
         self._require_room()
         return reserve_call(self.ledger, self._intent(candidates), after=after)
 
-    def claim_each(self, asks: Sequence[Ask]) -> tuple[list[Call], Exception | None]:
+    def reserve_each(self, asks: Sequence[Ask]) -> tuple[list[Call], Exception | None]:
         """Reserve a call for each ask that isn't being sampled.
 
         Also returns why some have no call, such as the budget.
@@ -199,7 +199,7 @@ class SamplingContext:
         return self.retry.unreached
 
 
-class CallAttempts:
+class CallTries:
     """A reserved call and its retries; `stop` prevents the next one.
 
     left: the ordinals that are no longer requested, since each timeout halves the call
@@ -287,7 +287,7 @@ class CallAttempts:
         if self._waiting and self._call is not None:
             mark_resumed(context.ledger, self._call)
         elif self._call is None:
-            self._call = context.claim([Ask(self._question, self._ordinals)])
+            self._call = context.reserve([Ask(self._question, self._ordinals)])
         self._waiting = self._unmade = False
         return self._call
 
