@@ -86,10 +86,10 @@ def _rootdir_and_addopts(
     }
     if "override_ini" in inspect.signature(determine_setup).parameters:
         arguments["override_ini"] = None  # since pytest 9
-    found, _, settings, *_ = determine_setup(**arguments)
+    rootpath, _, settings, *_ = determine_setup(**arguments)
     added: Any = settings.get("addopts", "")
     added = getattr(added, "value", added)  # since pytest 9
-    return Path(found), shlex.split(added) if isinstance(added, str) else list(added)
+    return Path(rootpath), shlex.split(added) if isinstance(added, str) else list(added)
 
 
 def _followed_options(added: list[str]) -> argparse.Namespace:
