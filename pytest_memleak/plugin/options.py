@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,23 @@ def terminal_settings(config: pytest.Config) -> dict[str, Any]:
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     wrap = bool(getattr(reporter, "isatty", False))
     return {"width": writer.fullwidth, "color": writer.hasmarkup, "wrap": wrap}
+
+
+def folded(text: str, config: pytest.Config) -> str:
+    """Break a text's lines between words at a terminal; a log keeps them whole."""
+    terminal = terminal_settings(config)
+    if not terminal["wrap"]:
+        return text
+    lines = []
+    for line in text.splitlines():
+        lines += textwrap.wrap(
+            line,
+            terminal["width"],
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    return "\n".join(lines)
 
 
 def report_paths(config: pytest.Config) -> dict[str, Path]:
