@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from pytest_memleak.pipeline.git_witness import MERGE
 from pytest_memleak.records.witness_records import AnnouncedPair
 from pytest_memleak.results.evidence_file import canonical_json
 from pytest_memleak.results.result_codec import decode, encode
@@ -128,12 +129,16 @@ class WitnessLog:
 
 
 def read_log(head: str, files: Iterable[CommittedFile]) -> WitnessLog:
-    """Read a log; what isn't an announcement or an end of this form is left out."""
+    """Read a log; anything but announcements and ends of this form is a fault."""
     log = WitnessLog(head)
     stamps = {}
     for file in files:
         place = PurePosixPath(file.path)
-        if file.status != "A":
+        if file.status == MERGE:
+            log.faults.append(
+                f"commit {file.commit[:12]} is a merge, which hides others"
+            )
+        elif file.status != "A":
             log.faults.append(f"commit {file.commit[:12]} changes {file.path}")
         elif place.suffix == ".tsr":
             stamps[file.commit, place.stem] = file.content
@@ -165,8 +170,10 @@ def _add(log: WitnessLog, file: CommittedFile) -> None:
         elif content["schema"] == _END:
             end = decode(RunEnd, content)
             log.bundles[end.announcement].append(end.bundle)
+        else:
+            log.faults.append(f"{file.path} has a form that this version doesn't know")
     except (ValueError, ValidationError, LookupError, TypeError, RecursionError):
-        return
+        log.faults.append(f"{file.path} can't be read")
 
 
 def announcement_text(
