@@ -79,7 +79,7 @@ def folded(text: str, config: pytest.Config) -> str:
     """Break a text's lines between words at a terminal; a log keeps them whole."""
     if not terminal_settings(config)["wrap"]:
         return text
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     # While pytest captures output, the writer no longer knows the terminal's width.
     width = reporter._screen_width  # noqa: SLF001 - the width at its start
     lines = []
