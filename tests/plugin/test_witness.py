@@ -60,6 +60,10 @@ def test_a_run_killed_after_its_announcement_is_without_a_result(witnessed, caps
     _, text = witnessed.verify(capsys, "next")
     assert "attempt 2 of 2 known to" in text
     assert "1 without a result" in text
+    (line,) = (line for line in text.splitlines() if line.startswith("  attempt: "))
+    assert line.startswith("  attempt: 2 of 2 known to file://")
+    assert "1 without a result; 1 (0 generations removed" in line
+    assert line.endswith("as its ledger has it")
 
 
 def test_a_killed_run_goes_on_with_its_announcement_and_seed(witnessed, capsys):
@@ -104,6 +108,19 @@ def test_what_a_ledger_samples_again_is_announced_again(witnessed, old, new):
     path.write_text(text.replace(old, new), encoding="utf-8")
     result = witnessed.run("one")
     result.stdout.fnmatch_lines(["witness: attempt 2 of 2 known to *"])
+
+
+def test_each_setting_of_one_announcement_is_an_attempt(witnessed, capsys):
+    """Whoever runs five suites at once, and shows one, made five attempts."""
+    path = witnessed.write_suite("one")
+    text = path.read_text(encoding="utf-8")
+    warm = text.replace("samples = 2", "samples = 2\ntemperature = 0.9")
+    path.with_name("warm.memleak.toml").write_text(warm, encoding="utf-8")
+    witnessed.run("one")
+    result = witnessed.run("one", path.name)
+    result.stdout.fnmatch_lines(["witness: attempt [12] of 2 known to *"])
+    _, text = witnessed.verify(capsys, "one")
+    assert "level: recomputed, witnessed\n" in text
 
 
 def test_without_a_seed_a_run_is_not_witnessed(witnessed, pytester, capsys):
