@@ -24,8 +24,9 @@ from pytest_memleak.books.text_decoding import letters_and_digits
 _RUN_ON = {"excerpt", "reading group guide"}
 
 _SMALL = 60
-# Matter may stand behind a blurb or a motto.
-_LARGE = 400
+_LARGE = 100
+# At the front, matter may stand behind a blurb.
+_LONGEST_BLURB = 400
 _SIGNATURE_BLOCKS = 3
 _FEWEST_ENTRIES = 3
 _LONGEST_INITIALS = 4
@@ -106,9 +107,9 @@ def outer_matter(
     for name in _previews(left, kinds, listed):
         kinds[name] = _PREVIEW
     result = OuterMatter({}, {})
-    front = _outer_documents(leaves, kinds, out)
+    front = _outer_documents(leaves, kinds, out, blurb=_LONGEST_BLURB)
     _exclude_outer(front, kinds, out, result, is_back=False)
-    back = _outer_documents(leaves[::-1], kinds, out)
+    back = _outer_documents(leaves[::-1], kinds, out, blurb=0)
     _exclude_outer(back, kinds, out, result, is_back=True)
     return result
 
@@ -121,14 +122,22 @@ def _outer_documents(
     inwards: Sequence[SpineDocument],
     kinds: Mapping[str, Exclusion],
     out: Collection[str],
+    *,
+    blurb: int,
 ) -> list[SpineDocument]:
-    """Return the documents from one end of the book up to its text."""
+    """Return the documents from one end of the book up to its text.
+
+    blurb: words that may stand there in larger documents before the text begins
+    """
     outer: list[SpineDocument] = []
     for leaf in inwards:
         declares_body = leaf.markup.declares_body
         if leaf.name in out or (leaf.name in kinds and not declares_body):
             outer.append(leaf)
-        elif declares_body or leaf.small_words > _LARGE:
+            continue
+        if leaf.small_words > _LARGE:
+            blurb -= leaf.small_words
+        if declares_body or blurb < 0:
             break
     return outer
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_memleak.cli.columns import command_line, next_step
+from pytest_memleak.cli.columns import command_line, next_step, print_sentence
 from pytest_memleak.cli.run_pytest import run_gate
 from pytest_memleak.cli.shared_options import add_command
 from pytest_memleak.errors import SettingsError
@@ -53,7 +53,9 @@ def _run_demo(parsed: argparse.Namespace) -> int:
         return status
     gate = command_line("pytest", "-m", "copyright", folder)
     print(f"\n`reciter` leaks, as {suite} expects.")
-    print(f'To see the gate fail, delete the line expected = "leak" and run: {gate}')
+    print_sentence(
+        f'To see the gate fail, delete the line expected = "leak" and run: {gate}'
+    )
     print("To test your own model: memleak try BOOK.epub --model openai/NAME")
     return 0
 

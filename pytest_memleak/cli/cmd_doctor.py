@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.cli.columns import command_line, next_step, print_table
-from pytest_memleak.cli.default_ledger import default_ledger
+from pytest_memleak.cli.default_ledger import default_ledger, ledger_in_addopts
 from pytest_memleak.cli.doctor_check import Check
 from pytest_memleak.cli.model_checks import first_of
 from pytest_memleak.cli.shared_options import LEDGER, add_command
@@ -82,7 +82,10 @@ def _run_doctor(parsed: argparse.Namespace) -> int:
     if parsed.syntax_only:
         checks = [check_syntax(path) for path in parsed.suite]
     else:
-        checks = _check_installation(parsed.ledger, parsed.suite)
+        checks = _check_installation(
+            parsed.ledger or ledger_in_addopts(parsed.suite),
+            parsed.suite,
+        )
         for path in parsed.suite:
             suite_checks, power, screens[path] = _examine_suite(path)
             checks += suite_checks

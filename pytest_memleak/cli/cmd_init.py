@@ -145,7 +145,7 @@ def _run_init(parsed: argparse.Namespace) -> int:
         _validate_new(job[0], "omit the job with --ci none")
     approved = _with_approved_books(draft)
     if approved is None:
-        print(NO_SUITE)
+        print_sentence(NO_SUITE)
         return 1
     draft = approved
     _write_new_file(suite, draft.text(suite), "the suite; check its limits")
@@ -159,7 +159,7 @@ def _run_init(parsed: argparse.Namespace) -> int:
             "CI (docs/ci.md)",
         )
         if draft.is_local:
-            print(
+            print_sentence(
                 f"{job[0]}: a hosted runner can't reach {draft.base_url}, which is on "
                 "this machine; use your own runner, or another base_url",
             )

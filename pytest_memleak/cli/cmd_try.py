@@ -124,7 +124,7 @@ def _run_try(parsed: argparse.Namespace) -> int:
         draft = replace(draft, text_only=trial.text_only, learned=accepted_keys(trial))
         shown = show_book(parsed.book, encoding=parsed.encoding, asked=asked)
         if shown is None:
-            print(NO_SUITE)
+            print_sentence(NO_SUITE)
             path.unlink()
             return 1
         choices = {parsed.book: shown.choice}

@@ -77,6 +77,8 @@ def _run_view(parsed: argparse.Namespace) -> int:
         if results:
             shown = list(_pairs_as_in_bundle(run, parsed, results))
         else:
+            if parsed.ledger:
+                _validate_ledger(parsed, results)
             shown = list(_pairs_from_ledger(run, parsed))
             results = [pair.result for pair in shown]
     page = render_passages(results, shown, earlier=earlier)
@@ -115,7 +117,7 @@ def _validate_ledger(
     parsed: argparse.Namespace,
     results: Sequence[PairResult],
 ) -> None:
-    """Raise EvidenceError where the ledger of a bundle isn't here."""
+    """Raise EvidenceError where a bundle's ledger, or the named one, isn't here."""
     from pytest_memleak.ledger.engines import parse_url, sqlite_file
 
     path = sqlite_file(parse_url(ledger_url(parsed, _suites_to_show(parsed, results))))
@@ -245,6 +247,6 @@ def _print_what_was_written(path: Path, shown: Sequence[ShownPair]) -> None:
     passages = sum(len(pair.passages) for pair in shown)
     pairs = amount(len(shown), "pair")
     print_sentence(f"{amount(passages, 'passage')} of {pairs}: {path}")
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     console.print(_WARNING, style="red", markup=False)
     print(f"Next: open {path.resolve().as_uri()}")

@@ -31,8 +31,10 @@ def check_witness(
         if parsed.witness:
             verification.wrong.append("witness: the bundle's run wasn't announced")
         return
+    from pytest_memleak.pipeline.git_witness import shown_url
     from pytest_memleak.pipeline.witness_receipt import (
         attempt_lines,
+        pairs_sampled_without_seed,
         read_receipt,
         receipt_faults,
         receipt_path,
@@ -52,15 +54,22 @@ def check_witness(
     wrong = [f"witness: {fault}" for fault in receipt_faults(log, evidence.content)]
     name = f"{witnessed.witness} (by the receipt)"
     if parsed.witness and not wrong:
-        name = parsed.witness
+        name = shown_url(parsed.witness)
         log, faults = _log_now(parsed.witness, log)
         wrong += [f"witness: {fault}" for fault in faults]
     if wrong:
         verification.wrong += wrong
         return
-    verification.witnessed = True
-    for line in attempt_lines(log, witnessed, name):
-        verification.checked.append(f"witness: {line}")
+    seedless = pairs_sampled_without_seed(evidence.content)
+    for pair in seedless:
+        verification.unchecked.append(
+            f"witness: {pair} sends no seed, so its generations may be older than its "
+            "announcement",
+        )
+    verification.witnessed = not seedless
+    attempts = attempt_lines(log, witnessed, name)
+    verification.attempts = [line.removeprefix("attempt ") for line in attempts]
+    verification.checked += [f"witness: {line}" for line in attempts]
     _check_stamp(log, witnessed, parsed, verification)
 
 
@@ -115,7 +124,7 @@ def _check_stamp(
         stamped = time.astimezone(datetime.UTC).isoformat(timespec="seconds")
         wrong = [f"witness: {fault}" for fault in wrong]
         verification.add_check(wrong, f"witness: announced by {stamped} (time stamp)")
-        verification.witnessed = not wrong
+        verification.witnessed = verification.witnessed and not wrong
 
 
 def check_announced_files(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from pytest_memleak.pipeline.suite_run import SuiteRun
-    from pytest_memleak.records import Model, Pair
+    from pytest_memleak.records import Model, Pair, Summarizer
     from pytest_memleak.records.witness_records import IdentifiedBy
 
 _SHAPING = ("temperature", "max_tokens", "probe")
@@ -61,17 +61,31 @@ def announced_pair(pair: Pair, suite_run: SuiteRun) -> AnnouncedPair | None:
         return None
     model, identified_by = identity
     book = suite_run.books.cut_into_excerpts(pair.book).words_digest
-    settings = settings_digest(pair_settings(pair), pair.model.options)
-    return AnnouncedPair(model, identified_by, book, settings)
+    prompts = _prompts_digest(pair, suite_run)
+    version = pair.model.weights_version or None
+    settings = settings_digest(pair_settings(pair), pair.model.options, version)
+    return AnnouncedPair(model, identified_by, book, prompts, settings)
 
 
-def settings_digest(settings: Mapping[str, Any], options: Mapping[str, Any]) -> str:
-    """Digest what is sent beside the prompts.
+def settings_digest(
+    settings: Mapping[str, Any],
+    options: Mapping[str, Any],
+    weights_version: str | None,
+) -> str:
+    """Digest what is sent beside the prompts, and what else has a ledger sample again.
 
-    More samples go on with a run, and the seed is the witness's.
+    More samples go on with a run, and the seed, if one is sent, is the witness's.
     """
     shaping = {name: settings[name] for name in _SHAPING}
-    return _digest({"settings": shaping, "options": options})
+    sends_seed = settings["seed"] is not None
+    return _digest(
+        {
+            "settings": shaping,
+            "options": options,
+            "sends_seed": sends_seed,
+            "weights_version": weights_version,
+        }
+    )
 
 
 def digest_of_name(name: str) -> str:
@@ -82,6 +96,29 @@ def digest_of_name(name: str) -> str:
 def digest_of_weights(weights_sha256: str) -> str:
     """Digest the SHA-256 of a model's weights."""
     return _digest({"weights": weights_sha256})
+
+
+def _prompts_digest(pair: Pair, suite_run: SuiteRun) -> str:
+    """Digest the texts that prompts are made of, as they are before any summary."""
+    texts = {
+        "book": suite_run.books.cut_into_excerpts(pair.book).digest,
+        "template": pair.book.instruction_template,
+        "prompts": suite_run.books.prompts_digest(pair),
+        "summarizer": _summarizer_settings(suite_run.suite.summarizer),
+    }
+    return _digest(texts)
+
+
+def _summarizer_settings(summarizer: Summarizer | None) -> dict[str, Any] | None:
+    if summarizer is None:
+        return None
+    model = summarizer.model
+    return {
+        "model": model.endpoint or model.base_model,
+        "options": model.options,
+        "temperature": summarizer.temperature,
+        "prompt": summarizer.prompt,
+    }
 
 
 def _digest(value: object) -> str:

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 _BRANCH = "refs/heads/memleak-witness"
 _SECONDS = 120  # that one command of git may take
 _LONGEST_REASON = 200  # characters
-_PASSWORD = re.compile("://[^/@ ]*@")
+_PASSWORD = re.compile("://[^/ ]*@")
 _ADDED = "A"
+MERGE = "merge"
 _SHA256_DIGITS = 64
 FOLDERS = ("announcements", "ends")
 """The folders of the log; files beside them aren't its own."""
@@ -46,6 +47,23 @@ _AUTHOR = {
     for key, value in (("NAME", "pytest-memleak"), ("EMAIL", "memleak@localhost"))
 }
 _QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_SSH_VARIANT": "ssh"}
+
+# What a user's variables may say: how to log in, connect and trace. All others place
+# git elsewhere, as those do that git sets for its hooks.
+_KEPT_VARIABLES = re.compile(
+    "GIT_(SSH|SSL|HTTP|ASKPASS|PROXY|CONFIG|TRACE|CURL|EXEC_PATH|ALLOW_PROTOCOL"
+    "|PROTOCOL)"
+)
+
+# Settings of a user's that would refuse a push, divert it, or run the user's hooks.
+_SETTINGS = (
+    "core.hooksPath=/dev/null",
+    "gc.auto=0",
+    "push.gpgSign=if-asked",
+    "push.recurseSubmodules=no",
+    "push.followTags=false",
+    "push.pushOption=",
+)
 
 
 class _Git(Protocol):
@@ -59,7 +77,8 @@ class _Git(Protocol):
 class CommittedFile:
     """A file that a commit of the log changes.
 
-    status: git's letter: A where the commit adds the file
+    status: git's letter, A where the commit adds the file; `MERGE` for a commit with
+        several parents, which has no path
     parent: the commit before, "" of the first
     """
 
@@ -283,6 +302,8 @@ def _files(git: _Git, head: str) -> Iterator[CommittedFile]:
     for text in listed.decode("utf-8", "replace").split("\x01")[1:]:
         names, *lines = text.splitlines()
         commit, *parents = names.split()
+        if len(parents) > 1:
+            changes.append((commit, parents[0], MERGE, ""))
         for line in filter(None, lines):
             status, _, path = line.partition("\t")
             if path.partition("/")[0] in FOLDERS:
@@ -317,7 +338,12 @@ def _run_git(
     environment: Mapping[str, str],
     place: str,
 ) -> subprocess.CompletedProcess[bytes]:
-    settings = ("-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0")
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GIT_") or _KEPT_VARIABLES.match(name)
+    }
+    settings = [part for setting in _SETTINGS for part in ("-c", setting)]
     try:
         return subprocess.run(  # noqa: S603 - no shell
             ("git", *settings, *arguments),  # noqa: S607 - the user's own git
@@ -325,7 +351,7 @@ def _run_git(
             capture_output=True,
             timeout=_SECONDS,
             check=False,
-            env={**os.environ, **_QUIET, **environment},
+            env={**inherited, **_QUIET, **environment},
         )
     except FileNotFoundError:
         raise EvidenceError(

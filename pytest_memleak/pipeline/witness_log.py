@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from pytest_memleak.pipeline.git_witness import MERGE
 from pytest_memleak.records.witness_records import AnnouncedPair
 from pytest_memleak.results.evidence_file import canonical_json
 from pytest_memleak.results.result_codec import decode, encode
@@ -75,7 +76,7 @@ class LoggedAnnouncement:
 class Attempts:
     """The attempts at a model and a book that a witness knows of.
 
-    number: of the announcement, from 1; None if it isn't one of them
+    number: of the pair, in the order of announcements, from 1; None if it isn't one
     """
 
     number: int | None
@@ -115,25 +116,33 @@ class WitnessLog:
                 return logged
         return None
 
-    def attempts(self, identity: tuple[str, str], own_commit: str) -> Attempts:
-        """Count the attempts at a model and a book, whatever suites called them."""
-        commits = [
-            logged.commit
-            for logged in self.announcements.values()
-            if identity in {pair.identity for pair in logged.announcement.pairs}
-        ]
-        number = commits.index(own_commit) + 1 if own_commit in commits else None
-        open_ones = [commit for commit in commits if not self.bundles.get(commit)]
-        return Attempts(number, len(commits), len(open_ones))
+    def attempts(self, own: AnnouncedPair, own_commit: str) -> Attempts:
+        """Count the attempts at a model and a book, whatever suites called them.
+
+        Each set of prompts and settings of an announcement is one.
+        """
+        announced: list[tuple[str, AnnouncedPair]] = []
+        for logged in self.announcements.values():
+            pairs = logged.announcement.pairs
+            same = [pair for pair in pairs if pair.identity == own.identity]
+            announced += [(logged.commit, pair) for pair in same]
+        key = (own_commit, own)
+        number = announced.index(key) + 1 if key in announced else None
+        open_ones = [pair for commit, pair in announced if not self.bundles.get(commit)]
+        return Attempts(number, len(announced), len(open_ones))
 
 
 def read_log(head: str, files: Iterable[CommittedFile]) -> WitnessLog:
-    """Read a log; what isn't an announcement or an end of this form is left out."""
+    """Read a log; anything but announcements and ends of this form is a fault."""
     log = WitnessLog(head)
     stamps = {}
     for file in files:
         place = PurePosixPath(file.path)
-        if file.status != "A":
+        if file.status == MERGE:
+            log.faults.append(
+                f"commit {file.commit[:12]} is a merge, which hides others"
+            )
+        elif file.status != "A":
             log.faults.append(f"commit {file.commit[:12]} changes {file.path}")
         elif place.suffix == ".tsr":
             stamps[file.commit, place.stem] = file.content
@@ -165,8 +174,10 @@ def _add(log: WitnessLog, file: CommittedFile) -> None:
         elif content["schema"] == _END:
             end = decode(RunEnd, content)
             log.bundles[end.announcement].append(end.bundle)
+        else:
+            log.faults.append(f"{file.path} has a form that this version doesn't know")
     except (ValueError, ValidationError, LookupError, TypeError, RecursionError):
-        return
+        log.faults.append(f"{file.path} can't be read")
 
 
 def announcement_text(
@@ -175,7 +186,9 @@ def announcement_text(
     pairs: Iterable[AnnouncedPair],
 ) -> bytes:
     """Return the announcement of a run in canonical JSON."""
-    distinct = sorted(set(pairs), key=lambda pair: (pair.identity, pair.settings))
+    distinct = sorted(
+        set(pairs), key=lambda pair: (pair.identity, pair.settings, pair.prompts)
+    )
     announcement = Announcement(_ANNOUNCEMENT, head, ledger, tuple(distinct))
     return canonical_json(encode(announcement))
 
@@ -187,16 +200,22 @@ def end_text(announcement: str, bundle_sha256: str) -> bytes:
 
 def announcement_files(text: bytes, stamp: bytes | None) -> Mapping[str, bytes]:
     """Return the files of an announcement's commit by their paths."""
-    name = hashlib.sha256(text).hexdigest()
-    files = {f"announcements/{name}.json": text}
+    place = f"announcements/{_place_of(text)}"
+    files = {f"{place}.json": text}
     if stamp is not None:
-        files[f"announcements/{name}.tsr"] = stamp
+        files[f"{place}.tsr"] = stamp
     return files
 
 
 def end_files(text: bytes) -> Mapping[str, bytes]:
     """Return the file of an end's commit by its path."""
-    return {f"ends/{hashlib.sha256(text).hexdigest()}.json": text}
+    return {f"ends/{_place_of(text)}.json": text}
+
+
+def _place_of(text: bytes) -> str:
+    """Name a text in one of 256 folders: each commit rewrites a folder's list."""
+    name = hashlib.sha256(text).hexdigest()
+    return f"{name[:2]}/{name}"
 
 
 def seed_from_head(head: str) -> int:

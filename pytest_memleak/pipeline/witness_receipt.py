@@ -101,6 +101,19 @@ def receipt_faults(log: WitnessLog, bundle: Bundle) -> Iterator[str]:
     yield from _pair_faults(logged, witnessed, bundle.pairs)
 
 
+def pairs_sampled_without_seed(bundle: Bundle) -> list[str]:
+    """Return the pairs whose generations nothing ties to the log's head."""
+    return [
+        pair.pair
+        for pair in bundle.pairs
+        if pair.settings["seed"] is None and _has_calls(pair)
+    ]
+
+
+def _has_calls(pair: PairResult) -> bool:
+    return bool(pair.provenance and pair.provenance.calls)
+
+
 def _pair_faults(
     logged: LoggedAnnouncement,
     witnessed: Witnessed,
@@ -108,7 +121,7 @@ def _pair_faults(
 ) -> Iterator[str]:
     announced = {(pair.suite, pair.pair): pair.announced for pair in witnessed.pairs}
     for pair in pairs:
-        if not (pair.provenance and pair.provenance.calls):
+        if not _has_calls(pair):
             continue
         own = announced.get((pair.suite.sha256, pair.pair))
         if own is None or own not in logged.announcement.pairs:
@@ -116,7 +129,9 @@ def _pair_faults(
             continue
         if pair.settings["seed"] not in (None, witnessed.seed):
             yield f"{pair.pair} was sampled with another seed than the log's"
-        if own.settings != settings_digest(pair.settings, pair.model.options):
+        version = pair.model.weights_version or None
+        settings = settings_digest(pair.settings, pair.model.options, version)
+        if own.settings != settings:
             yield f"{pair.pair} was announced with other settings"
         if not _is_model_of(pair, own):
             yield f"{pair.pair} was announced for another model"
@@ -148,7 +163,7 @@ def attempt_lines(
     """Return which attempt the run's pairs are, once if all are alike."""
     texts: dict[str, list[str]] = {}
     for pair in witnessed.pairs:
-        attempts = log.attempts(pair.announced.identity, witnessed.announcement)
+        attempts = log.attempts(pair.announced, witnessed.announcement)
         text = attempts.text.format(witness=witness)
         if pair.announced.identified_by == BY_CHOSEN_NAME:
             text += "; its model goes by a name that its author chose"

@@ -16,6 +16,7 @@ import pytest
 
 from pytest_memleak.plugin.options import (
     HOW_TO_RUN,
+    folded,
     report_paths,
     run_key,
     terminal_settings,
@@ -339,10 +340,11 @@ class EndOfRun:
             terminalreporter.write_line(self._unearned)
         if skipped := _count_skipped_pairs(terminalreporter):
             pairs = "1 pair" if skipped == 1 else f"{skipped} pairs"
-            terminalreporter.write_line(
+            sentence = (
                 f"memleak: skipped {pairs} whose provider can charge for calls. To "
-                "run them, add -m copyright.",
+                "run them, add -m copyright."
             )
+            terminalreporter.write_line(folded(sentence, self._config))
 
     def _lines_without_tests(self, terminalreporter: Any) -> Iterator[str]:
         """Yield why no test ran, if options of the run explain it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,25 @@ def terminal_settings(config: pytest.Config) -> dict[str, Any]:
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     wrap = bool(getattr(reporter, "isatty", False))
     return {"width": writer.fullwidth, "color": writer.hasmarkup, "wrap": wrap}
+
+
+def folded(text: str, config: pytest.Config) -> str:
+    """Break a text's lines between words at a terminal; a log keeps them whole."""
+    if not terminal_settings(config)["wrap"]:
+        return text
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    # While pytest captures output, the writer no longer knows the terminal's width.
+    width = reporter._screen_width  # noqa: SLF001 - the width at its start
+    lines = []
+    for line in text.splitlines():
+        lines += textwrap.wrap(
+            line,
+            width,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    return "\n".join(lines)
 
 
 def report_paths(config: pytest.Config) -> dict[str, Path]:

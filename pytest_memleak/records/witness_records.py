@@ -25,12 +25,15 @@ class AnnouncedPair:
         the server knows; never of an id from the suite
     identified_by: which of these
     book:          of the book's words
-    settings:      of what is sent beside the prompts, without seed and samples
+    prompts:       of the texts that the prompts are made of
+    settings:      of what is sent beside the prompts, without the seed's value and
+        samples, and of the weights' version
     """
 
     model: str
     identified_by: IdentifiedBy
     book: str
+    prompts: str
     settings: str
 
     @property

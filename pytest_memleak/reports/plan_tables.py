@@ -105,7 +105,9 @@ def power_table(
     for title in ("samples", "detection\nlimit", "calls", "generations", "US$"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for row in power.rows:
+    can_estimate = any(row.generations for row in power.rows)
+    rows = power.rows if can_estimate else ()
+    for row in rows:
         table.add_row(
             f"{row.samples:,}",
             percent_at_most(row.detection),
@@ -114,12 +116,13 @@ def power_table(
             "-" if row.cost is None else f"{row.cost:,.2f}",
             Text(inert(row.note and f"({row.note})"), style="dim"),
         )
-    print_whole(console, table)
+    if rows:
+        print_whole(console, table)
     notes = [detection_caption(power.confidence)]
     notes += ["generations: for all pairs, including null books and baseline models"]
     if any(row.cost is None for row in power.rows):
         notes += ["US$: set [model.price] for every model"]
-    lines = [Text(note, style="dim") for note in notes if power.rows]
+    lines = [Text(note, style="dim") for note in notes if rows]
     lines += [Text(inert(limit)) for limit in power.limits]
     lines += _reasons(power.obstacles, "Can't estimate", every=True)
     print_lines(console, lines, width=width, wrap=True)

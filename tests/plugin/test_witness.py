@@ -1,6 +1,7 @@
 """Runs that a witness was told of: a git remote, which counts attempts across ledgers."""
 
 import base64
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -11,6 +12,8 @@ from ferry import BOOK
 from suite_files import write_json
 from time_stamp_authority import StampServer
 from witnesses import Witnessed
+
+from pytest_memleak.pipeline.git_witness import GitWitness
 
 # Before pytester runs: it forgets what was imported since.
 pytest.importorskip("rfc3161_client")
@@ -57,6 +60,10 @@ def test_a_run_killed_after_its_announcement_is_without_a_result(witnessed, caps
     _, text = witnessed.verify(capsys, "next")
     assert "attempt 2 of 2 known to" in text
     assert "1 without a result" in text
+    (line,) = (line for line in text.splitlines() if line.startswith("  attempt: "))
+    assert line.startswith("  attempt: 2 of 2 known to file://")
+    assert "1 without a result; 1 (0 generations removed" in line
+    assert line.endswith("as its ledger has it")
 
 
 def test_a_killed_run_goes_on_with_its_announcement_and_seed(witnessed, capsys):
@@ -84,6 +91,50 @@ def test_more_samples_go_on_with_the_announcement(witnessed):
     ) == 1
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('provider = "ngram"', 'provider = "ngram"\nweights_version = "2"'),
+        ("samples = 2", 'samples = 2\ninstruction_template = "Tell it: {words}"'),
+        ("seed = 0", 'seed = "none"'),
+    ],
+)
+def test_what_a_ledger_samples_again_is_announced_again(witnessed, old, new):
+    """No key of a suite draws anew under an announcement that was made before."""
+    path = witnessed.write_suite("one")
+    witnessed.run("one")
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    result = witnessed.run("one")
+    result.stdout.fnmatch_lines(["witness: attempt 2 of 2 known to *"])
+
+
+def test_each_setting_of_one_announcement_is_an_attempt(witnessed, capsys):
+    """Whoever runs five suites at once, and shows one, made five attempts."""
+    path = witnessed.write_suite("one")
+    text = path.read_text(encoding="utf-8")
+    warm = text.replace("samples = 2", "samples = 2\ntemperature = 0.9")
+    path.with_name("warm.memleak.toml").write_text(warm, encoding="utf-8")
+    witnessed.run("one")
+    result = witnessed.run("one", path.name)
+    result.stdout.fnmatch_lines(["witness: attempt [12] of 2 known to *"])
+    _, text = witnessed.verify(capsys, "one")
+    assert "level: recomputed, witnessed\n" in text
+
+
+def test_without_a_seed_a_run_is_not_witnessed(witnessed, pytester, capsys):
+    """Its generations can be older: here an earlier run, which no witness knows, made them."""
+    path = witnessed.write_suite("one")
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("seed = 0", 'seed = "none"'), encoding="utf-8")
+    pytester.runpytest("--rootdir=.")
+    witnessed.run("one")
+    _, text = witnessed.verify(capsys, "one")
+    assert "level: recomputed\n" in text
+    assert "babbler/ferry sends no seed" in text
+
+
 def test_the_seed_comes_from_the_log_and_not_from_the_suite(witnessed):
     witnessed.begin("one", seed=3)
     witnessed.begin("two", seed=3)
@@ -100,7 +151,7 @@ def test_an_announcement_names_no_id_and_no_word(witnessed):
     announced, end = witnessed.log()
     assert sorted(announced) == ["head", "ledger", "pairs", "schema"]
     (pair,) = announced["pairs"]
-    assert sorted(pair) == ["book", "identified_by", "model", "settings"]
+    assert sorted(pair) == ["book", "identified_by", "model", "prompts", "settings"]
     assert sorted(end) == ["announcement", "bundle", "schema"]
     history = witnessed.git("log", "-p", "memleak-witness")
     assert "secret" not in history
@@ -173,6 +224,55 @@ def test_a_log_that_lost_an_announcement_stops_the_next_run(witnessed):
     result.stderr.fnmatch_lines(["*log was changed: commit * changes announcements/*"])
 
 
+def test_a_merge_that_hides_announcements_stops_the_next_run(witnessed):
+    """Git takes it: nothing is rewritten, but the first parents are others."""
+    witnessed.begin("one")
+    git = witnessed.git
+    empty = git("mktree").strip()
+    root = git("commit-tree", empty, "-m", "root").strip()
+    head = git("rev-parse", "memleak-witness").strip()
+    tree = f"{head}^{{tree}}"
+    merge = git("commit-tree", tree, "-p", root, "-p", head, "-m", "merge").strip()
+    git("update-ref", "refs/heads/memleak-witness", merge, head)
+    result = witnessed.begin("two")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*log was changed: commit * is a merge*"])
+
+
+@pytest.mark.parametrize("content", [b"{}", b'{"schema": "announcement 9"}', b"\xff"])
+def test_an_entry_that_cannot_be_read_stops_the_next_run(witnessed, content):
+    """A later version's announcement counts as an attempt, so it isn't left out."""
+    witnessed.begin("one")
+    name = hashlib.sha256(content).hexdigest()
+    place = f"announcements/{name}.json"
+    witness = GitWitness(witnessed.url, witnessed.home / "copy")
+    witness.append({place: content}, after=witness.fetch())
+    result = witnessed.begin("two")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*log was changed: {place}*"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GIT_WORK_TREE", "/"),
+        ("GIT_NAMESPACE", "elsewhere"),
+        ("GIT_QUARANTINE_PATH", "/"),
+        ("GIT_CONFIG_PARAMETERS", "'push.gpgSign=true'"),
+        ("GIT_CONFIG_PARAMETERS", "'push.recurseSubmodules=only'"),
+    ],
+)
+def test_the_users_git_does_not_divert_an_announcement(
+    witnessed, monkeypatch, name, value
+):
+    """As where pytest runs in a hook of git, which sets variables of its own."""
+    witnessed.write("one")
+    monkeypatch.setenv(name, value)
+    witnessed.run("one")
+    monkeypatch.delenv(name)
+    assert [min(entry) for entry in witnessed.log()] == ["head", "announcement"]
+
+
 def test_verify_sees_a_rewritten_history(witnessed, capsys):
     witnessed.begin("failed")
     before = witnessed.git("rev-parse", "memleak-witness").strip()
@@ -182,6 +282,17 @@ def test_verify_sees_a_rewritten_history(witnessed, capsys):
     code, text = witnessed.verify(capsys, "passed", "--witness", witnessed.url)
     assert code == 1
     assert "its history was rewritten, or the receipt is forged" in text
+
+
+def test_verify_does_not_print_a_password(witnessed, monkeypatch, capsys):
+    """Of a URL that git's configuration leads to the witness."""
+    witnessed.begin("one")
+    secret = "https://me:s3@cret@git.example/witness.git"
+    setting = f"'url.{witnessed.url}.insteadOf={secret}'"
+    monkeypatch.setenv("GIT_CONFIG_PARAMETERS", setting)
+    _, text = witnessed.verify(capsys, "one", "--witness", secret)
+    assert "attempt 1 of 1 known to https://git.example/witness.git," in text
+    assert "cret" not in text
 
 
 def test_verify_counts_later_attempts_of_the_witness(witnessed, capsys):

@@ -27,6 +27,13 @@ order = 2
 pretraining = ["{book}"]
 """
 
+AUTHOR = {
+    "GIT_AUTHOR_NAME": "a keeper",
+    "GIT_AUTHOR_EMAIL": "keeper@localhost",
+    "GIT_COMMITTER_NAME": "a keeper",
+    "GIT_COMMITTER_EMAIL": "keeper@localhost",
+}
+
 
 def _instruction(key):
     return (
@@ -52,7 +59,9 @@ class Witnessed:
             ("git", "-C", self.repository, *arguments),
             check=True,
             capture_output=True,
+            stdin=subprocess.DEVNULL,
             text=True,
+            env={**os.environ, **AUTHOR},
         )
         return done.stdout
 
@@ -81,6 +90,10 @@ class Witnessed:
         """Write a suite and run it once."""
         self.write(folder, **written)
         return self.run(folder, *options)
+
+    def write_suite(self, folder):
+        """Write a suite; its path."""
+        return self.write(folder) / f"of_{folder}.memleak.toml"
 
     def verify(self, capsys, folder, *options):
         os.chdir(self.home / folder)
