@@ -22,8 +22,8 @@ _END_WORDS = 12
 # No formulas, addresses, or numbers.
 _LETTERS_BETWEEN_BLANKS = re.compile(r"(?<!\S)[^\w\s]?([^\W\d_]+)[^\w\s]?(?!\S)")
 
-# Of 500 real EPUBs, chapters in other languages and bibliographies stay below it; with
-# each second blank removed, English is above it.
+# English without every second blank is above it; of 174 real EPUBs, only a list of
+# mathematical definitions is.
 _LONGEST_TO_OTHERS = 1.75
 _FEWEST_WORDS = 100
 _FEWEST_CHAPTERS = 3

@@ -111,8 +111,8 @@ def select_documents(
 
     repeated = _repeated_documents(_without(leaves, rules), included)
     for name, first in repeated.items():
-        rules[name] = Exclusion(f"its text is also in {first!r}")
-        warnings.append(f"counted the text of {name!r} once: it is also in {first!r}")
+        rules[name] = Exclusion(f"it repeats {first!r}")
+        warnings.append(f"{name!r} repeats {first!r}, so it counts once")
     return DocumentSelection(
         leaves=leaves,
         entries=entries,

@@ -36,6 +36,7 @@ _MOST_GLUED_COMMAS = 0.2
 _BEFORE_WORD = re.compile(r"(?<=\s)[,.،](?=[^\W\d_])")
 _BEHIND_WORD = re.compile(r"(?<=[^\W\d_])[,.،](?=\s)")
 _FEWEST_REVERSED = 10
+_TO_BEHIND_WORD = 9
 
 _MOST_BEYOND_ASCII = 0.45
 _BEYOND_ASCII = re.compile("[\u0080-\u024f]")
@@ -121,7 +122,8 @@ def _why_glued(
 
 def _why_reversed(text: str) -> str | None:
     before = len(_BEFORE_WORD.findall(text))
-    if before < _FEWEST_REVERSED or before <= len(_BEHIND_WORD.findall(text)):
+    behind = len(_BEHIND_WORD.findall(text))
+    if before < _FEWEST_REVERSED or before <= _TO_BEHIND_WORD * behind:
         return None
     return "its commas and periods stand before words, as where letters are reversed"
 

@@ -169,4 +169,4 @@ def test_a_repeated_document_names_the_one_with_most_of_its_text(outline):
         for name, word in (("1", "ship"), ("2", "sail"), ("3", "sail"))
     }
     shown = outline({f"c{name}.xhtml": text for name, text in pages.items()})
-    assert [cut.rule for cut in shown.cuts] == ["its text is also in 'OEBPS/c2.xhtml'"]
+    assert [cut.rule for cut in shown.cuts] == ["it repeats 'OEBPS/c2.xhtml'"]
