@@ -273,6 +273,20 @@ def test_the_users_git_does_not_divert_an_announcement(
     assert [min(entry) for entry in witnessed.log()] == ["head", "announcement"]
 
 
+def test_a_damaged_copy_of_the_log_is_named(witnessed):
+    """Git itself says only that an object is bad."""
+    path = witnessed.write("one")
+    witnessed.run("one")
+    (copy,) = (path / ".memleak/witness").glob("*.git")
+    branch = copy / "refs/heads/memleak-witness"
+    branch.write_text("not a commit", encoding="utf-8")
+    result = witnessed.run("one")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*if it does, move the copy *.git away*"])
+    shutil.rmtree(copy)
+    witnessed.run("one").stdout.fnmatch_lines(["witness: attempt 1 of 1 known to *"])
+
+
 def test_verify_sees_a_rewritten_history(witnessed, capsys):
     witnessed.begin("failed")
     before = witnessed.git("rev-parse", "memleak-witness").strip()
@@ -352,6 +366,15 @@ def test_a_changed_statement_on_the_witness_is_wrong(witnessed, capsys, name):
     resealed(Path("evidence.json"), CHANGES[name])
     code, text = witnessed.verify(capsys, "one")
     assert (code, "wrong:\n  witness: " in text) == (1, True)
+
+
+def test_a_bundle_that_no_end_names_is_wrong(witnessed, capsys):
+    """Whoever seals a changed bundle anew has its announcement, but not its end."""
+    witnessed.begin("one")
+    resealed(Path("evidence.json"), lambda bundle: bundle.update(release="other"))
+    code, text = witnessed.verify(capsys, "one")
+    assert code == 1
+    assert "witness: no end of the announced run names this bundle" in text
 
 
 def test_a_missing_receipt_leaves_the_attempt_open(witnessed, capsys):
