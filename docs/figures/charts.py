@@ -19,7 +19,7 @@ from pygal.style import Style
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.books.excerpts import cut
 from pytest_memleak.records import Book, Scoring
-from pytest_memleak.scoring.confidence_bounds import detection_limit
+from pytest_memleak.scoring.detection_limit import detection_limit
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.null_books import excess_over_null
 from pytest_memleak.scoring.round_blocks import blocks_of

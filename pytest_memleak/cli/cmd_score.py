@@ -88,7 +88,7 @@ def _run_score(parsed: argparse.Namespace) -> int:
     elif parsed.spans:
         _print_spans(rows)
     else:
-        _print_measures(rows)
+        _print_row_per_measure(rows)
     return 0
 
 
@@ -188,7 +188,7 @@ def _print_spans(rows: Sequence[Row]) -> None:
     print_table(("book", "words", "where"), lines, right=("words",))
 
 
-def _print_measures(rows: Sequence[Row]) -> None:
+def _print_row_per_measure(rows: Sequence[Row]) -> None:
     """Print a row per measure, book by book."""
     books = [row["book"] for row in rows]
     lines: list[tuple[object, ...]] = []

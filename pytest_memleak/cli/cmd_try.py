@@ -238,7 +238,7 @@ def _run_probe(
 
 
 def _detection_limit(samples: int) -> float:
-    from pytest_memleak.scoring.confidence_bounds import detection_limit
+    from pytest_memleak.scoring.detection_limit import detection_limit
 
     return detection_limit(max(1, samples), confidence=0.95)
 

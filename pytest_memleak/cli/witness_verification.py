@@ -31,7 +31,7 @@ def check_witness(
         if parsed.witness:
             verification.wrong.append("witness: the bundle's run wasn't announced")
         return
-    from pytest_memleak.pipeline.git_witness import shown_url
+    from pytest_memleak.pipeline.witness_git_remote import shown_url
     from pytest_memleak.pipeline.witness_receipt import (
         attempt_lines,
         pairs_sampled_without_seed,
@@ -78,7 +78,11 @@ def _log_now(url: str, receipt: WitnessLog) -> tuple[WitnessLog, list[str]]:
 
     Raises EvidenceError where the witness can't be reached.
     """
-    from pytest_memleak.pipeline.git_witness import GitWitness, shown_url, validate_url
+    from pytest_memleak.pipeline.witness_git_remote import (
+        GitWitness,
+        shown_url,
+        validate_url,
+    )
     from pytest_memleak.pipeline.witness_log import read_log
 
     validate_url(url)

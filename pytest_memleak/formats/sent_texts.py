@@ -43,7 +43,10 @@ def texts_sent(value: object, *, answer: str = "") -> list[str]:
 
     answer: what stands beside it
     """
-    return [*texts_at_places(value), *text_in_order(value, answer=answer)]
+    return [
+        *texts_at_places(value),
+        *short_strings_joined_across_places(value, answer=answer),
+    ]
 
 
 def texts_at_places(value: object) -> list[str]:
@@ -51,7 +54,7 @@ def texts_at_places(value: object) -> list[str]:
     return texts_in(value, kept=_without_usual)
 
 
-def text_in_order(value: object, *, answer: str = "") -> list[str]:
+def short_strings_joined_across_places(value: object, *, answer: str = "") -> list[str]:
     """Return the short strings of different places as a text, in the order sent.
 
     Once without the keys, and once with unusual ones. Empty under 20 words. A string

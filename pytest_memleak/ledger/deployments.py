@@ -25,7 +25,7 @@ from pytest_memleak.ledger.jobs import (
     JobKind,
     JobRow,
     has_living_holder,
-    job_from_leased_row,
+    job_taken_over_if_interrupted,
     rows_with_leases,
 )
 from pytest_memleak.ledger.ledger import IS_LIVING, Ledger
@@ -156,7 +156,9 @@ def _join_deployment(
 ) -> Job:
     """Return an existing deployment as a job; record its user if it can be used."""
     kind = JobKind.DEPLOYMENT
-    job = job_from_leased_row(connection, kind, row, lease=lease, recovery=recovery)
+    job = job_taken_over_if_interrupted(
+        connection, kind, row, lease=lease, recovery=recovery
+    )
     if row.undeployed is not None:
         return job
     if row.state in {JobRow.FAILED, JobRow.LEAVING}:

@@ -87,7 +87,7 @@ def has_living_holder(row: Any) -> bool:
     return ended is None
 
 
-def job_from_leased_row(
+def job_taken_over_if_interrupted(
     connection: Connection,
     kind: JobKind,
     row: Any,
@@ -100,17 +100,22 @@ def job_from_leased_row(
     A job whose start was interrupted is taken for `lease`. Its request may be on its
     way to the provider until `recovery` seconds after its start.
     """
-    starting = row.state == JobRow.STARTING
-    ours = starting and not has_living_holder(row)
-    if ours:
+    if _was_start_interrupted(row):
         update_row(connection, _TABLES[kind], row.id, {"lease": lease})
-    began_here = starting and row.lease == lease
-    return replace(
-        _job_from_row(kind, row),
-        ours_to_start=ours,
-        doubtful_until=row.began + recovery if ours else 0.0,
-        stuck=began_here and row.cause is not None,
-    )
+        job = _job_from_leased_row(kind, row, lease=lease)
+        doubtful_until = row.began + recovery
+        return replace(job, ours_to_start=True, doubtful_until=doubtful_until)
+    return _job_from_leased_row(kind, row, lease=lease)
+
+
+def _was_start_interrupted(row: Any) -> bool:
+    return row.state == JobRow.STARTING and not has_living_holder(row)
+
+
+def _job_from_leased_row(kind: JobKind, row: Any, *, lease: int) -> Job:
+    began_here = row.state == JobRow.STARTING and row.lease == lease
+    stuck = began_here and row.cause is not None
+    return replace(_job_from_row(kind, row), stuck=stuck)
 
 
 def _job_from_row(kind: JobKind, row: Any) -> Job:
@@ -207,7 +212,9 @@ def claim_finetune(
             ledger.require_room()
         if row is None:
             return new_job(connection)
-        job = job_from_leased_row(connection, kind, row, lease=lease, recovery=recovery)
+        job = job_taken_over_if_interrupted(
+            connection, kind, row, lease=lease, recovery=recovery
+        )
         if not failed_before and not job.ours_to_start:
             return job
         cleared = {"job_id": None, "cause": None, "ended": None}

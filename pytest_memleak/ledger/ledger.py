@@ -132,7 +132,7 @@ class Ledger(Database):
     def keep_alive(self) -> None:
         """Renew the lease if its lock was lost; call this every few seconds."""
         with self._leasing:
-            if self._lease is None or self._locks.held():
+            if self._lease is None or self._locks.is_still_ours():
                 return
             # A process may have seen the old lock free in between.
             self._lease = self._begin_lease()
@@ -156,7 +156,7 @@ class Ledger(Database):
             dead = []
             free_locks = []
             for lease, lock in connection.execute(living).all():
-                if self._locks.free(connection, lock):
+                if self._locks.is_free(connection, lock):
                     dead.append(lease)
                     free_locks.append(lock)
             if dead:
@@ -187,12 +187,12 @@ class _Locks:
 
     def hold(self, name: str) -> None: ...
 
-    def held(self) -> bool:
+    def is_still_ours(self) -> bool:
         return True  # of a process on this machine, only its end takes it away
 
     def leave(self) -> None: ...
 
-    def free(self, connection: Connection, name: str) -> bool:  # noqa: ARG002 - others need them
+    def is_free(self, connection: Connection, name: str) -> bool:  # noqa: ARG002 - others need them
         return False
 
     def forget(self, name: str) -> None: ...
@@ -231,7 +231,7 @@ class _LockFiles(_Locks):
             self._lock.release()
             file.unlink(missing_ok=True)
 
-    def free(self, connection: Connection, name: str) -> bool:  # noqa: ARG002 - as _Locks has it
+    def is_free(self, connection: Connection, name: str) -> bool:  # noqa: ARG002 - as _Locks has it
         if not self._file(name).exists():
             return True
         try:
@@ -261,7 +261,7 @@ class _AdvisoryLocks(_Locks):
         session.execute(sa.select(lock))
         self._session = session
 
-    def held(self) -> bool:
+    def is_still_ours(self) -> bool:
         if self._session is None:
             return False
         try:
@@ -278,7 +278,7 @@ class _AdvisoryLocks(_Locks):
                 self._session.close()
             self._session = None
 
-    def free(self, connection: Connection, name: str) -> bool:
+    def is_free(self, connection: Connection, name: str) -> bool:
         # Held until the transaction ends, so that no other process ends the same lease.
         lock = sa.func.pg_try_advisory_xact_lock(_advisory_lock_number(name))
         return bool(connection.scalar(sa.select(lock)))

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.pipeline.catalog import CatalogMatches
-from pytest_memleak.pipeline.extraction import extractable_text
+from pytest_memleak.pipeline.extraction_conversation import extractable_text
 from pytest_memleak.pipeline.required_samples import Purpose, Samples, all_generations
 from pytest_memleak.records import Generation, Issue, Origin, Pair
 from pytest_memleak.records.number_format import amount

@@ -18,15 +18,15 @@ from pytest_memleak.pipeline.analyze_pair import (
     stop_when_limit_exceeded,
 )
 from pytest_memleak.pipeline.attempt_results import add_other_attempts_to_provenance
+from pytest_memleak.pipeline.extractable_share import measure_probability
 from pytest_memleak.pipeline.limit_reachability import (
     detection_issues,
     detection_summary,
     validate_limits_can_be_exceeded,
 )
-from pytest_memleak.pipeline.loss_check import check_delivery
+from pytest_memleak.pipeline.loss_check import check_losses
 from pytest_memleak.pipeline.measured_pair import measure_pair
 from pytest_memleak.pipeline.named_prompts import prompt_rates
-from pytest_memleak.pipeline.probability import measure_probability
 from pytest_memleak.pipeline.provenance_check import check_provenance
 from pytest_memleak.pipeline.reference_models import sample_and_add_references
 from pytest_memleak.pipeline.sampled_generations import sample_pair
@@ -129,7 +129,7 @@ def _judge_measured_pair(
     own, catalog = measured.own, measured.catalog
     protected = suite_run.protected
     analysis = references.analysis
-    delivery = check_delivery(own)
+    delivery = check_losses(own)
     detection = None
     if analysis is not None and pair.probe.kind != "extraction":
         answers = delivery.answers

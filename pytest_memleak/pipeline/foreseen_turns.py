@@ -12,13 +12,16 @@ from pytest_memleak.ledger.prompts import (
     PromptSpec,
     digest_of_parts,
 )
-from pytest_memleak.pipeline.extraction import max_turn_words
+from pytest_memleak.pipeline.extraction_conversation import max_turn_words
 from pytest_memleak.pipeline.prompted_book import pair_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_memleak.pipeline.extraction import Conversation, ConversationStyle
+    from pytest_memleak.pipeline.extraction_conversation import (
+        Conversation,
+        ConversationStyle,
+    )
     from pytest_memleak.records import Book, Pair
 
 

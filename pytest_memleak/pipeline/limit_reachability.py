@@ -16,11 +16,11 @@ from pytest_memleak.records import Book, Issue, Measure, Pair, Suite
 from pytest_memleak.records.measurement import DetectionSummary, PlannedRounds
 from pytest_memleak.records.number_format import amount, percent, percent_at_most
 from pytest_memleak.scoring.book_layout import measurable_words
-from pytest_memleak.scoring.confidence_bounds import (
+from pytest_memleak.scoring.detection_limit import (
+    answers_to_detect,
     detection_confidence,
     detection_limit,
     detection_limit_if_lost_recalled,
-    rounds_to_detect,
     samples_for_answers,
 )
 from pytest_memleak.scoring.folding import folded_words
@@ -169,7 +169,9 @@ def planned_rounds(pair: Pair, samples: int | None = None) -> PlannedRounds:
     needed = None
     if pair.detection_limit is not None and not _is_always_greedy(pair):
         needed = samples_for_answers(
-            rounds_to_detect(pair.detection_limit, confidence=confidence, alike=True),
+            answers_to_detect(
+                pair.detection_limit, confidence=confidence, exchangeable=True
+            ),
         )
     different = 1 if _is_always_greedy(pair) else samples
     seen = detection_limit(different, confidence=confidence)
@@ -195,13 +197,13 @@ def detection_summary(
     confidence = detection_confidence(pair.confidence)
     needed = None
     if pair.detection_limit is not None and not _is_always_greedy(pair):
-        rounds = rounds_to_detect(
+        needed_answers = answers_to_detect(
             pair.detection_limit,
             confidence=confidence,
-            alike=error.likeness.alike,
+            exchangeable=error.likeness.alike,
         )
         answered = max(min(answers, error.rounds), 1) / error.rounds
-        needed = samples_for_answers(rounds, answered=answered)
+        needed = samples_for_answers(needed_answers, answered=answered)
     return DetectionSummary(
         rounds=error.rounds,
         confidence=confidence,

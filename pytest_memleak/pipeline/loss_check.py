@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _RULE = "delivered"
 
 
-def check_delivery(own: CountedGenerations) -> DeliveryOutcome:
+def check_losses(own: CountedGenerations) -> DeliveryOutcome:
     """Check the calls for a pair's own generations, or the rounds of a recording."""
     match own.sampled:
         case RecordedSamples():

@@ -17,7 +17,10 @@ from pytest_memleak.books.instructions import (
 )
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.ledger.prompts import PairPrompts, build_prompts
-from pytest_memleak.pipeline.extraction import ConversationStyle, opening_prompts
+from pytest_memleak.pipeline.extraction_conversation import (
+    ConversationStyle,
+    opening_prompts,
+)
 from pytest_memleak.scoring.words import count_about_as_tokens
 
 if TYPE_CHECKING:

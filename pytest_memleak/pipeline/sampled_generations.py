@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pytest_memleak.ledger.prompts import PairPrompts
-    from pytest_memleak.pipeline.extraction import Conversation
+    from pytest_memleak.pipeline.extraction_conversation import Conversation
     from pytest_memleak.pipeline.ledger_endpoint import LedgerEndpoint
     from pytest_memleak.pipeline.samples import SampledGenerations, StopRule
     from pytest_memleak.pipeline.sampling_plan import PromptStep

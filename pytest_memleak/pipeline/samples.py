@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.book_attempts import FindRequests
     from pytest_memleak.ledger.prompts import PairPrompts
     from pytest_memleak.pipeline.canaries import Canaries
-    from pytest_memleak.pipeline.extraction import Conversation
+    from pytest_memleak.pipeline.extraction_conversation import Conversation
 
 
 @dataclass(

@@ -1,6 +1,6 @@
 """What several numbers of samples can detect, and may cost.
 
-`scoring.confidence_bounds.detection_limit` computes what so many samples detect.
+`scoring.detection_limit` computes what so many samples detect.
 """
 
 from __future__ import annotations

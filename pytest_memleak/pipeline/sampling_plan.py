@@ -21,7 +21,10 @@ from pytest_memleak.errors import BookError, Inconclusive
 from pytest_memleak.interfaces.abilities import Recording, abilities_of
 from pytest_memleak.interfaces.protocols import OWN_PROVIDER
 from pytest_memleak.pipeline.canaries import canary_prompts
-from pytest_memleak.pipeline.extraction import Conversation, ConversationStyle
+from pytest_memleak.pipeline.extraction_conversation import (
+    Conversation,
+    ConversationStyle,
+)
 from pytest_memleak.pipeline.foreseen_turns import longest_further_prompts
 from pytest_memleak.pipeline.generation_request import unusable_instruction_issues
 from pytest_memleak.pipeline.ledger_endpoint import (

@@ -21,8 +21,8 @@ from pytest_memleak.records.witness_records import Witnessed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pytest_memleak.pipeline.git_witness import GitWitness
     from pytest_memleak.pipeline.suite_run import SuiteRun
+    from pytest_memleak.pipeline.witness_git_remote import GitWitness
     from pytest_memleak.pipeline.witness_log import LoggedAnnouncement, WitnessLog
     from pytest_memleak.records import Pair
     from pytest_memleak.records.witness_records import WitnessedPair
@@ -64,7 +64,7 @@ def announce(
     for _ in range(_RACES):
         head = witness.fetch()
         log = unchanged_log(witness, head)
-        logged = log.unfinished_or_repeated(ledger, announced)
+        logged = log.announcement_to_go_on_with(ledger, announced)
         if logged is not None:
             return _witnessed(witness, logged, pairs)
         if not may_add:

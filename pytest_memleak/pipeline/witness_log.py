@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from pytest_memleak.pipeline.git_witness import MERGE
+from pytest_memleak.pipeline.witness_git_remote import MERGE
 from pytest_memleak.records.witness_records import AnnouncedPair
 from pytest_memleak.results.evidence_file import canonical_json
 from pytest_memleak.results.result_codec import decode, encode
@@ -24,7 +24,7 @@ from pytest_memleak.results.result_codec import decode, encode
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pytest_memleak.pipeline.git_witness import CommittedFile
+    from pytest_memleak.pipeline.witness_git_remote import CommittedFile
 
 _ANNOUNCEMENT = "pytest-memleak announcement 1"
 _END = "pytest-memleak end 1"
@@ -73,7 +73,7 @@ class LoggedAnnouncement:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempts:
+class AnnouncedAttempts:
     """The attempts at a model and a book that a witness knows of.
 
     number: of the pair, in the order of announcements, from 1; None if it isn't one
@@ -104,7 +104,7 @@ class WitnessLog:
     )
     faults: list[str] = field(default_factory=list)
 
-    def unfinished_or_repeated(
+    def announcement_to_go_on_with(
         self,
         ledger: str,
         pairs: Iterable[AnnouncedPair],
@@ -116,7 +116,9 @@ class WitnessLog:
                 return logged
         return None
 
-    def attempts(self, own: AnnouncedPair, own_commit: str) -> Attempts:
+    def count_announced_attempts(
+        self, own: AnnouncedPair, own_commit: str
+    ) -> AnnouncedAttempts:
         """Count the attempts at a model and a book, whatever suites called them.
 
         Each set of prompts and settings of an announcement is one.
@@ -129,7 +131,7 @@ class WitnessLog:
         key = (own_commit, own)
         number = announced.index(key) + 1 if key in announced else None
         open_ones = [pair for commit, pair in announced if not self.bundles.get(commit)]
-        return Attempts(number, len(announced), len(open_ones))
+        return AnnouncedAttempts(number, len(announced), len(open_ones))
 
 
 def read_log(head: str, files: Iterable[CommittedFile]) -> WitnessLog:

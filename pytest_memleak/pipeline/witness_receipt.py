@@ -19,7 +19,7 @@ from pytest_memleak.pipeline.announced_identity import (
     digest_of_weights,
     settings_digest,
 )
-from pytest_memleak.pipeline.git_witness import files_in_export
+from pytest_memleak.pipeline.witness_git_remote import files_in_export
 from pytest_memleak.pipeline.witness_log import read_log, seed_from_head
 from pytest_memleak.records.provenance import weights_digest
 from pytest_memleak.records.witness_records import (
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from pytest_memleak.pipeline.git_witness import GitWitness
+    from pytest_memleak.pipeline.witness_git_remote import GitWitness
     from pytest_memleak.pipeline.witness_log import LoggedAnnouncement, WitnessLog
     from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.records.witness_records import AnnouncedPair, Witnessed
@@ -163,7 +163,7 @@ def attempt_lines(
     """Return which attempt the run's pairs are, once if all are alike."""
     texts: dict[str, list[str]] = {}
     for pair in witnessed.pairs:
-        attempts = log.attempts(pair.announced, witnessed.announcement)
+        attempts = log.count_announced_attempts(pair.announced, witnessed.announcement)
         text = attempts.text.format(witness=witness)
         if pair.announced.identified_by == BY_CHOSEN_NAME:
             text += "; its model goes by a name that its author chose"

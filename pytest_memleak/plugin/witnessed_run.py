@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_memleak.errors import EvidenceError, MemleakError
-from pytest_memleak.pipeline.git_witness import GitWitness, validate_url
 from pytest_memleak.pipeline.witness_announcement import announce, report_end
+from pytest_memleak.pipeline.witness_git_remote import GitWitness, validate_url
 from pytest_memleak.pipeline.witness_receipt import (
     attempt_lines,
     read_receipt,

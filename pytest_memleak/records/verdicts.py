@@ -201,7 +201,7 @@ def refusals_text(refusals: int, got: int) -> str:
     return f"{100 * refusals // max(got, 1) or 'under 1'}% refused"
 
 
-def verdict_words(verdict: Verdict, evidence: Completeness) -> str:
+def verdict_with_accepted_refusals(verdict: Verdict, evidence: Completeness) -> str:
     """Format the verdict, with the share of accepted refusals: "PASS, 97% refused"."""
     refusals = evidence.kinds.get(Kind.REFUSAL, 0)
     if not evidence.accept_refusals or not refusals:

@@ -1,4 +1,4 @@
-"""The first screen's causes: FAILs by first limit, undecided pairs by diagnosis."""
+"""The first screen's causes: FAILs by first limit, undecided pairs by cause."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.reports.exceeded_limits import exceeded_limits, limits_in_doubt
 from pytest_memleak.reports.pair_outcome import pair_outcome
-from pytest_memleak.reports.screen_map import result_diagnosis
 from pytest_memleak.reports.screen_view import SCREEN_KINDS, UNRUN, ScreenCause
-from pytest_memleak.verdict.diagnosis import NO_ANSWER
+from pytest_memleak.verdict.inconclusive_cause import NO_ANSWER, result_cause
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pytest_memleak.records.pair_result import PairResult
-    from pytest_memleak.verdict.diagnosis import Diagnosis
+    from pytest_memleak.verdict.inconclusive_cause import InconclusiveCause
 
 _FEW = 3
 _MOST_CAUSES = 5
@@ -108,9 +107,9 @@ def _failed_member(result: PairResult, *, is_single: bool) -> _Member:
 
 
 def _undecided_member(result: PairResult, *, is_single: bool) -> _Member:
-    diagnosed = result_diagnosis(result)
-    if diagnosed:
-        return _diagnosed_member(result, diagnosed)
+    incomplete = result_cause(result)
+    if incomplete:
+        return _incomplete_member(result, incomplete)
     reason = result.reasons[0] if result.reasons else "no limit was evaluated"
     cause, _, fix = reason.partition("; ")
     key = cause
@@ -123,17 +122,17 @@ def _undecided_member(result: PairResult, *, is_single: bool) -> _Member:
     return _Member(result, "inconclusive", key, cause, fix=fix, unexplained=unexplained)
 
 
-def _diagnosed_member(result: PairResult, diagnosed: Diagnosis) -> _Member:
-    key = diagnosed.cause if diagnosed.key == NO_ANSWER else diagnosed.key
-    unexplained = [str(issue) for issue in diagnosed.unexplained]
+def _incomplete_member(result: PairResult, cause: InconclusiveCause) -> _Member:
+    key = cause.sentence if cause.key == NO_ANSWER else cause.key
+    unexplained = [str(issue) for issue in cause.unexplained]
     explained = set(map(str, result.completeness.issues))
     unexplained += [reason for reason in result.reasons if reason not in explained]
     return _Member(
         result,
         "inconclusive",
         key,
-        diagnosed.cause,
-        fix=diagnosed.fix,
+        cause.sentence,
+        fix=cause.fix,
         unexplained=tuple(unexplained),
     )
 

@@ -24,7 +24,7 @@ from pytest_memleak.reports.screen_view import (
 )
 from pytest_memleak.results.build_result import collect_measures
 from pytest_memleak.scoring.measure_table import LEAKING_WORKS
-from pytest_memleak.verdict.diagnosis import diagnosis
+from pytest_memleak.verdict.inconclusive_cause import result_cause
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.reports.book_text import BookTitles
     from pytest_memleak.reports.exceeded_limits import ExceededLimit
-    from pytest_memleak.verdict.diagnosis import Diagnosis
 
 _FOLDS_FROM = 24  # books
 _HEATS = (2, 4, 8)  # times the limit
@@ -249,18 +248,12 @@ def _heat_level(over: ExceededLimit) -> int:
 
 def _letters_and_reason(result: PairResult) -> tuple[str, str]:
     """Return a few letters, and a sentence, on why a pair is undecided."""
-    diagnosed = result_diagnosis(result)
-    if diagnosed:
-        return diagnosed.key, diagnosed.cause
+    cause = result_cause(result)
+    if cause:
+        return cause.key, cause.sentence
     doubtful = limits_in_doubt(result)
     sentence = result.reasons[0] if result.reasons else ""
     if not doubtful:
         return "", sentence
     row = collect_measures([result])[doubtful[0]]
     return row.cell_name or row.name, sentence
-
-
-def result_diagnosis(result: PairResult) -> Diagnosis | None:
-    """Return the diagnosis of a pair's evidence; None if it is complete."""
-    recorded = result.model.provider == "recorded"
-    return diagnosis(result.completeness, recorded=recorded)

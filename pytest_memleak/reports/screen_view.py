@@ -83,13 +83,13 @@ class ScreenCause:
     """Why pairs don't pass.
 
     kind:   of SCREEN_LOOKS
-    text:   the limit or the diagnosis
+    text:   the limit, or why evidence is incomplete
     pairs:  how many pairs it is the cause of
     worst:  of a limit, the worst value; else ""
     where:  the worst pair or the first few
     more:   how many pairs `where` leaves out
     fix:    what to do; "" where the next command is all there is to do
-    unexplained: what the diagnosis doesn't explain
+    unexplained: issues that `text` doesn't explain
     """
 
     kind: str

@@ -27,7 +27,7 @@ from pytest_memleak.records.pair_result import (
     SetLimit,
     SuiteFacts,
 )
-from pytest_memleak.records.verdicts import verdict_words
+from pytest_memleak.records.verdicts import verdict_with_accepted_refusals
 from pytest_memleak.redaction.text import QUOTED_WORDS
 from pytest_memleak.results.committed_passages import commit_passages
 from pytest_memleak.results.passage_details import listed_passages, passage_details
@@ -168,7 +168,9 @@ def build_result_without_quotes(evaluation: Evaluation) -> PairResult:
         limits=limits,
         control=pair.control,
         expected=pair.expected,
-        verdict=verdict_words(evaluation.verdict, evaluation.completeness),
+        verdict=verdict_with_accepted_refusals(
+            evaluation.verdict, evaluation.completeness
+        ),
         reasons=verdict_result.reasons,
         unexcused=verdict_result.unexcused,
         leaked=verdict_result.leaked,

@@ -43,7 +43,7 @@ from pytest_memleak.ledger.jobs import (
     JobKind,
     JobRow,
     end_job,
-    job_from_leased_row,
+    job_taken_over_if_interrupted,
     rows_with_leases,
 )
 from pytest_memleak.ledger.ledger import Ledger
@@ -325,7 +325,7 @@ def _open_batches(context: SamplingContext) -> list[Job]:
         jobs = []
         for row in connection.execute(unfinished).all():
             if has_own_prompts(connection, row.id):
-                job = job_from_leased_row(
+                job = job_taken_over_if_interrupted(
                     connection, kind, row, lease=lease, recovery=recovery
                 )
                 jobs.append(job)

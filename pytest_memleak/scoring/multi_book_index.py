@@ -299,9 +299,9 @@ class SharedIndex:
             near = keyed_folded(texts, plain)
             lengths += plain.lengths().tolist()
             near_lengths += near.lengths().tolist()
-            keys = near_keys = self._keys_by_spelling(plain)
+            keys = near_keys = self._make_long_words_keys_distinct(plain)
             if near is not plain:
-                near_keys = self._keys_by_spelling(near)
+                near_keys = self._make_long_words_keys_distinct(near)
             batches.append((keys, near_keys))
         validate_measurable(book, lengths, k=self.k, mode=self.mode)
         layout = folded_layout = layout_of(book, lengths)
@@ -351,8 +351,8 @@ class SharedIndex:
         near_starts = [0, *book.folded.borders.tolist()]
         words.add(number, keys, near_keys, starts, near_starts)
 
-    def _keys_by_spelling(self, words: Keyed) -> Keys:
-        """Return the books' keys, without text ends; two long words never share one."""
+    def _make_long_words_keys_distinct(self, words: Keyed) -> Keys:
+        """Give each long word a key of its own, in place; return keys without ends."""
         keys = words.keys
         for place in np.flatnonzero(words.is_long()).tolist():
             spelling = words.spelling(place)

@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.records import Scoring
 from pytest_memleak.scoring.bmc_interval import Spread, bmc_bounds, spread
-from pytest_memleak.scoring.confidence_bounds import (
-    detection_confidence,
-    detection_limit,
-)
+from pytest_memleak.scoring.detection_limit import detection_confidence, detection_limit
 from pytest_memleak.scoring.exchangeability import exchangeability
 from pytest_memleak.scoring.rarefaction import extrapolation, rarefaction
 

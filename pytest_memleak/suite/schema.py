@@ -20,7 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from pytest_memleak.records.measurement import ProbeKind
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.scoring.confidence_bounds import MIN_DETECTION_LIMIT
+from pytest_memleak.scoring.detection_limit import MIN_DETECTION_LIMIT
 from pytest_memleak.scoring.measure_table import MEASURES
 
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]

@@ -26,7 +26,7 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.verify_chain import check_ledger
 from pytest_memleak.pipeline.dry_run import plan_run
 from pytest_memleak.pipeline.evaluate_pair import evaluate
-from pytest_memleak.pipeline.extraction import ANSWERS_PER_CONVERSATION
+from pytest_memleak.pipeline.extraction_conversation import ANSWERS_PER_CONVERSATION
 from pytest_memleak.pipeline.request_wordings import wordings
 from pytest_memleak.pipeline.samples_and_costs import next_usual_samples, suite_power
 from pytest_memleak.records import Verdict

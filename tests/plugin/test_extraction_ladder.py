@@ -37,7 +37,7 @@ RUN = ("-m", "copyright", "--memleak-evidence=evidence.json")
 def run(pytester, monkeypatch):
     """Returns the result of a run against a server of this behavior, and the server."""
     monkeypatch.setenv("EXTRACTION_TEST_KEY", "k")
-    monkeypatch.setattr("pytest_memleak.pipeline.extraction.REWORDINGS", 4)
+    monkeypatch.setattr("pytest_memleak.pipeline.extraction_conversation.REWORDINGS", 4)
     rows = [
         {
             "excerpt_id": excerpt.id,

@@ -13,7 +13,7 @@ from suite_files import write_json
 from time_stamp_authority import StampServer
 from witnesses import Witnessed
 
-from pytest_memleak.pipeline.git_witness import GitWitness
+from pytest_memleak.pipeline.witness_git_remote import GitWitness
 
 # Before pytester runs: it forgets what was imported since.
 pytest.importorskip("rfc3161_client")

@@ -288,7 +288,7 @@ def test_the_twenty_seventh_model_is_aa():
     assert letters[25:] == ["Z", "AA", "AB"]
 
 
-def test_what_a_diagnosis_does_not_explain_stays_beside_it():
+def test_what_a_cause_does_not_explain_stays_beside_it():
     more = tuple(Issue(f"rule {n}", f"cause {n}", f"fix {n}") for n in range(3))
     refused = ILL["refuse"]
     both = dataclasses.replace(refused, issues=(*refused.issues, *more))

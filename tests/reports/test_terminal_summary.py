@@ -18,7 +18,7 @@ from pytest_memleak.records.measurement import (
 from pytest_memleak.records.pair_result import SampledCount
 from pytest_memleak.records.prompt_rates import PromptRate
 from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
-from pytest_memleak.records.verdicts import verdict_words
+from pytest_memleak.records.verdicts import verdict_with_accepted_refusals
 from pytest_memleak.reports.measure_text import rate_text
 from pytest_memleak.reports.pair_matrix import MANY
 from pytest_memleak.reports.plan_tables import plan_table
@@ -47,7 +47,9 @@ def result_with(**fields):
         limits=limited(**fields.pop("limits", {})),
         measures=measures,
         completeness=completeness,
-        verdict=verdict_words(Verdict(fields.pop("verdict", "PASS")), completeness),
+        verdict=verdict_with_accepted_refusals(
+            Verdict(fields.pop("verdict", "PASS")), completeness
+        ),
         **fields,
     )
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.scoring.confidence_bounds import (
     clopper_pearson,
-    detection_confidence,
     normal_quantile,
     student_quantile,
     student_tail,
 )
+from pytest_memleak.scoring.detection_limit import detection_confidence
 
 # Student's t, two-sided, as any table prints it.
 TABLE = {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pytest_memleak.scoring.confidence_bounds import (
+from pytest_memleak.scoring.detection_limit import (
     detection_limit,
     detection_limit_if_lost_recalled,
 )

@@ -20,10 +20,10 @@ from pytest_memleak.scoring.bmc_interval import (
     spread,
     typical_span,
 )
-from pytest_memleak.scoring.confidence_bounds import (
+from pytest_memleak.scoring.detection_limit import (
     answers_to_detect,
     detection_limit,
-    rounds_to_detect,
+    independent_answers_to_detect,
 )
 from pytest_memleak.scoring.exchangeability import Exchangeability, random_orders
 from pytest_memleak.scoring.maximum_ranges import (
@@ -318,7 +318,7 @@ def test_the_detection_limit_is_the_rate_seen_at_that_confidence(answers, expect
     [(1, 1), (0.95, 1), (0.26, 10), (0.05, 59), (0.03, 99), (0.01, 299)],
 )
 def test_answers_to_detect_invert_the_detection_limit(probability, answers):
-    assert answers_to_detect(probability, confidence=0.95) == answers
+    assert independent_answers_to_detect(probability, confidence=0.95) == answers
     assert detection_limit(answers, confidence=0.95) <= probability
     if answers > 1:
         assert detection_limit(answers - 1, confidence=0.95) > probability
@@ -327,7 +327,7 @@ def test_answers_to_detect_invert_the_detection_limit(probability, answers):
 def test_as_many_answers_as_a_probability_came_from_detect_it():
     for answers in range(1, 400):
         limit = detection_limit(answers, confidence=0.9)
-        assert answers_to_detect(limit, confidence=0.9) == answers
+        assert independent_answers_to_detect(limit, confidence=0.9) == answers
     # No answer sees nothing, and no confidence asks for none.
     assert detection_limit(0, confidence=0.95) == 1
     assert detection_limit(10, confidence=0) == 0
@@ -336,18 +336,18 @@ def test_as_many_answers_as_a_probability_came_from_detect_it():
 def test_settings_out_of_range_raise_an_error():
     for probability in (0, 5e-324, -0.1, 1.1, math.nan, math.inf):
         with pytest.raises(SettingsError, match="detection_limit"):
-            answers_to_detect(probability, confidence=0.95)
+            independent_answers_to_detect(probability, confidence=0.95)
     for confidence in (-0.1, 1, math.nan):
-        for limit in (detection_limit, answers_to_detect):
+        for limit in (detection_limit, independent_answers_to_detect):
             with pytest.raises(SettingsError, match="confidence"):
                 limit(1, confidence=confidence)
 
 
 def test_rounds_that_are_not_exchangeable_need_as_many_blocks():
-    assert rounds_to_detect(0.05, confidence=0.95, alike=True) == 59
+    assert answers_to_detect(0.05, confidence=0.95, exchangeable=True) == 59
     for probability in (0.9, 0.5, 0.26, 0.1, 0.05):
-        rounds = rounds_to_detect(probability, confidence=0.95, alike=False)
+        rounds = answers_to_detect(probability, confidence=0.95, exchangeable=False)
         blocks = [int(blocks_of(n)[-1]) + 1 for n in range(1, rounds + 1)]
-        wanted = answers_to_detect(probability, confidence=0.95)
+        wanted = independent_answers_to_detect(probability, confidence=0.95)
         assert blocks[-1] >= wanted
         assert all(block < wanted for block in blocks[:-1])

@@ -16,7 +16,7 @@ from answer_sets import (
 from corpus import shakespeare
 
 from pytest_memleak.records import FinishReason, Generation, Kind, Verdict
-from pytest_memleak.records.verdicts import verdict_words
+from pytest_memleak.records.verdicts import verdict_with_accepted_refusals
 from pytest_memleak.scoring.words import words as words_in
 
 APOLOGY = "I'm sorry, but I can't write that passage."
@@ -407,7 +407,7 @@ def test_a_model_that_refuses_passes_where_that_is_accepted(
     generations = with_first(answers, refusing, lambda one: replaced(one, APOLOGY))
     evidence = weigh(book, generations, accept_refusals=True)
     assert (evidence.complete, evidence.refused) == (True, refusing / 200)
-    assert verdict_words(Verdict.PASS, evidence) == words
+    assert verdict_with_accepted_refusals(Verdict.PASS, evidence) == words
     otherwise = weigh(book, generations)
     assert otherwise.complete is (refusing == 1)
-    assert verdict_words(Verdict.PASS, otherwise) == "PASS"
+    assert verdict_with_accepted_refusals(Verdict.PASS, otherwise) == "PASS"

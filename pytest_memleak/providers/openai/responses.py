@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pytest_memleak.formats.event_texts import streamed_text
 from pytest_memleak.formats.sent_texts import (
-    text_in_order,
+    short_strings_joined_across_places,
     texts_at_places,
     texts_sent,
 )
@@ -166,4 +166,4 @@ def _texts_outside_output(answer: Mapping[str, Any]) -> list[str]:
     for event in events:
         texts += texts_at_places(event)
     streamed = "\n".join(event for event in events if isinstance(event, str))
-    return texts + text_in_order(events, answer=streamed)
+    return texts + short_strings_joined_across_places(events, answer=streamed)

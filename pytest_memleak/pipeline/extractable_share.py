@@ -67,13 +67,13 @@ def _facts(logprobs: WindowLogprobs, fault: str) -> ProbabilityFacts:
         windows=len(readable),
         planned=len(windows),
         unreadable=len(answered) - len(readable),
-        shares=tuple(_shares([*readable.values()])),
+        shares=tuple(_extractable_shares([*readable.values()])),
         likeliest=tuple(_likeliest(logprobs.texts, readable)),
         fault=fault,
     )
 
 
-def _shares(log_ps: Sequence[float]) -> list[ExtractableShare]:
+def _extractable_shares(log_ps: Sequence[float]) -> list[ExtractableShare]:
     shares = []
     for samples in SAMPLE_COUNTS if log_ps else ():
         extractable = sum(is_extractable(log_p, samples) for log_p in log_ps)

@@ -87,7 +87,7 @@ class Conversation:
         self._seed = seed
         self._words = _folded(extractable_text(book))
         self._opening = opening_text(book)
-        self._hidden = len(folded_words(self._opening))
+        self._quoted_words = len(folded_words(self._opening))
         self._is_reproduced: Flags = np.zeros(len(self._words), dtype=np.bool_)
         self._openings = opening_prompts(book, manner, seed=seed)
         self._request = ""
@@ -155,20 +155,24 @@ class Conversation:
         prompt = self.prompts[-1]
         self.answers.append(answer)
         if self.opened_by is None:
-            self._read_opening(prompt, answer)
+            self._decide_if_opened(prompt, answer)
         else:
             self._read_turn(prompt, answer)
 
-    def _read_opening(self, prompt: BookPrompt, answer: Generation) -> None:
-        begins = folded_words(answer.text)[:_FIRST_WORDS]
-        beyond = self._words[self._hidden :]
-        if near_verbatim_blocks(beyond, begins):
+    def _decide_if_opened(self, prompt: BookPrompt, answer: Generation) -> None:
+        if self.begins_like_book(answer):
             self.opened_by = prompt.id
             self._request = wordings(self._seed, REWORDINGS)[len(self.answers) - 1]
             self._count_new_book_words(answer.text)
             self._continue_with(prompt, answer)
         elif len(self.answers) == len(self._openings):
             self.ended = "never opened"
+
+    def begins_like_book(self, answer: Generation) -> bool:
+        """Tell whether an answer begins with what follows the quoted opening."""
+        first_words = folded_words(answer.text)[:_FIRST_WORDS]
+        unquoted = self._words[self._quoted_words :]
+        return bool(near_verbatim_blocks(unquoted, first_words))
 
     def _read_turn(self, prompt: BookPrompt, answer: Generation) -> None:
         new_words = self._count_new_book_words(answer.text)

@@ -1,9 +1,9 @@
-"""The one diagnosis of incomplete evidence, for reports; it changes no verdict.
+"""The one cause of incomplete evidence, for reports; it changes no verdict.
 
 A pair's issues are symptoms: a model that refuses breaks up to six rules. A row of
 `_ROWS` names what must prevail among the generations, or which rules must be broken,
-and the issues that this explains. The first row that fits is the diagnosis. What it
-doesn't explain stays `unexplained`.
+and the issues that this explains. The first row that fits is the cause. What it doesn't
+explain stays `unexplained`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_memleak.records import Completeness, Issue
+    from pytest_memleak.records.pair_result import PairResult
 
 NO_ANSWER = "no answer"
 _MAJORITY = 0.5  # of the generations that aren't full answers
 _NEARLY_ALL = 0.9  # of all generations
 _GREEDY = "greedy"  # the place of issues of greedy generations
 _CANARIES = "canaries"
-_FIXES_WITH_CAUSE = {Kind.CANNED}  # before a colon; a diagnosis has its own
+_FIXES_WITH_CAUSE = {Kind.CANNED}  # before a colon; a row has its own
 
 _ANSWERED = frozenset(
     {
@@ -41,40 +42,40 @@ _WITHHELD = frozenset({"withheld per excerpt", "recitation"})
 
 
 @dataclass(frozen=True, slots=True)
-class Diagnosis:
+class InconclusiveCause:
     """Why a pair's evidence is incomplete.
 
     key:    a few words for a cell of a map
-    cause:  a sentence
+    sentence: what happened
     fix:    what to do, "" where nothing is known
     unexplained: the issues that it doesn't explain
     """
 
     key: str
-    cause: str
+    sentence: str
     fix: str
     unexplained: tuple[Issue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A diagnosis. It fits if one of `rules` is broken and `kind`, if any, prevails.
+    """A cause. It fits if one of `rules` is broken and `kind`, if any, prevails.
 
-    cause:    with {count} generations of the kind and all {received}
+    sentence: with {count} generations of the kind and all {received}
     fix:      the requirement whose fix it takes
     explains: the rules whose issues follow from it
     """
 
     key: str
-    cause: str
+    sentence: str
     fix: str
     rules: frozenset[str]
     explains: frozenset[str]
     kind: Kind | None = None
 
 
-def _row_of_kind(kind: Kind, key: str, cause: str) -> _Row:
-    return _Row(key, cause, kind, _ANY, _ANY, kind)
+def _row_of_kind(kind: Kind, key: str, sentence: str) -> _Row:
+    return _Row(key, sentence, kind, _ANY, _ANY, kind)
 
 
 _OF = "{count} of {received} generations"
@@ -82,7 +83,7 @@ _NOT_PROSE = "the answers aren't prose, as with a wrong chat template"
 _ROWS = (
     _Row(
         key="withheld",
-        cause=f"the provider withheld {_OF}",
+        sentence=f"the provider withheld {_OF}",
         fix=Kind.WITHHELD,
         rules=_ANY | _WITHHELD,
         explains=_ANY | _WITHHELD,
@@ -100,14 +101,14 @@ _ROWS = (
     _row_of_kind(Kind.UNREADABLE, "not prose", f"{_NOT_PROSE}: {_OF}"),
     _Row(
         key="not prose",
-        cause=_NOT_PROSE,
+        sentence=_NOT_PROSE,
         fix=Kind.UNREADABLE,
         rules=_PROSE,
         explains=_PROSE,
     ),
     _Row(
         key="short",
-        cause=f"the answers are short: {_OF}",
+        sentence=f"the answers are short: {_OF}",
         fix="short",
         rules=_ANSWERED,
         explains=_ANY,
@@ -115,7 +116,7 @@ _ROWS = (
     ),
     _Row(
         key="repeats",
-        cause="generations for one prompt are alike, as from a cache",
+        sentence="generations for one prompt are alike, as from a cache",
         fix="sampled",
         rules=_VARIETY,
         explains=_VARIETY,
@@ -123,8 +124,10 @@ _ROWS = (
 )
 
 
-def diagnosis(evidence: Completeness, *, recorded: bool) -> Diagnosis | None:
-    """Return the pair's diagnosis; None if its evidence is complete.
+def inconclusive_cause(
+    evidence: Completeness, *, recorded: bool
+) -> InconclusiveCause | None:
+    """Return why evidence is incomplete; None if it is complete.
 
     recorded: whether its generations come from a file, for which fixes differ
     """
@@ -140,6 +143,12 @@ def diagnosis(evidence: Completeness, *, recorded: bool) -> Diagnosis | None:
     chief = _chief(issues)
     key = "incomplete" if chief.rule == "all received" else chief.rule
     return _of_issue(chief, issues, key=key)
+
+
+def result_cause(result: PairResult) -> InconclusiveCause | None:
+    """Return why a pair's evidence is incomplete; None if it is complete."""
+    recorded = result.model.provider == "recorded"
+    return inconclusive_cause(result.completeness, recorded=recorded)
 
 
 def _without_greedy_repeats(issues: Sequence[Issue]) -> tuple[Issue, ...]:
@@ -169,15 +178,15 @@ def _why_nothing_came(issues: Sequence[Issue]) -> Issue:
     return issues[0]
 
 
-def _of_issue(chief: Issue, issues: Sequence[Issue], *, key: str) -> Diagnosis:
-    """Return the diagnosis of an issue that is a cause itself."""
-    cause = f"{chief.place}: {chief.cause}" if chief.place else chief.cause
+def _of_issue(chief: Issue, issues: Sequence[Issue], *, key: str) -> InconclusiveCause:
+    """Return an issue as the cause of the others."""
+    text = f"{chief.place}: {chief.cause}" if chief.place else chief.cause
     unexplained = tuple(issue for issue in issues if str(issue) != str(chief))
     # Another model's answers explain nothing of this one.
     unexplained = tuple(sorted(unexplained, key=_is_no_canary))
     if key == NO_ANSWER:  # where nothing came, every other rule is broken, too
         unexplained = ()
-    return Diagnosis(key, cause.rstrip("."), chief.fix, unexplained)
+    return InconclusiveCause(key, text.rstrip("."), chief.fix, unexplained)
 
 
 def _fits(row: _Row, evidence: Completeness) -> bool:
@@ -200,7 +209,7 @@ def _is_alone(row: _Row, evidence: Completeness) -> bool:
     return bool(broken & row.rules) and not (broken & _ANY) - row.explains
 
 
-def _of_row(row: _Row, evidence: Completeness, *, recorded: bool) -> Diagnosis:
+def _of_row(row: _Row, evidence: Completeness, *, recorded: bool) -> InconclusiveCause:
     count = evidence.kinds.get(row.kind, 0) if row.kind else 0
     is_nearly_all = count >= _NEARLY_ALL * evidence.received
     explains = row.explains
@@ -213,12 +222,12 @@ def _of_row(row: _Row, evidence: Completeness, *, recorded: bool) -> Diagnosis:
         if not follows and not (is_nearly_all and is_compared):
             unexplained.append(issue)
     received = f"{evidence.received:,}"
-    cause = row.cause.format(count=f"{count:,}", received=received)
+    sentence = row.sentence.format(count=f"{count:,}", received=received)
     what_to_do = fix(row.fix, recorded=recorded)
     if row.fix in _FIXES_WITH_CAUSE:
         _, _, what_to_do = what_to_do.partition(": ")
     unexplained.sort(key=_is_no_canary)
-    return Diagnosis(row.key, cause, what_to_do, tuple(unexplained))
+    return InconclusiveCause(row.key, sentence, what_to_do, tuple(unexplained))
 
 
 def _is_no_canary(issue: Issue) -> bool:
