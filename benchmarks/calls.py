@@ -184,7 +184,7 @@ def measured(base_url: str, given: argparse.Namespace) -> dict[str, float]:
                 terms=CallTerms(provider, price=(2.0, 8.0)),
             )
 
-        times["run"] = milliseconds(run, asked.asked // given.per_call)
+        times["run"] = milliseconds(run, asked.requested // given.per_call)
     provider.abilities.close()
     return times
 

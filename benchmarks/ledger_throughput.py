@@ -29,16 +29,16 @@ import sqlalchemy as sa
 from corpus import answers
 
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.call_outcomes import Answer, record_each
+from pytest_memleak.ledger.call_outcomes import Answer, store_answers
 from pytest_memleak.ledger.call_reservations import (
     CallTerms,
     call_row,
     insert_calls,
-    prompt_ids,
+    prompt_row_ids,
 )
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations
-from pytest_memleak.ledger.prompts import Ask, PairPrompts, asks, build_prompts
+from pytest_memleak.ledger.prompts import Ask, PairPrompts, asks_by_round, build_prompts
 from pytest_memleak.records import Book, Excerpt, Sampling
 from pytest_memleak.sampling.loop import sample_missing
 
@@ -115,9 +115,9 @@ def fill(url: str, prompts: PairPrompts, sampler: Sampler, texts: list[str]) -> 
     """Write the whole pair without a run loop, calls reserved and answered in parts."""
     writer = Writer(texts)
     with Ledger(url, run="benchmark") as ledger:
-        numbers = prompt_ids(ledger, ENDPOINT, prompts.questions)
-        missing = {prompt: range(prompts.samples) for prompt in prompts.questions}
-        wanted = asks(missing, sampler.completions_per_call)
+        numbers = prompt_row_ids(ledger, ENDPOINT, prompts.specs)
+        missing = {prompt: range(prompts.samples) for prompt in prompts.specs}
+        wanted = asks_by_round(missing, sampler.completions_per_call)
         lease = ledger.lease
         while some := list(itertools.islice(wanted, CALLS_AT_ONCE)):
             ledger.write(
@@ -152,7 +152,7 @@ def write_answers(
         )
         for call in calls
     ]
-    record_each(connection, brought)
+    store_answers(connection, brought)
 
 
 @contextmanager

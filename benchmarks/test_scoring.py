@@ -10,7 +10,7 @@ import floor
 import measure
 import pytest
 
-from pytest_memleak.guard import Stream
+from pytest_memleak.guard import GuardedText
 from pytest_memleak.library import Library
 from pytest_memleak.records import Scoring
 from pytest_memleak.scoring.analysis import analyze
@@ -58,7 +58,7 @@ def test_stream(benchmark, drawn, with_numbers):
 
     def leave():
         for text in texts:
-            stream = Stream(library)
+            stream = GuardedText(library)
             for token in re.findall(r"\s?\S{1,4}", text):
                 stream.feed(token)
             stream.end()

@@ -53,7 +53,7 @@ def memleak_read_book(
 
 
 @hookimpl(specname="memleak_read_book", wrapper=True)
-def reject_unmatchable(path: Path) -> Generator[None, Manuscript | Book | None, object]:
+def validate_read_book(path: Path) -> Generator[None, Manuscript | Book | None, object]:
     """Validate what any reader returns: every book passes here before it is used."""
     book = yield
     if book is not None:

@@ -276,7 +276,7 @@ class ProviderBusy(ProviderError):
     retry_after: the seconds to wait that the provider requested, if any.
     in_doubt: whether the call may have been answered and billed nevertheless. None
         means that it may, unless there is a `retry_after`, or the cause begins with an
-        HTTP status other than 408, 502, and 504.
+        HTTP status other than 408, 502, 504, and 524.
     """
 
     default_hint = "rerun later"
@@ -295,7 +295,10 @@ class ProviderBusy(ProviderError):
 
 
 class CallTimeout(ProviderBusy):
-    """A call that missed its deadline; it's repeated with half of its generations."""
+    """A call that missed its deadline, or a proxy's.
+
+    It's repeated with half of its generations.
+    """
 
 
 class UnusableResponse(ProviderBusy):

@@ -157,11 +157,12 @@ _TITLES = {
     ),
     "copyright": (
         r"(?:un)?copyright(?: page| notice| information)?|imprint|colophon"
-        r"|legal notice|impressum|mentions légales|créditos"
+        r"|legal notice|impressum|mentions légales|licence|crédits|créditos|colofon"
     ),
     "contents": (
-        r"(?:table of )?contents|list of (?:illustrations|figures|tables|maps)"
-        r"|inhalt(?:sverzeichnis)?|table des matières|sommaire|índice"
+        r"(?:table of )?contents|inhalt(?:sverzeichnis)?|table des matières|sommaire"
+        r"|list of (?:the )?(?:illustrations|figures|tables|maps|plates)|índice"
+        r"|inhoud(?:sopgave)?"
     ),
     "dedication": r"dedication|widmung|dédicace|dedicatoria",
     "epigraph": r"epigraphs?",
@@ -180,10 +181,12 @@ _TITLES = {
         r"|type(?:face)?|book)|(?:a )?note (?:on|about) the (?:author|type)"
         r"|author bio(?:graphy)?|über (?:den autor|die autorin|das buch)"
         r"|à propos de l.aut(?:eur|rice)|sobre (?:el autor|la autora)"
+        r"|(?:about the |notes on (?:the )?)?contributors|over de auteurs?"
+        r"|(?:contributor )?biographies"
     ),
     "acknowledgements": (
         r"(?:author.s |copyright |permissions )?acknowledge?ments?|danksagung(?:en)?"
-        r"|remerciements|agradecimientos"
+        r"|remerciements|agradecimientos|dankwoord"
     ),
     "editor's note": (
         r"(?:a )?notes? on the (?:text|translation)|(?:translator|editor).s note"
@@ -209,7 +212,8 @@ _TITLES = {
         r"|(?:un )?(?:adelanto|extracto|avance)(?: de\b.*)?"
     ),
     "notes": (
-        r"(?:foot|end|source )?notes|(?:selected )?bibliography"
+        r"(?:foot|end|source )?notes|(?:selected )?bibliography|references"
+        r"|reference list|works cited"
         r"|(?:general |subject )?index|glossary"
         r"|(?:photo|picture|illustration|image)? ?credits|(?:text )?permissions|errata"
         r"|anmerkungen|fußnoten|literatur(?:verzeichnis)?|glossar|notas"

@@ -25,8 +25,8 @@ from pytest_memleak.books.plain_text import (
     read_lyrics,
     read_markdown,
     read_text,
-    reject_other_formats,
     text_manuscript,
+    validate_no_other_format,
 )
 from pytest_memleak.books.text_decoding import one_line, read_source
 from pytest_memleak.errors import BookError, file_errors, install_command
@@ -68,7 +68,7 @@ def read_manuscript(
     first, and a format whose extra isn't installed.
     """
     suffix = path.suffix.lower()
-    _reject_converted(path, suffix)
+    _validate_needs_no_conversion(path, suffix)
     if suffix not in {*_CHOOSING, *_READERS} and not path.is_dir():
         return None
     if encoding and suffix not in _IN_AN_ENCODING:
@@ -78,7 +78,7 @@ def read_manuscript(
             hint="remove it: this format states its own encoding",
         )
     if suffix not in {".pdf", *_TEXTS} and path.is_file():
-        _reject_pdf(path)
+        _validate_no_pdf(path)
     if suffix in _CHOOSING:
         return _CHOOSING[suffix](path, include=include, exclude=exclude)
     if include or exclude:
@@ -94,7 +94,7 @@ def read_manuscript(
     return _READERS[suffix](path)
 
 
-def _reject_converted(path: Path, suffix: str) -> None:
+def _validate_needs_no_conversion(path: Path, suffix: str) -> None:
     """Raise BookError for a format that another tool must convert."""
     if suffix in _CONVERTED:
         kind, advice = _CONVERTED[suffix]
@@ -172,7 +172,7 @@ _LARGEST_WORD_XML = 12 << 20
 def read_html(path: Path, *, encoding: str | None = None) -> Manuscript:
     """Read an HTML or XHTML file. Raises BookError as `read_text` does."""
     data = read_declared(path, encoding)
-    reject_other_formats(data, place=str(path))
+    validate_no_other_format(data, place=str(path))
     return page_manuscript(data, name=path.name, place=str(path))
 
 
@@ -256,7 +256,7 @@ def read_with_pandoc(path: Path) -> Manuscript:
     return replace(manuscript, title=None) if manuscript.title == "-" else manuscript
 
 
-def _reject_pdf(path: Path) -> None:
+def _validate_no_pdf(path: Path) -> None:
     """Raise BookError for a PDF under another name."""
     with file_errors(BookError, path), path.open("rb") as file:
         beginning = file.read(_BEGINNING)

@@ -28,16 +28,16 @@ from pytest_memleak.books.notice_blocks import (
     with_notices_marked,
     with_notices_split,
 )
-from pytest_memleak.books.readable_text import reject_unreadable
 from pytest_memleak.books.select_documents import DocumentSelection, select_documents
 from pytest_memleak.books.text_blocks import (
     MOSTLY_LINKS,
     Entry,
-    Leaf,
     Markup,
+    SpineDocument,
     TextBlock,
 )
 from pytest_memleak.books.text_decoding import letters_and_digits
+from pytest_memleak.books.unreadable_documents import validate_readable
 from pytest_memleak.interfaces.protocols import Chapter, Cut, Manuscript
 from pytest_memleak.records import BookPart
 from pytest_memleak.scoring.words import has_unspaced, words
@@ -56,7 +56,7 @@ _UNSEARCHED = BY_OTHERS | {NOTICE, LICENSE, CONTENTS, HOUSE_PAGE}
 
 
 def compose_manuscript(
-    leaves: Sequence[Leaf],
+    leaves: Sequence[SpineDocument],
     landmarks: Sequence[Entry],
     entries: Sequence[Entry],
     *,
@@ -85,7 +85,7 @@ def compose_manuscript(
         exclude=exclude,
         place=place,
     )
-    reject_unreadable(
+    validate_readable(
         selection.texts,
         language=language,
         excused=selection.included,
@@ -123,7 +123,7 @@ def manuscript_from_document(
 ) -> Manuscript:
     """Compose the manuscript of one document; it raises the same errors."""
     return compose_manuscript(
-        [Leaf(name, markup)],
+        [SpineDocument(name, markup)],
         (),
         (),
         title=title,
@@ -208,7 +208,7 @@ def _book_parts(
 
 
 def _text_part(
-    leaf: Leaf,
+    leaf: SpineDocument,
     label: str | None,
     blocks: Sequence[TextBlock],
     reason: Exclusion,
@@ -230,7 +230,7 @@ def _text_part(
 
 
 def _excluded_part(
-    leaf: Leaf,
+    leaf: SpineDocument,
     label: str | None,
     exclusion: Exclusion,
 ) -> BookPart:
@@ -253,7 +253,7 @@ def _count(blocks: Iterable[TextBlock]) -> int:
     return len(words(text, "unicode"))
 
 
-def _note_words(leaf: Leaf) -> int:
+def _note_words(leaf: SpineDocument) -> int:
     return sum(len(text.split()) for text in leaf.markup.note_texts)
 
 
@@ -320,19 +320,19 @@ def _excluded_documents(
         if exclusion and not _is_searched(leaf, exclusion):
             continue
         left_out = _left_out(leaf, selection, blocks)
-        paragraphs = (*_authors_paragraphs(left_out, titles), *_notes(leaf))
+        paragraphs = (*_authors_paragraphs(left_out, titles), *_notes_with_words(leaf))
         if paragraphs:
             title = f"excluded: {selection.titles[leaf.name] or leaf.name}"
             excluded.append(Chapter(title, paragraphs))
     return tuple(excluded)
 
 
-def _is_searched(leaf: Leaf, exclusion: Exclusion) -> bool:
+def _is_searched(leaf: SpineDocument, exclusion: Exclusion) -> bool:
     return exclusion.searched and leaf.markup.linked < MOSTLY_LINKS
 
 
 def _left_out(
-    leaf: Leaf,
+    leaf: SpineDocument,
     selection: DocumentSelection,
     blocks: Mapping[str, _Blocks],
 ) -> Sequence[TextBlock]:
@@ -368,7 +368,7 @@ def _authors_paragraphs(
     return paragraphs
 
 
-def _notes(leaf: Leaf) -> list[str]:
+def _notes_with_words(leaf: SpineDocument) -> list[str]:
     notes: list[str] = []
     for text in leaf.markup.note_texts:
         # A note of a single word is its reference.

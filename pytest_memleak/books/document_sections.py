@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from pytest_memleak.books.boilerplate import kind_of_title
-from pytest_memleak.books.text_blocks import Entry, Leaf, TextBlock, locate
+from pytest_memleak.books.text_blocks import Entry, SpineDocument, TextBlock, locate
 
 _NOTES = "notes"
 _DEEPEST = 6
@@ -18,10 +18,10 @@ _SECTION = " § "
 _Place = tuple[str, str]
 
 
-def with_linked_notes(leaves: Sequence[Leaf]) -> list[Leaf]:
+def with_linked_notes(leaves: Sequence[SpineDocument]) -> list[SpineDocument]:
     """Mark blocks that the text refers to and that link back to it as notes."""
     targets = _referred_places(leaves)
-    marked: list[Leaf] = []
+    marked: list[SpineDocument] = []
     for leaf in leaves:
         notes = _linked_notes(leaf, targets)
         blocks = _with_notes(leaf.markup.everything, notes)
@@ -30,7 +30,7 @@ def with_linked_notes(leaves: Sequence[Leaf]) -> list[Leaf]:
     return marked
 
 
-def _referred_places(leaves: Sequence[Leaf]) -> set[_Place]:
+def _referred_places(leaves: Sequence[SpineDocument]) -> set[_Place]:
     """Return the places to which note references in the text lead."""
     places: set[_Place] = set()
     for leaf in leaves:
@@ -39,7 +39,7 @@ def _referred_places(leaves: Sequence[Leaf]) -> set[_Place]:
     return places
 
 
-def _linked_notes(leaf: Leaf, targets: Collection[_Place]) -> set[int]:
+def _linked_notes(leaf: SpineDocument, targets: Collection[_Place]) -> set[int]:
     """Return the numbers of a document's blocks that are notes."""
     blocks = leaf.markup.everything
     notes: set[int] = set()
@@ -74,11 +74,11 @@ def _with_notes(
 
 
 def divide(
-    leaves: Sequence[Leaf],
+    leaves: Sequence[SpineDocument],
     links: Sequence[Entry],
     *,
     out: Collection[str],
-) -> tuple[list[Leaf], list[Entry]]:
+) -> tuple[list[SpineDocument], list[Entry]]:
     """Divide documents that aren't `out` at titles of matter, and where text resumes.
 
     A section is a document of its own, called "chapter.xhtml § 2". Returns the links to
@@ -87,8 +87,8 @@ def divide(
     by_document: dict[str, list[Entry]] = {}
     for link in links:
         by_document.setdefault(link.document, []).append(link)
-    sections: list[Leaf] = []
-    divided: dict[str, tuple[Leaf, list[int]]] = {}
+    sections: list[SpineDocument] = []
+    divided: dict[str, tuple[SpineDocument, list[int]]] = {}
     for leaf in leaves:
         own_links = by_document.get(leaf.name, ())
         further_starts = list(_section_starts(leaf, own_links))
@@ -108,7 +108,7 @@ def divide(
     return sections, moved
 
 
-def _section_starts(leaf: Leaf, links: Sequence[Entry]) -> Iterator[int]:
+def _section_starts(leaf: SpineDocument, links: Sequence[Entry]) -> Iterator[int]:
     """Yield the numbers of the blocks at which a section after the first begins."""
     blocks = leaf.markup.everything
     level_of_matter = 0
@@ -127,7 +127,7 @@ def _section_starts(leaf: Leaf, links: Sequence[Entry]) -> Iterator[int]:
             yield number
 
 
-def _titles(leaf: Leaf, links: Sequence[Entry]) -> dict[int, tuple[str, int]]:
+def _titles(leaf: SpineDocument, links: Sequence[Entry]) -> dict[int, tuple[str, int]]:
     """Return titles and their levels, of headings or else links, by number of block."""
     titles: dict[int, tuple[str, int]] = {}
     for number, block in enumerate(leaf.markup.everything):
@@ -140,7 +140,7 @@ def _titles(leaf: Leaf, links: Sequence[Entry]) -> dict[int, tuple[str, int]]:
     return titles
 
 
-def _sections(leaf: Leaf, starts: Sequence[int]) -> Iterator[Leaf]:
+def _sections(leaf: SpineDocument, starts: Sequence[int]) -> Iterator[SpineDocument]:
     blocks = leaf.markup.everything
     places: list[dict[str, int]] = [{} for _ in starts]
     for place, at in leaf.markup.places.items():
@@ -162,7 +162,7 @@ def _sections(leaf: Leaf, starts: Sequence[int]) -> Iterator[Leaf]:
                 links=0,
                 note_texts=(),
             )
-        yield Leaf(
+        yield SpineDocument(
             name=_section_name(leaf, number),
             markup=markup,
             role=leaf.role,
@@ -175,7 +175,7 @@ def _section_at(block: int, starts: Sequence[int]) -> int:
 
 def _link_to_section(
     link: Entry,
-    leaf: Leaf,
+    leaf: SpineDocument,
     starts: Sequence[int],
 ) -> Entry:
     block = leaf.markup.places.get(link.place, 0)
@@ -183,7 +183,7 @@ def _link_to_section(
     return replace(link, document=section)
 
 
-def _section_name(leaf: Leaf, number: int) -> str:
+def _section_name(leaf: SpineDocument, number: int) -> str:
     if not number:
         return leaf.name
     return f"{leaf.name}{_SECTION}{number + 1}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from pytest_memleak.books.text_blocks import Leaf
+from pytest_memleak.books.text_blocks import SpineDocument
 from pytest_memleak.records.number_format import amount
 
 # With fewer words, they are a figure's labels.
@@ -24,7 +24,7 @@ _FEWEST_PICTURE_PAGES = 3
 _FEWEST_UNSEEN = 100
 
 
-def drawing_warnings(leaves: Sequence[Leaf]) -> Iterator[str]:
+def drawing_warnings(leaves: Sequence[SpineDocument]) -> Iterator[str]:
     """Yield what a book has in drawings or hidden, and so isn't read."""
     unseen = sum(leaf.markup.unseen_words for leaf in leaves)
     if unseen >= _FEWEST_UNSEEN:
@@ -38,7 +38,7 @@ def drawing_warnings(leaves: Sequence[Leaf]) -> Iterator[str]:
         )
 
 
-def _is_picture(leaf: Leaf) -> bool:
+def _is_picture(leaf: SpineDocument) -> bool:
     return leaf.markup.pictures > 0 and not leaf.markup.everything
 
 

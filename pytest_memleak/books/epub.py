@@ -25,7 +25,7 @@ from pytest_memleak.books.html_attributes import (
     word_set,
 )
 from pytest_memleak.books.html_blocks import read_markup
-from pytest_memleak.books.text_blocks import Entry, Leaf, Markup, locate
+from pytest_memleak.books.text_blocks import Entry, Markup, SpineDocument, locate
 from pytest_memleak.books.text_decoding import decode, elements
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Manuscript
@@ -62,7 +62,7 @@ def read_epub(
     document, or no words.
     """
     with open_archive(path) as archive:
-        reject_drm(archive)
+        validate_no_drm(archive)
         package = tidy_package(archive)
         book = _load(path, package)
         navigation = [
@@ -105,7 +105,7 @@ def _leaves(
     book: EpubBook,
     archive: Archive,
     entries: Sequence[Entry],
-) -> list[Leaf]:
+) -> list[SpineDocument]:
     """Read the documents of the spine."""
     budget = Budget(archive.place)
     styles = class_styles(_style_sheets(archive))
@@ -122,7 +122,7 @@ def _leaves(
             role = "not linear"
         document_places = frozenset(places.get(name, ())) - {""}
         markup = _read_document(archive, name, budget, styles, document_places)
-        leaves.append(Leaf(name, markup, role))
+        leaves.append(SpineDocument(name, markup, role))
     return leaves
 
 
@@ -224,7 +224,7 @@ _BOOK_SUFFIXES = tuple(
 _MEDIA_SUFFIXES = tuple(word_set(".mp3 .mp4 .m4a .m4v .mov .ogg .oga .ogv .opus .webm"))
 
 
-def reject_drm(archive: Archive) -> None:
+def validate_no_drm(archive: Archive) -> None:
     """Raise BookError for DRM files and encrypted parts, except fonts and media."""
     for rights, maker in _RIGHTS.items():
         if archive.find(rights) is not None:

@@ -17,7 +17,7 @@ from itertools import groupby
 
 from pytest_memleak.books.boilerplate import find_notices, kind_of_title
 from pytest_memleak.books.heading_lines import heading_level, opens_book
-from pytest_memleak.books.text_blocks import LONGEST_FIRST_LINE, Leaf
+from pytest_memleak.books.text_blocks import LONGEST_FIRST_LINE, SpineDocument
 from pytest_memleak.books.text_decoding import letters_and_digits
 
 # Matter of several documents, such as a sample of another book.
@@ -25,6 +25,8 @@ _RUN_ON = {"excerpt", "reading group guide"}
 
 _SMALL = 60
 _LARGE = 100
+# At the front, matter may stand behind a blurb.
+_LONGEST_BLURB = 400
 _SIGNATURE_BLOCKS = 3
 _FEWEST_ENTRIES = 3
 _LONGEST_INITIALS = 4
@@ -86,7 +88,7 @@ class OuterMatter:
 
 
 def outer_matter(
-    leaves: Sequence[Leaf],
+    leaves: Sequence[SpineDocument],
     listed: Mapping[str, str | None],
     *,
     out: Collection[str],
@@ -105,9 +107,9 @@ def outer_matter(
     for name in _previews(left, kinds, listed):
         kinds[name] = _PREVIEW
     result = OuterMatter({}, {})
-    front = _outer_documents(leaves, kinds, out)
+    front = _outer_documents(leaves, kinds, out, blurb=_LONGEST_BLURB)
     _exclude_outer(front, kinds, out, result, is_back=False)
-    back = _outer_documents(leaves[::-1], kinds, out)
+    back = _outer_documents(leaves[::-1], kinds, out, blurb=0)
     _exclude_outer(back, kinds, out, result, is_back=True)
     return result
 
@@ -117,23 +119,31 @@ _PREVIEW = Exclusion("it follows other matter, like a preview")
 
 
 def _outer_documents(
-    inwards: Sequence[Leaf],
+    inwards: Sequence[SpineDocument],
     kinds: Mapping[str, Exclusion],
     out: Collection[str],
-) -> list[Leaf]:
-    """Return the documents from one end of the book up to its text."""
-    outer: list[Leaf] = []
+    *,
+    blurb: int,
+) -> list[SpineDocument]:
+    """Return the documents from one end of the book up to its text.
+
+    blurb: words that may stand there in larger documents before the text begins
+    """
+    outer: list[SpineDocument] = []
     for leaf in inwards:
         declares_body = leaf.markup.declares_body
         if leaf.name in out or (leaf.name in kinds and not declares_body):
             outer.append(leaf)
-        elif declares_body or leaf.small_words > _LARGE:
+            continue
+        if leaf.small_words > _LARGE:
+            blurb -= leaf.small_words
+        if declares_body or blurb < 0:
             break
     return outer
 
 
 def _exclude_outer(
-    outer: Sequence[Leaf],
+    outer: Sequence[SpineDocument],
     kinds: Mapping[str, Exclusion],
     out: Collection[str],
     result: OuterMatter,
@@ -162,7 +172,7 @@ def _exclude_outer(
         has_second_sign = True
 
 
-def _read_despite_title(leaf: Leaf, exclusion: Exclusion) -> str:
+def _read_despite_title(leaf: SpineDocument, exclusion: Exclusion) -> str:
     return (
         f"read {leaf.name!r} as text, although {exclusion.rule}: it has "
         f"{leaf.prose_words:,} words of prose; if it isn't the book's text, exclude it"
@@ -179,7 +189,7 @@ _BEFORE_CHAPTERS = Exclusion(
 
 
 def _kinds(
-    leaves: Sequence[Leaf],
+    leaves: Sequence[SpineDocument],
     listed: Mapping[str, str | None],
     title: str | None,
 ) -> dict[str, Exclusion]:
@@ -203,7 +213,9 @@ def _kinds(
     return kinds
 
 
-def _by_title(leaf: Leaf, listed: Mapping[str, str | None]) -> Exclusion | None:
+def _by_title(
+    leaf: SpineDocument, listed: Mapping[str, str | None]
+) -> Exclusion | None:
     """Return the rule for a document's title in the contents, or its first line."""
     if leaf.name in listed:
         kind = listed[leaf.name]
@@ -222,13 +234,15 @@ def _by_title(leaf: Leaf, listed: Mapping[str, str | None]) -> Exclusion | None:
     )
 
 
-def _is_often(count: int, leaf: Leaf) -> bool:
+def _is_often(count: int, leaf: SpineDocument) -> bool:
     return (
         count >= _NAMED_AT_LEAST and 1_000 * count >= _PER_THOUSAND * leaf.small_words
     )
 
 
-def _naming_author(leaves: Sequence[Leaf], author: str | None) -> Iterator[str]:
+def _naming_author(
+    leaves: Sequence[SpineDocument], author: str | None
+) -> Iterator[str]:
     """Yield documents that name the author often, if most of the book doesn't."""
     families = _family_names(author or "")
     if not families:
@@ -256,7 +270,7 @@ def _naming_author(leaves: Sequence[Leaf], author: str | None) -> Iterator[str]:
             yield name
 
 
-def _is_authors_chapter(leaf: Leaf) -> bool:
+def _is_authors_chapter(leaf: SpineDocument) -> bool:
     """Whether a document is a chapter by its first line, or told in the first person.
 
     A memoir's first chapter names its author as often as an editor's preface does.
@@ -280,7 +294,7 @@ def _family_names(author: str) -> list[str]:
 
 
 def _previews(
-    leaves: Sequence[Leaf],
+    leaves: Sequence[SpineDocument],
     kinds: Mapping[str, Exclusion],
     listed: Collection[str],
 ) -> Iterator[str]:
@@ -310,7 +324,9 @@ def _previews(
         letters_before += letters
 
 
-def _titles_also_by(leaves: Sequence[Leaf], kinds: Mapping[str, Exclusion]) -> str:
+def _titles_also_by(
+    leaves: Sequence[SpineDocument], kinds: Mapping[str, Exclusion]
+) -> str:
     """Return letters and digits of the author's other titles."""
     titles: list[str] = []
     for leaf in leaves:
@@ -322,7 +338,9 @@ def _titles_also_by(leaves: Sequence[Leaf], kinds: Mapping[str, Exclusion]) -> s
     return "".join(titles)
 
 
-def _last_back_matter(run: Sequence[Leaf], kinds: Mapping[str, Exclusion]) -> str:
+def _last_back_matter(
+    run: Sequence[SpineDocument], kinds: Mapping[str, Exclusion]
+) -> str:
     for leaf in reversed(run):
         kind = kinds[leaf.name].kind
         if kind in _BACK:
@@ -330,7 +348,7 @@ def _last_back_matter(run: Sequence[Leaf], kinds: Mapping[str, Exclusion]) -> st
     return ""
 
 
-def _begins_another(run: Sequence[Leaf], also_by: str) -> bool:
+def _begins_another(run: Sequence[SpineDocument], also_by: str) -> bool:
     """Whether one of the first two documents begins another book."""
     for leaf in run[:2]:
         line = leaf.first_line or ""
@@ -341,7 +359,7 @@ def _begins_another(run: Sequence[Leaf], also_by: str) -> bool:
     return False
 
 
-def _is_notice(leaf: Leaf) -> bool:
+def _is_notice(leaf: SpineDocument) -> bool:
     if leaf.letters > _LARGEST_NOTICE:
         return False
     texts = [block.text for block in leaf.markup.blocks]
@@ -350,7 +368,7 @@ def _is_notice(leaf: Leaf) -> bool:
     return notices * 2 > leaf.letters
 
 
-def _is_title_page(leaf: Leaf, title: str | None) -> bool:
+def _is_title_page(leaf: SpineDocument, title: str | None) -> bool:
     letters = letters_and_digits(title or "")
     text = " ".join(block.text for block in leaf.markup.blocks)
     return bool(letters) and letters in letters_and_digits(text)
@@ -362,7 +380,7 @@ def _is_title_page(leaf: Leaf, title: str | None) -> bool:
 
 def is_authors_preface(
     author: str | None,
-    leaf: Leaf,
+    leaf: SpineDocument,
     label: str | None,
 ) -> bool:
     """Whether a preface is the author's own, by its title or its signature."""
@@ -372,8 +390,10 @@ def is_authors_preface(
     names = (author or "").replace(".", " ").split()
     if not names:
         return False
+    # A date may stand in the line below, a place in the line above.
     last = leaf.markup.everything[-_SIGNATURE_BLOCKS:]
-    return any(_is_signature(block.text, names) for block in last)
+    lines = "\n".join(block.text for block in last).split("\n")
+    return any(_is_signature(line, names) for line in lines)
 
 
 def _is_signature(text: str, names: Sequence[str]) -> bool:

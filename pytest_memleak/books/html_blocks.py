@@ -337,7 +337,7 @@ class _Walker:
         if name in _HEADINGS:
             return self._enter_heading(_HEADINGS[name])
         if name == "pre":
-            return self._opened("pre")
+            return self._open_and_return_closer("pre")
         return self._flush
 
     def _enter_matter(self, matter: bool | None, kind: str) -> Callable[[], None]:
@@ -374,7 +374,7 @@ class _Walker:
         elif text:
             self._add(text, self._level)
 
-    def _opened(self, kind: str) -> Callable[[], None]:
+    def _open_and_return_closer(self, kind: str) -> Callable[[], None]:
         self._open[kind] += 1
 
         def leave() -> None:
@@ -393,7 +393,7 @@ class _Walker:
             self.data(_BREAK)
         elif name in _OPENED:
             self._superscripts_seen += name == "sup"
-            return self._opened(_OPENED[name])
+            return self._open_and_return_closer(_OPENED[name])
         elif not attributes:
             return None
         elif name == "a" and "href" in attributes:
@@ -405,7 +405,7 @@ class _Walker:
         elif marks := page_number(attributes):
             return self._watch(lambda text, _: marks(text))
         elif "aria-label" in attributes:
-            return self._opened("label")
+            return self._open_and_return_closer("label")
         return None
 
     def _enter_link(self, attributes: Mapping[str, str]) -> Callable[[], None]:
@@ -413,7 +413,7 @@ class _Walker:
         if refers := note_reference(attributes):
             watched = self._watch(self._note_link(attributes["href"], refers))
         self.links += 1
-        close = self._opened("link")
+        close = self._open_and_return_closer("link")
 
         def leave() -> None:
             close()

@@ -34,7 +34,7 @@ DEFAULT_INSTRUCTION = (
 _PLACEHOLDERS = ("words", "author", "title", "summary")
 
 
-def check_template(
+def used_placeholders(
     template: str,
     *,
     placeholders: Sequence[str] = _PLACEHOLDERS,
@@ -94,7 +94,7 @@ def instruct(
     missing author or title that the template needs.
     """
     excerpts = tuple(excerpts)
-    used = check_template(template, place=place)
+    used = used_placeholders(template, place=place)
     if "summary" in used and summaries is None:
         return excerpts
     for name, value in (("author", author), ("title", title)):
@@ -154,7 +154,7 @@ CONTINUE_INSTRUCTION = (
 
 def validate_continuation(template: str, *, place: str | None = None) -> None:
     """Raise BookError, naming `place`, for other names than `{prefix}`, or none."""
-    if "prefix" not in check_template(
+    if "prefix" not in used_placeholders(
         template,
         placeholders=("prefix", "words"),
         place=place,
@@ -169,7 +169,7 @@ def validate_continuation(template: str, *, place: str | None = None) -> None:
 
 def validate_summary_prompt(template: str) -> None:
     """Raise BookError for other names than `{passage}`, `{words}`, or no passage."""
-    names = check_template(template, placeholders=("passage", "words"))
+    names = used_placeholders(template, placeholders=("passage", "words"))
     if "passage" not in names:
         raise BookError(
             "the prompt has no {passage}, so it would summarize nothing",

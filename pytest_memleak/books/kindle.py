@@ -36,7 +36,7 @@ def read_kindle(
     """
     place = str(path)
     data = read_bytes(path)
-    _reject_others(data, place)
+    _validate_kindle_without_drm(data, place)
     [packed] = parse_in_subprocess(
         "mobi",
         data,
@@ -52,7 +52,7 @@ def read_kindle(
             raise BookError(error.message, location=place, hint=error.hint) from None
 
 
-def _reject_others(data: bytes, place: str) -> None:
+def _validate_kindle_without_drm(data: bytes, place: str) -> None:
     """Raise BookError for DRM, and for what isn't a Kindle book of these formats."""
     if data.startswith(_KFX_DRM) or _is_encrypted(data):
         raise BookError(

@@ -1,9 +1,9 @@
 """Text that parsers would leave out: they enter more of it, and losses are errors.
 
 data, texts = enter_elements(data)
-reject_lost_text(texts, html, parser="mammoth")
-reject_skipped_commands(data, log)
-reject_skipped_groups(data)
+validate_no_lost_text(texts, html, parser="mammoth")
+validate_no_skipped_commands(data, log)
+validate_no_skipped_groups(data)
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _texts(root: _Element) -> Iterator[tuple[int, str]]:
                 yield number, _letters(element.tail or "")
 
 
-def reject_lost_text(
+def validate_no_lost_text(
     texts: list[tuple[int, str]],
     html: str,
     *,
@@ -159,7 +159,7 @@ _RTF_NO_TEXT = re.compile(
 )
 
 
-def reject_skipped_groups(data: bytes) -> None:
+def validate_no_skipped_groups(data: bytes) -> None:
     """Raise BookError if an RTF file has prose in a group that pandoc skips."""
     depth = 0
     outer = 0  # depth of the skipped group
@@ -209,7 +209,7 @@ _LAYOUT = re.compile(
 )
 
 
-def reject_skipped_commands(data: bytes, log: str) -> None:
+def validate_no_skipped_commands(data: bytes, log: str) -> None:
     """Raise BookError if pandoc's log names an omitted part or command with text."""
     if lost := _NOT_READ.search(log):
         raise BookError(

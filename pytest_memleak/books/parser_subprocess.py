@@ -29,9 +29,9 @@ from typing import Any, Literal
 from pytest_memleak.books.archive import Amount, Budget
 from pytest_memleak.books.lost_text import (
     enter_elements,
-    reject_lost_text,
-    reject_skipped_commands,
-    reject_skipped_groups,
+    validate_no_lost_text,
+    validate_no_skipped_commands,
+    validate_no_skipped_groups,
 )
 from pytest_memleak.errors import BookError, file_errors
 
@@ -252,7 +252,7 @@ def _docx(data: bytes) -> Iterator[str]:
             f"mammoth can't read this Word document ({type(error).__name__})",
             hint="save it again as .docx, or as .txt",
         ) from None
-    reject_lost_text(texts, result.value, parser="mammoth")
+    validate_no_lost_text(texts, result.value, parser="mammoth")
     yield result.value
 
 
@@ -272,7 +272,7 @@ def _pandoc(data: bytes, *, name: str) -> Iterator[str]:
     if name == "rtf":
         data = _RTF_CHARACTER.sub(rb"\1 ", data)
         data = _RTF_DRAWING.sub(b"", data)
-        reject_skipped_groups(data)
+        validate_no_skipped_groups(data)
     texts: list[tuple[int, str]] = []
     if name in {"fb2", "odt"}:
         data, texts = enter_elements(data)
@@ -293,9 +293,9 @@ def _pandoc(data: bytes, *, name: str) -> Iterator[str]:
             f"pandoc can't read this file as {name}{place}",
             hint="save it again, or as .docx or .txt",
         )
-    reject_skipped_commands(data, log)
+    validate_no_skipped_commands(data, log)
     html = done.stdout.decode("utf-8")
-    reject_lost_text(texts, html, parser="pandoc")
+    validate_no_lost_text(texts, html, parser="pandoc")
     head, _, rest = html.partition('<header id="title-block-header">')
     header, _, body = rest.partition("</header>")
     _, _, abstract = header.partition('<div class="abstract">')

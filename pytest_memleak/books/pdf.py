@@ -23,7 +23,7 @@ from pytest_memleak.books.boilerplate import header_field
 from pytest_memleak.books.compose_manuscript import compose_manuscript
 from pytest_memleak.books.parser_subprocess import parse_in_subprocess
 from pytest_memleak.books.plain_text import heading_levels
-from pytest_memleak.books.text_blocks import Entry, Leaf, Markup, TextBlock
+from pytest_memleak.books.text_blocks import Entry, Markup, SpineDocument, TextBlock
 from pytest_memleak.books.text_decoding import (
     legible,
     letters_and_digits,
@@ -482,7 +482,7 @@ _Bookmark = tuple[int, str, int | None, float | None]
 def _documents(
     layout: _Layout,
     outline: Sequence[_Bookmark],
-) -> tuple[list[Leaf], list[Entry]]:
+) -> tuple[list[SpineDocument], list[Entry]]:
     """Divide the book at the outline's first level; return entries of all levels.
 
     Without an outline, headings divide it.
@@ -492,7 +492,7 @@ def _documents(
     listed = _listed(paragraphs, outline) or _listed_headings(blocks)
     cuts = {0, len(paragraphs)}
     cuts.update(entry.paragraph for entry in listed if not entry.depth)
-    leaves: list[Leaf] = []
+    leaves: list[SpineDocument] = []
     entries: list[Entry] = []
     for first, end in pairwise(sorted(cuts)):
         name = f"page {paragraphs[first].page + 1}"
@@ -506,7 +506,7 @@ def _documents(
             places={str(index): index - first for index in indices},
             note_texts=_notes_of(layout, first, end),
         )
-        leaves.append(Leaf(name, markup))
+        leaves.append(SpineDocument(name, markup))
     return leaves, entries
 
 

@@ -86,7 +86,7 @@ def text_manuscript(
     lines: bool = False,
 ) -> Manuscript:
     """Read text from the bytes of `name`. Raises BookError as `read_text` does."""
-    reject_other_formats(data, place=place)
+    validate_no_other_format(data, place=place)
     text, note = decode(data)
     if _PAGE.match(text[:_PREAMBLE]):
         raise BookError(
@@ -344,7 +344,7 @@ def read_markdown(
     """
     place = str(path)
     data = read_declared(path, encoding)
-    reject_other_formats(data, place=place)
+    validate_no_other_format(data, place=place)
     text, note = decode(data)
     validate_not_misread(text, note, place=place)
     if len(text) > _LONGEST_MARKDOWN:
@@ -408,7 +408,7 @@ _PAGE = re.compile(
 _MARKUP = re.compile(r"<(?:br|/p|/div|/span)\s*/?>", re.IGNORECASE)
 
 
-def reject_other_formats(data: bytes, *, place: str) -> None:
+def validate_no_other_format(data: bytes, *, place: str) -> None:
     """Raise BookError, naming `place`, if the bytes begin like another format."""
     beginning = data[:_PREAMBLE].lower()
     for place_of, magic, kind, hint in _BEGINNINGS:
@@ -417,7 +417,7 @@ def reject_other_formats(data: bytes, *, place: str) -> None:
             raise BookError(f"is {kind}, not text", location=place, hint=hint)
 
 
-def _reject_markup(text: str, *, place: str) -> None:
+def _validate_no_markup(text: str, *, place: str) -> None:
     """Raise BookError for text with HTML tags, which would split its words."""
     if _MARKUP.search(text):
         raise BookError(
@@ -443,7 +443,7 @@ def row_fields(row: object, place: str) -> tuple[str, str | None, str | None]:
     author = row_text(row, "author", place)
     if text is None:
         raise BookError("text is missing", location=place, hint=ROW)
-    _reject_markup(text, place=place)
+    _validate_no_markup(text, place=place)
     return text, title, author
 
 

@@ -14,6 +14,7 @@ assistant. It isn't sent.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -56,7 +57,8 @@ def read_prompts(path: Path) -> tuple[NamedPrompt, ...]:
         raise BookError("it has over 50 MB", location=str(path), hint=_FORMS)
     prompts: list[NamedPrompt] = []
     ids: set[str] = set()
-    for number, line in enumerate(data.split(b"\n"), 1):
+    lines = data.removeprefix(codecs.BOM_UTF8).split(b"\n")  # some editors add it
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         place = f"{path}, line {number:,}"
@@ -82,8 +84,7 @@ def _prompt(line: bytes, place: str, *, default_id: str) -> NamedPrompt:
     try:
         row = json_value(line, place, encoding="utf-8")
     except RecordsError as error:
-        cause = f"it isn't JSON as expected: {error.message}"
-        raise BookError(cause, location=place, hint=_FORMS) from None
+        raise BookError(error.message, location=place, hint=_FORMS) from None
     if isinstance(row, str):
         row = {"prompt": row}
     if not isinstance(row, Mapping) or not row.keys() <= _KEYS:

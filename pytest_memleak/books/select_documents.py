@@ -7,6 +7,8 @@ all of them.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -19,7 +21,7 @@ from pytest_memleak.books.front_and_back_matter import (
     outer_matter,
 )
 from pytest_memleak.books.html_attributes import APPARATUS, BY_OTHERS, is_matter
-from pytest_memleak.books.text_blocks import MOSTLY_LINKS, Entry, Leaf
+from pytest_memleak.books.text_blocks import MOSTLY_LINKS, Entry, SpineDocument
 from pytest_memleak.errors import BookError
 
 _Rules = dict[str, Exclusion]
@@ -48,7 +50,7 @@ class DocumentSelection:
     repeated:   documents that repeat earlier ones: name of the first of these
     """
 
-    leaves: Sequence[Leaf]
+    leaves: Sequence[SpineDocument]
     entries: Sequence[Entry]
     titles: Mapping[str, str | None]
     exclusions: Mapping[str, Exclusion]
@@ -58,13 +60,13 @@ class DocumentSelection:
     warnings: Sequence[str]
 
     @property
-    def texts(self) -> list[Leaf]:
+    def texts(self) -> list[SpineDocument]:
         """Documents that are text."""
         return [leaf for leaf in self.leaves if leaf.name not in self.exclusions]
 
 
 def select_documents(
-    leaves: Sequence[Leaf],
+    leaves: Sequence[SpineDocument],
     landmarks: Sequence[Entry],
     entries: Sequence[Entry],
     *,
@@ -123,11 +125,13 @@ def select_documents(
     )
 
 
-def _without(leaves: Sequence[Leaf], rules: Collection[str]) -> list[Leaf]:
+def _without(
+    leaves: Sequence[SpineDocument], rules: Collection[str]
+) -> list[SpineDocument]:
     return [leaf for leaf in leaves if leaf.name not in rules]
 
 
-def _without_roles(leaves: Sequence[Leaf]) -> list[Leaf]:
+def _without_roles(leaves: Sequence[SpineDocument]) -> list[SpineDocument]:
     return [leaf for leaf in leaves if not leaf.role]
 
 
@@ -136,7 +140,7 @@ def _warnings_except(warnings: Mapping[str, str], names: Collection[str]) -> lis
     return [warning for name, warning in warnings.items() if name not in names]
 
 
-def _exclude_most(rules: Collection[str], leaves: Sequence[Leaf]) -> bool:
+def _exclude_most(rules: Collection[str], leaves: Sequence[SpineDocument]) -> bool:
     """Whether these rules exclude more than half of the documents' letters."""
     total = sum(leaf.letters for leaf in leaves)
     excluded = sum(leaf.letters for leaf in leaves if leaf.name in rules)
@@ -151,7 +155,7 @@ def _ignored(source: str) -> str:
 # -----------------------------------------------------------------------------
 
 
-def _titles(leaves: Sequence[Leaf], entries: Sequence[Entry]) -> _Titles:
+def _titles(leaves: Sequence[SpineDocument], entries: Sequence[Entry]) -> _Titles:
     """Return each document's title: its first in the contents, or its first heading."""
     listed: dict[str, str] = {}
     for entry in entries:
@@ -162,7 +166,7 @@ def _titles(leaves: Sequence[Leaf], entries: Sequence[Entry]) -> _Titles:
     return titles
 
 
-def _first_heading(leaf: Leaf) -> str | None:
+def _first_heading(leaf: SpineDocument) -> str | None:
     for block in leaf.markup.everything:
         if block.level:
             return block.text.replace("\n", " ")
@@ -189,7 +193,7 @@ class _DeclaredMatter:
 
 
 def _declared_matter(
-    leaves: Sequence[Leaf],
+    leaves: Sequence[SpineDocument],
     landmarks: Sequence[Entry],
     entries: Sequence[Entry],
     author: str | None,
@@ -218,7 +222,7 @@ _ROLES = {
 }
 
 
-def _rules_of_package(leaves: Sequence[Leaf]) -> _Rules:
+def _rules_of_package(leaves: Sequence[SpineDocument]) -> _Rules:
     return {leaf.name: _ROLES[leaf.role] for leaf in leaves if leaf.role}
 
 
@@ -230,7 +234,7 @@ def _landmark_terms(landmarks: Sequence[Entry]) -> _Terms:
 
 
 def _authors_prefaces(
-    leaves: Sequence[Leaf],
+    leaves: Sequence[SpineDocument],
     terms: _Terms,
     titles: _Titles,
     author: str | None,
@@ -247,7 +251,7 @@ def _authors_prefaces(
 
 
 def _is_preface(
-    leaf: Leaf,
+    leaf: SpineDocument,
     terms: set[str],
     label: str | None,
 ) -> bool:
@@ -255,13 +259,13 @@ def _is_preface(
     if len(kinds) > 1:
         # A document with several kinds of front matter is not a preface.
         return False
-    title = (label or "").lower()
-    names = {*kinds, *terms, title}
+    title_words = re.findall(r"\w+", (label or "").lower())
+    names = {*kinds, *terms, *title_words}
     return not _PREFACES.isdisjoint(names)
 
 
 def _rules_of_landmarks(
-    leaves: Sequence[Leaf],
+    leaves: Sequence[SpineDocument],
     landmarks: Sequence[Entry],
     terms: _Terms,
     prefaces: Collection[str],
@@ -312,7 +316,7 @@ def _outside_main_text(names: Sequence[str], landmarks: Sequence[Entry]) -> set[
     return {*names[:first], *names[end:]}
 
 
-def _declares_text(leaf: Leaf, terms: set[str]) -> bool:
+def _declares_text(leaf: SpineDocument, terms: set[str]) -> bool:
     """Whether a document declares that it is text, which takes precedence."""
     if leaf.markup.declares_body or "text" in terms:
         return True
@@ -322,7 +326,9 @@ def _declares_text(leaf: Leaf, terms: set[str]) -> bool:
     return terms == {"toc"} and is_prose
 
 
-def _rules_of_markup(leaves: Sequence[Leaf], prefaces: Collection[str]) -> _Rules:
+def _rules_of_markup(
+    leaves: Sequence[SpineDocument], prefaces: Collection[str]
+) -> _Rules:
     """Exclude documents whose `epub:type` or `role` labels all blocks as matter."""
     rules: _Rules = {}
     for leaf in leaves:
@@ -337,9 +343,9 @@ def _rules_of_markup(leaves: Sequence[Leaf], prefaces: Collection[str]) -> _Rule
 
 
 def _repeated_documents(
-    leaves: Sequence[Leaf], included: Collection[str]
+    leaves: Sequence[SpineDocument], included: Collection[str]
 ) -> dict[str, str]:
-    """Map each document that only repeats earlier ones to the first of these."""
+    """Map each document that only repeats earlier ones to the one with most of it."""
     seen: dict[str, str] = {}
     repeated: dict[str, str] = {}
     for leaf in leaves:
@@ -347,7 +353,8 @@ def _repeated_documents(
         size = sum(len(text.split()) for text in paragraphs)
         is_large = size >= _FEWEST_REPEATED and leaf.name not in included
         if is_large and all(text in seen for text in paragraphs):
-            repeated[leaf.name] = seen[paragraphs[0]]
+            earlier = Counter(seen[text] for text in paragraphs)
+            repeated[leaf.name] = earlier.most_common(1)[0][0]
         for text in paragraphs:
             seen.setdefault(text, leaf.name)
     return repeated

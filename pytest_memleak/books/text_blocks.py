@@ -64,7 +64,7 @@ class Markup:
 
 
 @dataclass(frozen=True)
-class Leaf:
+class SpineDocument:
     """A document of the spine: its name and content.
 
     `role` is "navigation" or "not linear" if the package declares that it isn't text.

@@ -50,7 +50,7 @@ from pytest_memleak.records import (
     WordMode,
     Work,
 )
-from pytest_memleak.scoring.book_layout import validate_words_not_fused
+from pytest_memleak.scoring.glued_words import validate_no_glued_words
 from pytest_memleak.scoring.matchable import validate_matchable
 from pytest_memleak.scoring.words import words
 
@@ -342,7 +342,7 @@ def _counted(
                 "line)",
             )
         texts = [excerpt.text for excerpt in excerpts]
-        validate_words_not_fused(texts, mode=mode, place=f"{place}, work {work.id!r}")
+        validate_no_glued_words(texts, mode=mode, place=f"{place}, work {work.id!r}")
         yield _CountedWork(
             work=work,
             excerpts=excerpts,

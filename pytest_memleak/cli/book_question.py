@@ -118,12 +118,12 @@ def _read_book(
         encoding=encoding,
     )
     try:
-        return _measurable(path, read, "paper")
+        return _read_and_cut_book(path, read, "paper")
     except BookError:
-        return _measurable(path, read, "unicode")
+        return _read_and_cut_book(path, read, "unicode")
 
 
-def _measurable(
+def _read_and_cut_book(
     path: Path,
     read: Manuscript | Book,
     mode: WordMode,
@@ -161,8 +161,8 @@ def changed_review(
                 pattern = glob.escape(cut.document)
                 return replace(
                     choice,
-                    include=_with(choice.include, [pattern]),
-                    exclude=_without(choice.exclude, [pattern]),
+                    include=_with_name_added(choice.include, [pattern]),
+                    exclude=_with_name_removed(choice.exclude, [pattern]),
                 )
         raise SettingsError(
             f"no cut {match[1]!r} is on the screen",
@@ -183,8 +183,8 @@ def changed_review(
             )
         return replace(
             choice,
-            include=_without(choice.include, patterns),
-            exclude=_with(choice.exclude, patterns),
+            include=_with_name_removed(choice.include, patterns),
+            exclude=_with_name_added(choice.exclude, patterns),
         )
     raise SettingsError(
         f"unknown answer {answer[:20]!r}",
@@ -193,11 +193,11 @@ def changed_review(
     )
 
 
-def _with(names: tuple[str, ...], new: Iterable[str]) -> tuple[str, ...]:
+def _with_name_added(names: tuple[str, ...], new: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*names, *new]))
 
 
-def _without(names: tuple[str, ...], gone: Iterable[str]) -> tuple[str, ...]:
+def _with_name_removed(names: tuple[str, ...], gone: Iterable[str]) -> tuple[str, ...]:
     left = set(gone)
     return tuple(name for name in names if name not in left)
 
@@ -231,8 +231,7 @@ def print_book(
 
 
 def _print_screen(outline: BookOutline) -> None:
-    from pytest_memleak.reports.book_screen import WIDTH, narrowed, screen_lines
+    from pytest_memleak.reports.book_screen import screen_lines
 
-    width = min(WIDTH, output_width())
-    for line in screen_lines(outline):
-        print(narrowed(line, width))
+    for line in screen_lines(outline, output_width()):
+        print(line)

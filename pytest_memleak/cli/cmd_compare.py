@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.cli.shared_options import Commands
     from pytest_memleak.records.pair_result import PairResult
-    from pytest_memleak.results.release_comparison import Baseline
+    from pytest_memleak.results.release_comparison import BaselineBundle
 
 WORSE = 1
 _BUNDLE = re.compile(rb'\s*\{\s*"(schema|payload)')
@@ -34,7 +34,7 @@ def add_compare(commands: Commands) -> None:
     add_command(
         commands,
         "compare",
-        _compare,
+        _run_compare,
         "compare two evidence bundles, or several models on one book",
         "Compare two evidence bundles: print what changed and, with --max-increase, "
         "test whether a measure rose by more than noise (exit code 1 if it did or if "
@@ -63,7 +63,7 @@ def _new_name(value: str) -> tuple[str, str]:
     return old, new
 
 
-def _compare(parsed: argparse.Namespace) -> int:
+def _run_compare(parsed: argparse.Namespace) -> int:
     if is_bundle(parsed.book):
         if len(parsed.generations) > 1:
             raise SettingsError("expected two bundles: an earlier and a later release")
@@ -124,14 +124,14 @@ def _compare_bundles(parsed: argparse.Namespace) -> int:
     """Print what changed and, with tolerances, what got worse; return the exit code."""
     from pytest_memleak.results.comparable import parse_tolerances, validate_tolerances
     from pytest_memleak.results.evidence_file import read_unchanged
-    from pytest_memleak.results.release_comparison import Baseline, label_pairs
+    from pytest_memleak.results.release_comparison import BaselineBundle, label_pairs
 
     after = parsed.generations[0]
     tolerances: Mapping[str, float] = {}
     if parsed.max_increase is not None:
         tolerances = parse_tolerances(parsed.max_increase)
     validate_tolerances(tolerances)
-    baseline = Baseline(parsed.book, dict(parsed.new_names))
+    baseline = BaselineBundle(parsed.book, dict(parsed.new_names))
     bundle = read_unchanged(after).content
     if tolerances and bundle.sha256 == baseline.sha256:
         raise EvidenceError(
@@ -149,7 +149,7 @@ def _compare_bundles(parsed: argparse.Namespace) -> int:
 
 
 def _print_changes(
-    baseline: Baseline,
+    baseline: BaselineBundle,
     later: Mapping[str, PairResult],
     as_json: bool,
 ) -> int:
@@ -164,7 +164,7 @@ def _print_changes(
 
 
 def _print_tests(
-    baseline: Baseline,
+    baseline: BaselineBundle,
     later: Mapping[str, PairResult],
     tolerances: Mapping[str, float],
     as_json: bool,

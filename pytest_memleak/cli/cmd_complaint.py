@@ -19,7 +19,12 @@ from pytest_memleak.cli.default_ledger import default_ledger
 from pytest_memleak.cli.plan_cost import most_cost
 from pytest_memleak.cli.run_pytest import run_gate
 from pytest_memleak.cli.shared_options import ENCODING, add_arguments
-from pytest_memleak.cli.suite_template import add_model_options, identifier, model_named
+from pytest_memleak.cli.suite_template import (
+    add_model_options,
+    answering_model,
+    identifier,
+    model_named,
+)
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount
@@ -78,34 +83,36 @@ def add_complaint(
         control_prompts={"type": Path},
         output={"type": Path},
     )
-    complaint.set_defaults(run=_complaint)
+    complaint.set_defaults(run=_run_complaint)
 
 
-def _complaint(parsed: argparse.Namespace) -> int:
+def _run_complaint(parsed: argparse.Namespace) -> int:
     from pytest_memleak.books.prompt_file import read_prompts
 
     named = read_prompts(parsed.prompts)
-    suite = _suite(parsed)
+    suite = _suite_from_options(parsed)
     folder: Path = parsed.output or Path(f"complaint-{identifier(parsed.book.stem)}")
     path = folder / _SUITE
     is_new = not path.exists()
     if is_new:
-        suite = _approved(suite, asked=not parsed.yes and sys.stdin.isatty())
+        suite = _show_book_and_ask(suite, asked=not parsed.yes and sys.stdin.isatty())
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(path, suite.text(path))
-    elif _lines(path.read_text("utf-8")) != _lines(suite.text(path)):
+    elif _suite_lines_without_approval(
+        path.read_text("utf-8")
+    ) != _suite_lines_without_approval(suite.text(path)):
         raise SettingsError(
             "this folder holds another complaint, or a suite that was changed",
             location=str(folder),
             hint="name a different folder with -o, or run its suite with pytest",
         )
-    plan = _plan(path, suite)
+    plan = _plan_of_written_suite(path, suite)
     _print_plan(plan, named, suite)
     if not parsed.yes and not is_confirmed("Ask the model?"):
         print(f"No prompt was sent. Suite: {path}")
         return 0
     evidence = folder / _EVIDENCE
-    options = [f"{EVIDENCE.option}={evidence}", *_hosts(suite)]
+    options = [f"{EVIDENCE.option}={evidence}", *_host_options(suite)]
     if parsed.signing_key:
         options.append(f"--memleak-signing-key={parsed.signing_key}")
     run_gate(path, *options, folder=Path.cwd())
@@ -118,8 +125,8 @@ def _complaint(parsed: argparse.Namespace) -> int:
     return _write_pages(folder, suite.pair, named, signed=bool(parsed.signing_key))
 
 
-def _suite(parsed: argparse.Namespace) -> ComplaintSuite:
-    provider, base = model_named(parsed.model)
+def _suite_from_options(parsed: argparse.Namespace) -> ComplaintSuite:
+    provider, base = answering_model(parsed.model)
     unread = model_named(parsed.unread_model) if parsed.unread_model else None
     if parsed.samples < 1:
         raise SettingsError(
@@ -148,7 +155,7 @@ def _suite(parsed: argparse.Namespace) -> ComplaintSuite:
     )
 
 
-def _approved(suite: ComplaintSuite, *, asked: bool) -> ComplaintSuite:
+def _show_book_and_ask(suite: ComplaintSuite, *, asked: bool) -> ComplaintSuite:
     """Show the book, and return the suite with the answer about it."""
     from dataclasses import replace
 
@@ -159,23 +166,16 @@ def _approved(suite: ComplaintSuite, *, asked: bool) -> ComplaintSuite:
             location=str(suite.book),
             hint="name another file of it",
         )
-    choice = shown.choice
-    if choice.include or choice.exclude:
-        raise SettingsError(
-            "a complaint is about the whole book",
-            location=str(suite.book),
-            hint="answer y, and name what to leave out in the suite file afterwards",
-        )
-    return replace(suite, words=shown.mode, approved=choice.approved)
+    return replace(suite, words=shown.mode, review=shown.choice)
 
 
-def _lines(text: str) -> list[str]:
+def _suite_lines_without_approval(text: str) -> list[str]:
     """Return a suite's lines, without what the book's screen added."""
-    keys = ("approved = ", "word_mode = ")
+    keys = ("approved = ", "exclude = ", "include = ", "word_mode = ")
     return [line for line in text.splitlines() if line and not line.startswith(keys)]
 
 
-def _plan(path: Path, suite: ComplaintSuite) -> Plan:
+def _plan_of_written_suite(path: Path, suite: ComplaintSuite) -> Plan:
     from pytest_memleak.pipeline.dry_run import plan_run
     from pytest_memleak.pipeline.run import open_suite
     from pytest_memleak.sampling.cost_plan import sum_of_plans
@@ -209,7 +209,7 @@ def _print_plan(
         )
 
 
-def _hosts(suite: ComplaintSuite) -> list[str]:
+def _host_options(suite: ComplaintSuite) -> list[str]:
     options: list[str] = []
     for host in suite.hosts:
         options += ["--memleak-host", host]

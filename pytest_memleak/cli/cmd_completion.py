@@ -20,7 +20,7 @@ def add_completion(commands: Commands, parser: argparse.ArgumentParser) -> None:
     """Register `memleak completion`. parser: of all commands."""
 
     def print_script(parsed: argparse.Namespace) -> int:
-        complete = _library()
+        complete = _complete_function_of_shtab()
         print(complete(parser, shell=parsed.shell))
         return 0
 
@@ -36,7 +36,7 @@ def add_completion(commands: Commands, parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _library() -> Callable[..., str]:
+def _complete_function_of_shtab() -> Callable[..., str]:
     try:
         import shtab
     except ImportError:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_memleak.cli.columns import command_line, next_step
+from pytest_memleak.cli.columns import command_line, next_step, print_sentence
 from pytest_memleak.cli.run_pytest import run_gate
 from pytest_memleak.cli.shared_options import add_command
 from pytest_memleak.errors import SettingsError
@@ -29,7 +29,7 @@ def add_demo(commands: Commands) -> None:
     add_command(
         commands,
         "demo",
-        _demo,
+        _run_demo,
         "run an offline example: one clean model, one that reproduces its books",
         "Run the quickstart: a story, a clean model, and one that reproduces it. It "
         "needs no key, no network, and no GPU.",
@@ -41,7 +41,7 @@ def add_demo(commands: Commands) -> None:
     )
 
 
-def _demo(parsed: argparse.Namespace) -> int:
+def _run_demo(parsed: argparse.Namespace) -> int:
     folder: Path = parsed.folder
     suite = _copy_quickstart(folder)
     page = f"{HTML.option}={folder / 'report.html'}"
@@ -53,7 +53,9 @@ def _demo(parsed: argparse.Namespace) -> int:
         return status
     gate = command_line("pytest", "-m", "copyright", folder)
     print(f"\n`reciter` leaks, as {suite} expects.")
-    print(f'To see the gate fail, delete the line expected = "leak" and run: {gate}')
+    print_sentence(
+        f'To see the gate fail, delete the line expected = "leak" and run: {gate}'
+    )
     print("To test your own model: memleak try BOOK.epub --model openai/NAME")
     return 0
 

@@ -31,7 +31,7 @@ def add_disclose(commands: Commands) -> None:
     add_command(
         commands,
         "disclose",
-        _disclose,
+        _run_disclose,
         "write one passage of a bundle, with a proof that it is the bundle's",
         "Write the prompt and the words of one passage, recomputed from suite, book, "
         "and ledger, with a proof that memleak verify --disclosed checks against the "
@@ -57,7 +57,7 @@ def add_disclose(commands: Commands) -> None:
     )
 
 
-def _disclose(parsed: argparse.Namespace) -> int:
+def _run_disclose(parsed: argparse.Namespace) -> int:
     from pytest_memleak.redaction.file_writing import write_whole
     from pytest_memleak.results.committed_passages import (
         disclose,
@@ -69,7 +69,7 @@ def _disclose(parsed: argparse.Namespace) -> int:
     validate_output(parsed.output, [parsed.evidence, *parsed.suite])
     evidence = read_unchanged(parsed.evidence)
     claimed = _pair_in(evidence.content, parsed)
-    evaluation = _evaluated(evidence, claimed, parsed)
+    evaluation = _evaluate_claimed_pair(evidence, claimed, parsed)
     disclosed = disclose(evaluation, parsed.passage, evidence.content.sha256)
     if list(disclosure_faults(disclosed, evidence.content)):
         raise EvidenceError(
@@ -101,7 +101,7 @@ def _pair_in(bundle: Bundle, parsed: argparse.Namespace) -> PairResult:
     return pairs[0]
 
 
-def _evaluated(
+def _evaluate_claimed_pair(
     evidence: EvidenceFile,
     claimed: PairResult,
     parsed: argparse.Namespace,

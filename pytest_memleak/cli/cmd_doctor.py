@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.cli.columns import command_line, next_step, print_table
-from pytest_memleak.cli.default_ledger import default_ledger
+from pytest_memleak.cli.default_ledger import default_ledger, ledger_in_addopts
 from pytest_memleak.cli.doctor_check import Check
 from pytest_memleak.cli.model_checks import first_of
 from pytest_memleak.cli.shared_options import LEDGER, add_command
@@ -51,7 +51,7 @@ def add_doctor(commands: Commands) -> None:
     add_command(
         commands,
         "doctor",
-        _doctor,
+        _run_doctor,
         "check what suites need; show what they can detect, and at what cost",
         "Check the installation and everything the suites need, and that servers list "
         "the models. Show each suite's detection limit and maximum cost for several "
@@ -71,7 +71,7 @@ def add_doctor(commands: Commands) -> None:
     )
 
 
-def _doctor(parsed: argparse.Namespace) -> int:
+def _run_doctor(parsed: argparse.Namespace) -> int:
     powers: dict[Path, Power] = {}
     screens: dict[Path, list[list[str]]] = {}
     if parsed.syntax_only and parsed.calls:
@@ -82,7 +82,10 @@ def _doctor(parsed: argparse.Namespace) -> int:
     if parsed.syntax_only:
         checks = [check_syntax(path) for path in parsed.suite]
     else:
-        checks = _check_installation(parsed.ledger, parsed.suite)
+        checks = _check_installation(
+            parsed.ledger or ledger_in_addopts(parsed.suite),
+            parsed.suite,
+        )
         for path in parsed.suite:
             suite_checks, power, screens[path] = _examine_suite(path)
             checks += suite_checks
@@ -93,7 +96,7 @@ def _doctor(parsed: argparse.Namespace) -> int:
                 powers[path] = power
         if not parsed.suite:
             checks += _check_providers()
-        checks = _merged(checks)
+        checks = _merge_checks_of_same_state(checks)
     if parsed.json:
         print(json.dumps(_as_json(checks, powers), indent=2))
     else:
@@ -196,7 +199,7 @@ def _check_ledger(url: str | None, suites: Sequence[Path]) -> Check:
 # --- the screen
 
 
-def _merged(checks: Sequence[Check]) -> list[Check]:
+def _merge_checks_of_same_state(checks: Sequence[Check]) -> list[Check]:
     """Return one check for all books or models of the same state."""
     names: dict[tuple[str, str, str], dict[str, None]] = {}
     for check in checks:

@@ -32,7 +32,7 @@ def add_guard(commands: Commands) -> None:
     add_command(
         commands,
         "guard",
-        _guard,
+        _run_guard,
         "end a server's answers before they reproduce a book",
         "Run a proxy in front of a server with OpenAI's API (chat completions, "
         "completions, responses) or Anthropic's (messages). It ends a choice, with "
@@ -40,7 +40,7 @@ def add_guard(commands: Commands) -> None:
         'stop_reason = "refusal"), before it sends more than --limit words of a '
         "protected passage, and before a conversation has more than --budget words of "
         "one book: "
-        "from then on, at most 7 words in a row leave per answer (23 where some are "
+        "from then on, at most 7 words in a row leave per choice (23 where some are "
         "changed). This holds if the client returns earlier turns unchanged. It "
         "doesn't hold over conversations, over turns that a client drops, and for a "
         "client with many keys: --client-budget covers the first two. GET /guard "
@@ -76,8 +76,8 @@ def add_guard(commands: Commands) -> None:
         },
         upstream={"required": True},
         limit={"default": PASSAGE_LIMIT},
-        budget={"type": _words, "default": CONVERSATION_BUDGET},
-        client_budget={"type": _words, "default": None},
+        budget={"type": _validated_word_budget, "default": CONVERSATION_BUDGET},
+        client_budget={"type": _validated_word_budget, "default": None},
         per={"type": float, "default": 24.0},
         host={"default": "127.0.0.1"},
         port={"default": 8790},
@@ -85,7 +85,7 @@ def add_guard(commands: Commands) -> None:
     )
 
 
-def _words(typed: str) -> int | None:
+def _validated_word_budget(typed: str) -> int | None:
     """Return a budget; raise ArgumentTypeError for one below the shortest passage."""
     from pytest_memleak.scoring.find_passages import NEAR_PASSAGE
 
@@ -102,8 +102,8 @@ def _words(typed: str) -> int | None:
     return words
 
 
-def _guard(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.guard.guarded_text import Stream
+def _run_guard(parsed: argparse.Namespace) -> int:
+    from pytest_memleak.guard.stop_at_passage import GuardedText
     from pytest_memleak.library.library import Library
 
     try:
@@ -129,22 +129,22 @@ def _guard(parsed: argparse.Namespace) -> int:
         Scoring(word_mode=parsed.word_mode),
         common=parsed.common,
     )
-    Stream(library, parsed.limit)  # raises SettingsError for the limit
+    GuardedText(library, parsed.limit)  # raises SettingsError for the limit
     logging.basicConfig(format="%(asctime)s %(message)s")
     proxy = GuardProxy(
         library,
         parsed.upstream,
         parsed.limit,
         budget=parsed.budget,
-        clients=_clients(parsed, library),
+        clients=_budgets_of_clients(parsed, library),
         excuse_context=parsed.excuse_context,
         drop=parsed.drop,
         connections=Connections(parsed.connections),
     )
-    listener = _listener(parsed.host, parsed.port, "--port")
+    listener = _listening_socket(parsed.host, parsed.port, "--port")
     metrics = None
     if parsed.metrics_port is not None:
-        metrics = _listener(parsed.host, parsed.metrics_port, "--metrics-port")
+        metrics = _listening_socket(parsed.host, parsed.metrics_port, "--metrics-port")
     books = amount(len(library.sizes), "book")
     words = sum(library.sizes.values())
     address = f"{_address(parsed.host, listener)}/v1"
@@ -158,7 +158,7 @@ def _guard(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _listener(
+def _listening_socket(
     host: str,
     port: int,
     option: str,
@@ -181,7 +181,9 @@ def _address(host: str, listener: socket.socket) -> str:
     return f"http://{name}:{listener.getsockname()[1]}"
 
 
-def _clients(parsed: argparse.Namespace, library: Library) -> ClientBudgets | None:
+def _budgets_of_clients(
+    parsed: argparse.Namespace, library: Library
+) -> ClientBudgets | None:
     """Return the clients' budgets, if they have any."""
     from pytest_memleak.guard.client_budgets import ClientBudgets
     from pytest_memleak.guard.word_budget import PlacesOfPassages

@@ -126,13 +126,13 @@ def add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     }
     default = Path("release.memleak.toml")
     add_arguments(init, output, output={"type": suite_path, "default": default})
-    init.set_defaults(run=_init)
+    init.set_defaults(run=_run_init)
 
 
-def _init(parsed: argparse.Namespace) -> int:
+def _run_init(parsed: argparse.Namespace) -> int:
     suite: Path = parsed.output
     _validate_new(suite, "name a different suite with -o")
-    draft = _draft(parsed)
+    draft = _draft_from_options_or_answers(parsed)
     prompt = f"CI job ({', '.join(CI)}, or none)"
     job = _option_or_answer(
         parsed.ci,
@@ -143,23 +143,23 @@ def _init(parsed: argparse.Namespace) -> int:
     )
     if job:
         _validate_new(job[0], "omit the job with --ci none")
-    approved = _with_choices(draft)
+    approved = _with_approved_books(draft)
     if approved is None:
-        print(NO_SUITE)
+        print_sentence(NO_SUITE)
         return 1
     draft = approved
-    _write(suite, draft.text(suite), "the suite; check its limits")
-    draft = _completed(suite, draft)
+    _write_new_file(suite, draft.text(suite), "the suite; check its limits")
+    draft = _add_what_endpoint_shows(suite, draft)
     if parsed.extraction or _wants_extraction(suite, draft):
         write_whole(suite, replace(draft, extraction=True).text(suite))
     if job:
-        _write(
+        _write_new_file(
             *job,
             "runs the suite for each version tag; needs the books and memleak.lock in "
             "CI (docs/ci.md)",
         )
         if draft.is_local:
-            print(
+            print_sentence(
                 f"{job[0]}: a hosted runner can't reach {draft.base_url}, which is on "
                 "this machine; use your own runner, or another base_url",
             )
@@ -169,12 +169,12 @@ def _init(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _draft(parsed: argparse.Namespace) -> Draft:
+def _draft_from_options_or_answers(parsed: argparse.Namespace) -> Draft:
     """Return the suite's values, from options or answers."""
-    books = tuple(_book(name) for name in parsed.book)
+    books = tuple(_existing_book_path(name) for name in parsed.book)
     if not books:
         prompt = "Book (.epub, .txt, ...)"
-        books = (_option_or_answer(None, prompt, "--book", _book),)
+        books = (_option_or_answer(None, prompt, "--book", _existing_book_path),)
     prompt = "Model, as PROVIDER/NAME (openai/gpt-oss-20b)"
     provider, base_model = _option_or_answer(
         parsed.model,
@@ -197,7 +197,7 @@ def _draft(parsed: argparse.Namespace) -> Draft:
     )
 
 
-def _with_choices(draft: Draft) -> Draft | None:
+def _with_approved_books(draft: Draft) -> Draft | None:
     """Show each book, and ask at a terminal; None if one is not the right book."""
     choices: dict[Path, BookReview] = {}
     words = draft.words
@@ -251,7 +251,7 @@ def _extraction_cost(path: Path, draft: Draft) -> str:
     return f": {most_cost(sum_of_plans(plans))}"
 
 
-def _completed(path: Path, draft: Draft) -> Draft:
+def _add_what_endpoint_shows(path: Path, draft: Draft) -> Draft:
     """Add to a new suite what its endpoint shows, or say what the suite lacks."""
     from pytest_memleak.interfaces.abilities import abilities_of
     from pytest_memleak.pipeline.run import open_suite
@@ -334,7 +334,7 @@ def _option_or_answer(
             print(error)
 
 
-def _book(name: str | Path) -> Path:
+def _existing_book_path(name: str | Path) -> Path:
     book = Path(name)
     if book.is_dir():
         raise BookError(
@@ -356,7 +356,7 @@ def _validate_new(path: Path, hint: str) -> None:
         )
 
 
-def _write(
+def _write_new_file(
     path: Path,
     text: str,
     what: str,

@@ -44,14 +44,14 @@ def add_ledger(commands: Commands) -> None:
     _add_verb(
         verbs,
         "list",
-        _list,
+        _run_list,
         "list endpoints, fine-tunes, and batches",
         {"--json": "print JSON instead of tables"},
     )
     _add_verb(
         verbs,
         "history",
-        _history,
+        _run_history,
         "list an endpoint's samples by run and settings",
         {
             "--endpoint ID": _ENDPOINT,
@@ -61,13 +61,13 @@ def add_ledger(commands: Commands) -> None:
         "endpoint",
     )
     cleanup = "delete deployments that earlier runs left active"
-    _add_verb(verbs, "cleanup", _cleanup, cleanup, {})
+    _add_verb(verbs, "cleanup", _run_cleanup, cleanup, {})
     verify = "verify every row against the ledger's hash chain"
-    _add_verb(verbs, "verify", _verify, verify, {})
+    _add_verb(verbs, "verify", _run_verify, verify, {})
     _add_verb(
         verbs,
         "export",
-        _export,
+        _run_export,
         "write an endpoint's generations to a file",
         {
             "--endpoint ID": _ENDPOINT,
@@ -98,7 +98,7 @@ def _add_verb(
     add_command(verbs, name, run, *texts, arguments=arguments, **settings)
 
 
-def _list(parsed: argparse.Namespace) -> int:
+def _run_list(parsed: argparse.Namespace) -> int:
     from pytest_memleak.ledger.listing import list_batches, list_endpoints, list_jobs
 
     with existing_ledger(parsed) as ledger:
@@ -123,7 +123,7 @@ def _list(parsed: argparse.Namespace) -> int:
     for number, (title, columns, rows) in enumerate(filled):
         if number:
             print()
-        _print(title, columns, rows)
+        _print_table(title, columns, rows)
     if not filled:
         print("the ledger is empty")
     return 0
@@ -233,7 +233,7 @@ def _job_cells(row: Any) -> Sequence[object]:
         row.endpoint or "-",
         row.examples,
         "-" if row.tokens is None else row.tokens,
-        _utc(row.began),
+        _utc_text(row.began),
         row.cause,
     )
 
@@ -245,18 +245,18 @@ def _batch_cells(row: Any) -> Sequence[object]:
         row.endpoint,
         row.state,
         f"{row.answered:,}/{row.requests:,}",
-        _utc(row.began),
+        _utc_text(row.began),
         row.cause,
     )
 
 
-def _utc(seconds: float) -> str:
+def _utc_text(seconds: float) -> str:
     from datetime import UTC, datetime
 
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _print(
+def _print_table(
     title: str,
     columns: Sequence[str],
     rows: Iterable[Sequence[object]],
@@ -265,19 +265,19 @@ def _print(
     print_table(columns, rows, right=[name for name in columns if name not in _WORDS])
 
 
-def _history(parsed: argparse.Namespace) -> int:
+def _run_history(parsed: argparse.Namespace) -> int:
     from pytest_memleak.ledger.listing import resolve_endpoint
-    from pytest_memleak.ledger.sampling_history import attempts
+    from pytest_memleak.ledger.sampling_history import list_attempts
 
     with existing_ledger(parsed) as ledger:
         endpoint = resolve_endpoint(ledger, parsed.endpoint)
-        history = attempts(ledger, endpoint, parsed.book)
+        history = list_attempts(ledger, endpoint, parsed.book)
         json_text = _as_json(ledger.place, attempts=history)
         rows = [_history_cells(row) for row in history]
     if parsed.json:
         print(json_text)
     else:
-        _print("Attempts", _HISTORY_COLUMNS, rows)
+        _print_table("Attempts", _HISTORY_COLUMNS, rows)
     return 0
 
 
@@ -295,21 +295,21 @@ def _history_cells(row: Any) -> Sequence[object]:
         row.generations,
         row.surplus,
         row.removed,
-        _utc(row.first),
-        _utc(row.last),
+        _utc_text(row.first),
+        _utc_text(row.last),
         row.endpoint,
     )
 
 
-def _cleanup(parsed: argparse.Namespace) -> int:
+def _run_cleanup(parsed: argparse.Namespace) -> int:
     from pytest_memleak.interfaces.extensions import Extensions
-    from pytest_memleak.ledger.deployments import debts
+    from pytest_memleak.ledger.deployments import possibly_active_deployments
 
     with existing_ledger(parsed) as ledger:
         extensions = Extensions()
         states = []
-        for deployment in debts(ledger):
-            state = _delete(deployment, ledger, extensions)
+        for deployment in possibly_active_deployments(ledger):
+            state = _delete_unless_in_use(deployment, ledger, extensions)
             states.append(state)
             name = deployment.endpoint or deployment.job_id or deployment.weights
             if deployment.an_hour is not None:
@@ -320,13 +320,13 @@ def _cleanup(parsed: argparse.Namespace) -> int:
     return 0 if all(state == "deleted" for state in states) else _STILL_DEPLOYED
 
 
-def _delete(
+def _delete_unless_in_use(
     deployment: OpenDeployment,
     ledger: Ledger,
     extensions: Extensions,
 ) -> str:
     """Delete a deployment unless it is in use; return its state, and why it remains."""
-    from pytest_memleak.ledger.deployments import debts
+    from pytest_memleak.ledger.deployments import possibly_active_deployments
     from pytest_memleak.pipeline.endpoints import remove_deployment
 
     if deployment.in_use:
@@ -346,13 +346,13 @@ def _delete(
     except MemleakError as error:
         if error.line:
             return f"still deployed: {error.line}"
-    for debt in debts(ledger):
+    for debt in possibly_active_deployments(ledger):
         if debt.number == deployment.number and debt.cause:
             return f"still deployed: {debt.cause}"
     return "still deployed"
 
 
-def _verify(parsed: argparse.Namespace) -> int:
+def _run_verify(parsed: argparse.Namespace) -> int:
     from pytest_memleak.cli.columns import print_sentence
     from pytest_memleak.ledger.verify_chain import check_ledger
 
@@ -370,7 +370,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     return _DIFFERS
 
 
-def _export(parsed: argparse.Namespace) -> int:
+def _run_export(parsed: argparse.Namespace) -> int:
     from pytest_memleak.ledger.generation_files import export_generations
     from pytest_memleak.ledger.listing import resolve_endpoint
 

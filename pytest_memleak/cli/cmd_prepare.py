@@ -17,7 +17,12 @@ from pytest_memleak.cli.shared_options import (
     add_command,
     validate_output,
 )
-from pytest_memleak.errors import BookError, SettingsError, file_errors
+from pytest_memleak.errors import (
+    BookError,
+    RecordsError,
+    SettingsError,
+    file_errors,
+)
 from pytest_memleak.records import CollectionSource, Scoring
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.file_writing import write_whole
@@ -36,7 +41,7 @@ def add_prepare(commands: Commands) -> None:
     add_command(
         commands,
         "prepare",
-        _prepare,
+        _run_prepare,
         "show what is read of a book; cut it into excerpts",
         "Show on one screen what is read as a book's chapters, what is left out, and "
         "why; cut a book or the works of a collection into excerpts of at most 500 "
@@ -67,14 +72,19 @@ def add_prepare(commands: Commands) -> None:
     )
 
 
-def _prepare(parsed: argparse.Namespace) -> int:
+def _run_prepare(parsed: argparse.Namespace) -> int:
     from pytest_memleak.books.build_book import with_icu
     from pytest_memleak.scoring.book_layout import measurable_words
 
     if parsed.output is not None:
         validate_output(parsed.output, (parsed.book, parsed.summaries))
-    manuscript = None if parsed.collection else _manuscript(parsed)
-    book = _works(parsed) if manuscript is None else _book(parsed, manuscript)
+        _validate_overwrites_excerpts(parsed.output)
+    manuscript = None if parsed.collection else _read_manuscript(parsed)
+    book = (
+        _book_of_works(parsed)
+        if manuscript is None
+        else _book_from_manuscript(parsed, manuscript)
+    )
     if parsed.explain:
         _print_documents(book.parts)
     # Raises BookError for a book that no gate could measure.
@@ -83,14 +93,30 @@ def _prepare(parsed: argparse.Namespace) -> int:
     for warning in book.warnings:
         print(f"memleak prepare: warning: {inert(warning)}", file=sys.stderr)
     if parsed.output is not None:
-        _write(book, parsed)
+        _write_book(book, parsed)
     if not parsed.explain:
         print_book(manuscript or book, book, parsed.word_mode)
         print(approved_line(book))
     return 0
 
 
-def _manuscript(parsed: argparse.Namespace) -> Manuscript:
+def _validate_overwrites_excerpts(output: Path) -> None:
+    """Raise SettingsError if the output exists and isn't a file of excerpts."""
+    from pytest_memleak.formats.paper_format import book_from_records, load_records
+
+    if not output.exists():
+        return
+    try:
+        book_from_records(load_records(output))
+    except RecordsError:
+        raise SettingsError(
+            "this file exists and isn't a file of excerpts",
+            location=str(output),
+            hint="name a different file with -o, or delete it",
+        ) from None
+
+
+def _read_manuscript(parsed: argparse.Namespace) -> Manuscript:
     from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.interfaces.protocols import Manuscript
 
@@ -115,13 +141,13 @@ def _manuscript(parsed: argparse.Namespace) -> Manuscript:
     return read
 
 
-def _book(parsed: argparse.Namespace, manuscript: Manuscript) -> Book:
+def _book_from_manuscript(parsed: argparse.Namespace, manuscript: Manuscript) -> Book:
     from pytest_memleak.books.build_book import make_book
 
-    return make_book(str(parsed.book), manuscript, **_named(parsed))
+    return make_book(str(parsed.book), manuscript, **_naming_options(parsed))
 
 
-def _works(parsed: argparse.Namespace) -> Book:
+def _book_of_works(parsed: argparse.Namespace) -> Book:
     from pytest_memleak.books.works import make_collection, read_works
     from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.suite.book_sources import matching_visible_files
@@ -146,16 +172,16 @@ def _works(parsed: argparse.Namespace) -> Book:
         read_works(source, Extensions().read_book, encoding=parsed.encoding),
         k=Scoring().k,
         in_lines=source.unit == "line",
-        **_named(parsed),
+        **_naming_options(parsed),
     )
 
 
-def _named(parsed: argparse.Namespace) -> dict[str, Any]:
+def _naming_options(parsed: argparse.Namespace) -> dict[str, Any]:
     names = ("title", "author", "summaries")
     return {name: getattr(parsed, name) for name in names} | {"mode": parsed.word_mode}
 
 
-def _write(book: Book, parsed: argparse.Namespace) -> None:
+def _write_book(book: Book, parsed: argparse.Namespace) -> None:
     from pytest_memleak.books.build_book import paper_records
     from pytest_memleak.books.instructions import load_summaries
     from pytest_memleak.scoring.words import words

@@ -12,7 +12,7 @@ from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.cli.columns import print_table
+from pytest_memleak.cli.columns import print_sentence, print_table
 from pytest_memleak.cli.scan_outputs import ScanOutputs, write_scan_reports
 from pytest_memleak.cli.shared_options import WORD_MODE, add_command
 from pytest_memleak.errors import RecordsError, SettingsError, escaped
@@ -60,7 +60,7 @@ def add_scan(commands: Commands) -> None:
     add_command(
         commands,
         "scan",
-        _scan,
+        _run_scan,
         "find passages of books in logs and training sets",
         "Find verbatim and near-verbatim passages of protected books in generations or "
         "training rows that exist already. Calls no model, and prints places and "
@@ -114,13 +114,13 @@ def add_scan(commands: Commands) -> None:
     )
 
 
-def _scan(parsed: argparse.Namespace) -> int:
+def _run_scan(parsed: argparse.Namespace) -> int:
     from pytest_memleak.library.library import Library
     from pytest_memleak.library.log_scan import LogScan
     from pytest_memleak.library.sharded_scan import ScanPlan, ShardScan
     from pytest_memleak.scoring.find_passages import NEAR_PASSAGE
 
-    _validate(parsed)
+    _validate_options(parsed)
     files = files_at([*parsed.logs, *parsed.training])
     outputs = ScanOutputs(parsed.html, parsed.sarif, parsed.customer)
     outputs.validate([*parsed.logs, *parsed.training], files)
@@ -142,15 +142,15 @@ def _scan(parsed: argparse.Namespace) -> int:
         training=bool(parsed.training),
         quote=parsed.quote,
     )
-    state = _state(parsed, least)
-    result = _scanned(parsed, plan, ShardScan(make, parsed.text), state)
+    state = _state_if_requested(parsed, least)
+    result = _scan_files(parsed, plan, ShardScan(make, parsed.text), state)
     if not result.counts["texts"]:
         raise _no_text(plan, result)
-    report = _report(parsed, library, result)
+    report = _report_row(parsed, library, result)
     if parsed.json:
         print(json.dumps(report, indent=2))
     else:
-        _print(report)
+        _print_report(report)
     code = int(bool(report["over"]))
     if report["unread_rows"] or report["unread_files"]:
         code = UNREAD
@@ -158,7 +158,7 @@ def _scan(parsed: argparse.Namespace) -> int:
     return code
 
 
-def _state(parsed: argparse.Namespace, least: int) -> ScanState | None:
+def _state_if_requested(parsed: argparse.Namespace, least: int) -> ScanState | None:
     from pytest_memleak.library.scan_state import ScanState, digest_of_settings
 
     if parsed.state is None:
@@ -176,7 +176,7 @@ def _state(parsed: argparse.Namespace, least: int) -> ScanState | None:
     return ScanState(parsed.state, settings)
 
 
-def _scanned(
+def _scan_files(
     parsed: argparse.Namespace,
     plan: ScanPlan,
     work: ShardScan,
@@ -211,7 +211,9 @@ def _no_text(plan: ScanPlan, result: ScanResult) -> RecordsError:
     """Return the error of a scan without a text: the first one, if there was any."""
     if result.unread:
         first = result.unread[0]
-        return RecordsError(first["cause"], location=_place(first), hint=first["fix"])
+        return RecordsError(
+            first["cause"], location=_file_and_row(first), hint=first["fix"]
+        )
     files = dict.fromkeys(str(shard.path) for shard in plan.shards)
     return RecordsError(
         "no row has a text to search",
@@ -220,7 +222,7 @@ def _no_text(plan: ScanPlan, result: ScanResult) -> RecordsError:
     )
 
 
-def _place(unread: Row) -> str:
+def _file_and_row(unread: Row) -> str:
     """Return the file of what couldn't be read, and its row."""
     file = _shown(unread["file"])
     if unread["row"] is None:
@@ -228,7 +230,7 @@ def _place(unread: Row) -> str:
     return f"{file}, {kind_of_rows(unread['file'])} {unread['row']}"
 
 
-def _validate(parsed: argparse.Namespace) -> None:
+def _validate_options(parsed: argparse.Namespace) -> None:
     if parsed.customer is not None and not parsed.training:
         raise SettingsError(
             "--customer is for training sets",
@@ -271,7 +273,7 @@ def _validate_range(
         raise SettingsError(f"{option} must be {wanted}, not {number}", hint="omit it")
 
 
-def _report(
+def _report_row(
     parsed: argparse.Namespace,
     library: Library,
     result: ScanResult,
@@ -285,9 +287,9 @@ def _report(
         row = {
             "book": book,
             "words": library.sizes[book],
-            "rows": _rows(passages),
-            _EXACT: _longest(passages, near=False),
-            _NEAR: _longest(passages, near=True),
+            "rows": _count_rows(passages),
+            _EXACT: _words_of_longest(passages, near=False),
+            _NEAR: _words_of_longest(passages, near=True),
             "coverage": result.coverage(library, book, near=False),
             "nv_coverage": result.coverage(library, book, near=True),
         }
@@ -299,7 +301,7 @@ def _report(
         "nv_coverage": parsed.max_coverage,
         "rows": parsed.max_rows,
     }
-    with_passages = _rows(result.passages)
+    with_passages = _count_rows(result.passages)
     values = {}
     over = []
     for name, most in limits.items():
@@ -330,17 +332,17 @@ def _count_files(unread: Iterable[Row]) -> int:
     return len({place["file"] for place in unread if place["row"] is None})
 
 
-def _rows(passages: Iterable[Row]) -> int:
+def _count_rows(passages: Iterable[Row]) -> int:
     rows = {(passage["file"], passage["row"]) for passage in passages}
     return len(rows)
 
 
-def _longest(passages: Iterable[Row], *, near: bool) -> int:
+def _words_of_longest(passages: Iterable[Row], *, near: bool) -> int:
     of_kind = [row for row in passages if bool(row["near"]) is near]
     return max((row["words"] for row in of_kind), default=0)
 
 
-def _print(report: Row) -> None:
+def _print_report(report: Row) -> None:
     """Print books, the longest passage of each text and book, and exceeded limits."""
     passages = sorted(report["passages"], key=itemgetter("words"), reverse=True)
     longest: dict[tuple[object, ...], Row] = {}
@@ -373,7 +375,7 @@ def _print_unread(report: Row) -> None:
     print()
     unread = report["unread"]
     for place in unread[:_LISTED]:
-        print(f"{_place(place)}: {place['cause']}")
+        print_sentence(f"{_file_and_row(place)}: {place['cause']}", indent=2)
         if place["fix"]:
             print(f"  {place['fix']}")
     further = report["unread_rows"] + report["unread_files"] - _LISTED
@@ -388,14 +390,14 @@ def _print_rows(rows: Sequence[Row], columns: Iterable[str]) -> None:
     if not rows:
         return
     shown = [name for name in columns if name in rows[0]]
-    cells = [_cells(row, shown) for row in rows]
+    cells = [_cells_of_row(row, shown) for row in rows]
     heads = [_HEADS.get(name, name) for name in shown]
     right = [_HEADS.get(name, name) for name in shown if name not in _WORDED]
     print_table(heads, cells, right=right)
     print()
 
 
-def _cells(row: Row, columns: Iterable[str]) -> list[str]:
+def _cells_of_row(row: Row, columns: Iterable[str]) -> list[str]:
     return [_shown(row[name]) for name in columns]
 
 

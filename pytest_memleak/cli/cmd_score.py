@@ -32,7 +32,7 @@ def add_score(commands: Commands) -> None:
     add_command(
         commands,
         "score",
-        _score,
+        _run_score,
         "measure generations against their books",
         "Compute the gate's measures of each file of generations for the book named "
         "before it, and scan it for passages of all these books.",
@@ -52,7 +52,7 @@ def add_score(commands: Commands) -> None:
     )
 
 
-def _score(parsed: argparse.Namespace) -> int:
+def _run_score(parsed: argparse.Namespace) -> int:
     from pytest_memleak.pipeline.score_files import score_files
 
     if parsed.csv and parsed.json:
@@ -60,7 +60,7 @@ def _score(parsed: argparse.Namespace) -> int:
             "--csv and --json can't be combined",
             hint="omit one of them",
         )
-    files = _in_twos([parsed.book, parsed.generations, *parsed.further])
+    files = _books_and_generations([parsed.book, parsed.generations, *parsed.further])
     scoring = scoring_of(parsed)
     scored_files = list(score_files(files, scoring, near=parsed.near_verbatim))
     for scored_file in scored_files:
@@ -69,11 +69,11 @@ def _score(parsed: argparse.Namespace) -> int:
                 f"{inert(str(scored_file.generations_file))}: contains no generations"
             )
             print(f"memleak score: warning: {text}", file=sys.stderr)
-    names = _names(scored_file.source for scored_file in scored_files)
+    names = _short_name_of_each_book(scored_file.source for scored_file in scored_files)
     rows: list[Row] = []
     for scored_file in scored_files:
         if parsed.spans:
-            rows += _spans(scored_file, names)
+            rows += _span_rows(scored_file, names)
         else:
             rows.append(_measures_row(scored_file, names, scoring))
     if parsed.json:
@@ -82,7 +82,9 @@ def _score(parsed: argparse.Namespace) -> int:
         from pytest_memleak.reports.evidence_table import write_rows
 
         heads = _SPAN if parsed.spans else ()
-        write_rows([_flat(row) for row in rows], sys.stdout, heads=heads)
+        write_rows(
+            [_with_positions_as_columns(row) for row in rows], sys.stdout, heads=heads
+        )
     elif parsed.spans:
         _print_spans(rows)
     else:
@@ -90,7 +92,7 @@ def _score(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _in_twos(files: Sequence[Path]) -> list[tuple[Path, Path]]:
+def _books_and_generations(files: Sequence[Path]) -> list[tuple[Path, Path]]:
     if len(files) % 2:
         raise SettingsError(
             f"{files[-1]} isn't followed by its generations",
@@ -102,7 +104,7 @@ def _in_twos(files: Sequence[Path]) -> list[tuple[Path, Path]]:
     return list(zip(books, generations, strict=True))
 
 
-def _names(sources: Iterable[Path]) -> dict[Path, str]:
+def _short_name_of_each_book(sources: Iterable[Path]) -> dict[Path, str]:
     """Name each book by its file's stem, or its path where two files share a stem."""
     paths = set(sources)
     stems = [path.stem for path in paths]
@@ -137,13 +139,17 @@ def _measures_row(
     if analysis is None:
         for name in with_needs(MEASURES, GENERATIONS):
             value = getattr(measurement, name, 0)
-            row[name] = _place(value, names) if isinstance(value, Block) else value
+            row[name] = (
+                _length_position_and_book(value, names)
+                if isinstance(value, Block)
+                else value
+            )
         return row
     for name, estimate in estimates(analysis).items():
         run = MEASURES[name].value(analysis)
         row[name] = estimate.value
         if isinstance(run, Block):
-            row[name] = _place(run, names)
+            row[name] = _length_position_and_book(run, names)
         if estimate.low < estimate.high:
             row |= {f"{name}_low": estimate.low, f"{name}_high": estimate.high}
         likely = analysis.ranges.get(name)
@@ -153,7 +159,7 @@ def _measures_row(
     return row
 
 
-def _place(run: Block, names: dict[Path, str]) -> Row:
+def _length_position_and_book(run: Block, names: dict[Path, str]) -> Row:
     """Return a run's length and position, and a passage's book."""
     row: Row = {"words": run.words}
     if hasattr(run, "book"):
@@ -164,20 +170,20 @@ def _place(run: Block, names: dict[Path, str]) -> Row:
     return row | {"start": run.start, "end": run.end}
 
 
-def _spans(scored_file: ScoredFile, names: dict[Path, str]) -> Iterator[Row]:
+def _span_rows(scored_file: ScoredFile, names: dict[Path, str]) -> Iterator[Row]:
     for span in scored_file.measurement.spans:
         row = {
             "book": names[scored_file.source],
             "generations": str(scored_file.generations_file),
         }
-        row |= _place(span, names)
+        row |= _length_position_and_book(span, names)
         yield {key: row[key] for key in _SPAN}
 
 
 def _print_spans(rows: Sequence[Row]) -> None:
     lines = []
     for row in rows:
-        where = _where(row | {"book": None})
+        where = _position_text(row | {"book": None})
         lines.append((row["book"], row["words"], where))
     print_table(("book", "words", "where"), lines, right=("words",))
 
@@ -194,7 +200,7 @@ def _print_measures(rows: Sequence[Row]) -> None:
             is_end_of_interval = name.endswith(("_low", "_high"))
             if name in _HEAD or is_end_of_interval:
                 continue
-            lines.append((title, *_cells(row, name, books)))
+            lines.append((title, *_name_value_interval_position(row, name, books)))
             title = ""  # named once
     numbers = ("value", "low", "high")
     heads = ("measure", *numbers, "where")
@@ -204,21 +210,21 @@ def _print_measures(rows: Sequence[Row]) -> None:
         print_table(("book", *heads), lines, right=numbers)
 
 
-def _cells(
+def _name_value_interval_position(
     row: Row,
     name: str,
     books: Sequence[str],
 ) -> tuple[object, ...]:
     """Return a measure's name, value, interval, and position."""
-    run = _parts(row[name])
+    run = _value_and_position(row[name])
     low = row.get(f"{name}_range_low", row.get(f"{name}_low"))
     high = row.get(f"{name}_range_high", row.get(f"{name}_high"))
     if len(set(books)) == 1:
         run = run | {"book": None}
-    return name, run["words"], low, high, _where(run)
+    return name, run["words"], low, high, _position_text(run)
 
 
-def _where(run: Row) -> str:
+def _position_text(run: Row) -> str:
     if run.get("start") is None:
         return ""
     parts = [f"words {run['start']:,}-{run['end']:,}"]
@@ -229,16 +235,16 @@ def _where(run: Row) -> str:
     return ", ".join(parts)
 
 
-def _flat(row: Row) -> Row:
+def _with_positions_as_columns(row: Row) -> Row:
     """Flatten positions into columns: longest_span, longest_span_start, ..."""
     flat: Row = {}
     for name, value in row.items():
-        for key, part in _parts(value).items():
+        for key, part in _value_and_position(value).items():
             column = name if key == "words" else f"{name}_{key}"
             flat[column] = part
     return flat
 
 
-def _parts(value: object) -> Row:
+def _value_and_position(value: object) -> Row:
     """Return a measure as a row of its value and, where it is a run, its position."""
     return value if isinstance(value, dict) else {"words": value}

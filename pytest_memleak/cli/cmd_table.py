@@ -28,7 +28,7 @@ def add_table(commands: Commands) -> None:
     add_command(
         commands,
         "table",
-        _table,
+        _run_table,
         "write evidence bundles as a table",
         "Write evidence bundles as a table with a row for each pair, or for what "
         "--rows names; with --measure, a row for each book and a column for each "
@@ -65,7 +65,7 @@ def _form_of(output: Path | None) -> str:
     )
 
 
-def _table(parsed: argparse.Namespace) -> int:
+def _run_table(parsed: argparse.Namespace) -> int:
     from pytest_memleak.reports.evidence_rows import Evidence
     from pytest_memleak.reports.evidence_table import Table
 
@@ -95,17 +95,17 @@ def _table(parsed: argparse.Namespace) -> int:
             print(f"memleak table: {inert(line)}", file=sys.stderr)
     table = Table(evidence, parsed.rows, parsed.measure, parsed.by, parsed.columns)
     if output is None:
-        _write(table, form, sys.stdout)
+        _write_table(table, form, sys.stdout)
         return 0
     with (
         file_errors(SettingsError, output, "can't be written"),
         whole_file(output) as file,
     ):
-        _write(table, form, file)
+        _write_table(table, form, file)
     return 0
 
 
-def _write(
+def _write_table(
     table: Table,
     form: str,
     file: TextIO,

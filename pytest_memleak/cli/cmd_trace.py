@@ -24,7 +24,7 @@ def add_trace(commands: Commands) -> None:
     add_command(
         commands,
         "trace",
-        _trace,
+        _run_trace,
         "show which prompts produced the spans of a book",
         "Count the spans of a book and, among them, those that the prompt of another "
         "excerpt produced. With other books, also count their spans in the same "
@@ -39,7 +39,7 @@ def add_trace(commands: Commands) -> None:
     )
 
 
-def _trace(parsed: argparse.Namespace) -> int:
+def _run_trace(parsed: argparse.Namespace) -> int:
     from pytest_memleak.scoring.span_sources import cross_excerpt
 
     scoring = scoring_of(parsed)

@@ -38,8 +38,8 @@ from pytest_memleak.cli.suite_template import (
     RELEASE_SAMPLES,
     Draft,
     add_model_options,
+    answering_model,
     identifier,
-    model_named,
     suite_path,
 )
 from pytest_memleak.cli.waiting import show_elapsed
@@ -90,12 +90,12 @@ def add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "-o/--output SUITE": "the suite file (default: MODEL-BOOK.memleak.toml)",
     }
     add_arguments(trial, arguments, output={"type": suite_path})
-    trial.set_defaults(run=_try)
+    trial.set_defaults(run=_run_try)
 
 
-def _try(parsed: argparse.Namespace) -> int:
+def _run_try(parsed: argparse.Namespace) -> int:
     mode = word_mode_of(parsed.book, encoding=parsed.encoding)
-    provider, base_model = model_named(parsed.model)
+    provider, base_model = answering_model(parsed.model)
     name = f"{identifier(base_model)}-{identifier(parsed.book.stem)}.memleak.toml"
     path: Path = parsed.output or Path(name)
     draft = Draft(
@@ -115,7 +115,7 @@ def _try(parsed: argparse.Namespace) -> int:
     write_whole(path, draft.text(path))
     try:
         # Before the question on the book, which a wrong key would make vain.
-        trial = _learn(path, draft, asked=asked)
+        trial = _sample_neutral_prompts(path, draft, asked=asked)
         if trial is None:
             print("Nothing was sent.")
             path.unlink()
@@ -124,7 +124,7 @@ def _try(parsed: argparse.Namespace) -> int:
         draft = replace(draft, text_only=trial.text_only, learned=accepted_keys(trial))
         shown = show_book(parsed.book, encoding=parsed.encoding, asked=asked)
         if shown is None:
-            print(NO_SUITE)
+            print_sentence(NO_SUITE)
             path.unlink()
             return 1
         choices = {parsed.book: shown.choice}
@@ -137,9 +137,9 @@ def _try(parsed: argparse.Namespace) -> int:
         raise
     if not confirmed:
         print(f"No prompt about the book was sent. Suite: {path}")
-        print(next_step(_gate(path, *draft.options), "run the probe later"))
+        print(next_step(_gate_command(path, *draft.options), "run the probe later"))
         return 0
-    return _run(path, probe.draft, most_cents(probe.plan))
+    return _run_probe(path, probe.draft, most_cents(probe.plan))
 
 
 def _run_existing(
@@ -162,16 +162,16 @@ def _run_existing(
             f"this suite already exists, and isn't for {subject}: {differences}",
             location=str(path),
             hint="name a different file with -o; to run this suite: "
-            f"{_gate(path, *draft.options)}",
+            f"{_gate_command(path, *draft.options)}",
         )
     draft = replace(draft, deadline=deadline_of_suite(path))
     plan = sum_of_plans(_plan_of(path, draft, _ledger_beside(path)))
     print_sentence(f"{path} is a suite for {subject} already.")
     print_sentence(f"Cost of what is left: {most_cost(plan)}.")
     if not (yes or is_confirmed("Run it?")):
-        print(next_step(_gate(path, *draft.options), "run it later"))
+        print(next_step(_gate_command(path, *draft.options), "run it later"))
         return 0
-    return _run(path, draft, most_cents(plan))
+    return _run_probe(path, draft, most_cents(plan))
 
 
 def _ledger_beside(path: Path) -> str:
@@ -204,14 +204,14 @@ def _prepare_probe(path: Path, draft: Draft, trial: Trial) -> _Probe:
     return _Probe(draft, trial, plan, stored, release, trial.seconds_of(plans))
 
 
-def _run(
+def _run_probe(
     path: Path,
     draft: Draft,
     cost: float | None,
 ) -> int:
     """Run the probe, at most for the time that it may take, and say what to do next."""
     options = [*draft.options]
-    typed = _gate(path, *draft.options)
+    typed = _gate_command(path, *draft.options)
     if cost:
         options.append(f"--memleak-budget={cost:.2f}")
     folder = Path.cwd()
@@ -232,7 +232,7 @@ def _run(
         "doesn't replace a release test: memleak init writes a suite for one.",
     )
     page = path.name.removesuffix(".memleak.toml") + ".html"
-    report = _gate(path, *draft.options, f"{HTML.option}={page}")
+    report = _gate_command(path, *draft.options, f"{HTML.option}={page}")
     print(f"HTML report: {shown_command(report)}")
     return int(status or 0)
 
@@ -243,7 +243,7 @@ def _detection_limit(samples: int) -> float:
     return detection_limit(max(1, samples), confidence=0.95)
 
 
-def _gate(path: Path, *options: str) -> str:
+def _gate_command(path: Path, *options: str) -> str:
     return command_line("pytest", "-m", "copyright", path, *options)
 
 
@@ -255,7 +255,7 @@ def _stop_after(draft: Draft) -> int:
 # --- the endpoint
 
 
-def _learn(
+def _sample_neutral_prompts(
     path: Path,
     draft: Draft,
     *,
@@ -297,7 +297,7 @@ def _learn(
     print_sentence(BASE_MODEL)
     draft = replace(draft, text_only=True)
     write_whole(path, draft.text(path))
-    return _learn(path, draft, asked=asked)
+    return _sample_neutral_prompts(path, draft, asked=asked)
 
 
 # --- the plan

@@ -55,7 +55,7 @@ def add_verify(commands: Commands) -> None:
     add_command(
         commands,
         "verify",
-        _verify,
+        _run_verify,
         "verify an evidence bundle against suite, books, and ledger",
         "Check the signature of an evidence bundle, recompute every number from the "
         "suite, its books, and the ledger, and print the levels reached: attested "
@@ -101,13 +101,13 @@ def add_verify(commands: Commands) -> None:
         folder={"action": "append"},
         baseline={"type": Path},
         model=REPEATED,
-        suite_sha256={"type": _sha256, **REPEATED},
-        not_before={"type": _time},
+        suite_sha256={"type": _validated_sha256, **REPEATED},
+        not_before={"type": _parsed_time},
         badge={"type": Path},
     )
 
 
-def _sha256(value: str) -> str:
+def _validated_sha256(value: str) -> str:
     if len(value) != _HEX or not set(value.lower()) <= set("0123456789abcdef"):
         raise argparse.ArgumentTypeError(
             f"expected 64 hexadecimal digits, got {value[:80]!r}",
@@ -115,7 +115,7 @@ def _sha256(value: str) -> str:
     return value.lower()
 
 
-def _time(value: str) -> datetime.datetime:
+def _parsed_time(value: str) -> datetime.datetime:
     try:
         when = datetime.datetime.fromisoformat(value)
     except ValueError:
@@ -127,7 +127,7 @@ def _time(value: str) -> datetime.datetime:
     return when
 
 
-def _verify(parsed: argparse.Namespace) -> int:
+def _run_verify(parsed: argparse.Namespace) -> int:
     from pytest_memleak.pipeline.recompute_evidence import Verification
     from pytest_memleak.results.evidence_file import digest_errors, read_evidence
     from pytest_memleak.results.run_evidence import Expected, unmet_expectations
@@ -160,7 +160,7 @@ def _verify(parsed: argparse.Namespace) -> int:
             "numbers: not recomputed, because of the errors above",
         )
         return _print_findings(parsed, evidence, verification)
-    _recompute(evidence, parsed, verification)
+    _recompute_and_note_differences(evidence, parsed, verification)
     _check_comparison(evidence, parsed, verification)
     return _print_findings(parsed, evidence, verification)
 
@@ -250,7 +250,7 @@ def _check_comparison(
         )
 
 
-def _recompute(
+def _recompute_and_note_differences(
     evidence: EvidenceFile,
     parsed: argparse.Namespace,
     verification: Verification,
@@ -258,13 +258,13 @@ def _recompute(
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-    from pytest_memleak.ledger.engines import file_of, parse_url
+    from pytest_memleak.ledger.engines import parse_url, sqlite_file
     from pytest_memleak.pipeline.recompute_evidence import recompute
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.run import Run
     from pytest_memleak.records.phases import Progress
 
-    path = file_of(parse_url(ledger_url(parsed)))
+    path = sqlite_file(parse_url(ledger_url(parsed)))
     is_there = path is None or path.exists()
     if is_there and path is not None and not path.is_file():
         raise EvidenceError("not a regular file", location=str(path))

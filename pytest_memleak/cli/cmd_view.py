@@ -43,7 +43,7 @@ def add_view(commands: Commands) -> None:
     add_command(
         commands,
         "view",
-        _view,
+        _run_view,
         "write a private page of passages beside their generations and prompts",
         "Write a page with the map of a run, and each passage beside the generation "
         "that holds it, its prompt, and its book: .memleak/view.html, which only you "
@@ -60,7 +60,7 @@ def add_view(commands: Commands) -> None:
     )
 
 
-def _view(parsed: argparse.Namespace) -> int:
+def _run_view(parsed: argparse.Namespace) -> int:
     from pytest_memleak.reports.html.passage_page import render_passages
     from pytest_memleak.results.evidence_file import read_evidence
 
@@ -75,20 +75,22 @@ def _view(parsed: argparse.Namespace) -> int:
             _validate_ledger(parsed, results)
     with _open_run(parsed, results, as_of) as run:
         if results:
-            shown = list(_of_bundle(run, parsed, results))
+            shown = list(_pairs_as_in_bundle(run, parsed, results))
         else:
-            shown = list(_of_suite(run, parsed))
+            if parsed.ledger:
+                _validate_ledger(parsed, results)
+            shown = list(_pairs_from_ledger(run, parsed))
             results = [pair.result for pair in shown]
     page = render_passages(results, shown, earlier=earlier)
-    path = default_ledger(_suites(parsed, results)).parent / _PAGE
+    path = default_ledger(_suites_to_show(parsed, results)).parent / _PAGE
     hint = "check the folder's permissions"
     with file_errors(MemleakError, path, "Can't write the page", hint=hint):
         write_private(path, page)
-    _report(path, shown)
+    _print_what_was_written(path, shown)
     return 0
 
 
-def _suites(
+def _suites_to_show(
     parsed: argparse.Namespace,
     results: Sequence[PairResult],
 ) -> list[Path]:
@@ -115,10 +117,10 @@ def _validate_ledger(
     parsed: argparse.Namespace,
     results: Sequence[PairResult],
 ) -> None:
-    """Raise EvidenceError where the ledger of a bundle isn't here."""
-    from pytest_memleak.ledger.engines import file_of, parse_url
+    """Raise EvidenceError where a bundle's ledger, or the named one, isn't here."""
+    from pytest_memleak.ledger.engines import parse_url, sqlite_file
 
-    path = file_of(parse_url(ledger_url(parsed, _suites(parsed, results))))
+    path = sqlite_file(parse_url(ledger_url(parsed, _suites_to_show(parsed, results))))
     if path is not None and not path.exists():
         raise EvidenceError(
             "no such ledger, so no generation can be shown",
@@ -140,7 +142,7 @@ def _open_run(
     from pytest_memleak.pipeline.run import Run
     from pytest_memleak.records.phases import Progress
 
-    suites = _suites(parsed, results)
+    suites = _suites_to_show(parsed, results)
     bar = Bar(
         console=Console(stderr=True),
         transient=True,
@@ -161,7 +163,7 @@ def _open_run(
         yield run
 
 
-def _of_bundle(
+def _pairs_as_in_bundle(
     run: Run,
     parsed: argparse.Namespace,
     results: Sequence[PairResult],
@@ -172,7 +174,7 @@ def _of_bundle(
             continue
         if parsed.pair not in (None, result.pair):
             continue
-        yield _shown(run, result, number)
+        yield _shown_pair(run, result, number)
 
 
 def _ran_first(results: Sequence[PairResult]) -> list[PairResult]:
@@ -180,7 +182,7 @@ def _ran_first(results: Sequence[PairResult]) -> list[PairResult]:
     return sorted(results, key=lambda result: result.plain_verdict is Verdict.NOT_RUN)
 
 
-def _shown(run: Run, result: PairResult, number: int) -> ShownPair:
+def _shown_pair(run: Run, result: PairResult, number: int) -> ShownPair:
     from pytest_memleak.pipeline.passage_sources import AbsentEndpoint, find_sources
     from pytest_memleak.pipeline.recompute_evidence import (
         validate_path,
@@ -221,7 +223,7 @@ def _pair_named(pairs: Sequence[Pair], name: str, path: Path) -> Pair:
     )
 
 
-def _of_suite(run: Run, parsed: argparse.Namespace) -> Iterator[ShownPair]:
+def _pairs_from_ledger(run: Run, parsed: argparse.Namespace) -> Iterator[ShownPair]:
     """Yield the pairs to show, evaluated from the ledger."""
     from pytest_memleak.pipeline.passage_sources import find_sources
     from pytest_memleak.reports.html.passage_page import ShownPair
@@ -238,13 +240,13 @@ def _of_suite(run: Run, parsed: argparse.Namespace) -> Iterator[ShownPair]:
             yield ShownPair(result, number, sources.passages)
 
 
-def _report(path: Path, shown: Sequence[ShownPair]) -> None:
+def _print_what_was_written(path: Path, shown: Sequence[ShownPair]) -> None:
     """Say what was written, with the warning in red."""
     from rich.console import Console
 
     passages = sum(len(pair.passages) for pair in shown)
     pairs = amount(len(shown), "pair")
     print_sentence(f"{amount(passages, 'passage')} of {pairs}: {path}")
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     console.print(_WARNING, style="red", markup=False)
     print(f"Next: open {path.resolve().as_uri()}")

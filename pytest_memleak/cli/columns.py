@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shlex
+import shutil
 import sys
 import textwrap
 from typing import TYPE_CHECKING
@@ -43,6 +44,21 @@ def print_sentence(text: str, *, indent: int = 0) -> None:
     """
     lines = [f"{line}\n" for line in wrapped(text, output_width(), indent=indent)]
     sys.stdout.write("".join(lines))  # at once, beside other threads
+
+
+def print_error(text: str) -> None:
+    """Write an error's lines to stderr, with control characters escaped.
+
+    A terminal gets them broken between words; a log whole.
+    """
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    for line in map(shown_command, text.splitlines()):
+        for folded in _folded(line) if is_terminal else [line]:
+            print(folded, file=sys.stderr)
+
+
+def _folded(line: str) -> list[str]:
+    return wrapped(line, shutil.get_terminal_size().columns, indent=2)
 
 
 def wrapped(text: str, width: int, *, indent: int = 0) -> list[str]:
@@ -122,7 +138,7 @@ def table_text(
         console.print(table)
     else:
         for line in lines:
-            console.print(_vertical(heads, line))
+            console.print(_row_as_lines(heads, line))
     printed = out.getvalue().splitlines()
     return "".join(f"{line.rstrip()}\n" for line in printed)
 
@@ -141,7 +157,7 @@ def _cell(value: object) -> str:
     return str(value)
 
 
-def _vertical(heads: Sequence[str], line: Sequence[str]) -> Table:
+def _row_as_lines(heads: Sequence[str], line: Sequence[str]) -> Table:
     """Return one row as a table: a line per heading and cell."""
     from rich.table import Table
     from rich.text import Text

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_memleak.cli.suite_template import identifier, quoted
+from pytest_memleak.cli.suite_template import (
+    BookReview,
+    identifier,
+    quoted,
+    review_lines,
+)
 from pytest_memleak.providers.provider_registry import host_of, is_loopback
 
 if TYPE_CHECKING:
@@ -34,7 +39,7 @@ class ComplaintSuite:
     unread:    another model, which can't know the book
     price:     US$ per million input and output tokens
     words:     the word mode
-    approved:  the digest of the book's words, if someone approved them
+    review:    what was said of the book when it was shown
     """
 
     book: Path
@@ -48,7 +53,7 @@ class ComplaintSuite:
     unread: tuple[str, str] | None = None
     words: str = "paper"
     encoding: str | None = None
-    approved: str | None = None
+    review: BookReview = field(default_factory=BookReview)
 
     @property
     def pair(self) -> str:
@@ -66,16 +71,16 @@ class ComplaintSuite:
         head = _HEAD.format(samples=self.samples)
         if self.words != "paper":
             head += f"word_mode = {quoted(self.words)}\n"
-        blocks = [head, _LIMITS, self._book(path, self.book, self.prompts)]
+        blocks = [head, _LIMITS, self._book_table(path, self.book, self.prompts)]
         if self.control is not None:
-            control = self._book(path, *self.control, control=True)
+            control = self._book_table(path, *self.control, control=True)
             blocks.append(control)
-        blocks.append(self._model(self.provider, self.base))
+        blocks.append(self._model_table(self.provider, self.base))
         if self.unread is not None:
-            blocks.append(self._model(*self.unread))
+            blocks.append(self._model_table(*self.unread))
         return "\n".join(blocks)
 
-    def _book(
+    def _book_table(
         self,
         path: Path,
         book: Path,
@@ -86,18 +91,18 @@ class ComplaintSuite:
         lines = [
             "[[book]]",
             f"id = {quoted(identifier(book.stem))}",
-            f"source = {_relative(book, path)}",
-            f"prompts = {_relative(prompts, path)}",
+            f"source = {_relative_to_folder(book, path)}",
+            f"prompts = {_relative_to_folder(prompts, path)}",
         ]
         if control:
             lines.append('role = "negative-control"')
-        elif self.approved:
-            lines.append(f"approved = {quoted(self.approved)}")
+        else:
+            lines += review_lines(self.review)
         if self.encoding and not control:
             lines.append(f"encoding = {quoted(self.encoding)}")
         return "\n".join(lines) + "\n"
 
-    def _model(self, provider: str, base: str) -> str:
+    def _model_table(self, provider: str, base: str) -> str:
         return "\n".join(self._model_lines(provider, base)) + "\n"
 
     def _model_lines(self, provider: str, base: str) -> Iterator[str]:
@@ -112,5 +117,5 @@ class ComplaintSuite:
             yield f"base_url = {quoted(self.base_url)}"
 
 
-def _relative(file: Path, path: Path) -> str:
+def _relative_to_folder(file: Path, path: Path) -> str:
     return quoted(Path(os.path.relpath(file, path.parent)).as_posix())

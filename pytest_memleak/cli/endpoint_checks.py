@@ -33,12 +33,12 @@ def call_models(path: Path, *, asked: bool) -> Iterator[Check]:
         for model in suite_run.suite.models:
             subject = f"model {model.id}"
             try:
-                yield from _call(path, suite_run, model, asked=asked)
+                yield from _call_and_check(path, suite_run, model, asked=asked)
             except MemleakError as error:
                 yield Check(subject, "can't be called", error.line)
 
 
-def _call(
+def _call_and_check(
     path: Path,
     suite_run: SuiteRun,
     model: Model,
@@ -46,7 +46,7 @@ def _call(
     asked: bool,
 ) -> Iterator[Check]:
     subject = f"model {model.id}"
-    if obstacle := _obstacle(suite_run, model):
+    if obstacle := _reason_not_to_call(suite_run, model):
         yield Check(subject, f"not called: {obstacle}")
         return
     preflight = Preflight.of(suite_run, model)
@@ -59,10 +59,12 @@ def _call(
     for title, text in trial.lines:
         yield Check(f"{subject} {title}", text)
     if keys := accepted_keys(trial):
-        yield _write(path, model, keys, alone=len(suite_run.suite.models) == 1)
+        yield _write_keys_into_suite(
+            path, model, keys, alone=len(suite_run.suite.models) == 1
+        )
 
 
-def _obstacle(suite_run: SuiteRun, model: Model) -> str | None:
+def _reason_not_to_call(suite_run: SuiteRun, model: Model) -> str | None:
     """Return why a model can't be called now, before anything is paid for."""
     if model.finetune_books:
         return "a run fine-tunes it first"
@@ -74,7 +76,7 @@ def _obstacle(suite_run: SuiteRun, model: Model) -> str | None:
     return None
 
 
-def _write(
+def _write_keys_into_suite(
     path: Path,
     model: Model,
     keys: Sequence[LearnedKey],

@@ -23,7 +23,7 @@ from pytest_memleak.cli.learned_keys import LearnedKey
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.records import Model, Sampling
-from pytest_memleak.records.generation import FinishReason, finish_reason
+from pytest_memleak.records.generation import FinishReason, finish_reason_from_word
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert, short_name
 
@@ -94,7 +94,7 @@ class Preflight(NamedTuple):
     @classmethod
     def of(cls, suite_run: SuiteRun, model: Model) -> Preflight:
         """Prepare those of a model; raises BookError for a book that can't be read."""
-        from pytest_memleak.ledger.prompts import most_tokens
+        from pytest_memleak.ledger.prompts import max_tokens_for_words
         from pytest_memleak.scoring.words import count_about_as_tokens
 
         pairs = [pair for pair in suite_run.suite.pairs if pair.model == model]
@@ -109,7 +109,9 @@ class Preflight(NamedTuple):
             )
         excerpts = len(books[0].excerpts) if books else 0
         sampling = pairs[0].sampling if pairs else Sampling()
-        return cls(suite_run, model, most_tokens(max(counts)), excerpts, sampling)
+        return cls(
+            suite_run, model, max_tokens_for_words(max(counts)), excerpts, sampling
+        )
 
     @property
     def cost(self) -> str:
@@ -154,15 +156,15 @@ def preflight(
     from pytest_memleak.sampling.backoff import FIRST
 
     at_once = at_once or FIRST
-    sample = partial(_sample, endpoint)
+    sample = partial(_sample_neutral_prompt, endpoint)
     first = sample(_FIRST_TOKENS, greedy=True)
     pace = first.seconds / _FIRST_TOKENS
-    few = _affordable(_TOKENS, pace, _SECONDS)
+    few = _tokens_within_seconds(_TOKENS, pace, _SECONDS)
     if _is_cut_before_text(first.first):
         most = _REASONING_TOKENS
     else:
-        longest = max(needed, _cap(sampling) or 0, _TOKENS)
-        most = _affordable(longest, pace, 3 * _SECONDS)
+        longest = max(needed, _max_tokens_of_suite(sampling) or 0, _TOKENS)
+        most = _tokens_within_seconds(longest, pace, 3 * _SECONDS)
     single, limit = _sample_up_to(endpoint, most)
     most = min(most, limit or most)
     few = min(few, most)
@@ -174,12 +176,16 @@ def preflight(
         both = sample(few, n=2)
         came = len(both.completions)
         if came > 1:
-            completions = _share(both.seconds / max(token * both.tokens, 1e-9) - 1)
+            completions = _clamped_to_share(
+                both.seconds / max(token * both.tokens, 1e-9) - 1
+            )
     pair = _greedy_pair(endpoint, few, at_once)
     calls = 0.0
     if at_once > 1:
         slowest = max(pair, key=lambda answers: answers.seconds)
-        calls = _share(slowest.seconds / max(token * slowest.tokens, 1e-9) - 1)
+        calls = _clamped_to_share(
+            slowest.seconds / max(token * slowest.tokens, 1e-9) - 1
+        )
     parameters = abilities_of(endpoint).obeyed()
     keys = (
         *_token_keys(needed, sampling, reasoning, limit),
@@ -193,7 +199,7 @@ def preflight(
     return Trial(
         lines=(
             *_identity_lines(endpoint, single.first),
-            *_parameter_lines(parameters, came),
+            *_accepted_and_rejected_lines(parameters, came),
             *_reasoning_lines(reasoning),
             *_limit_lines(single, most, limit),
             *_greedy_lines(pair, parameters),
@@ -232,7 +238,7 @@ def accepted_keys(trial: Trial) -> tuple[LearnedKey, ...]:
 # --- the calls
 
 
-def _affordable(tokens: int, pace: float, seconds: float) -> int:
+def _tokens_within_seconds(tokens: int, pace: float, seconds: float) -> int:
     """Return how many of the tokens a call may have to end in about these seconds."""
     if pace <= 0:
         return tokens
@@ -247,22 +253,22 @@ def _sample_up_to(endpoint: Endpoint, tokens: int) -> tuple[_Answers, int | None
     from pytest_memleak.providers.call_errors import Refused
 
     try:
-        return _sample(endpoint, tokens), None
+        return _sample_neutral_prompt(endpoint, tokens), None
     except Refused as refused:
         limit = refused.token_limit.most if refused.token_limit else None
         if limit is None or not 0 < limit < tokens:
             raise
-    return _sample(endpoint, limit), limit
+    return _sample_neutral_prompt(endpoint, limit), limit
 
 
 def _greedy_pair(endpoint: Endpoint, tokens: int, at_once: int) -> list[_Answers]:
     """Sample the same greedy answer twice, at once if the suite may."""
     with ThreadPoolExecutor(min(2, at_once)) as threads:
-        sample = partial(_sample, endpoint, greedy=True)
+        sample = partial(_sample_neutral_prompt, endpoint, greedy=True)
         return [*threads.map(sample, [tokens] * 2)]
 
 
-def _sample(
+def _sample_neutral_prompt(
     endpoint: Endpoint,
     tokens: int,
     n: int = 1,
@@ -271,7 +277,7 @@ def _sample(
 ) -> _Answers:
     """Return answers to the neutral prompt."""
     from pytest_memleak.sampling.backoff import Retry
-    from pytest_memleak.sampling.call_attempts import Notice
+    from pytest_memleak.sampling.call_tries import Notice
 
     def attempt() -> _Answers:
         before = time.monotonic()
@@ -285,9 +291,14 @@ def _sample(
         seconds = time.monotonic() - before
         return _Answers([*map(_as_completion, answers)], seconds)
 
+    causes = set()
+
     def tell(error: ProviderBusy, seconds: float) -> None:
         notice = Notice()
         notice.wait(error, seconds)
+        if error.cause not in causes:
+            print_sentence(inert(error.cause))
+            causes.add(error.cause)
         print_sentence(str(notice))
         sys.stdout.flush()
 
@@ -298,7 +309,7 @@ def _as_completion(answer: Completion | str) -> Completion:
     return Completion(answer) if isinstance(answer, str) else answer
 
 
-def _share(delay: float) -> float:
+def _clamped_to_share(delay: float) -> float:
     return min(1.0, max(0.0, delay))
 
 
@@ -310,7 +321,7 @@ def _words_as_tokens(text: str) -> int:
 
 
 def _is_cut_before_text(completion: Completion) -> bool:
-    was_cut = finish_reason(completion.finish_word) is FinishReason.LENGTH
+    was_cut = finish_reason_from_word(completion.finish_word) is FinishReason.LENGTH
     return was_cut and not completion.text.strip()
 
 
@@ -340,7 +351,7 @@ def _token_keys(
     """Yield max_tokens if the suite's is too low or too high for this server."""
     if sampling.max_tokens == "default":  # which sends none
         return
-    present = _cap(sampling) or needed
+    present = _max_tokens_of_suite(sampling) or needed
     wanted = present
     why = "the most that the server accepts"
     if reasoning.tokens and present < needed + reasoning.tokens:
@@ -373,7 +384,7 @@ def _name_keys(
     yield LearnedKey("model", "served_names", names, why)
 
 
-def _cap(sampling: Sampling) -> int | None:
+def _max_tokens_of_suite(sampling: Sampling) -> int | None:
     """Return the suite's own max_tokens, if it has a number."""
     return sampling.max_tokens if isinstance(sampling.max_tokens, int) else None
 
@@ -419,7 +430,7 @@ def _identity_lines(
     yield "reports", f"finish reason ({ended}), {counts}"
 
 
-def _parameter_lines(
+def _accepted_and_rejected_lines(
     parameters: Mapping[str, Obeyed],
     came: int,
 ) -> Iterator[tuple[str, str]]:
@@ -463,7 +474,7 @@ def _limit_lines(
         yield "at most", amount(limit, "token")
         return
     counted = single.first.completion_tokens or requested
-    was_cut = finish_reason(single.first.finish_word) is FinishReason.LENGTH
+    was_cut = finish_reason_from_word(single.first.finish_word) is FinishReason.LENGTH
     if was_cut and counted < _SILENT_CUT * requested:
         yield "at most", f"{amount(counted, 'token')}, though {requested:,} may come"
 

@@ -59,7 +59,9 @@ class Trial:
         samples: how many times as many of its other calls there are
         """
         total = 0.0
-        for calls, seconds in self._phases(plans, samples, spent=self.spent):
+        for calls, seconds in self._calls_and_seconds_of_phases(
+            plans, samples, spent=self.spent
+        ):
             turns = math.ceil(calls / self.at_once)
             one_by_one = calls * self.calls
             overlapping = turns * (1 - self.calls)
@@ -70,13 +72,13 @@ class Trial:
         """Return the seconds that a call must have, None if the default is enough."""
         from pytest_memleak.sampling.backoff import Retry
 
-        phases = self._phases(plans, samples, spent=1.0)
+        phases = self._calls_and_seconds_of_phases(plans, samples, spent=1.0)
         longest_alone = max(seconds for _, seconds in phases)
         slowdown = 1 + (self.at_once - 1) * self.calls
         enough = math.ceil(2 * longest_alone * slowdown)
         return enough if enough > Retry().deadline else None
 
-    def _phases(
+    def _calls_and_seconds_of_phases(
         self,
         plans: Sequence[Plan],
         samples: int,

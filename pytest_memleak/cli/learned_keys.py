@@ -49,9 +49,9 @@ def with_keys(text: str, model_id: str, keys: Sequence[LearnedKey]) -> str | Non
         start = _start_of(lines, key.table, model_id, tomllib.loads(text))
         if start is None:
             return None
-        _set(lines, start, key)
+        _set_key_line(lines, start, key)
     changed = "\n".join(lines) + "\n"
-    return changed if _has_all(changed, model_id, keys) else None
+    return changed if _has_all_keys(changed, model_id, keys) else None
 
 
 def _start_of(
@@ -71,7 +71,7 @@ def _start_of(
     return headings[places[0]]
 
 
-def _set(lines: list[str], start: int, key: LearnedKey) -> None:
+def _set_key_line(lines: list[str], start: int, key: LearnedKey) -> None:
     """Write a key's line: over the one that it has, or behind the table's last key."""
     own = re.compile(rf"\s*{re.escape(key.name)}\s*=")
     last = start
@@ -87,7 +87,7 @@ def _set(lines: list[str], start: int, key: LearnedKey) -> None:
     lines.insert(last + 1, key.line)
 
 
-def _has_all(text: str, model_id: str, keys: Sequence[LearnedKey]) -> bool:
+def _has_all_keys(text: str, model_id: str, keys: Sequence[LearnedKey]) -> bool:
     """Tell whether a suite's text is valid TOML and has each key where it belongs."""
     try:
         suite = tomllib.loads(text)

@@ -15,7 +15,7 @@ import difflib
 import errno
 import io
 import os
-import shutil
+import shlex
 import signal
 import sys
 import threading
@@ -42,7 +42,7 @@ from pytest_memleak.cli.cmd_trace import add_trace
 from pytest_memleak.cli.cmd_try import add_try
 from pytest_memleak.cli.cmd_verify import add_verify
 from pytest_memleak.cli.cmd_view import add_view
-from pytest_memleak.cli.columns import wrapped
+from pytest_memleak.cli.columns import print_error
 from pytest_memleak.cli.default_ledger import FOLDER
 from pytest_memleak.cli.shared_options import Parser
 from pytest_memleak.errors import DISK_FULL, FREE_SPACE, NO_ROOM, MemleakError
@@ -119,10 +119,10 @@ def _status_of(parsed: argparse.Namespace) -> int:
     except (MemleakError, OSError, UnicodeEncodeError, MemoryError) as error:
         if isinstance(error, OSError):
             _discard_output()
-        _print_error(parsed.command, _error_text(error, parsed.command))
+        print_error(f"memleak {parsed.command}: {_error_text(error, parsed.command)}")
         return USAGE_ERROR
     except Exception as error:  # noqa: BLE001 - whatever it is, it is no result
-        _print_error(parsed.command, _internal_error_text(error))
+        print_error(f"memleak {parsed.command}: {_internal_error_text(error)}")
         return INTERNAL_ERROR
     return status
 
@@ -152,20 +152,41 @@ def _error_text(error: Exception, command: str) -> str:
         place = error.filename2 or error.filename or "standard output"
         if error.errno in NO_ROOM:
             return f"{place}: {DISK_FULL}\n  {FREE_SPACE}"
-        return f"{place}: {error.strerror or error}\n  {_usage(command)}"
+        hint = _hint_of_system_error(error) or _usage_line(command)
+        return f"{place}: {error.strerror or error}\n  {hint}"
     if isinstance(error, UnicodeEncodeError):  # from a file name that is not UTF-8
         return (
             f"UTF-8 can't encode {error.object[error.start]!r}\n  rename the file "
             "whose name isn't UTF-8"
         )
-    return f"not enough memory for this input\n  {_usage(command)}"
+    return f"not enough memory for this input\n  {_usage_line(command)}"
+
+
+def _hint_of_system_error(error: OSError) -> str:
+    """Return what to do where a file may not be read or written; "" for others."""
+    if not isinstance(error, PermissionError) or not error.filename:
+        return ""
+    path = Path(error.filename)
+    if os.path.exists(path):  # noqa: PTH110 - Path.exists raises for a denied folder
+        return f"allow it, as in: chmod u+rw {shlex.quote(str(path))}"
+    folder = path.absolute().parent
+    return f"choose a folder that you may read and write; {folder} isn't one"
 
 
 def _default_hint(error: MemleakError, command: str) -> str:
     """Return a hint for an error without one: for a missing file, a similar name."""
-    if os.strerror(errno.ENOENT) not in error.message or not error.location:
-        return _usage(command)
-    missing = Path(error.location)
+    location = error.location or ""
+    if location and os.strerror(errno.EACCES) in error.message:
+        return _hint_of_system_error(PermissionError(errno.EACCES, "", location))
+    if location and os.strerror(errno.EISDIR) in error.message:
+        return f"name a file, such as one in {location}"
+    if location and os.strerror(errno.ENOENT) in error.message:
+        return _hint_of_missing_file(Path(location))
+    return _usage_line(command)
+
+
+def _hint_of_missing_file(missing: Path) -> str:
+    """Return the name of a similar file, if there is one."""
     try:
         siblings = [path for path in missing.parent.iterdir() if path.is_file()]
     except OSError:
@@ -183,29 +204,8 @@ def _default_hint(error: MemleakError, command: str) -> str:
     return f"{missing.parent.resolve()} has no file of a similar name"
 
 
-def _usage(command: str) -> str:
+def _usage_line(command: str) -> str:
     return f"run memleak {command} --help for usage"
-
-
-def _print_error(command: str, text: str) -> None:
-    """Write an error to stderr, with control characters of file names escaped."""
-    for line in f"memleak {command}: {text}".splitlines():
-        for folded in _folded(_printable(line)):
-            print(folded, file=sys.stderr)
-
-
-def _folded(line: str) -> list[str]:
-    """Break a line between words for a terminal; a log keeps it whole."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        return [line]
-    return wrapped(line, shutil.get_terminal_size().columns, indent=2)
-
-
-def _printable(line: str) -> str:
-    shown = ""
-    for character in line:
-        shown += character if character.isprintable() else repr(character)[1:-1]
-    return shown
 
 
 def _discard_output() -> None:

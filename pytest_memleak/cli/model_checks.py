@@ -44,7 +44,7 @@ def check_model(model: Model, suite_run: SuiteRun) -> Iterable[Check]:
         *_check_load(subject, provider),
         *check_access(model),
     ]
-    needs = _needs(model)
+    needs = _needs_of_provider(model)
     host = host_of(needs.address_of(model.options.get("base_url")) or "")
     try:
         needs.validate_host(model.options, frozenset({host}), place=model.id)
@@ -70,14 +70,14 @@ def _check_load(subject: str, provider: Provider) -> Iterator[Check]:
         yield Check(subject, "can't be called", error.line)
 
 
-def _needs(model: Model) -> ProviderNeeds:
+def _needs_of_provider(model: Model) -> ProviderNeeds:
     built_in = PROVIDERS.get(model.provider)
     return built_in.needs if built_in else ProviderNeeds()
 
 
 def check_access(model: Model) -> Iterator[Check]:
     """Check the model's keys, or that its server is reachable."""
-    needs = _needs(model)
+    needs = _needs_of_provider(model)
     for name in needs.variables_of(model.options):
         if os.environ.get(name, "").strip():
             yield Check(name, "set")

@@ -38,9 +38,9 @@ def errors_of_options(path: Path, draft: Draft) -> Iterator[None]:
         location = error.location or ""
         if {str(path), os.path.realpath(path)} & {location, _file_of(location)}:
             error.location = f"--model {draft.provider}/{draft.base}"
-        error.message = _in_options(error.message)
+        error.message = _with_option_names(error.message)
         if error.fix:
-            hint = _in_options(error.fix)
+            hint = _with_option_names(error.fix)
             error.hint = hint + _EDIT if _KEY.search(hint) else hint
         raise
 
@@ -50,7 +50,7 @@ def _file_of(location: str) -> str:
     return re.split(r":\d+$|: model |, model ", location)[0]
 
 
-def _in_options(text: str) -> str:
+def _with_option_names(text: str) -> str:
     for pattern, option in _OPTIONS:
         text = pattern.sub(option, text)
     return text

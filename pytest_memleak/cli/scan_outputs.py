@@ -45,10 +45,10 @@ class ScanOutputs(NamedTuple):
                 hint="use up to 100 letters, digits, dots, hyphens, and underscores",
             )
         # Path.resolve raises errors for circles of links.
-        files = set(map(_real, scanned))
-        folders = set(map(_real, named))
-        for path in self._files():
-            place = _real(path)
+        files = set(map(_resolved_path, scanned))
+        folders = set(map(_resolved_path, named))
+        for path in self._output_files():
+            place = _resolved_path(path)
             if place in files or not folders.isdisjoint(place.parents):
                 raise SettingsError(
                     "this report would be scanned itself, or overwrite what is scanned",
@@ -60,13 +60,13 @@ class ScanOutputs(NamedTuple):
                 if path.is_dir():
                     raise IsADirectoryError(21, "Is a directory")
 
-    def _files(self) -> Iterator[Path]:
+    def _output_files(self) -> Iterator[Path]:
         for path in (self.html, self.sarif, self.verdict):
             if path is not None:
                 yield path
 
 
-def _real(path: Path) -> Path:
+def _resolved_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 

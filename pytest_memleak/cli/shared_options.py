@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from pytest_memleak.cli.columns import print_error
 from pytest_memleak.cli.default_ledger import ledger_url
 from pytest_memleak.errors import LedgerError, SettingsError
 from pytest_memleak.records import Scoring
@@ -21,12 +23,43 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name
 
 
+_TYPED = "options_typed"
+
+
+class _StoreOnce(argparse._StoreAction):  # noqa: SLF001 - has no other name
+    """An option with one value, or one list: a second one would hide the first."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        typed = namespace.__dict__.setdefault(_TYPED, set())
+        if option_string and self.dest in typed:
+            what = "one list of values" if self.nargs else "one value"
+            raise argparse.ArgumentError(self, f"given twice; it takes {what}")
+        typed.add(self.dest)
+        super().__call__(parser, namespace, values, option_string)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors end with a suggestion."""
 
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        for name in (None, "store"):
+            self.register("action", name, _StoreOnce)
+        # `--price -1,10` is a wrong price, not a missing one.
+        self._negative_number_matcher = re.compile(r"-\.?\d")
+
     def error(self, message: str) -> NoReturn:
         """Print the error with a suggestion, and exit with 2."""
-        super().error(f"{message}\n  {self._hint(message)}")
+        self.print_usage(sys.stderr)
+        hint = self._nearest_choice_or_option(message)
+        print_error(f"{self.prog}: error: {message}\n  {hint}")
+        self.exit(2)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Reject unknown arguments here, where the command's options can be named."""
@@ -37,18 +70,22 @@ class Parser(argparse.ArgumentParser):
             if argument == "--":
                 break
             option = argument.partition("=")[0]
-            if option.startswith("--") and not self._has_option(option):
+            if option.startswith("--") and not self._has_option_beginning_with(option):
                 self.error(f"unrecognized arguments: {option}")
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return parsed, unknown
 
-    def _has_option(self, beginning: str) -> bool:
+    def _has_option_beginning_with(self, beginning: str) -> bool:
         return any(name.startswith(beginning) for name in self._option_string_actions)
 
-    def _hint(self, message: str) -> str:
+    def _nearest_choice_or_option(self, message: str) -> str:
         """Suggest what is nearest to the wrong choice or option of the message."""
+        if "given twice; it takes one list" in message:
+            return "write it once, with all its values behind it"
+        if "given twice" in message:
+            return "write it once"
         options_of_commands = self._options_of_commands()
         unknown = message.partition("unrecognized arguments: ")[2]
         if unknown:
@@ -165,7 +202,7 @@ def existing_ledger(parsed: argparse.Namespace) -> Iterator[Ledger]:
     except LedgerError as error:
         error.hint = error.hint or "name the ledger with --ledger"
         raise
-    with opened as ledger, ledger.explaining_damage():
+    with opened as ledger, ledger.damage_as_ledger_error():
         yield ledger
 
 

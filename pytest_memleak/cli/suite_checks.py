@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from pytest_memleak.cli.columns import output_width
 from pytest_memleak.cli.doctor_check import Check
 from pytest_memleak.cli.model_checks import check_model
 from pytest_memleak.errors import MemleakError, SuiteError
@@ -71,6 +72,8 @@ def _check_plan(suite: Suite, suite_run: SuiteRun) -> Iterator[Check]:
     cant_pass = limits_that_cant_pass(suite.pairs, suite_run)
     for obstacle in (*obstacles, *cant_pass):
         yield Check("plan", "can't pass", obstacle)
+    for line in plan.without_probability:
+        yield Check("probability", f"not measured: {line}")
     for step in plan.steps:
         rounds = step.rounds
         if rounds is None or rounds.needed is None:
@@ -101,7 +104,8 @@ def screens_of_unapproved(suite_run: SuiteRun) -> list[list[str]]:
             if is_approved(source, book):
                 continue
             read = book if source.collection else suite_run.books.read_file(source)
-            lines = screen_lines(outline_of(read, book, mode=mode))
+            outline = outline_of(read, book, mode=mode)
+            lines = screen_lines(outline, output_width())
             screens.append([*lines, f'approved = "{book.words_digest}"'])
     return screens
 

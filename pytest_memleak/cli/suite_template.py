@@ -134,20 +134,20 @@ class Draft:
     def text(self, path: Path) -> str:
         """Return the suite's text, with books relative to the folder of `path`."""
         command = command_line("pytest", "-m", "copyright", path.name, *self.options)
-        blocks = [_HEAD.format(command=command), self._suite(), _LIMITS]
-        for name, book in _named(self.books).items():
+        blocks = [_HEAD.format(command=command), self._suite_table(), _LIMITS]
+        for name, book in _books_by_name(self.books).items():
             source = Path(os.path.relpath(book, path.parent)).as_posix()
             lines = ["[[book]]", f"id = {quoted(name)}", f"source = {quoted(source)}"]
             if self.encoding:
                 lines.append(f"encoding = {quoted(self.encoding)}")
-            lines += _review_lines(self.choices.get(book, BookReview()))
+            lines += review_lines(self.choices.get(book, BookReview()))
             blocks.append("\n".join(lines) + "\n")
-        blocks.append(self._model())
+        blocks.append(self._model_table())
         if self.extraction:
-            blocks.append(_EXTRACTION + self._model(probe="extraction"))
+            blocks.append(_EXTRACTION + self._model_table(probe="extraction"))
         return "\n".join(blocks)
 
-    def _suite(self) -> str:
+    def _suite_table(self) -> str:
         limit = f"{self.detection_limit:g}  # a lower one needs more samples"
         lines = [
             "[suite]",
@@ -163,7 +163,7 @@ class Draft:
             lines.append(f"deadline = {self.deadline}  # seconds per call")
         return "\n".join(lines) + "\n"
 
-    def _model(self, probe: str = "") -> str:
+    def _model_table(self, probe: str = "") -> str:
         name = f"{identifier(self.base)}-{probe}" if probe else identifier(self.base)
         lines = [
             "[[model]]",
@@ -187,7 +187,8 @@ class Draft:
         return "\n".join(lines) + "\n"
 
 
-def _review_lines(choice: BookReview) -> Iterator[str]:
+def review_lines(choice: BookReview) -> Iterator[str]:
+    """Yield the keys of a suite's book that say it."""
     for key in ("include", "exclude"):
         names = getattr(choice, key)
         if names:
@@ -196,7 +197,7 @@ def _review_lines(choice: BookReview) -> Iterator[str]:
         yield f"approved = {quoted(choice.approved)}"
 
 
-def _named(books: tuple[Path, ...]) -> dict[str, Path]:
+def _books_by_name(books: tuple[Path, ...]) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for book in books:
         name = identifier(book.stem)
@@ -230,6 +231,21 @@ def model_named(text: str) -> tuple[str, str]:
             "(--base-url)",
         )
     Extensions().provider(provider, place="--model")
+    return provider, name
+
+
+def answering_model(text: str) -> tuple[str, str]:
+    """Split PROVIDER/NAME; raise SettingsError where that opens no model."""
+    from pytest_memleak.interfaces.extensions import Extensions
+
+    provider, name = model_named(text)
+    if not getattr(Extensions().provider(provider, place="--model"), "by_name", True):
+        raise SettingsError(
+            f"--model {text}: {provider} has no models with names; a suite file says "
+            "what it reads",
+            hint=f"write [[model]] with provider = {quoted(provider)} "
+            "(docs/providers.md), or name a model that answers: openai/NAME",
+        )
     return provider, name
 
 

@@ -6,16 +6,20 @@ import base64
 import binascii
 import codecs
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 LONG_UNIT = 16
 """The least characters, a power of two, of a unit that may be decoded.
 
 Prose has few units so long, and needs no further search.
 """
+
+SHORTEST_BLOB = 40
+"""The least characters of a blob."""
 
 _UNIT = re.compile(rf"\S{{{LONG_UNIT},}}")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Za-z])(?=[A-Z][a-z])")
@@ -44,8 +48,8 @@ def decoded_words(text: str) -> Iterator[str]:
         return
     long = " ".join(units)
     if _BLOB.search(long):
-        yield _HEX_BLOB.sub(_from_hex, text)
-        yield _BLOB.sub(_from_base64, text)
+        yield _HEX_BLOB.sub(partial(_decoded, _from_hex), text)
+        yield _BLOB.sub(partial(_decoded, _from_base64), text)
     if _with_humps_apart(long) != long:
         yield _with_humps_apart(text)
 
@@ -74,17 +78,30 @@ def _apart(unit: re.Match[str]) -> str:
     return " ".join(humps)
 
 
-def _from_hex(blob: re.Match[str]) -> str:
-    digits = "".join(blob[0].split())
+def _decoded(decode: Callable[[str], str], blob: re.Match[str]) -> str:
+    """Return the text of a blob: of all its lines, or of each, if words stand behind.
+
+    decode: returns the text of digits, or ""
+    """
+    lines = blob[0].split()
+    text = decode("".join(lines))
+    if text or len(lines) == 1:
+        return text or blob[0]
+    decoded = [decode(line) if len(line) >= SHORTEST_BLOB else "" for line in lines]
+    pairs = zip(decoded, lines, strict=True)
+    return "\n".join(text or line for text, line in pairs)
+
+
+def _from_hex(digits: str) -> str:
     for first in range(_HEX_UNIT):
         data = bytes.fromhex(_whole_units(digits[first:], _HEX_UNIT))
         if text := _letters_in(data):
             return text
-    return blob[0]
+    return ""
 
 
-def _from_base64(blob: re.Match[str]) -> str:
-    digits = "".join(blob[0].split()).rstrip("=").translate(_URL_SAFE)
+def _from_base64(digits: str) -> str:
+    digits = digits.rstrip("=").translate(_URL_SAFE)
     # A text may begin in the middle of a blob.
     for first in range(_BASE64_UNIT):
         whole = _whole_units(digits[first:], _BASE64_UNIT)
@@ -97,7 +114,7 @@ def _from_base64(blob: re.Match[str]) -> str:
             continue
         if text := _letters_in(data):
             return text
-    return blob[0]
+    return ""
 
 
 def _whole_units(digits: str, unit: int) -> str:

@@ -19,6 +19,7 @@ from pytest_memleak.formats.log_messages import (
     value_at,
 )
 from pytest_memleak.formats.message_texts import (
+    WORDS_OF_TEXT,
     Record,
     is_metadata,
     texts_of_message,
@@ -31,9 +32,6 @@ from pytest_memleak.formats.reasoning_and_tool_calls import (
     joined,
     texts_in,
 )
-
-WORDS_OF_TEXT = 20
-"""Words from which text of a row without an answer is one."""
 
 # Of a row's texts, for each text beside them.
 _in_lower_case = lru_cache(1)(str.casefold)
@@ -60,14 +58,14 @@ class RowReading:
 
     answers: by their texts, in order
     prompts: in order, each once
-    beside:  what stands beside messages, by its key
+    other_values:  what stands beside messages, by its key
     dataset: keys of what the writer took from its dataset
     of_dataset: the texts below these
     """
 
     answers: dict[Texts, AnswerFacts]
     prompts: list[str]
-    beside: list[Record]
+    other_values: list[Record]
     dataset: AbstractSet[str]
     of_dataset: list[str] = field(default_factory=list)
 
@@ -80,13 +78,13 @@ class RowReading:
 
     def unread_texts(self) -> list[str]:
         """Return the texts beside messages that no answer and no prompt has."""
-        if not self.beside:
+        if not self.other_values:
             return []
         read = self.prompts[: self.before_first]
         for texts in self.answers:
             read += texts
-        given = [*self.prompts, *self.of_dataset, *prompts_in(self.beside)]
-        return _unread_texts(self.beside, "\n".join(read), given, self.dataset)
+        given = [*self.prompts, *self.of_dataset, *prompts_in(self.other_values)]
+        return _unread_texts(self.other_values, "\n".join(read), given, self.dataset)
 
 
 def read_row(
@@ -105,11 +103,11 @@ def read_row(
         in_row.messages,
         _texts_at(row, row_format.prompt, CONTAINERS),
     )
-    reading = RowReading(answers, prompts, in_row.beside, dataset)
+    reading = RowReading(answers, prompts, in_row.other_values, dataset)
     outside = _texts_at(row, row_format.texts)
     if "completion" in row_format.texts and (whole := joined_neighbors(outside)):
         # Elsewhere each of several texts is an answer.
-        reading.beside.append({"": whole})
+        reading.other_values.append({"": whole})
     reading.answers = _with_texts_outside(outside, reading)
     if dataset:
         values = [value for key, value in row.items() if key in dataset]

@@ -26,23 +26,25 @@ _ASKING_ROLES = frozenset(
 _SYSTEM = frozenset(
     {"system", "instructions", "systemInstruction", "system_instruction"},
 )
-_OF_REQUEST = _SYSTEM | {"request", "prompt", "input"}
+KEYS_OF_REQUEST = _SYSTEM | {"request", "prompt", "input"}
+"""Keys below which messages are a request's, unless a role is the model's."""
+
 _LISTS_OF_MODEL = frozenset({"choices", "candidates", "output"})
 _OF_MODEL = _LISTS_OF_MODEL | {"response", "completion"}
 KEYS_OF_MODEL = _OF_MODEL | KEYS_OF_ARGUMENTS
 """Keys below which a dataset's keys are the model's."""
 
 CONTAINERS = (
-    _OF_REQUEST
+    KEYS_OF_REQUEST
     | _OF_MODEL
     | {"messages", "contents", "body", "message", "content", "delta"}
 )
 """Keys below which messages are, at any depth."""
 
-_CONTAINERS_IN_ANSWERS = CONTAINERS - _OF_REQUEST
+_CONTAINERS_IN_ANSWERS = CONTAINERS - KEYS_OF_REQUEST
 # Whether what is below a key is in an answer.
 _IN_ANSWER = {
-    **dict.fromkeys(_OF_REQUEST, False),
+    **dict.fromkeys(KEYS_OF_REQUEST, False),
     **dict.fromkeys(_OF_MODEL, True),
 }
 
@@ -76,12 +78,12 @@ class RowMessages:
     """What a row holds.
 
     messages: in their order
-    beside:   what stands beside them, by its key
+    other_values:   what stands beside them, by its key
     chunks:   the number of the choice of each chunk of a stream
     """
 
     messages: list[Message]
-    beside: list[Record]
+    other_values: list[Record]
     chunks: list[str]
 
 
@@ -89,7 +91,7 @@ def messages_in(row: Record) -> RowMessages:
     """Return the messages in a row, with what stands beside them."""
     in_row = RowMessages(
         messages=[],
-        beside=[],
+        other_values=[],
         chunks=[],
     )
     # Not recursive: the writer decides the depth.
@@ -101,14 +103,16 @@ def messages_in(row: Record) -> RowMessages:
                 (key, element, in_answer, choice) for element in reversed(value)
             ]
         elif not isinstance(value, dict):
-            in_row.beside.append({key: value})
+            in_row.other_values.append({key: value})
         else:
             choice = _choice_in(value, key, choice)
             if _is_unfinished_chunk(value, choice):
                 in_row.chunks.append(str(choice.number))
             if value is row:
                 nested = _containers_in(row, in_answer)
-                waiting += _opened(row, nested, in_answer, choice, in_row.beside)
+                waiting += _nested_parts(
+                    row, nested, in_answer, choice, in_row.other_values
+                )
             else:
                 waiting += _sorted_in(in_row, key, value, in_answer, choice)
     return in_row
@@ -128,12 +132,12 @@ def _sorted_in(
         return []
     nested = _containers_in(value, in_answer)
     if not nested <= {"content"} or isinstance(value.get("content"), dict):
-        return _opened(value, nested, in_answer, choice, in_row.beside)
+        return _nested_parts(value, nested, in_answer, choice, in_row.other_values)
     if _is_message_without_role(key, value, in_answer):
         of_model = in_answer or (in_answer is None and not is_asking(value))
         in_row.messages.append(Message(value, of_model, choice))
     else:
-        in_row.beside.append({key: value})
+        in_row.other_values.append({key: value})
     return []
 
 
@@ -174,14 +178,14 @@ def _is_message_without_role(
     return any(map(part.__contains__, KEYS_OF_TEXT))
 
 
-def _opened(
+def _nested_parts(
     part: Record,
     nested: set[str],
     in_answer: bool | None,
     choice: Choice,
-    beside: list[Record],
+    other_values: list[Record],
 ) -> list[_Part]:
-    """Return the nested parts of an object; add what stands beside them to `beside`."""
+    """Return the nested parts of an object; add its `other_values`."""
     parts: list[_Part] = []
     for key in _prompts_last(tuple(part)):
         value = part[key]
@@ -193,9 +197,9 @@ def _opened(
             message = {"content": value}
             parts.append((key, message, _IN_ANSWER.get(key, False), choice))
         elif in_answer:
-            beside.append({"response": {key: value}})  # the key says that it is
+            other_values.append({"response": {key: value}})  # the key says that it is
         else:
-            beside.append({key: value})
+            other_values.append({key: value})
     return parts
 
 

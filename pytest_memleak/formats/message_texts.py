@@ -11,6 +11,7 @@ from typing import Any
 from pytest_memleak.formats.reasoning_and_tool_calls import (
     NO_TEXT,
     Place,
+    count_runs,
     has_few_runs,
     is_text,
     is_text_key,
@@ -19,6 +20,9 @@ from pytest_memleak.formats.reasoning_and_tool_calls import (
 )
 
 Record = dict[str, Any]
+
+WORDS_OF_TEXT = 20
+"""Words from which a text is long enough for a passage."""
 
 KEYS_OF_TEXT = ("content", "parts", "text")
 KEYS_OF_END = frozenset({"finish_reason", "stop_reason", "finishReason"})
@@ -41,7 +45,18 @@ def texts_of_message(message: Record) -> tuple[str, ...]:
     beside = [part for part in rest if part]
     if not beside:
         return tuple(readings)
-    return (*readings, *texts_in(beside, kept=without_metadata))
+    texts_beside = texts_in(beside, kept=without_metadata)
+    return (*readings, *texts_beside, *_short_texts_joined([*texts, *texts_beside]))
+
+
+def _short_texts_joined(texts: list[str]) -> list[str]:
+    """Return texts of several places as one, if each has too few words for a passage.
+
+    Such as the lines of a poem, each under a key of its own.
+    """
+    short = [text for text in dict.fromkeys(texts) if count_runs(text) < WORDS_OF_TEXT]
+    words = sum(map(count_runs, short))
+    return joined(short) if words >= WORDS_OF_TEXT else []
 
 
 def _split_content(content: object) -> tuple[list[str], list[object]]:

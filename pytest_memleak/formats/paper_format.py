@@ -27,7 +27,11 @@ from pytest_memleak.formats.reasoning_and_tool_calls import (
     without_answer,
 )
 from pytest_memleak.records.book import Book, Excerpt, book_digest
-from pytest_memleak.records.generation import FinishReason, Generation, finish_reason
+from pytest_memleak.records.generation import (
+    FinishReason,
+    Generation,
+    finish_reason_from_word,
+)
 from pytest_memleak.records.provenance import RecordedAs
 
 MAX_JSON_BYTES = 1 << 30
@@ -323,9 +327,10 @@ def json_value(
             hint="save the file as UTF-8",
         ) from None
     except json.JSONDecodeError as error:
+        at_line = f"line {error.lineno}, " if "\n" in error.doc else ""
         raise RecordsError(
-            f"not JSON: {error.msg.removesuffix(' at')} at line {error.lineno},"
-            f" column {error.colno}",
+            f"not JSON: {error.msg.removesuffix(' at')} at {at_line}column "
+            f"{error.colno}",
             location=place,
             hint="correct it there, or write the file again",
         ) from None
@@ -518,7 +523,7 @@ def _finish(answer: Mapping[str, Any], where: str) -> tuple[FinishReason, str | 
             where,
         )
     word = _optional_text(answer, "finish_word", where) or value
-    reason = _OWN_WORDS.get(value.lower()) or finish_reason(value)
+    reason = _OWN_WORDS.get(value.lower()) or finish_reason_from_word(value)
     if reason is FinishReason.UNSTATED:
         return reason, None
     return reason, word[:_LONGEST_REASON]

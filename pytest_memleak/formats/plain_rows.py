@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from pytest_memleak.formats.chat_cells import may_be_chat
 from pytest_memleak.formats.log_answers import AnswerFacts, RowReading
 from pytest_memleak.formats.log_format_table import LogFormat
 from pytest_memleak.formats.log_messages import CONTAINERS, is_asking_role
@@ -89,7 +90,7 @@ def _chat(messages: Any) -> RowReading | None:
 
 
 def _pair(prompt: Any, completion: Any) -> RowReading | None:
-    if not (_is_filled(prompt) and _is_filled(completion)):
+    if not (_is_filled(prompt) and _is_filled(completion)) or may_be_chat(prompt):
         return None
     return _reading({(completion,): AnswerFacts(1, {})}, [prompt])
 
@@ -187,4 +188,4 @@ def _reading(
     answers: dict[tuple[str, ...], AnswerFacts],
     prompts: list[str],
 ) -> RowReading:
-    return RowReading(answers, prompts, beside=[], dataset=frozenset())
+    return RowReading(answers, prompts, other_values=[], dataset=frozenset())

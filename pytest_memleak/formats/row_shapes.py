@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_memleak.formats.chat_cells import may_be_chat
 from pytest_memleak.formats.log_format_table import PAPER_FORMATS, format_of
 from pytest_memleak.formats.message_texts import KEYS_OF_END, is_without_text
 from pytest_memleak.formats.plain_rows import PlainTexts, read_plain_row
@@ -66,6 +67,8 @@ class _Shape:
         prompts: list[str] = []
         for text, before in zip(texts, self.before, strict=True):
             if before is None:
+                if may_be_chat(text):
+                    return None
                 prompts.append(text)
             else:
                 answers.append((text, before))

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from pytest_memleak.errors import RecordsError
+from pytest_memleak.formats.chat_cells import chat_in
 from pytest_memleak.formats.log_answers import (
-    WORDS_OF_TEXT,
     AnswerFacts,
     RowReading,
     Texts,
@@ -25,8 +25,8 @@ from pytest_memleak.formats.log_format_table import (
     LogFormat,
     format_of,
 )
-from pytest_memleak.formats.log_messages import value_at
-from pytest_memleak.formats.message_texts import Record
+from pytest_memleak.formats.log_messages import KEYS_OF_REQUEST, value_at
+from pytest_memleak.formats.message_texts import WORDS_OF_TEXT, Record
 from pytest_memleak.formats.paper_format import json_value
 from pytest_memleak.formats.plain_rows import PlainTexts, joined_prompts, read_plain_row
 from pytest_memleak.formats.reasoning_and_tool_calls import count_runs, texts_in
@@ -233,6 +233,10 @@ def _parse_cells(row: Record, where: str | None) -> None:
         if isinstance(cell, str) and cell.lstrip().startswith(("[", "{")):
             data = cell.encode("utf-8", "surrogatepass")
             row[name] = json_value(data, f"{where}, {name}", encoding="utf-8")
+    for name in KEYS_OF_REQUEST & row.keys():
+        cell = row[name]
+        if isinstance(cell, str) and (chat := chat_in(cell)):
+            row[name] = chat
 
 
 def _insert_attachments(row: Record) -> None:

@@ -73,11 +73,11 @@ def _renamed(row: Record, names: dict[str, str]) -> Record:
     call: Record = {"request": None, "response": None}
     for key, value in row.items():
         name = names.get(key, key)
-        call[name] = value if name == key else _opened(value)
+        call[name] = value if name == key else _parsed_with_key(value)
     return call
 
 
-def _opened(value: Any) -> Any:
+def _parsed_with_key(value: Any) -> Any:
     """Return a part of a call, with its text under a key."""
     value = _parsed(value)
     if isinstance(value, str):

@@ -99,6 +99,10 @@ USUAL_KEYS = frozenset(
      "audio_tokens", "reasoning_tokens", "accepted_prediction_tokens",
      "rejected_prediction_tokens", "url_citation", "url", "title", "start_index",
      "end_index", "kv_transfer_params", "metrics", "format", "custom",
+     # ids
+     "item_id", "call_id", "tool_call_id", "tool_use_id", "file_id", "container_id",
+     "request_id", "response_id", "previous_response_id", "conversation_id",
+     "message_id", "approval_request_id", "previous_item_id",
      # Responses
      "output", "item", "part", "response", "output_index", "content_index",
      "summary_index", "annotation_index", "annotation", "sequence_number",

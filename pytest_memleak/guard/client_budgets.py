@@ -13,8 +13,10 @@ from pytest_memleak.errors import SettingsError
 from pytest_memleak.guard.word_budget import Budget, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from pathlib import Path
+
+    from multidict import MultiMapping
 
     from pytest_memleak.guard.word_budget import PlacesOfPassages
 
@@ -28,6 +30,7 @@ _INDEX = "CREATE INDEX IF NOT EXISTS of_client ON covered (client, sent)"
 _READ = 'SELECT book, start, "end" FROM covered WHERE client = ? AND sent > ?'
 _WRITE = "INSERT INTO covered VALUES (?, ?, ?, ?, ?)"
 _DELETE = "DELETE FROM covered WHERE sent <= ?"
+_HEADERS_OF_KEYS = ("Authorization", "x-api-key", "api-key")
 _SECONDS = 3600  # in an hour
 _WAIT = 30  # seconds for another guard that writes to the same file
 
@@ -146,9 +149,15 @@ class _ClientBudget(Budget):
                 self._kept_by.keep(self._client, new)
 
 
-def key_of_client(headers: Mapping[str, str]) -> str:
-    """Return the key that a client sends, in any API's header; empty: none."""
-    for name in ("Authorization", "x-api-key", "api-key"):
-        if key := headers.get(name, ""):
-            return key.removeprefix("Bearer ").strip()
-    return ""
+def keys_of_client(headers: MultiMapping[str]) -> list[str]:
+    """Return the keys that a client sends, in any API's headers; [""]: none.
+
+    Each counts, since the client may choose which of them the server reads.
+    """
+    keys: dict[str, None] = {}
+    for name in _HEADERS_OF_KEYS:
+        for value in headers.getall(name, ()):
+            *_, key = ["", *value.split()]  # behind the scheme, in any letter case
+            keys[key] = None
+    keys.pop("", None)
+    return [*keys] or [""]

@@ -6,6 +6,7 @@ import asyncio
 import codecs
 import json
 import logging
+import re
 from collections import Counter
 from functools import partial
 from io import BytesIO
@@ -23,10 +24,11 @@ from aiohttp import (
 from aiohttp.client_exceptions import ClientConnectorError, ConnectionTimeoutError
 from aiohttp.http_exceptions import HttpProcessingError
 
-from pytest_memleak.guard.client_budgets import key_of_client
+from pytest_memleak.formats.usual_names import is_usual_value
+from pytest_memleak.guard.client_budgets import keys_of_client
 from pytest_memleak.guard.connections import Connections
 from pytest_memleak.guard.dropped_parts import dropped_options
-from pytest_memleak.guard.guarded_openai_answer import LONGEST_NAME, GuardedAnswer
+from pytest_memleak.guard.guarded_openai_answer import GuardedAnswer
 from pytest_memleak.guard.guarded_responses_and_messages import GuardedItems
 from pytest_memleak.guard.json_errors import error_body, error_response
 from pytest_memleak.guard.long_prompts import LONG
@@ -39,7 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from pytest_memleak.guard.client_budgets import ClientBudgets
-    from pytest_memleak.guard.guarded_openai_answer import Stop
+    from pytest_memleak.guard.guarded_openai_answer import StoppedChoice
+    from pytest_memleak.guard.word_budget import Budget
     from pytest_memleak.library.library import Library
 
     _Chunks = list[dict[str, Any]]
@@ -78,7 +81,12 @@ _OWN_HEADERS = {
     "transfer-encoding",
     "upgrade",
 }
-_KEPT_HEADERS = ("retry-after", "x-request-id", "request-id")
+_IDS = ("x-request-id", "request-id")
+_RETRY_AFTER = "retry-after"
+_TIME = re.compile(r"[\d.]+|[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} [\d:]{8} GMT")
+# Events and objects that report a failure without a key `error`.
+_FAILURES = {"type": ("error", "response.failed"), "object": ("error",)}
+_CUT = "the server ended the stream early"
 _BROKEN = (ClientError, HttpProcessingError, TimeoutError, ValueError, RecursionError)
 
 
@@ -177,8 +185,7 @@ class GuardProxy:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.counts["requests"] += request.method == "POST"
         data = await _request_body(request, self.connections.first)
-        key = key_of_client(request.headers)
-        start = partial(self._started, request, data, key)
+        start = partial(self._started, request, data)
         try:
             if len(data) < _READ_AT_ONCE:
                 started = start()
@@ -199,11 +206,12 @@ class GuardProxy:
         self,
         request: web.Request,
         data: bytes,
-        key: str,
     ) -> _Started:
         """Read a request; raise ValueError or RecursionError if it's no JSON object."""
         asked = _object(_judged(data) if request.method == "POST" else {})
-        budgets = [self._clients.of(key)] if self._clients and asked else []
+        budgets: list[Budget] = []
+        if self._clients and asked:
+            budgets += map(self._clients.of, keys_of_client(request.headers))
         answer = self._answer_to(request.path, asked, further_budgets=budgets)
         restored = self._ids.restored(asked)
         if restored is not asked:
@@ -248,8 +256,10 @@ class GuardProxy:
             return self._fail(f"{message} and no JSON of its API", status)
         if not upstream.ok:
             self._fail(message)
+        elif _is_failure(body):
+            self._fail(f"{message} and an error")
         self._note(answer.stops)
-        headers = _kept_headers(upstream)
+        headers = self._kept_headers(upstream)
         return web.json_response(guarded, status=upstream.status, headers=headers)
 
     async def _stream(
@@ -258,7 +268,8 @@ class GuardProxy:
         started: _Started,
         upstream: ClientResponse,
     ) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        headers = {"Content-Type": "text/event-stream", **self._kept_headers(upstream)}
+        response = web.StreamResponse(headers=headers)
         await response.prepare(request)
         answer = started.answer
         noted = 0
@@ -280,7 +291,7 @@ class GuardProxy:
                 self._fail(chunk)
                 await send(*await read(answer.end), error_body(chunk))
                 return response
-            failed = chunk.get("error")
+            failed = _is_failure(chunk)
             if failed:
                 self._fail("the upstream's stream has an error")
             await send(*await read(partial(answer.read, chunk)))
@@ -288,11 +299,29 @@ class GuardProxy:
                 return response
             if noted and answer.ended and not started.wants_usage:
                 break
+        self._note_end(answer)
         await send(*await read(answer.end))
         await response.write(answer.last_chunk)
         return response
 
-    def _note(self, stops: list[Stop]) -> None:
+    def _kept_headers(self, upstream: ClientResponse) -> dict[str, str]:
+        """Return the headers that clients get: a time to wait, and the request's id."""
+        kept: dict[str, str] = {}
+        wait = upstream.headers.get(_RETRY_AFTER, "")
+        if _TIME.fullmatch(wait):
+            kept[_RETRY_AFTER] = wait
+        for name in _IDS:
+            value = upstream.headers.get(name, "")
+            is_plain = is_usual_value("id", value)
+            kept[name] = value if is_plain else self._ids.own(value)
+        return {name: value for name, value in kept.items() if value}
+
+    def _note_end(self, answer: GuardedAnswer) -> None:
+        """Count an end before the choices' own; clients see it as without the guard."""
+        if not answer.begun_ended:
+            self._fail(_CUT)
+
+    def _note(self, stops: list[StoppedChoice]) -> None:
         """Log and count stops: places, no text."""
         for choice, field, passage, exceeded in stops:
             self.counts["stops"] += 1
@@ -375,14 +404,11 @@ def _forwarded_headers(request: web.Request) -> dict[str, str]:
     }
 
 
-def _kept_headers(upstream: ClientResponse) -> dict[str, str]:
-    """Yield a stream's chunks; if it was cut or can't be read, at last the failure."""
-    kept = {}
-    for name in _KEPT_HEADERS:
-        value = upstream.headers.get(name, "")
-        if 0 < len(value) <= LONGEST_NAME:
-            kept[name] = value
-    return kept
+def _is_failure(part: dict[str, Any]) -> bool:
+    """Tell whether an answer, or an event of one, reports a failure of the server."""
+    if part.get("error"):
+        return True
+    return any(part.get(key) in values for key, values in _FAILURES.items())
 
 
 async def _chunks(upstream: ClientResponse) -> AsyncIterator[dict[str, Any] | str]:
@@ -393,7 +419,7 @@ async def _chunks(upstream: ClientResponse) -> AsyncIterator[dict[str, Any] | st
                 return
             if data:
                 yield _object(json.loads(data))
-        failure = "the server ended the stream early"
+        failure = _CUT
     except _BROKEN as error:
         failure = f"the server's stream failed: {type(error).__name__}"
     yield failure

@@ -16,10 +16,10 @@ from pytest_memleak.formats.usual_names import (
     is_id,
 )
 from pytest_memleak.guard.dropped_parts import DROPPED
-from pytest_memleak.guard.guarded_text import History, Stream
 from pytest_memleak.guard.long_prompts import pieces_of
 from pytest_memleak.guard.own_ids import OwnIds
 from pytest_memleak.guard.request_texts import texts_of_request
+from pytest_memleak.guard.stop_at_passage import GuardedText, History
 from pytest_memleak.guard.word_budget import COUNTED, Budget, PlacesOfPassages
 from pytest_memleak.scoring.measure_table import CONVERSATION_BUDGET, PASSAGE_LIMIT
 
@@ -31,16 +31,13 @@ if TYPE_CHECKING:
     Path = tuple[str | int, ...]
     Pieces = Iterator[tuple[Path, str]]
 
-LONGEST_NAME = 128
-"""The most characters of a name that is sent unread: a header of the server's."""
-
 _HEAD = ("id", "object", "created", "model", "system_fingerprint")
 _UNFINISHED = (None, "", "null")
 _ALL: Path = ()  # the field of all texts
 _NO_TEXT = (int, float, type(None))
 
 
-class Stop(NamedTuple):
+class StoppedChoice(NamedTuple):
     """A choice that the guard ended.
 
     field:    of its text
@@ -87,9 +84,9 @@ class GuardedAnswer:
                          restore
         excuse_context:  whether what the client and its tools wrote excuses, too
         """
-        self.stops: list[Stop] = []
+        self.stops: list[StoppedChoice] = []
         asked = texts_of_request(request, library, excuse_context=excuse_context)
-        self._prompts = asked.prompts
+        self._prompts = [*map(library.read_prompt, asked.prompts)]
         places = places or PlacesOfPassages(library)
         self._budgets = [*further_budgets]
         if budget is not None:
@@ -101,7 +98,7 @@ class GuardedAnswer:
             places=places,
         )
         self._stream = partial(
-            Stream,
+            GuardedText,
             library,
             limit,
             history=history,
@@ -113,8 +110,10 @@ class GuardedAnswer:
         self._choices = self._each * len(self._prompts)
         self._model = request.get("model")
         self._ids = ids or OwnIds()
-        self._keys = self._stream()
+        self._no_prompt = library.read_prompt("")
+        self._keys = self._stream(prompt=self._no_prompt)
         self._texts: dict[int | None, _Texts] = {}
+        self._begun: set[int] = set()
         self._over: set[int] = set()
         self._whole = False
         self._head: dict[str, Any] = {}
@@ -134,7 +133,7 @@ class GuardedAnswer:
             return History("", ())
         prompt = self._prompts[0]
         for piece in pieces_of(history) if self._budgets else ():
-            passages = library.find([piece], [prompt], least=COUNTED)
+            passages = library.find([piece], prompt, least=COUNTED)
             for budget in self._budgets:
                 budget.add(places.of(passages))
         return History.of(library, history, prompt, limit)
@@ -143,6 +142,11 @@ class GuardedAnswer:
     def ended(self) -> bool:
         """Whether all choices have ended, by themselves or by the guard."""
         return all(number in self._over for number in range(self._choices))
+
+    @property
+    def begun_ended(self) -> bool:
+        """Whether there is a choice, and all that the server began have ended."""
+        return bool(self._over) and self._begun <= self._over
 
     def read(
         self,
@@ -160,7 +164,7 @@ class GuardedAnswer:
         others = {key: body[key] for key in body if key != "choices"}
         sent = self._guarded(others, ())
         self._head = {key: sent[key] for key in _HEAD if key in sent}
-        self._send(self._texts_of(None).end())
+        self._send(self._texts_of(None).pause())
         choices = self._read_choices(_dicts(body.get("choices")), whole=whole)
         of_ended = body.get("choices") and not choices and not whole
         if of_ended and not sent.get("usage"):
@@ -177,13 +181,19 @@ class GuardedAnswer:
     ) -> list[dict[str, Any]]:
         """Return what may be sent of the choices that haven't ended."""
         sent = []
+        numbers = [
+            _number(choice.get("index"), nth) for nth, choice in enumerate(choices)
+        ]
+        self._begun.update(numbers)
         for nth, choice in enumerate(choices):
-            number = _number(choice.get("index"), nth)
+            number = numbers[nth]
             if number in self._over and not whole:
                 continue
             texts = self._texts_of(number)
             guarded = self._guarded(choice, ("choices", number))
-            if whole or choice.get("finish_reason") not in _UNFINISHED:
+            goes_on = whole and numbers[nth + 1 : nth + 2] == [number]
+            has_reason = choice.get("finish_reason") not in _UNFINISHED
+            if not goes_on and (whole or has_reason):
                 self._send(texts.end(number))
                 self._over.add(number)
             if texts.passage:
@@ -211,7 +221,7 @@ class GuardedAnswer:
 
     def close(self) -> None:
         """Count the words that left, also if the client left before the end."""
-        streams: list[Stream] = []
+        streams: list[GuardedText] = []
         for texts in self._texts.values():
             streams += texts.streams
         for budget in self._budgets:
@@ -239,8 +249,8 @@ class GuardedAnswer:
 
     def _may_be_key(self, key: str) -> bool:
         """Tell whether a key may be sent: it is usual, or read as part of a text."""
-        if key in USUAL_KEYS or is_id(key):
-            return len(key) <= LONGEST_NAME
+        if key in USUAL_KEYS:
+            return True
         text = f"{key} "
         released = self._keys.feed(text)
         rest = self._keys.end()
@@ -296,7 +306,7 @@ class GuardedAnswer:
         that was.
         """
         choice = None
-        prompt = ""
+        prompt = self._no_prompt
         if number is not None:
             choice = min(max(number, 0), self._choices - 1)
             prompt = self._prompts[choice // self._each]
@@ -323,11 +333,13 @@ class _Texts:
     passage: what ended them
     """
 
-    def __init__(self, make: Callable[[], Stream], stops: list[Stop]) -> None:
+    def __init__(
+        self, make: Callable[[], GuardedText], stops: list[StoppedChoice]
+    ) -> None:
         self.passage: Passage | None = None
         self._make = make
         self._stops = stops
-        self._streams: dict[Path, Stream] = {}
+        self._streams: dict[Path, GuardedText] = {}
         self._first: dict[Path, Path] = {}  # place of a field, and of all
         self._may_leave: Counter[Path] = Counter()  # characters, by stream
         self._waiting: list[tuple[Path, str]] = []
@@ -365,14 +377,21 @@ class _Texts:
         return self._leaving()
 
     def end_of(self, place: Path) -> Pieces:
-        """End the text of a place, which is whole; yield what may leave now."""
+        """End the text of a place, which is whole; yield what may leave now.
+
+        A client may still join it to the next one there.
+        """
         if not self.passage:
-            for stream_place in self._streams_of(place):
-                self._add(stream_place, self._streams[stream_place].end())
+            self._pause(self._streams_of(place))
+        return self._leaving()
+
+    def pause(self) -> Pieces:
+        """Yield what may leave of all; texts may go on at their places, or be whole."""
+        self._pause([*self._streams])
         return self._leaving()
 
     @property
-    def streams(self) -> list[Stream]:
+    def streams(self) -> list[GuardedText]:
         """All streams so far."""
         return list(self._streams.values())
 
@@ -386,6 +405,12 @@ class _Texts:
             self._may_leave[wider] = self._may_leave[first]
         self._streams[place] = self._make()
 
+    def _pause(self, places: Sequence[Path]) -> None:
+        for place in places:
+            stream = self._streams[place]
+            rest = stream.end() if place == _ALL else stream.flush()
+            self._add(place, rest)
+
     def _streams_of(self, place: Path) -> list[Path]:
         return [wider for wider in _streams_with(place) if wider in self._streams]
 
@@ -397,7 +422,7 @@ class _Texts:
         self.passage = passage
         numbers = [part for part in self._last if isinstance(part, int)]
         names = [part for part in self._last if isinstance(part, str)]
-        stop = Stop(
+        stop = StoppedChoice(
             choice=numbers[0] if numbers else 0,
             field=".".join(names),
             passage=passage,

@@ -12,7 +12,7 @@ from pytest_memleak.formats.event_texts import (
     streamed_text,
     with_streamed_text,
 )
-from pytest_memleak.formats.usual_names import FILTERED, REFUSED
+from pytest_memleak.formats.usual_names import FILTERED, REFUSED, USUAL_KEYS
 from pytest_memleak.guard.guarded_openai_answer import GuardedAnswer
 
 if TYPE_CHECKING:
@@ -37,8 +37,9 @@ class GuardedItems(GuardedAnswer):
     """The answer to one request of the Responses or the Messages API.
 
     It has one choice. Text that goes on from event to event leaves as it is read. At
-    any other event all texts end, so what it holds or repeats is read as a whole. What
-    repeats the request's own options is sent as it is.
+    any other event all that was read leaves, and what that event holds or repeats is
+    read as a whole: by itself, and as if each text went on at its place. What repeats
+    the request's own options is sent as it is.
 
     A stop ends the whole answer: as `incomplete` with `content_filter`, or, in the
     Messages API, with the stop reason `refusal`. The server is read to its end, since
@@ -64,6 +65,11 @@ class GuardedItems(GuardedAnswer):
 
     @property
     def ended(self) -> bool:
+        """Whether the server's last event was read."""
+        return self._has_ended
+
+    @property
+    def begun_ended(self) -> bool:
         """Whether the server's last event was read."""
         return self._has_ended
 
@@ -214,7 +220,7 @@ class GuardedItems(GuardedAnswer):
         self._note_stop()
 
     def _end_texts(self) -> None:
-        self._send(self._texts_of(0).end())
+        self._send(self._texts_of(0).pause())
         self._note_stop()
 
     def _note_stop(self) -> None:
@@ -230,7 +236,8 @@ class GuardedItems(GuardedAnswer):
             if place in self._objects:
                 self._objects[place][place[-1]] += text
             elif place in self._deltas:
-                event = with_streamed_text(self._deltas[place], text)
+                added = with_streamed_text(self._deltas[place], text)
+                event = {key: added[key] for key in added if key in USUAL_KEYS}
                 if isinstance(event.get("item_id"), str):
                     event["item_id"] = self._ids.own(event["item_id"])
                 self._held.append(event)

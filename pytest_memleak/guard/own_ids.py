@@ -14,7 +14,18 @@ _KEPT = 200_000
 _DIGEST = 12  # bytes
 _LONGEST_PREFIX = 12
 # Some clients look at how an id begins.
-_PREFIXES = ("chatcmpl", "cmpl", "call", "toolu", "msg", "resp", "fc", "rs", "fp")
+_PREFIXES = (
+    "chatcmpl",
+    "cmpl",
+    "call",
+    "toolu",
+    "msg",
+    "resp",
+    "req",
+    "fc",
+    "rs",
+    "fp",
+)
 
 
 class OwnIds:

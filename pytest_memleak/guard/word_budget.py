@@ -7,13 +7,16 @@ from contextlib import ExitStack
 from threading import RLock
 from typing import TYPE_CHECKING, NamedTuple
 
+from pytest_memleak.guard.covered_words import CoveredWords
 from pytest_memleak.scoring.book_words import NEAR_MATCH
 from pytest_memleak.scoring.find_passages import NEAR_PASSAGE
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
 
+    from pytest_memleak.guard.covered_words import Interval
     from pytest_memleak.library.library import Library, Passage
+    from pytest_memleak.library.read_prompts import ReadPrompts
 
 COUNTED = 8
 """The fewest words in a row that a budget counts: honest texts share shorter runs."""
@@ -42,7 +45,7 @@ class _Unread(NamedTuple):
     """A text that leaves in part before it is matched: so many of its words did."""
 
     text: str
-    prompt: str
+    prompt: ReadPrompts
     words: int
 
 
@@ -90,15 +93,14 @@ class Budget:
         self.words = words
         self.lock = RLock()
         self._places = places
-        self._covered: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        self._covered: dict[str, CoveredWords] = defaultdict(CoveredWords)
         self._unread: dict[Hashable, _Unread] = {}
 
     def add(self, places: Iterable[Place]) -> None:
         """Count what has left."""
         with self.lock:
             for book, start, end in places:
-                intervals = [*self._covered[book], (start, end)]
-                self._covered[book] = _merged(intervals)
+                self._covered[book].add(start, end)
 
     def excess(self, places: Iterable[Place], sender: Hashable) -> Excess | None:
         """Return by what these places would exceed the budget; None: they wouldn't.
@@ -132,7 +134,7 @@ class Budget:
         self,
         sender: Hashable,
         text: str,
-        prompt: str,
+        prompt: ReadPrompts,
         words: int,
     ) -> None:
         """Note that the last `words` of a text left before they were matched."""
@@ -154,10 +156,7 @@ class Budget:
 
     def _has(self, place: Place) -> bool:
         """Tell whether all words of a place have left."""
-        for start, end in self._covered.get(place.book, ()):
-            if start <= place.start and place.end <= end:
-                return True
-        return False
+        return self._covered[place.book].has(place.start, place.end)
 
     def _words_of_others(self, sender: Hashable) -> int:
         """Return how many words of one book others may have sent before matching them.
@@ -169,34 +168,28 @@ class Budget:
 
     def _match(self, senders: Iterable[Hashable]) -> None:
         """Match what these sent unread, and count it."""
-        unread = [self._unread.pop(sender) for sender in senders]
-        if not unread:
-            return
-        passages = self._places.library.find(
-            texts=[each.text for each in unread],
-            prompts=[each.prompt for each in unread],
-            least=COUNTED,
-        )
-        self.add(self._places.of(passages))
+        library = self._places.library
+        for sender in [*senders]:
+            unread = self._unread.pop(sender)
+            passages = library.find([unread.text], unread.prompt, least=COUNTED)
+            self.add(self._places.of(passages))
 
     def _least_left(self) -> int:
         """Return the words left of the book of which most have left; below 0: none."""
-        sizes = map(_size, self._covered.values())
-        most = max(sizes, default=0)
-        return self.words - most
+        sizes = [covered.size for covered in self._covered.values()]
+        return self.words - max(sizes, default=0)
 
     def _excess(self, places: Sequence[Place], unread: int) -> Excess | None:
-        more: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        more: dict[str, list[Interval]] = defaultdict(list)
         for book, start, end in places:
             more[book].append((start, end))
         allowed = self.words - unread
         for book, intervals in more.items():
-            before = self._covered.get(book, [])
-            after = _merged([*before, *intervals])
-            spent = _size(before)
-            total = _size(after)
-            if total > spent and total > allowed:
-                return Excess(book, total - max(spent, allowed))
+            covered = self._covered[book]
+            new = covered.new_words(intervals)
+            total = covered.size + new
+            if new and total > allowed:
+                return Excess(book, total - max(covered.size, allowed))
         return None
 
 
@@ -214,19 +207,3 @@ def spend(
         for budget in budgets:
             budget.add(places)
     return True
-
-
-def _merged(intervals: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the intervals' union, sorted."""
-    merged: list[tuple[int, int]] = []
-    for start, end in sorted(intervals):
-        if not merged or start > merged[-1][1]:
-            merged.append((start, end))
-            continue
-        last_start, last_end = merged[-1]
-        merged[-1] = (last_start, max(end, last_end))
-    return merged
-
-
-def _size(intervals: Iterable[tuple[int, int]]) -> int:
-    return sum(end - start for start, end in intervals)

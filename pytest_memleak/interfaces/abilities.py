@@ -110,6 +110,21 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """The tokens of a text, as a model reads it without a chat.
+
+    Both are empty where the tokens can't be found in the text.
+
+    starts: where each token begins in the text, in characters; never descending
+    logprobs: the natural logarithm of each token's probability at temperature 1, after
+        those before it; None where the model gives none, as for the first
+    """
+
+    starts: tuple[int, ...] = ()
+    logprobs: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Finetuning:
     """Fine-tunes, each of which ends in an endpoint.
 
@@ -210,6 +225,9 @@ class Abilities:
     converses:     answers a request with the conversation before its instruction; None
         if it can't. An engine's requests have it, too
     engine:        samples many requests together, instead of call by call
+    token_logprobs: returns the log-probabilities of the tokens of each of some texts;
+        one text a call, unless the endpoint has an engine. Raises ProviderError where
+        the server gives none. None if the endpoint has no way
     """
 
     finetuning: Finetuning | None = None
@@ -229,6 +247,7 @@ class Abilities:
     recovery: Recovery | None = None
     batches: BatchCalls | None = None
     engine: Engine | None = None
+    token_logprobs: Callable[[Sequence[str]], Sequence[TokenLogprobs]] | None = None
     recording: Recording | None = None
 
 

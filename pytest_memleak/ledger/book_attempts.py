@@ -29,7 +29,7 @@ from pytest_memleak.ledger.prompts import (
 )
 from pytest_memleak.ledger.same_model import same_model_endpoints, without_series
 from pytest_memleak.ledger.sampling_history import settings_sampled
-from pytest_memleak.ledger.statements import in_parts
+from pytest_memleak.ledger.statements import split_for_statement
 from pytest_memleak.ledger.tables import calls, generations, questions
 from pytest_memleak.records.provenance import Tried
 
@@ -69,18 +69,18 @@ class BookAttempt:
     """Prompts that were answered with one setting, each excerpt's once.
 
     began:  when the first was
-    beside: greedy prompts with the same instructions: canaries, and continuations
+    greedy: greedy prompts with the same instructions: canaries, and continuations
     """
 
     began: float
     prompts: list[AnsweredPrompt] = field(default_factory=list)
-    beside: list[AnsweredPrompt] = field(default_factory=list)
+    greedy: list[AnsweredPrompt] = field(default_factory=list)
     number: int = 0
 
     @property
     def answered(self) -> list[AnsweredPrompt]:
         """All its prompts."""
-        return [*self.prompts, *self.beside]
+        return [*self.prompts, *self.greedy]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def book_attempts(
     find_requests: finds the prompts of other pairs, which are no attempts of this one
     own_keys: of further prompts of the pair: greedy ones and canaries
     """
-    own = {prompt.key for prompt in prompts.questions}
+    own = {prompt.key for prompt in prompts.specs}
     is_greedy = prompts.temperature == 0
     mine = BookAttempt(began=math.inf)
     sampled: list[AnsweredPrompt] = []
@@ -128,9 +128,9 @@ def book_attempts(
             greedy.append(answered)
         else:
             sampled.append(answered)
-    attempts = [mine, *_sets_of_one_per_excerpt(sampled)]
-    instructions = {prompt.instruction_digest for prompt in prompts.questions}
-    attempts += _place_greedy(greedy, attempts, instructions)
+    attempts = [mine, *_split_at_repeated_excerpts(sampled)]
+    instructions = {prompt.instruction_digest for prompt in prompts.specs}
+    attempts += _attach_greedy_prompts(greedy, attempts, instructions)
     attempts.sort(key=lambda attempt: attempt.began)
     for number, attempt in enumerate(attempts, 1):
         attempt.number = number
@@ -146,7 +146,7 @@ def answered_prompts(
     until: float,
 ) -> list[AnsweredPrompt]:
     """List all prompts for the book that its model answered, in the order of time."""
-    if not prompts.questions:
+    if not prompts.specs:
         return []
     same_book = questions.c.book_words.in_(_same_books(ledger, prompts))
     same_model = same_model_endpoints(ledger, endpoint_id, same_book, until=until)
@@ -167,10 +167,10 @@ def answered_prompts(
 
 def _same_books(ledger: Ledger, prompts: PairPrompts) -> list[str]:
     """Return the digests of the words of books that share an instruction, too."""
-    words = {prompt.book_words for prompt in prompts.questions}
-    digests = {prompt.instruction_digest for prompt in prompts.questions}
+    words = {prompt.book_words for prompt in prompts.specs}
+    digests = {prompt.instruction_digest for prompt in prompts.specs}
     query = sa.select(questions.c.book_words).distinct()
-    for some in in_parts(sorted(digests)):
+    for some in split_for_statement(sorted(digests)):
         rows = ledger.rows(query.where(questions.c.instruction_digest.in_(some)))
         words.update(row.book_words for row in rows)
     return sorted(words)
@@ -203,7 +203,9 @@ def _is_canary_or_greedy(prompt: PromptSpec, *, is_greedy: bool) -> bool:
     return is_canary or not is_greedy
 
 
-def _sets_of_one_per_excerpt(answered: Iterable[AnsweredPrompt]) -> list[BookAttempt]:
+def _split_at_repeated_excerpts(
+    answered: Iterable[AnsweredPrompt],
+) -> list[BookAttempt]:
     """Divide prompts, in the order of time, into sets of one for each excerpt.
 
     An excerpt that is prompted again with the same setting begins another set.
@@ -223,7 +225,7 @@ def _sets_of_one_per_excerpt(answered: Iterable[AnsweredPrompt]) -> list[BookAtt
     return attempts
 
 
-def _place_greedy(
+def _attach_greedy_prompts(
     greedy: Iterable[AnsweredPrompt],
     attempts: Sequence[BookAttempt],
     own_instructions: Collection[str],
@@ -247,11 +249,11 @@ def _place_greedy(
         if with_it is None:
             left.append(answered)
         else:
-            with_it.beside.append(answered)
-    return _sets_of_one_per_excerpt(left)
+            with_it.greedy.append(answered)
+    return _split_at_repeated_excerpts(left)
 
 
-def tried(
+def number_pair_attempt(
     ledger: Ledger,
     endpoint_id: str,
     prompts: PairPrompts,
@@ -266,10 +268,10 @@ def tried(
 
     own_keys: of the pair's canaries, which may have prompts that it didn't need
     """
-    if not prompts.questions:
+    if not prompts.specs:
         return None
-    first_prompt = prompts.questions[0]
-    own_ids = stored_prompt_ids(ledger, endpoint_id, prompts.questions).values()
+    first_prompt = prompts.specs[0]
+    own_ids = stored_prompt_ids(ledger, endpoint_id, prompts.specs).values()
     same_words = questions.c.book_words == first_prompt.book_words
     is_greedy = prompts.temperature == 0
     sampled = [
@@ -277,7 +279,7 @@ def tried(
         for setting in settings_sampled(ledger, endpoint_id, same_words, until=until)
         if setting.first <= until and (is_greedy or setting.temperature != 0)
     ]
-    own_began = _began(ledger, own_ids, until)
+    own_began = _first_call_began(ledger, own_ids, until)
     if own_began is None:
         return None
     counted = [
@@ -321,7 +323,7 @@ def _is_of_endpoint_and_setting(
     return (setting.endpoint, setting.temperature, setting.seed) == own
 
 
-def _began(
+def _first_call_began(
     ledger: Ledger,
     row_ids: Iterable[int],
     until: float,
@@ -329,7 +331,7 @@ def _began(
     """Return when the first call for these prompts began; None without any."""
     first: list[float] = []
     query = sa.select(sa.func.min(calls.c.began)).where(calls.c.began <= until)
-    for some in in_parts(list(row_ids)):
+    for some in split_for_statement(list(row_ids)):
         ((began,),) = ledger.rows(query.where(calls.c.question.in_(some)))
         if began is not None:
             first.append(began)
@@ -344,24 +346,24 @@ def _count_requested_by_no_pair(
     find_requests: FindRequests,
 ) -> int:
     """Count the generations for the same prompts that no pair of the suite requests."""
-    if not _count_beyond(ledger, endpoint_id, prompts, until):
+    if not _count_beyond_requested(ledger, endpoint_id, prompts, until):
         return 0
     return sum(
-        _count_beyond(ledger, endpoint_id, part, until)
-        for part in by_rounds(endpoint_id, prompts, find_requests())
+        _count_beyond_requested(ledger, endpoint_id, part, until)
+        for part in prompts_with_most_rounds(endpoint_id, prompts, find_requests())
     )
 
 
-def _count_beyond(
+def _count_beyond_requested(
     ledger: Ledger,
     endpoint_id: str,
     prompts: PairPrompts,
     until: float,
 ) -> int:
     count = 0
-    ids = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
+    ids = stored_prompt_ids(ledger, endpoint_id, prompts.specs)
     beyond = _STORED_COUNT.where(is_beyond(prompts.samples), call_end <= until)
-    for some in in_parts(list(ids.values())):
+    for some in split_for_statement(list(ids.values())):
         ((of_some,),) = ledger.rows(beyond.where(generations.c.question.in_(some)))
         count += of_some
     return count
@@ -374,7 +376,7 @@ _STORED_COUNT = (
 )
 
 
-def by_rounds(
+def prompts_with_most_rounds(
     endpoint_id: str,
     prompts: PairPrompts,
     requests: Requests,
@@ -382,8 +384,8 @@ def by_rounds(
     """Yield the prompts with the most rounds that any pair of the suite requests."""
     name = without_series(endpoint_id)
     parts: defaultdict[int, list[PromptSpec]] = defaultdict(list)
-    for prompt in prompts.questions:
+    for prompt in prompts.specs:
         elsewhere = requests.get((name, prompt.key), 0)
         parts[max(prompts.samples, elsewhere)].append(prompt)
     for rounds, some in sorted(parts.items()):
-        yield replace(prompts, samples=rounds, questions=tuple(some))
+        yield replace(prompts, samples=rounds, specs=tuple(some))

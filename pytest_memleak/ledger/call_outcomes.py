@@ -35,9 +35,9 @@ from pytest_memleak.ledger.call_states import (
 )
 from pytest_memleak.ledger.generation_ordinals import IS_SURPLUS
 from pytest_memleak.ledger.generation_texts import Brought, insert_generations
-from pytest_memleak.ledger.hash_chain import Row, add_row, changed, update_row
+from pytest_memleak.ledger.hash_chain import Row, add_row, record_changes, update_row
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.statements import bound_list, in_parts
+from pytest_memleak.ledger.statements import bound_list, split_for_statement
 from pytest_memleak.ledger.tables import calls, claims, generations, questions, runs
 
 # Every open call reserves ordinals; few calls are open.
@@ -116,7 +116,7 @@ def outcomes_in_run(
 ) -> tuple[bool, bool]:
     """Tell whether a call of the run to an endpoint was answered, and one NOT_SENT."""
 
-    def some_call(*conditions: sa.ColumnElement[bool]) -> bool:
+    def exists_call(*conditions: sa.ColumnElement[bool]) -> bool:
         query = calls_of_run.where(*conditions)
         return connection.execute(query).first() is not None
 
@@ -127,7 +127,7 @@ def outcomes_in_run(
         .limit(1)
     )
     never_sent = sa.and_(calls.c.state == CallState.FAILED, calls.c.cause == NOT_SENT)
-    return some_call(IS_ANSWERED), some_call(never_sent)
+    return exists_call(IS_ANSWERED), exists_call(never_sent)
 
 
 def run_spending(connection: Connection, run_ids: set[str]) -> Counter[str]:
@@ -189,12 +189,12 @@ class Answer:
     recovered: bool = False
 
 
-def record(ledger: Ledger, answer: Answer) -> bool:
+def store_answer(ledger: Ledger, answer: Answer) -> bool:
     """Store an answer, whatever its call's state; tell whether it wasn't yet stored."""
-    return ledger.write_each(record_each, answer)
+    return ledger.write_each(store_answers, answer)
 
 
-def record_each(
+def store_answers(
     connection: Connection,
     answers: Sequence[Answer],
 ) -> list[bool | Exception]:
@@ -208,12 +208,12 @@ def record_each(
         if rows_before[answer.call.id].state != CallState.ANSWERED
     ]
     if new:
-        _record_new(connection, new, rows_before)
+        _store_new_answers(connection, new, rows_before)
     stored_now = {id(answer) for answer in new}
     return [id(answer) in stored_now for answer in answers]
 
 
-def _record_new(
+def _store_new_answers(
     connection: Connection,
     answers: Sequence[Answer],
     rows_before: Mapping[int, Any],
@@ -223,18 +223,18 @@ def _record_new(
     connection.execute(_FREE, {"calls": numbers})
     brought = [
         Brought(answer.call.question, answer.call.id, ordinals, answer.completions)
-        for answer, ordinals in _placed(connection, answers)
+        for answer, ordinals in _answers_with_ordinals(connection, answers)
     ]
     images = insert_generations(connection, brought)
     parameters = []
     chained = []
     for answer in answers:
-        outcome = _outcome(answer)
+        outcome = _answered_call_row(answer)
         parameters.append({f"new_{name}": value for name, value in outcome.items()})
         its_generations = images.get(answer.call.id, {})
         chained.append(outcome | {"claims": None} | its_generations)
     connection.execute(_ANSWERED, parameters)
-    changed(connection, calls, chained)
+    record_changes(connection, calls, chained)
     sums = []
     for answer in answers:
         before = rows_before[answer.call.id]
@@ -266,7 +266,7 @@ _ANSWERED = (
 )
 
 
-def _outcome(answer: Answer) -> dict[str, Any]:
+def _answered_call_row(answer: Answer) -> dict[str, Any]:
     """Return what an answer changes in its call's row."""
     served = [
         completion.served
@@ -277,9 +277,9 @@ def _outcome(answer: Answer) -> dict[str, Any]:
     for identity in served:
         refused |= dict.fromkeys(identity.refused)
     return {
-        "model": _distinct(identity.model for identity in served),
-        "fingerprint": _distinct(identity.fingerprint for identity in served),
-        "response_id": _distinct(identity.response_id for identity in served),
+        "model": _join_distinct(identity.model for identity in served),
+        "fingerprint": _join_distinct(identity.fingerprint for identity in served),
+        "response_id": _join_distinct(identity.response_id for identity in served),
         "refused": json.dumps(list(refused)) if served else None,
         "id": answer.call.id,
         "state": CallState.ANSWERED,
@@ -292,13 +292,13 @@ def _outcome(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _distinct(values: Iterable[str | None]) -> str | None:
+def _join_distinct(values: Iterable[str | None]) -> str | None:
     """Join the distinct values of a call's completions: differing servers must show."""
     distinct = dict.fromkeys(value for value in values if value is not None)
     return ", ".join(distinct) or None
 
 
-def _placed(
+def _answers_with_ordinals(
     connection: Connection,
     answers: Sequence[Answer],
 ) -> Iterator[tuple[Answer, list[int]]]:
@@ -340,7 +340,7 @@ def _stored_ordinals(
     return taken
 
 
-def give_up(
+def end_call_unanswered(
     ledger: Ledger,
     call: Call,
     *,
@@ -375,7 +375,7 @@ def end_open_calls(
         "ended": time.time(),
     }
     columns = (calls.c.id, calls.c.estimate, calls.c.run)
-    for some in in_parts(numbers):
+    for some in split_for_statement(numbers):
         open_calls = sa.select(*columns).where(calls.c.id.in_(some), IS_OPEN)
         still_open = connection.execute(open_calls).all()
         ids = [row.id for row in still_open]
@@ -388,30 +388,30 @@ def end_open_calls(
             cost = row.estimate if billed else 0
             changes = {"id": row.id, "claims": None, "cost": cost}
             chained.append(changes | ended)
-        changed(connection, calls, chained)
+        record_changes(connection, calls, chained)
         if not billed:
             freed = [(row.run, -(row.estimate or 0)) for row in still_open]
             add_to_runs(connection, freed)
 
 
-def postpone(ledger: Ledger, call: Call) -> None:
+def mark_postponed(ledger: Ledger, call: Call) -> None:
     """Record that a call was rejected unbilled and will be sent again."""
     waiting = {"state": CallState.WAITING, "began": time.time()}
-    _change(ledger, call, CallState.ASKED, waiting)
+    _change_call_state(ledger, call, CallState.ASKED, waiting)
 
 
-def resume(ledger: Ledger, call: Call) -> None:
+def mark_resumed(ledger: Ledger, call: Call) -> None:
     """Record that a postponed call is about to be sent again."""
     asked = {"state": CallState.ASKED, "began": time.time()}
-    _change(ledger, call, CallState.WAITING, asked)
+    _change_call_state(ledger, call, CallState.WAITING, asked)
 
 
-def leave_open(ledger: Ledger, call: Call) -> None:
+def leave_call_open(ledger: Ledger, call: Call) -> None:
     """Leave a call with an unknown outcome to the next process that needs it."""
-    _change(ledger, call, CallState.ASKED, {"lease": None})
+    _change_call_state(ledger, call, CallState.ASKED, {"lease": None})
 
 
-def _change(
+def _change_call_state(
     ledger: Ledger,
     call: Call,
     before: CallState,

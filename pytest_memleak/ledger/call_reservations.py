@@ -30,20 +30,24 @@ from pytest_memleak.ledger.call_outcomes import (
     add_to_runs,
     open_calls,
     prompt_ids_by_key,
-    record_each,
     run_spending,
+    store_answers,
 )
 from pytest_memleak.ledger.call_states import CallState
-from pytest_memleak.ledger.hash_chain import changed
+from pytest_memleak.ledger.hash_chain import record_changes
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import (
     TOKENS_PER_WORD,
     Ask,
     PromptSpec,
-    row_of_prompt,
+    prompt_row,
     stored_cap,
 )
-from pytest_memleak.ledger.statements import bound_list, in_parts, insert_where_new
+from pytest_memleak.ledger.statements import (
+    bound_list,
+    insert_where_new,
+    split_for_statement,
+)
 from pytest_memleak.ledger.tables import calls, claims, generations, questions
 
 # A prompt's digests of instruction and settings.
@@ -71,7 +75,7 @@ class Intent:
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
-def prompt_ids(
+def prompt_row_ids(
     ledger: Ledger,
     endpoint_id: str,
     prompt_specs: Iterable[PromptSpec],
@@ -81,19 +85,19 @@ def prompt_ids(
     rows = []
     for prompt in prompt_specs:
         keys.add(prompt.key)
-        rows.append({"endpoint": endpoint_id, **row_of_prompt(prompt)})
+        rows.append({"endpoint": endpoint_id, **prompt_row(prompt)})
 
-    def work(connection: Connection) -> dict[_PromptKey, int]:
+    def insert_and_select(connection: Connection) -> dict[_PromptKey, int]:
         if rows:
             insert = insert_where_new(connection, questions).returning(questions)
             new_rows = connection.execute(insert, rows).mappings()
-            changed(connection, questions, new_rows)
+            record_changes(connection, questions, new_rows)
         return prompt_ids_by_key(connection, endpoint_id, keys)
 
-    return ledger.write(work)
+    return ledger.write(insert_and_select)
 
 
-def claim(
+def reserve_call(
     ledger: Ledger,
     intent: Intent,
     *,
@@ -105,40 +109,40 @@ def claim(
     case. Returns None if every ordinal of every candidate is sampled or reserved.
     Raises BudgetExceeded if the call could cost more than the run has left.
     """
-    return ledger.write_each(_record_and_claim, (after, intent))
+    return ledger.write_each(_store_and_reserve, (after, intent))
 
 
-def claim_each(
+def reserve_calls(
     ledger: Ledger,
     intents: Sequence[Intent],
 ) -> tuple[list[Call], Exception | None]:
-    """Reserve a call for each intent, in one transaction, as `claim` does for one.
+    """Reserve a call for each intent, as `reserve_call` does, in one transaction.
 
     Returns the calls, and the first error of an intent that has none because of it.
     """
-    results = ledger.write(lambda connection: _claim_each(connection, intents))
+    results = ledger.write(lambda connection: _reserve_new_calls(connection, intents))
     calls = [result for result in results if isinstance(result, Call)]
     errors = (result for result in results if isinstance(result, Exception))
     return calls, next(errors, None)
 
 
-def _record_and_claim(
+def _store_and_reserve(
     connection: Connection,
     items: Sequence[tuple[Answer | None, Intent]],
 ) -> list[_Result]:
     answers = [answer for answer, _ in items if answer is not None]
     if answers:
-        record_each(connection, answers)
+        store_answers(connection, answers)
     intents = [intent for _, intent in items]
-    return _claim_each(connection, intents)
+    return _reserve_new_calls(connection, intents)
 
 
-def _claim_each(
+def _reserve_new_calls(
     connection: Connection,
     intents: Sequence[Intent],
 ) -> list[_Result]:
     results: dict[str, _Result] = {}
-    results |= _claimed_before(connection, intents)
+    results |= _calls_reserved_earlier(connection, intents)
     pending = [intent for intent in intents if intent.request_id not in results]
     results |= _reserve_each(connection, pending)
     return [results[intent.request_id] for intent in intents]
@@ -161,7 +165,7 @@ def _reserve_each(
     rows: list[dict[str, Any]] = []
     ordinals: list[tuple[int, ...]] = []
     for intent in intents:
-        free = first_free(intent.candidates, intent.numbers, taken)
+        free = first_ask_with_free_ordinals(intent.candidates, intent.numbers, taken)
         if free is None:
             results[intent.request_id] = None
             continue
@@ -236,7 +240,7 @@ def insert_calls(
         for ordinal in call_ordinals:
             reserved = {"question": question, "ordinal": ordinal, "call": number}
             claim_rows.append(reserved)
-    changed(connection, calls, chained)
+    record_changes(connection, calls, chained)
     connection.execute(claims.insert(), claim_rows)
     return new_calls
 
@@ -244,7 +248,7 @@ def insert_calls(
 _INSERT = calls.insert().returning(calls.c.id, sort_by_parameter_order=True)
 
 
-def first_free(
+def first_ask_with_free_ordinals(
     candidates: Sequence[Ask],
     numbers: Mapping[_PromptKey, int],
     taken: Collection[tuple[int, int]],
@@ -271,7 +275,7 @@ def taken_ordinals(
         prompt_numbers.add(question)
         ordinals.update(ask.ordinals)
     taken: set[tuple[int, int]] = set()
-    for some in in_parts(list(prompt_numbers)):
+    for some in split_for_statement(list(prompt_numbers)):
         bounds = {
             "questions": some,
             "least": min(ordinals),
@@ -295,7 +299,7 @@ _TAKEN = sa.union_all(
 )
 
 
-def _claimed_before(
+def _calls_reserved_earlier(
     connection: Connection,
     intents: Sequence[Intent],
 ) -> dict[str, Call]:

@@ -53,9 +53,9 @@ def _damage_in_column(
     column: sa.Column[Any],
 ) -> str | None:
     keys = list(table.primary_key.columns)
-    query = sa.select(*map(_raw, keys), _raw(column))
+    query = sa.select(*map(_untyped_column, keys), _untyped_column(column))
     for *numbers, value in connection.execute(query):
-        fault = _fault(column, value)
+        fault = _value_fault(column, value)
         if fault is None:
             continue
         named = ", ".join(
@@ -79,11 +79,11 @@ def _damage_in_texts(connection: Connection) -> str | None:
     return None
 
 
-def _raw(column: sa.Column[Any]) -> sa.TypeCoerce[Any]:
+def _untyped_column(column: sa.Column[Any]) -> sa.TypeCoerce[Any]:
     return sa.type_coerce(column, sa.types.NullType())
 
 
-def _fault(column: sa.Column[Any], value: object) -> str | None:
+def _value_fault(column: sa.Column[Any], value: object) -> str | None:
     """Explain what is wrong with a value; None if nothing is."""
     if value is None:
         return None if column.nullable else "is missing"

@@ -27,18 +27,18 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from pytest_memleak.errors import LedgerError, MemleakError
 from pytest_memleak.ledger.damage import OF_VALUES, damage_error, damaged_cell
+from pytest_memleak.ledger.disk_reserve import DiskReserve
 from pytest_memleak.ledger.engines import (
     LOCK_WAIT,
     engine_for,
     explain_error,
-    file_of,
-    is_away,
-    is_full,
+    is_disk_full,
+    is_server_away,
     parse_url,
-    shown,
+    sqlite_file,
+    url_without_password,
 )
-from pytest_memleak.ledger.hash_chain import append, changed, forget
-from pytest_memleak.ledger.reserved_room import ReservedRoom
+from pytest_memleak.ledger.hash_chain import append_entry, clear_changes, record_changes
 from pytest_memleak.ledger.tables import ledger_version, metadata
 from pytest_memleak.redaction.file_writing import private_file, private_folder
 
@@ -81,8 +81,8 @@ class Database:
 
     def __init__(self, url: str, *, create: bool = True) -> None:
         self._url = parse_url(url)
-        self.place = shown(self._url)
-        self.path = file_of(self._url)
+        self.place = url_without_password(self._url)
+        self.path = sqlite_file(self._url)
         self.in_memory = self._url.get_backend_name() == "sqlite" and self.path is None
         self._pid = os.getpid()
         self._gate = threading.Lock()
@@ -93,14 +93,14 @@ class Database:
         self._met = False  # whether the server was ever there
         self._away_until: float | None = None  # when waiting for it ends
         self._file: tuple[int, int] | None = None
-        self._room: ReservedRoom | None = None
+        self._room: DiskReserve | None = None
         if self.path and not self.path.exists() and not create:
             raise LedgerError("No ledger exists here", location=self.place)
-        with self._explaining():
+        with self._raising_ledger_errors():
             if self.path:
                 private_folder(self.path.parent)
                 private_file(self.path)
-                self._file = _identity(self.path)
+                self._file = _device_and_inode(self.path)
             self.engine = engine_for(self._url)
             try:
                 self._open(create=create)
@@ -113,7 +113,7 @@ class Database:
         """Close the database. Later calls raise LedgerError."""
         if os.getpid() != self._pid:
             return  # a forked child has no connections, and a turn may never end there
-        self._free_room()
+        self._free_disk_reserve()
         with self._turn:  # a ledger in memory has one connection, which may be in use
             self._closed = True
             self.engine.dispose()
@@ -122,7 +122,7 @@ class Database:
 
     def read(self, work: Work[T]) -> T:
         """Return the result of `work`, which must not return a cursor."""
-        self._check_open()
+        self._validate_open()
         return self.retry_while_away(lambda: self._read(work))
 
     def rows(self, query: sa.Select[Any]) -> Sequence[Any]:
@@ -165,13 +165,13 @@ class Database:
         each, in order; a result that is an exception is raised in the thread of its
         item.
         """
-        self._check_open()
+        self._validate_open()
         ticket = _Ticket(work, item)
         with self._gate:
             self._waiting.append(ticket)
         with self._turn:
             if not ticket.done:
-                self._check_open()
+                self._validate_open()
                 self._take_turn(ticket)
         if isinstance(ticket.result, Exception):
             raise ticket.result
@@ -196,10 +196,12 @@ class Database:
     def _commit(self, batch: list[_Ticket]) -> None:
         try:
             results = self._retry_while_away(
-                lambda: self._write(lambda connection: _done(connection, batch)),
+                lambda: self._write(
+                    lambda connection: _results_by_ticket(connection, batch)
+                ),
             )
         except Exception as error:  # noqa: BLE001 - raised again in the items' threads
-            if is_full(error) and self._free_room():
+            if is_disk_full(error) and self._free_disk_reserve():
                 self._commit(batch)
                 return
             if len(batch) > 1 and not isinstance(error, OperationalError):
@@ -207,11 +209,11 @@ class Database:
                     self._commit([ticket])
                 return
             # A locked, full, or missing database concerns every ticket.
-            results = [(ticket, self._explanation(error)) for ticket in batch]
+            results = [(ticket, self._explained_error(error)) for ticket in batch]
         for ticket, result in results:
             ticket.settle(result)
 
-    def _free_room(self) -> bool:
+    def _free_disk_reserve(self) -> bool:
         """Free what was reserved for a full disk; tell whether anything was."""
         return self._room is not None and self._room.release()
 
@@ -222,10 +224,10 @@ class Database:
             else:
                 turn = sa.func.pg_advisory_xact_lock(_PG_TURN)
                 connection.execute(sa.select(turn))
-            forget(connection)
+            clear_changes(connection)
             try:
                 result = work(connection)
-                append(connection)
+                append_entry(connection)
             except BaseException:
                 connection.rollback()
                 raise
@@ -235,7 +237,7 @@ class Database:
     def _read(self, work: Work[T]) -> T:
         if self.in_memory:  # one connection for all
             with self._turn:
-                self._check_open()
+                self._validate_open()
                 with self.engine.connect() as connection:
                     return work(connection)
         with self.engine.connect() as connection:
@@ -249,7 +251,7 @@ class Database:
                 result = attempt()
             except DBAPIError as error:
                 self._met = self._met or error.connection_invalidated
-                gone = error.connection_invalidated or is_away(error)
+                gone = error.connection_invalidated or is_server_away(error)
                 if not gone or not self._met:
                     raise
                 self._away_until = until
@@ -264,11 +266,11 @@ class Database:
         """Raise LedgerError if the file was replaced or is damaged."""
         if not self.path:
             return
-        self._check_open()
+        self._validate_open()
         # Open connections would read from their caches.
         fresh = engine_for(self._url)
         try:
-            with self._explaining(), fresh.connect() as connection:
+            with self._raising_ledger_errors(), fresh.connect() as connection:
                 version = _version_of(connection, place=self.place)
                 check = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
         finally:
@@ -285,18 +287,18 @@ class Database:
 
     def retry_while_away(self, attempt: Callable[[], T]) -> T:
         """Return the result of `attempt`, retrying while the server is away."""
-        with self._explaining():
+        with self._raising_ledger_errors():
             return self._retry_while_away(attempt)
 
     @contextmanager
-    def explaining_damage(self) -> Iterator[None]:
+    def damage_as_ledger_error(self) -> Iterator[None]:
         """Raise LedgerError for what code raises that only reads rows of the ledger."""
         try:
             yield
         except (MemleakError, UnicodeEncodeError):  # the latter is a file name's
             raise
         except (*OF_VALUES, sa.exc.SQLAlchemyError, sqlite3.Error) as error:
-            explanation = self._explanation(error)
+            explanation = self._explained_error(error)
             if explanation is error:
                 kind = type(error).__name__
                 damage = f"a value can't be read ({kind})"
@@ -314,11 +316,11 @@ class Database:
                 raise LedgerError("The file contains no ledger", location=self.place)
             raise LedgerError("No ledger exists here", location=self.place)
         if self.path:
-            self._to_wal()
+            self._enable_wal()
         if version != SCHEMA_VERSION:
-            self._write(lambda connection: _prepare(connection, place=self.place))
+            self._write(lambda connection: _create_tables(connection, place=self.place))
 
-    def _to_wal(self) -> None:
+    def _enable_wal(self) -> None:
         # SQLite doesn't wait for a lock when it changes the journal.
         until = time.monotonic() + LOCK_WAIT
         while True:
@@ -332,7 +334,7 @@ class Database:
             else:
                 return
 
-    def _check_open(self) -> None:
+    def _validate_open(self) -> None:
         if os.getpid() != self._pid:
             raise LedgerError(
                 "Another process opened this ledger",
@@ -341,7 +343,7 @@ class Database:
             )
         if self._closed:
             raise LedgerError("The ledger is closed", location=self.place)
-        if self.path and _identity(self.path) != self._file:
+        if self.path and _device_and_inode(self.path) != self._file:
             raise LedgerError(
                 "The ledger file was deleted, moved, or replaced during the run",
                 location=self.place,
@@ -350,16 +352,16 @@ class Database:
             )
 
     @contextmanager
-    def _explaining(self) -> Iterator[None]:
+    def _raising_ledger_errors(self) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            explanation = self._explanation(error)
+            explanation = self._explained_error(error)
             if explanation is error:
                 raise
             raise explanation from None
 
-    def _explanation(self, error: Exception) -> Exception:
+    def _explained_error(self, error: Exception) -> Exception:
         if isinstance(error, MemleakError) or not isinstance(error, OF_VALUES):
             return explain_error(error, self._url)
         try:
@@ -371,7 +373,7 @@ class Database:
         return damage_error(damage, place=self.place)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _device_and_inode(path: Path) -> tuple[int, int] | None:
     """Return a file's device and inode; None if it doesn't exist."""
     try:
         status = path.stat()
@@ -380,7 +382,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _done(
+def _results_by_ticket(
     connection: Connection,
     batch: Sequence[_Ticket],
 ) -> list[tuple[_Ticket, Any]]:
@@ -396,7 +398,7 @@ def _done(
     return done
 
 
-def _prepare(connection: Connection, *, place: str) -> None:
+def _create_tables(connection: Connection, *, place: str) -> None:
     """Create the tables in an empty database, within the caller's transaction.
 
     Raises LedgerError for another version and for a database that holds something else.
@@ -405,7 +407,7 @@ def _prepare(connection: Connection, *, place: str) -> None:
         metadata.create_all(connection, checkfirst=False)
         row = {"version": SCHEMA_VERSION, "since": time.time()}
         connection.execute(ledger_version.insert().values(row))
-        changed(connection, ledger_version, [row])
+        record_changes(connection, ledger_version, [row])
 
 
 def _version_of(connection: Connection, *, place: str) -> int | None:
@@ -438,12 +440,12 @@ def _version_of(connection: Connection, *, place: str) -> int | None:
             f"The ledger has version {version}; this program reads version "
             f"{SCHEMA_VERSION}",
             location=place,
-            hint=_other_version(version),
+            hint=_other_version_hint(version),
         )
     return version
 
 
-def _other_version(version: int) -> str:
+def _other_version_hint(version: int) -> str:
     """Return what to do with a ledger of that version."""
     new = (
         "to start a new one, add --memleak-ledger=NEW.db "

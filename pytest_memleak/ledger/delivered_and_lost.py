@@ -23,7 +23,7 @@ from pytest_memleak.ledger.call_states import (
 )
 from pytest_memleak.ledger.generation_ordinals import is_requested
 from pytest_memleak.ledger.ledger_queries import stored_prompt_ids
-from pytest_memleak.ledger.statements import in_parts
+from pytest_memleak.ledger.statements import split_for_statement
 from pytest_memleak.ledger.tables import calls, generations, questions
 from pytest_memleak.records import FinishReason
 
@@ -58,7 +58,7 @@ class Delivered:
         return sum(self.lost.values())
 
 
-def delivered(
+def count_delivered_and_lost(
     ledger: Ledger,
     endpoint_id: str,
     prompts: PairPrompts,
@@ -69,23 +69,23 @@ def delivered(
 
     Calls beyond the requested samples count, too: each could be lost.
     """
-    ids = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
+    ids = stored_prompt_ids(ledger, endpoint_id, prompts.specs)
     excerpts = {
         ids[prompt.key]: prompt.excerpt_id
-        for prompt in prompts.questions
+        for prompt in prompts.specs
         if prompt.key in ids
     }
     most = _most_in_one_call(ledger, endpoint_id, until)
     requested: Counter[str] = Counter()
     lost: Counter[str] = Counter()
-    for row in _answered(ledger, excerpts, most, until):
+    for row in _delivered_and_missing(ledger, excerpts, most, until):
         excerpt = excerpts[row.question]
         lost[excerpt] += row.missing
         requested[excerpt] += row.came + row.missing
     missing_choices = lost.total()
-    for question, count in _empty(ledger, excerpts, until):
+    for question, count in _empty_completions(ledger, excerpts, until):
         lost[excerpts[question]] += count
-    for row in _failures(ledger, endpoint_id, until):
+    for row in _calls_that_lost(ledger, endpoint_id, until):
         if row.question in excerpts:
             excerpt = excerpts[row.question]
             completions = min(row.asked, max(most, 1))
@@ -112,7 +112,7 @@ def _most_in_one_call(
     return most or 0
 
 
-def _answered(
+def _delivered_and_missing(
     ledger: Ledger,
     prompt_ids: Iterable[int],
     most: int,
@@ -130,11 +130,11 @@ def _answered(
         .where(IS_ANSWERED, calls.c.ended <= until)
         .group_by(calls.c.question)
     )
-    for some in in_parts(list(prompt_ids)):
+    for some in split_for_statement(list(prompt_ids)):
         yield from ledger.rows(sums.where(calls.c.question.in_(some)))
 
 
-def _empty(
+def _empty_completions(
     ledger: Ledger,
     prompt_ids: Iterable[int],
     until: float,
@@ -149,11 +149,11 @@ def _empty(
         )
         .group_by(generations.c.question)
     )
-    for some in in_parts(list(prompt_ids)):
+    for some in split_for_statement(list(prompt_ids)):
         yield from ledger.rows(query.where(generations.c.question.in_(some)))
 
 
-def _failures(
+def _calls_that_lost(
     ledger: Ledger,
     endpoint_id: str,
     until: float,
@@ -183,10 +183,10 @@ def _failures(
         first, last = failures[0].ended, failures[-1].ended
         between = of_endpoint.where(IS_ANSWERED, calls.c.ended.between(first, last))
         answers = [(row.ended, row.id) for row in ledger.rows(between)]
-    yield from _one_for_each_outage(failures, answers)
+    yield from _first_failure_of_outage(failures, answers)
 
 
-def _one_for_each_outage(
+def _first_failure_of_outage(
     failures: Sequence[Any],
     answers: Sequence[tuple[float, int]],
 ) -> Iterator[Any]:
@@ -216,7 +216,7 @@ def answered_calls(
 
     Completions of one call may be alike, so that they count as one.
     """
-    ids = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
+    ids = stored_prompt_ids(ledger, endpoint_id, prompts.specs)
     withheld = [reason.value for reason in FinishReason if reason.withheld]
     number = sa.func.count(generations.c.call.distinct()).label("calls")
     query = (
@@ -228,10 +228,10 @@ def answered_calls(
         .group_by(generations.c.question)
     )
     counts: dict[int, int] = {}
-    for some in in_parts(list(ids.values())):
+    for some in split_for_statement(list(ids.values())):
         rows = ledger.rows(query.where(generations.c.question.in_(some)))
         counts.update((row.question, row.calls) for row in rows)
     return {
         prompt.excerpt_id: counts.get(ids.get(prompt.key, 0), 0)
-        for prompt in prompts.questions
+        for prompt in prompts.specs
     }

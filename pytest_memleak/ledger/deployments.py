@@ -25,7 +25,7 @@ from pytest_memleak.ledger.jobs import (
     JobKind,
     JobRow,
     has_living_holder,
-    held_job,
+    job_from_leased_row,
     rows_with_leases,
 )
 from pytest_memleak.ledger.ledger import IS_LIVING, Ledger
@@ -68,7 +68,7 @@ class OpenDeployment:
     an_hour: float | None
 
 
-def hourly_cost(hours: float, price: float | None) -> int | None:
+def cost_of_hours(hours: float, price: float | None) -> int | None:
     """Return the cost of these hours, in billionths of a US$, rounded up.
 
     price: US$ an hour; the cost is None without one
@@ -97,12 +97,12 @@ def claim_deployment(
     """
     lease = ledger.lease
     run = ledger.run
-    estimate = hourly_cost(deployment.hours, price)
+    estimate = cost_of_hours(deployment.hours, price)
 
-    def work(connection: Connection) -> Job:
+    def find_or_reserve(connection: Connection) -> Job:
         row = _active_or_failed_in_run(connection, provider, deployment.digest, run)
         if row is not None:
-            return _use(connection, row, lease=lease, recovery=recovery)
+            return _join_deployment(connection, row, lease=lease, recovery=recovery)
         spent = run_spending(connection, {run})
         error = budget_error(spent[run], estimate or 0, limit)
         if error is not None:
@@ -120,9 +120,9 @@ def claim_deployment(
             "run": run,
             "estimate": estimate,
         }
-        return _reserve(connection, new)
+        return _add_deployment_row(connection, new)
 
-    return ledger.write(work)
+    return ledger.write(find_or_reserve)
 
 
 def _active_or_failed_in_run(
@@ -147,7 +147,7 @@ def _active_or_failed_in_run(
     return connection.execute(failed).first()
 
 
-def _use(
+def _join_deployment(
     connection: Connection,
     row: Any,
     *,
@@ -156,21 +156,21 @@ def _use(
 ) -> Job:
     """Return an existing deployment as a job; record its user if it can be used."""
     kind = JobKind.DEPLOYMENT
-    job = held_job(connection, kind, row, lease=lease, recovery=recovery)
+    job = job_from_leased_row(connection, kind, row, lease=lease, recovery=recovery)
     if row.undeployed is not None:
         return job
     if row.state in {JobRow.FAILED, JobRow.LEAVING}:
         return replace(job, state=JobRow.LEAVING)
-    _move_in(connection, row.id, lease)
+    _record_user(connection, row.id, lease)
     return job
 
 
-def _reserve(connection: Connection, new: Mapping[str, Any]) -> Job:
+def _add_deployment_row(connection: Connection, new: Mapping[str, Any]) -> Job:
     """Add the row of a new deployment, its cost, and its first user."""
     number = add_row(connection, deployments, new)
     estimate = new["estimate"] or 0
     add_to_runs(connection, [(new["run"], estimate)])
-    _move_in(connection, number, new["lease"])
+    _record_user(connection, number, new["lease"])
     return Job(
         JobKind.DEPLOYMENT,
         number,
@@ -180,7 +180,7 @@ def _reserve(connection: Connection, new: Mapping[str, Any]) -> Job:
     )
 
 
-def deployed(
+def is_deployed(
     ledger: Ledger,
     provider: str,
     digest: str,
@@ -193,7 +193,7 @@ def deployed(
     return bool(ledger.rows(query))
 
 
-def until(ledger: Ledger, job: Job) -> float:
+def deployment_end_time(ledger: Ledger, job: Job) -> float:
     """Return when its hours end, in seconds since 1970."""
     query = sa.select(deployments.c.began, deployments.c.hours).where(
         deployments.c.id == job.number,
@@ -206,7 +206,7 @@ def leave_deployment(ledger: Ledger, job: Job) -> bool:
     """Stop using it; tell whether no other process does: then this one deletes it."""
     lease = ledger.lease
 
-    def work(connection: Connection) -> bool:
+    def end_use(connection: Connection) -> bool:
         connection.execute(
             tenants.delete().where(
                 tenants.c.deployment == job.number,
@@ -215,22 +215,22 @@ def leave_deployment(ledger: Ledger, job: Job) -> bool:
         )
         return not _used_by_others(connection, job.number, lease)
 
-    return ledger.write(work)
+    return ledger.write(end_use)
 
 
-def debts(ledger: Ledger) -> list[OpenDeployment]:
+def possibly_active_deployments(ledger: Ledger) -> list[OpenDeployment]:
     """List every deployment that may still be active, oldest first."""
     active = (
         rows_with_leases(JobKind.DEPLOYMENT).where(IS_ACTIVE).order_by(deployments.c.id)
     )
 
-    def work(connection: Connection) -> list[OpenDeployment]:
+    def list_active(connection: Connection) -> list[OpenDeployment]:
         rows = connection.execute(active).all()
         return [_open_deployment(connection, row) for row in rows]
 
-    if ledger.read(work):  # usually there are none, and nothing is written
+    if ledger.read(list_active):  # usually there are none, and nothing is written
         ledger.expire_leases()
-    return ledger.read(work)
+    return ledger.read(list_active)
 
 
 def _open_deployment(connection: Connection, row: Any) -> OpenDeployment:
@@ -248,7 +248,7 @@ def _open_deployment(connection: Connection, row: Any) -> OpenDeployment:
         endpoint=row.endpoint,
         cause=row.cause,
         began=row.began,
-        in_use=_held(row) or _used_by_others(connection, row.id, None),
+        in_use=_is_held_by_process(row) or _used_by_others(connection, row.id, None),
         an_hour=an_hour,
     )
 
@@ -261,11 +261,11 @@ def take_over_deployment(ledger: Ledger, debt: OpenDeployment) -> Job | None:
         IS_ACTIVE,
     )
 
-    def work(connection: Connection) -> Job | None:
+    def take_if_unused(connection: Connection) -> Job | None:
         row = connection.execute(still_active).first()
         if row is None or _used_by_others(connection, row.id, lease):
             return None
-        if _held(row) and row.lease != lease:
+        if _is_held_by_process(row) and row.lease != lease:
             return None
         leaving = {"state": JobRow.LEAVING, "lease": lease}
         update_row(connection, deployments, row.id, leaving)
@@ -278,7 +278,7 @@ def take_over_deployment(ledger: Ledger, debt: OpenDeployment) -> Job | None:
             row.endpoint,
         )
 
-    return ledger.write(work)
+    return ledger.write(take_if_unused)
 
 
 def release_deployment(
@@ -318,7 +318,7 @@ def settle_deployment(
         IS_ACTIVE,
     )
 
-    def work(connection: Connection) -> None:
+    def end_row(connection: Connection) -> None:
         row = connection.execute(still_active).one_or_none()
         if row is None:
             return
@@ -334,10 +334,10 @@ def settle_deployment(
         update_row(connection, deployments, row.id, ended)
         connection.execute(tenants.delete().where(tenants.c.deployment == row.id))
 
-    ledger.write(work)
+    ledger.write(end_row)
 
 
-def _move_in(
+def _record_user(
     connection: Connection,
     number: int,
     lease: int,
@@ -350,7 +350,7 @@ def _same_deployment(provider: str, digest: str) -> tuple[sa.ColumnElement[bool]
     return deployments.c.provider == provider, deployments.c.digest == digest
 
 
-def _held(row: Any) -> bool:
+def _is_held_by_process(row: Any) -> bool:
     """Tell whether a running process starts or deletes it; an active one isn't held."""
     if row.state not in {JobRow.STARTING, JobRow.LEAVING}:
         return False

@@ -70,7 +70,7 @@ def parse_url(url: str) -> URL:
     raise LedgerError(f"Unsupported database {parsed.drivername!r}: {expected}")
 
 
-def file_of(url: URL) -> Path | None:
+def sqlite_file(url: URL) -> Path | None:
     """Return an SQLite database's file; None for one in memory or on a server."""
     if url.get_backend_name() != "sqlite":
         return None
@@ -79,9 +79,9 @@ def file_of(url: URL) -> Path | None:
     return real_path(url.database)
 
 
-def shown(url: URL) -> str:
+def url_without_password(url: URL) -> str:
     """Name the database without a password, for messages."""
-    path = file_of(url)
+    path = sqlite_file(url)
     if path is not None:
         return str(path)
     if url.get_backend_name() == "sqlite":
@@ -101,15 +101,15 @@ def shown(url: URL) -> str:
 def engine_for(url: URL) -> Engine:
     """Create the engine; it connects on first use."""
     if url.get_backend_name() == "sqlite":
-        engine = _sqlite(file_of(url))
+        engine = _sqlite_engine(sqlite_file(url))
         sa.event.listen(engine, "connect", _set_up_sqlite)
     else:
-        engine = _postgresql(url)
-    _forget_in_forks(engine)
+        engine = _postgresql_engine(url)
+    _drop_connections_in_forks(engine)
     return engine
 
 
-def _sqlite(path: Path | None) -> Engine:
+def _sqlite_engine(path: Path | None) -> Engine:
     # Writers begin their own transactions, with BEGIN IMMEDIATE.
     arguments = {
         "isolation_level": None,
@@ -123,7 +123,7 @@ def _sqlite(path: Path | None) -> Engine:
             connect_args=arguments,
         )
     url = URL.create("sqlite", database=str(path))
-    if _is_whole(path) and not os.access(path.parent, os.W_OK):
+    if _has_no_journal(path) and not os.access(path.parent, os.W_OK):
         # Even to read, SQLite writes beside a file that may change.
         database = f"file:{quote(os.fsencode(path))}"
         query = {"uri": "true", "immutable": "1"}
@@ -131,7 +131,7 @@ def _sqlite(path: Path | None) -> Engine:
     return sa.create_engine(url, connect_args=arguments, max_overflow=50)
 
 
-def _is_whole(path: Path) -> bool:
+def _has_no_journal(path: Path) -> bool:
     """Tell whether no part of an SQLite database is in a journal beside its file."""
     for suffix in ("wal", "journal"):
         journal = path.with_name(f"{path.name}-{suffix}")
@@ -149,7 +149,7 @@ def _set_up_sqlite(connection: Any, _: object) -> None:
     connection.execute("PRAGMA temp_store=MEMORY")
 
 
-def _postgresql(url: URL) -> Engine:
+def _postgresql_engine(url: URL) -> Engine:
     settings = [f"-c {name}={value}" for name, value in _PG_SETTINGS.items()]
     if "options" in url.query:
         settings.insert(0, str(url.query["options"]))
@@ -168,14 +168,14 @@ def _postgresql(url: URL) -> Engine:
         ) from None
 
 
-def _forget_in_forks(engine: Engine) -> None:
+def _drop_connections_in_forks(engine: Engine) -> None:
     """Drop the parent's connections in a forked child, without using them."""
     reference = weakref.ref(engine)
     sessions: weakref.WeakSet[Any] = weakref.WeakSet()
     if engine.dialect.name == "postgresql":
         sa.event.listen(engine, "connect", lambda session, _: sessions.add(session))
 
-    def forget() -> None:
+    def drop_pool() -> None:
         alive = reference()
         if alive is not None:
             alive.dispose(close=False)
@@ -185,7 +185,7 @@ def _forget_in_forks(engine: Engine) -> None:
                 os.close(session.fileno())
 
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=forget)
+        os.register_at_fork(after_in_child=drop_pool)
 
 
 # --- failures -------------------------------------------------------------------------
@@ -271,7 +271,7 @@ _EXPLANATIONS = {
 _AWAY = (None, "57P01", "57P02", "57P03")
 
 
-def is_away(error: DBAPIError) -> bool:
+def is_server_away(error: DBAPIError) -> bool:
     """Tell whether a PostgreSQL server is missing, starting, or stopping."""
     return isinstance(error, OperationalError) and (
         getattr(error.orig, "sqlstate", "no server's") in _AWAY
@@ -282,7 +282,7 @@ def is_away(error: DBAPIError) -> bool:
 _SIGNS_OF_FULL = ("disk is full", "no space left on device", "disk i/o error")
 
 
-def is_full(error: Exception) -> bool:
+def is_disk_full(error: Exception) -> bool:
     """Tell whether a database may have failed since its disk is full."""
     cause = str(getattr(error, "orig", "")).lower()
     return any(sign in cause for sign in _SIGNS_OF_FULL)
@@ -291,11 +291,13 @@ def is_full(error: Exception) -> bool:
 def explain_error(error: Exception, url: URL) -> Exception:
     """Return the LedgerError that explains a database's error; others unchanged."""
     if isinstance(error, OSError) and error.errno in NO_ROOM:
-        return LedgerError(DISK_FULL, location=shown(url), hint=FREE_SPACE)
+        return LedgerError(
+            DISK_FULL, location=url_without_password(url), hint=FREE_SPACE
+        )
     if isinstance(error, OSError):
         return LedgerError(
             f"Unusable: {error.strerror or error}",
-            location=shown(url),
+            location=url_without_password(url),
             hint="fix the path, or choose a different one for the ledger",
         )
     if not isinstance(error, SQLAlchemyError | sqlite3.Error):
@@ -305,10 +307,10 @@ def explain_error(error: Exception, url: URL) -> Exception:
         cause = cause.replace(url.password, "***")
     for sign, (message, hint) in _EXPLANATIONS.items():
         if sign in cause.lower():
-            return LedgerError(message, location=shown(url), hint=hint)
+            return LedgerError(message, location=url_without_password(url), hint=hint)
     return LedgerError(
         f"The database failed: {masked(cause)}",
-        location=shown(url),
+        location=url_without_password(url),
         hint="rerun; if it fails again, restore a copy of the ledger, "
         "or start a new one",
     )

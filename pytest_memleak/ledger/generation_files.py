@@ -42,7 +42,7 @@ def export_generations(
     with file_errors(LedgerError, path, "can't be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path, encoding="ascii") as file:
-            count = write(file, _records(ledger, prompts))
+            count = write(file, _prompts_with_generations(ledger, prompts))
     return count
 
 
@@ -78,7 +78,7 @@ def _selected_prompts(
     _validate_one_setting(rows, ledger, endpoint_id)
     rows = _without_canaries(rows)
     _validate_one_prompt_each(rows, ledger)
-    return sorted(rows, key=lambda row: (_number(row.excerpt), row.excerpt))
+    return sorted(rows, key=lambda row: (_first_number_in_id(row.excerpt), row.excerpt))
 
 
 def _validate_one_setting(
@@ -126,12 +126,12 @@ def _validate_one_prompt_each(rows: Sequence[Any], ledger: Ledger) -> None:
         )
 
 
-def _number(excerpt_id: str) -> int:
+def _first_number_in_id(excerpt_id: str) -> int:
     match = re.search(r"\d+", excerpt_id)
     return int(match.group()) if match else 0
 
 
-def _records(ledger: Ledger, prompts: Iterable[Any]) -> _Records:
+def _prompts_with_generations(ledger: Ledger, prompts: Iterable[Any]) -> _Records:
     """Yield each prompt with its generations: one prompt's are in memory at a time."""
     placed = sa.select(generations).where(IS_PLACED).order_by(generations.c.ordinal)
     for prompt in prompts:
@@ -144,8 +144,8 @@ def _write_list(file: TextIO, records: _Records) -> int:
     file.write("[")
     for place, (question, rows) in enumerate(records):
         file.write(",\n" if place else "\n")
-        generations = [_generation(*row) for row in rows]
-        record = _prompt(question) | {"generations": generations}
+        generations = [_generation_json(*row) for row in rows]
+        record = _prompt_json(question) | {"generations": generations}
         json.dump(record, file, indent=1)
         count += len(rows)
     file.write("\n]\n")
@@ -156,12 +156,14 @@ def _write_lines(file: TextIO, records: _Records) -> int:
     count = 0
     for question, rows in records:
         for row in rows:
-            file.write(json.dumps(_prompt(question) | _generation(*row)) + "\n")
+            file.write(
+                json.dumps(_prompt_json(question) | _generation_json(*row)) + "\n"
+            )
             count += 1
     return count
 
 
-def _prompt(question: Any) -> dict[str, Any]:
+def _prompt_json(question: Any) -> dict[str, Any]:
     return {
         "excerpt_id": question.excerpt,
         "book_name": question.book,
@@ -169,7 +171,7 @@ def _prompt(question: Any) -> dict[str, Any]:
     }
 
 
-def _generation(
+def _generation_json(
     row: Any,
     text: str,
     reasoning: str,

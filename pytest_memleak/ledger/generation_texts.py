@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.hash_chain import Row, image
-from pytest_memleak.ledger.statements import bound_list, in_parts
+from pytest_memleak.ledger.hash_chain import Row, row_without_nulls
+from pytest_memleak.ledger.statements import bound_list, split_for_statement
 from pytest_memleak.ledger.stored_text import compress_texts, decompress_texts
 from pytest_memleak.ledger.tables import call_texts, generations
 
@@ -46,7 +46,7 @@ def insert_generations(
         for part, data in enumerate(compress_texts(texts)):
             text_row = {"call": brought.call, "part": part, "data": data}
             text_rows.append(text_row)
-        call_images = generation_images(call_rows, texts)
+        call_images = generation_chain_rows(call_rows, texts)
         images[brought.call] = {"generations": call_images}
     if rows:
         connection.execute(_INSERT, rows)
@@ -72,7 +72,7 @@ def _generation_rows(brought: Brought) -> list[Row]:
     return rows
 
 
-def generation_images(
+def generation_chain_rows(
     rows: Iterable[Mapping[Any, Any]],
     texts: Sequence[tuple[str, str]],
 ) -> list[Row]:
@@ -84,7 +84,7 @@ def generation_images(
         if 0 <= place < len(texts):
             text, reasoning = texts[place]
             written |= {"text": text, "reasoning": reasoning or None}
-        images.append(image(generations, written))
+        images.append(row_without_nulls(generations, written))
     return images
 
 
@@ -105,7 +105,7 @@ def texts_of_calls(
     texts: dict[int, list[tuple[str, str]]] = {}
     distinct_calls = list(set(call_ids))
     by_call = operator.attrgetter("call")
-    for some in in_parts(distinct_calls):
+    for some in split_for_statement(distinct_calls):
         rows = connection.execute(_TEXTS, {"calls": some})
         for call, call_rows in itertools.groupby(rows, key=by_call):
             parts = ((part, data) for _, part, data in call_rows)

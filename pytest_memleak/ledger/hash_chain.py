@@ -65,12 +65,12 @@ class Head:
     link: str
 
 
-def forget(connection: Connection) -> None:
+def clear_changes(connection: Connection) -> None:
     """Begin a transaction with no changes."""
     connection.info[_PENDING] = {}
 
 
-def changed(
+def record_changes(
     connection: Connection,
     table: sa.Table,
     rows: Iterable[Mapping[Any, Any]],
@@ -84,7 +84,7 @@ def changed(
     for row in rows:
         name = (table.name, row_key(table, row))
         values = changes.setdefault(name, {})
-        values.update(_written(table, row))
+        values.update(_row_with_text_digests(table, row))
 
 
 def add_row(
@@ -95,7 +95,7 @@ def add_row(
     """Add a row and its entry in the chain; return its id."""
     insert = table.insert().values(values).returning(table.c.id)
     number: int = connection.execute(insert).scalar_one()
-    changed(connection, table, [{"id": number, **values}])
+    record_changes(connection, table, [{"id": number, **values}])
     return number
 
 
@@ -110,10 +110,10 @@ def update_row(
     is_row = table.c.id == number
     update = table.update().where(is_row, *conditions)
     if connection.execute(update.values(values)).rowcount:
-        changed(connection, table, [{"id": number, **values}])
+        record_changes(connection, table, [{"id": number, **values}])
 
 
-def append(connection: Connection) -> None:
+def append_entry(connection: Connection) -> None:
     """Add an entry of this transaction's changes."""
     changes: dict[RowName, Row] = connection.info[_PENDING]
     if not changes:
@@ -129,10 +129,10 @@ def append(connection: Connection) -> None:
         link = chain_link(link, entry)
         entries.append({"number": number, "entry": entry, "link": link})
     connection.execute(_INSERT, entries)
-    forget(connection)
+    clear_changes(connection)
 
 
-def head(connection: Connection) -> Head | None:
+def chain_head(connection: Connection) -> Head | None:
     """Return the chain's current end; None without entries."""
     row = connection.execute(_HEAD).first()
     if row is None:
@@ -155,13 +155,13 @@ def chain_link(before: str, entry: str) -> str:
     return text_digest(f"{before}{entry}")
 
 
-def image(table: sa.Table, row: Mapping[Any, Any]) -> Row:
+def row_without_nulls(table: sa.Table, row: Mapping[Any, Any]) -> Row:
     """Return a row as entries have it, without nulls: a new column changes no image."""
-    written = _written(table, row)
+    written = _row_with_text_digests(table, row)
     return {name: value for name, value in written.items() if value is not None}
 
 
-def _written(table: sa.Table, row: Mapping[Any, Any]) -> Row:
+def _row_with_text_digests(table: sa.Table, row: Mapping[Any, Any]) -> Row:
     """Return what an entry has of a row: its texts as SHA-256."""
     left_out = _LEFT_OUT.get(table.name, set())
     written: Row = {}

@@ -87,7 +87,7 @@ def has_living_holder(row: Any) -> bool:
     return ended is None
 
 
-def held_job(
+def job_from_leased_row(
     connection: Connection,
     kind: JobKind,
     row: Any,
@@ -106,14 +106,14 @@ def held_job(
         update_row(connection, _TABLES[kind], row.id, {"lease": lease})
     began_here = starting and row.lease == lease
     return replace(
-        _job_of(kind, row),
+        _job_from_row(kind, row),
         ours_to_start=ours,
         doubtful_until=row.began + recovery if ours else 0.0,
         stuck=began_here and row.cause is not None,
     )
 
 
-def _job_of(kind: JobKind, row: Any) -> Job:
+def _job_from_row(kind: JobKind, row: Any) -> Job:
     return Job(
         kind,
         row.id,
@@ -136,12 +136,12 @@ def update_job(
     own_row = sa.select(table).where(table.c.id == job.number)
     is_open = table.c.state.in_(OPEN_JOB)
 
-    def work(connection: Connection) -> Job:
+    def update_open_row(connection: Connection) -> Job:
         update_row(connection, table, job.number, values, is_open)
         row = connection.execute(own_row).one()
-        return _job_of(job.kind, row)
+        return _job_from_row(job.kind, row)
 
-    return ledger.write(work)
+    return ledger.write(update_open_row)
 
 
 def end_job(
@@ -158,7 +158,7 @@ def end_job(
     """
     table = _TABLES[job.kind]
 
-    def work(connection: Connection) -> None:
+    def end_row_and_calls(connection: Connection) -> None:
         if job.kind is JobKind.BATCH:
             in_batch = calls.c.batch == job.number
             unanswered = sa.select(calls.c.id).where(in_batch, IS_OPEN)
@@ -169,7 +169,7 @@ def end_job(
         is_open = table.c.state.in_(OPEN_JOB)
         update_row(connection, table, job.number, ended, is_open)
 
-    ledger.write(work)
+    ledger.write(end_row_and_calls)
 
 
 def claim_finetune(
@@ -199,7 +199,7 @@ def claim_finetune(
     def failed_in_another_run(row: Any) -> bool:
         return bool(row.state == JobRow.FAILED and row.run != ledger.run)
 
-    def work(connection: Connection) -> Job:
+    def find_or_add(connection: Connection) -> Job:
         row = connection.execute(query).one_or_none()
         failed_before = row is not None and failed_in_another_run(row)
         starts_anew = row is None or failed_before
@@ -207,7 +207,7 @@ def claim_finetune(
             ledger.require_room()
         if row is None:
             return new_job(connection)
-        job = held_job(connection, kind, row, lease=lease, recovery=recovery)
+        job = job_from_leased_row(connection, kind, row, lease=lease, recovery=recovery)
         if not failed_before and not job.ours_to_start:
             return job
         cleared = {"job_id": None, "cause": None, "ended": None}
@@ -221,7 +221,7 @@ def claim_finetune(
             doubtful_until=job.doubtful_until,
         )
 
-    return ledger.write(work)
+    return ledger.write(find_or_add)
 
 
 def finetuned_endpoint(
@@ -238,7 +238,7 @@ def finetuned_endpoint(
     return next(endpoints, None)
 
 
-def begun(
+def has_unfailed_finetune(
     ledger: Ledger,
     provider: str,
     digest: str,

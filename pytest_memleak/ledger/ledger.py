@@ -33,8 +33,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from pytest_memleak.errors import DISK_FULL, FREE_SPACE, LedgerError, file_errors
 from pytest_memleak.ledger.call_states import call_end
 from pytest_memleak.ledger.database import Database
-from pytest_memleak.ledger.hash_chain import add_row, changed
-from pytest_memleak.ledger.reserved_room import RESERVED, ReservedRoom
+from pytest_memleak.ledger.disk_reserve import RESERVED, DiskReserve
+from pytest_memleak.ledger.hash_chain import add_row, record_changes
 from pytest_memleak.ledger.tables import leases
 
 _ROOM = 32 << 20  # bytes: two journals of SQLite, or more than what is in flight
@@ -80,15 +80,15 @@ class Ledger(Database):
         lease = self._lease
         if lease is not None and os.getpid() == self._pid:
             with suppress(LedgerError):
-                self.write(lambda connection: _end(connection, [lease]))
+                self.write(lambda connection: _end_leases(connection, [lease]))
             self._locks.leave()
         super().close()
 
     @property
-    def newest_end(self) -> float:
+    def last_call_ended(self) -> float:
         """When the last call ended (since 1970), by the clock of its machine."""
         last_end = sa.select(sa.func.max(call_end))
-        with self.explaining_damage():
+        with self.damage_as_ledger_error():
             ((newest,),) = self.rows(last_end)
             return float(newest or 0)
 
@@ -101,7 +101,7 @@ class Ledger(Database):
         A server that lost our connection ends the lease, and others may take over what
         it held. `keep_alive` notices and starts a new one.
         """
-        self._check_open()
+        self._validate_open()
         with self._leasing:
             if self._lease is None:
                 self._lease = self._begin_lease()
@@ -113,7 +113,7 @@ class Ledger(Database):
 
         Reserves room for those that are in flight when another program fills it.
         """
-        self._check_open()
+        self._validate_open()
         if not self.path:
             return
         room = shutil.disk_usage(self.path.parent)
@@ -125,7 +125,7 @@ class Ledger(Database):
                 hint=FREE_SPACE,
             )
         if self._room is None:
-            self._room = ReservedRoom(self.path.parent)
+            self._room = DiskReserve(self.path.parent)
         if room.free >= _ROOM + RESERVED:
             self._room.reserve()
 
@@ -160,7 +160,7 @@ class Ledger(Database):
                     dead.append(lease)
                     free_locks.append(lock)
             if dead:
-                _end(connection, dead)
+                _end_leases(connection, dead)
             return free_locks
 
         for lock in self.write(work):
@@ -171,12 +171,12 @@ class Ledger(Database):
 IS_LIVING = leases.c.ended.is_(None)
 
 
-def _end(connection: Connection, numbers: Sequence[int]) -> None:
+def _end_leases(connection: Connection, numbers: Sequence[int]) -> None:
     ended = {"ended": time.time()}
     update = leases.update().where(leases.c.id.in_(numbers))
     connection.execute(update.values(ended))
     rows = [{"id": number, **ended} for number in numbers]
-    changed(connection, leases, rows)
+    record_changes(connection, leases, rows)
 
 
 class _Locks:
@@ -257,7 +257,7 @@ class _AdvisoryLocks(_Locks):
     def hold(self, name: str) -> None:
         session = self._engine.connect()
         session = session.execution_options(isolation_level="AUTOCOMMIT")
-        lock = sa.func.pg_advisory_lock(_key(name))
+        lock = sa.func.pg_advisory_lock(_advisory_lock_number(name))
         session.execute(sa.select(lock))
         self._session = session
 
@@ -280,9 +280,9 @@ class _AdvisoryLocks(_Locks):
 
     def free(self, connection: Connection, name: str) -> bool:
         # Held until the transaction ends, so that no other process ends the same lease.
-        lock = sa.func.pg_try_advisory_xact_lock(_key(name))
+        lock = sa.func.pg_try_advisory_xact_lock(_advisory_lock_number(name))
         return bool(connection.scalar(sa.select(lock)))
 
 
-def _key(name: str) -> int:
+def _advisory_lock_number(name: str) -> int:
     return int(name[:15], 16)

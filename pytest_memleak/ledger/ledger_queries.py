@@ -31,7 +31,11 @@ from pytest_memleak.ledger.generation_ordinals import (
 from pytest_memleak.ledger.generation_texts import texts_of_calls
 from pytest_memleak.ledger.ledger import IS_LIVING, Ledger
 from pytest_memleak.ledger.prompts import PairPrompts, PromptSpec
-from pytest_memleak.ledger.statements import bound_list, count_where, in_parts
+from pytest_memleak.ledger.statements import (
+    bound_list,
+    count_where,
+    split_for_statement,
+)
 from pytest_memleak.ledger.tables import calls, claims, leases
 from pytest_memleak.ledger.tables import generations as generations_
 from pytest_memleak.records import FinishReason, Generation
@@ -92,19 +96,19 @@ def generations(
     prompts: PairPrompts,
 ) -> Iterator[Generation]:
     """Yield the pair's stored generations, in the book's order, then by ordinal."""
-    numbers = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
+    numbers = stored_prompt_ids(ledger, endpoint_id, prompts.specs)
     requested = (
         sa.select(generations_)
         .where(is_requested(prompts.samples))
         .order_by(generations_.c.ordinal)
     )
-    sent = [prompt for prompt in prompts.questions if prompt.key in numbers]
+    sent = [prompt for prompt in prompts.specs if prompt.key in numbers]
     at_once = max(1, _AT_ONCE // max(1, prompts.samples))
     for start in range(0, len(sent), at_once):
         some = sent[start : start + at_once]
         some_numbers = [numbers[prompt.key] for prompt in some]
         query = requested.where(generations_.c.question.in_(some_numbers))
-        with ledger.explaining_damage():
+        with ledger.damage_as_ledger_error():
             by_prompt: dict[int, list[tuple[Any, str, str]]] = defaultdict(list)
             for stored in generations_with_texts(ledger, query):
                 by_prompt[stored[0].question].append(stored)
@@ -158,7 +162,7 @@ def generations_with_texts(
     from 0.
     """
 
-    def work(connection: Connection) -> Sequence[RowTexts]:
+    def rows_with_texts(connection: Connection) -> Sequence[RowTexts]:
         rows = connection.execute(query).all()
         texts = texts_of_calls(connection, (row.call for row in rows))
         questions = {row.question for row in rows}
@@ -179,7 +183,7 @@ def generations_with_texts(
             generations_with_texts.append(RowTexts(row, text, reasoning))
         return generations_with_texts
 
-    return ledger.read(work)
+    return ledger.read(rows_with_texts)
 
 
 class StoredPlace(NamedTuple):
@@ -196,7 +200,7 @@ def _stored_texts_by_call(
 ) -> dict[int, list[StoredPlace]]:
     """Return the places of each call's stored texts, for calls of these questions."""
     places: dict[int, list[StoredPlace]] = defaultdict(list)
-    for some in in_parts(list(of_questions)):
+    for some in split_for_statement(list(of_questions)):
         rows = connection.execute(_PLACES, {"questions": some})
         for call, place, came in rows:
             places[call].append(StoredPlace(place, came))
@@ -210,7 +214,7 @@ _PLACES = (
 )
 
 
-def tally(
+def count_generations_and_calls(
     ledger: Ledger,
     endpoint_id: str,
     prompts: PairPrompts,
@@ -223,11 +227,11 @@ def tally(
         .group_by(generations_.c.finish_reason)
     )
 
-    def work(connection: Connection) -> LedgerCounts:
+    def select_counts(connection: Connection) -> LedgerCounts:
         reasons: Counter[str] = Counter()
         states: Counter[str] = Counter()
         sums: Counter[str] = Counter()
-        for some in in_parts(numbers):
+        for some in split_for_statement(numbers):
             of_generations = by_reason.where(generations_.c.question.in_(some))
             for reason, count in connection.execute(of_generations):
                 reasons[reason] += count
@@ -254,7 +258,7 @@ def tally(
             cost=sums["cost"] / 1e9 if sums["priced"] else None,
         )
 
-    return ledger.read(work)
+    return ledger.read(select_counts)
 
 
 _SUMMED = (
@@ -273,19 +277,19 @@ _SUMS = sa.select(
 ).group_by(calls.c.state)
 
 
-def missing(
+def find_missing_ordinals(
     ledger: Ledger,
     endpoint_id: str,
     prompts: PairPrompts,
 ) -> Missing:
     """Find the ordinals that aren't stored. A dead process's ordinals count as free."""
-    numbers = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
+    numbers = stored_prompt_ids(ledger, endpoint_id, prompts.specs)
     samples = prompts.samples
 
-    def work(connection: Connection) -> tuple[dict[int, set[int]], list[Any]]:
+    def select_taken(connection: Connection) -> tuple[dict[int, set[int]], list[Any]]:
         occupied: dict[int, set[int]] = defaultdict(set)
         held: list[Any] = []
-        for some in in_parts(list(numbers.values())):
+        for some in split_for_statement(list(numbers.values())):
             stored = _STORED.where(
                 generations_.c.question.in_(some),
                 is_requested(samples),
@@ -301,12 +305,12 @@ def missing(
                     held.append(row)
         return occupied, held
 
-    with ledger.explaining_damage():
-        occupied, held = ledger.read(work)
+    with ledger.damage_as_ledger_error():
+        occupied, held = ledger.read(select_taken)
         for row in held:
             occupied[row.question].add(row.ordinal)
         free = {}
-        for prompt in prompts.questions:
+        for prompt in prompts.specs:
             number = numbers.get(prompt.key, 0)
             taken = occupied.get(number, ())
             absent = [ordinal for ordinal in range(samples) if ordinal not in taken]
@@ -370,11 +374,11 @@ def stored_prompt_numbers(
     prompts: PairPrompts,
 ) -> list[int]:
     """Return the row ids of the pair's prompts that were sent to the endpoint."""
-    by_key = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
+    by_key = stored_prompt_ids(ledger, endpoint_id, prompts.specs)
     return list(by_key.values())
 
 
-def surplus(
+def surplus_generations(
     ledger: Ledger,
     endpoint_id: str,
     prompts: PairPrompts,
@@ -393,7 +397,7 @@ def surplus(
         counts[excerpt_id] += 1
 
 
-def unrequested(
+def generations_beyond_call(
     ledger: Ledger,
     endpoint_id: str,
     prompts: PairPrompts,
@@ -420,7 +424,7 @@ def unrequested(
         counts[excerpt_id] += 1
 
 
-def every_generation(
+def generations_of_prompts(
     ledger: Ledger,
     excerpts: Mapping[int, str],
     *,
@@ -455,14 +459,14 @@ def _surplus_rows(
     until: float,
 ) -> Iterator[tuple[str, RowTexts]]:
     """Yield the excerpt of each surplus generation, and the generation."""
-    numbers = stored_prompt_ids(ledger, endpoint_id, prompts.questions)
+    numbers = stored_prompt_ids(ledger, endpoint_id, prompts.specs)
     excerpts = {
         numbers[prompt.key]: prompt.excerpt_id
-        for prompt in prompts.questions
+        for prompt in prompts.specs
         if prompt.key in numbers
     }
     beyond = _WITH_CALLS.where(is_beyond(prompts.samples), call_end <= until)
-    for some in in_parts(list(excerpts)):
+    for some in split_for_statement(list(excerpts)):
         query = beyond.where(generations_.c.question.in_(some))
         for stored in generations_with_texts(ledger, query):
             yield excerpts[stored.row.question], stored

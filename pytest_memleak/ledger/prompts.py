@@ -61,7 +61,7 @@ class PromptSpec:
         return self.instruction_digest, self.settings_digest
 
     @property
-    def keyed(self) -> bool:
+    def has_matching_digests(self) -> bool:
         """Whether the digests match the prompt, for some repeat of it in its book."""
         settings = _settings_digest(
             self.temperature,
@@ -80,7 +80,7 @@ class PromptSpec:
         """Return the seed (31 bits) of the call that begins at the ordinal `first`."""
         if self.seed is None:
             return None
-        digest = digest_of(self.seed, self.instruction_digest, first)
+        digest = digest_of_parts(self.seed, self.instruction_digest, first)
         return int(digest[:8], 16) & 0x7FFF_FFFF
 
     def request(self, request_id: str, ordinals: Sequence[int]) -> SampleRequest:
@@ -103,12 +103,12 @@ class PairPrompts:
     pair: str
     samples: int
     temperature: float | None
-    questions: tuple[PromptSpec, ...]
+    specs: tuple[PromptSpec, ...]
 
     @property
     def requested(self) -> int:
         """The number of generations of a complete pair."""
-        return self.samples * len(self.questions)
+        return self.samples * len(self.specs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,21 +133,21 @@ def build_prompts(
     """
     repeats: Counter[tuple[str, ...]] = Counter()
     questions = []
-    for excerpt_id, texts, excerpt_words in _prompted(book, words):
+    for excerpt_id, texts, excerpt_words in _prompt_texts_by_id(book, words):
         repeat = repeats[texts]
         repeats[texts] += 1
         max_tokens = ANSWER_TOKENS
         if excerpt_words is not None:
-            max_tokens = most_tokens(excerpt_words)
+            max_tokens = max_tokens_for_words(excerpt_words)
         capped = sampling.max_tokens != "default"
         if isinstance(sampling.max_tokens, int):
             max_tokens = sampling.max_tokens
         *before, instruction = texts
-        parent = digest_of(*before) if before else ""
+        parent = digest_of_parts(*before) if before else ""
         questions.append(
             PromptSpec(
                 book_id=book.id,
-                book_words=book.words_digest or digest_of(book.id),
+                book_words=book.words_digest or digest_of_parts(book.id),
                 excerpt_id=excerpt_id,
                 instruction=instruction,
                 instruction_digest=prompt_digest(instruction, repeat, parent),
@@ -168,7 +168,7 @@ def build_prompts(
     return PairPrompts(pair, sampling.samples, sampling.temperature, tuple(questions))
 
 
-def _prompted(
+def _prompt_texts_by_id(
     book: Book,
     words: Callable[[str], int],
 ) -> Iterator[tuple[str, tuple[str, ...], int | None]]:
@@ -192,7 +192,7 @@ _COLUMNS = {
 }
 
 
-def row_of_prompt(prompt: PromptSpec) -> dict[str, Any]:
+def prompt_row(prompt: PromptSpec) -> dict[str, Any]:
     """Return the prompt's row in the ledger."""
     row = {column: getattr(prompt, name) for column, name in _COLUMNS.items()}
     return row | {
@@ -220,7 +220,7 @@ def _settings_digest(
     max_tokens: int | None,
     seed: int | None,
 ) -> str:
-    return digest_of(
+    return digest_of_parts(
         "default" if temperature is None else float(temperature),
         "default" if max_tokens is None else max_tokens,
         "none" if seed is None else seed,
@@ -242,12 +242,14 @@ def stored_cap(prompt: PromptSpec) -> int:
     return prompt.max_tokens if prompt.capped else -prompt.max_tokens
 
 
-def most_tokens(words: int) -> int:
+def max_tokens_for_words(words: int) -> int:
     """Return the maximum tokens for a generation of about this many words."""
     return int(words * TOKENS_PER_WORD) + SPARE_TOKENS
 
 
-def asks(missing: Mapping[PromptSpec, Sequence[int]], per_call: int) -> Iterator[Ask]:
+def asks_by_round(
+    missing: Mapping[PromptSpec, Sequence[int]], per_call: int
+) -> Iterator[Ask]:
     """Yield the calls that sample the missing ordinals, round by round.
 
     A round is one ordinal of each prompt, or `per_call` of them if one call returns
@@ -273,10 +275,10 @@ def prompt_digest(instruction: str, repeat: int, parent: str = "") -> str:
     repeat: how many equal ones of the pair come before
     parent: the digest of the conversation before it
     """
-    return digest_of(instruction, repeat, *([parent] if parent else []))
+    return digest_of_parts(instruction, repeat, *([parent] if parent else []))
 
 
-def digest_of(*parts: object) -> str:
+def digest_of_parts(*parts: object) -> str:
     """Return the SHA-256 of some parts, each after its length (hexadecimal)."""
     digest = hashlib.sha256()
     for part in parts:

@@ -27,7 +27,7 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import stored_prompt_numbers
 from pytest_memleak.ledger.prompts import PairPrompts
 from pytest_memleak.ledger.same_model import RELEASE, SERIES, same_model_endpoints
-from pytest_memleak.ledger.statements import count_where, in_parts
+from pytest_memleak.ledger.statements import count_where, split_for_statement
 from pytest_memleak.ledger.tables import (
     SETTING,
     calls,
@@ -92,7 +92,7 @@ class SamplingHistory:
         return self.calls > self.calls_this_run
 
 
-def history_of(
+def summarize_history(
     ledger: Ledger,
     endpoint_id: str,
     prompts: PairPrompts,
@@ -101,14 +101,14 @@ def history_of(
     numbers = stored_prompt_numbers(ledger, endpoint_id, prompts)
     own_calls = _SAMPLING_CALLS.where(is_requested(prompts.samples))
 
-    def work(connection: Connection) -> list[Any]:
+    def select_calls(connection: Connection) -> list[Any]:
         rows: list[Any] = []
-        for some in in_parts(numbers):
+        for some in split_for_statement(numbers):
             query = own_calls.where(generations.c.question.in_(some))
             rows += connection.execute(query)
         return rows
 
-    sampled = ledger.read(work)
+    sampled = ledger.read(select_calls)
     times = [row.ended or row.began for row in sampled]
     call_numbers = [row.id for row in sampled]
     served = Counter(Served(row.model, row.fingerprint) for row in sampled)
@@ -121,11 +121,11 @@ def history_of(
         calls=len(sampled),
         served=tuple(served.most_common()),
         writers=Counter(row.model for row in sampled if row.has_text),
-        refused=_refused(ledger, (row.refused for row in sampled)),
+        refused=_rejected_settings(ledger, (row.refused for row in sampled)),
     )
 
 
-def _refused(ledger: Ledger, lists: Iterable[str | None]) -> tuple[str, ...]:
+def _rejected_settings(ledger: Ledger, lists: Iterable[str | None]) -> tuple[str, ...]:
     names: set[str] = set()
     try:
         for listed in lists:
@@ -174,7 +174,7 @@ def first_open_call(
         .where(IS_OPEN, calls.c.run != ledger.run, claims.c.ordinal < prompts.samples)
     )
     first_calls = []
-    for some in in_parts(numbers):
+    for some in split_for_statement(numbers):
         ((call,),) = ledger.rows(first_open.where(claims.c.question.in_(some)))
         if call is not None:
             first_calls.append(call)
@@ -192,14 +192,14 @@ def lost_calls(
     numbers = stored_prompt_numbers(ledger, endpoint_id, prompts)
     lost = sa.select(sa.func.count()).where(IS_LOST, calls.c.ended <= until)
     count = 0
-    for some in in_parts(numbers):
+    for some in split_for_statement(numbers):
         lost_of_some = lost.where(calls.c.question.in_(some))
         ((part,),) = ledger.rows(lost_of_some)
         count += part
     return count
 
 
-def attempts(
+def list_attempts(
     ledger: Ledger,
     endpoint_id: str,
     book_id: str | None = None,
@@ -286,7 +286,7 @@ _SURPLUS = sa.func.coalesce(_RECEIVED.c.surplus, 0)
 _REMOVED = sa.func.coalesce(calls.c.came, 0) - _PLACED - _SURPLUS
 
 
-def _calls_in(state: CallState) -> sa.ColumnElement[int]:
+def _count_calls_in_state(state: CallState) -> sa.ColumnElement[int]:
     return count_where(calls.c.state == state).label(state)
 
 
@@ -300,9 +300,9 @@ _ATTEMPTS = (
         *_ATTEMPT,
         sa.func.count(calls.c.question.distinct()).label("excerpts"),
         sa.func.count().label("calls"),
-        _calls_in(CallState.ANSWERED),
-        _calls_in(CallState.LOST),
-        _calls_in(CallState.FAILED),
+        _count_calls_in_state(CallState.ANSWERED),
+        _count_calls_in_state(CallState.LOST),
+        _count_calls_in_state(CallState.FAILED),
         _total(_PLACED).label("generations"),
         _total(_SURPLUS).label("surplus"),
         _total(_REMOVED).label("removed"),

@@ -14,7 +14,7 @@ QUESTIONS_AT_ONCE = 400
 _T = TypeVar("_T")
 
 
-def in_parts(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+def split_for_statement(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
     """Yield values in parts that one statement may name."""
     for start in range(0, len(values), QUESTIONS_AT_ONCE):
         end = start + QUESTIONS_AT_ONCE

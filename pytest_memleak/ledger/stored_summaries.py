@@ -8,9 +8,9 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pytest_memleak.ledger.hash_chain import changed, text_digest
+from pytest_memleak.ledger.hash_chain import record_changes, text_digest
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.statements import in_parts, insert_where_new
+from pytest_memleak.ledger.statements import insert_where_new, split_for_statement
 from pytest_memleak.ledger.tables import summaries
 
 
@@ -28,15 +28,15 @@ def stored_summaries(
     is_own = summaries.c.summarizer == text_digest(summarizer)
     own = sa.select(*columns).where(is_own)
 
-    def work(connection: Connection) -> dict[str, str]:
+    def select_summaries(connection: Connection) -> dict[str, str]:
         stored = {}
-        for some in in_parts(list(by_digest)):
+        for some in split_for_statement(list(by_digest)):
             query = own.where(summaries.c.text_digest.in_(some))
             for digest, summary in connection.execute(query):
                 stored[by_digest[digest]] = summary
         return stored
 
-    return ledger.read(work)
+    return ledger.read(select_summaries)
 
 
 def keep_summary(
@@ -53,9 +53,9 @@ def keep_summary(
         "made": time.time(),
     }
 
-    def work(connection: Connection) -> None:
+    def insert_if_new(connection: Connection) -> None:
         insert = insert_where_new(connection, summaries).values(row)
         if connection.execute(insert).rowcount:
-            changed(connection, summaries, [row])
+            record_changes(connection, summaries, [row])
 
-    ledger.write(work)
+    ledger.write(insert_if_new)

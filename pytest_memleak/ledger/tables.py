@@ -39,7 +39,7 @@ State = sa.String(16)
 _BY_KEY: Any = {"sqlite_with_rowid": False}
 
 
-def _reference(
+def _row_id_column(
     name: str,
     row_id: str,
     **options: Any,
@@ -48,7 +48,7 @@ def _reference(
     return sa.Column(name, RowId, sa.ForeignKey(row_id), **options)
 
 
-def _part_of_key(name: str) -> sa.Column[int]:
+def _key_column(name: str) -> sa.Column[int]:
     """Return a column of a primary key that counts something else than rows."""
     return sa.Column(name, sa.Integer, primary_key=True, autoincrement=False)
 
@@ -106,7 +106,7 @@ SETTING = (
 )
 
 
-def _jobs(name: str, *columns: sa.schema.SchemaItem) -> sa.Table:
+def _job_table(name: str, *columns: sa.schema.SchemaItem) -> sa.Table:
     """Return a table of jobs at a provider."""
     return sa.Table(
         name,
@@ -116,7 +116,7 @@ def _jobs(name: str, *columns: sa.schema.SchemaItem) -> sa.Table:
         sa.Column("job_id", Text),
         sa.Column("state", State, nullable=False),  # a JobRow
         sa.Column("cause", Text),
-        _reference("lease", "leases.id"),
+        _row_id_column("lease", "leases.id"),
         sa.Column("began", sa.Float, nullable=False),
         sa.Column("ended", sa.Float),
         sa.Column("run", sa.String(64)),
@@ -124,7 +124,7 @@ def _jobs(name: str, *columns: sa.schema.SchemaItem) -> sa.Table:
     )
 
 
-jobs = _jobs(
+jobs = _job_table(
     "jobs",
     sa.Column("digest", Digest, nullable=False),
     sa.Column("endpoint", Text),
@@ -133,13 +133,13 @@ jobs = _jobs(
     sa.UniqueConstraint("provider", "digest"),
 )
 
-batches = _jobs(
+batches = _job_table(
     "batches",
     sa.Column("endpoint", Text, nullable=False),
     sa.Column("digest", Digest, nullable=False, unique=True),
 )
 
-deployments = _jobs(
+deployments = _job_table(
     "deployments",
     sa.Column("digest", Digest, nullable=False, index=True),
     sa.Column("weights", Text, nullable=False),
@@ -154,8 +154,8 @@ deployments = _jobs(
 tenants = sa.Table(
     "tenants",
     metadata,
-    _reference("deployment", "deployments.id", primary_key=True),
-    _reference("lease", "leases.id", primary_key=True),
+    _row_id_column("deployment", "deployments.id", primary_key=True),
+    _row_id_column("lease", "leases.id", primary_key=True),
     **_BY_KEY,
 )
 
@@ -163,13 +163,13 @@ calls = sa.Table(
     "calls",
     metadata,
     sa.Column("id", RowId, primary_key=True),
-    _reference("question", "questions.id", nullable=False),
-    _reference("batch", "batches.id"),
+    _row_id_column("question", "questions.id", nullable=False),
+    _row_id_column("batch", "batches.id"),
     sa.Column("kind", State, nullable=False),  # sample, batch
     sa.Column("provider", Text, nullable=False),
     sa.Column("request_id", sa.String(128), nullable=False),
     sa.Column("state", State, nullable=False),  # a CallState
-    _reference("lease", "leases.id"),
+    _row_id_column("lease", "leases.id"),
     sa.Column("first", sa.Integer, nullable=False),
     sa.Column("asked", sa.Integer, nullable=False),
     sa.Column("came", sa.Integer),
@@ -206,9 +206,9 @@ def _create_index_by_batch(
 claims = sa.Table(
     "claims",
     metadata,
-    _reference("question", "questions.id", primary_key=True),
-    _part_of_key("ordinal"),
-    _reference("call", "calls.id", nullable=False, index=True),
+    _row_id_column("question", "questions.id", primary_key=True),
+    _key_column("ordinal"),
+    _row_id_column("call", "calls.id", nullable=False, index=True),
     **_BY_KEY,
 )
 
@@ -217,7 +217,7 @@ generations = sa.Table(
     metadata,
     sa.Column("question", RowId, sa.ForeignKey("questions.id"), primary_key=True),
     sa.Column("ordinal", sa.Integer, primary_key=True, autoincrement=False),
-    _reference("call", "calls.id", nullable=False),
+    _row_id_column("call", "calls.id", nullable=False),
     sa.Column("place", sa.Integer, nullable=False),  # among the call's texts
     sa.Column("finish_reason", State, nullable=False),
     sa.Column("finish_word", Text),  # the server's own
@@ -229,8 +229,8 @@ generations = sa.Table(
 call_texts = sa.Table(
     "call_texts",
     metadata,
-    _reference("call", "calls.id", primary_key=True, autoincrement=False),
-    _part_of_key("part"),
+    _row_id_column("call", "calls.id", primary_key=True, autoincrement=False),
+    _key_column("part"),
     sa.Column("data", sa.LargeBinary, nullable=False),
 )
 

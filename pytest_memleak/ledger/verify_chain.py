@@ -25,19 +25,19 @@ from pytest_memleak.ledger.call_states import (
 )
 from pytest_memleak.ledger.damage import OF_VALUES, damaged_cell
 from pytest_memleak.ledger.deployments import SPENT_ON_HOURS
-from pytest_memleak.ledger.generation_texts import generation_images, texts_of_calls
+from pytest_memleak.ledger.generation_texts import generation_chain_rows, texts_of_calls
 from pytest_memleak.ledger.hash_chain import (
     CHAINED,
     Head,
     Row,
     RowName,
     chain_link,
-    image,
     row_key,
+    row_without_nulls,
 )
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import prompt_from_row
-from pytest_memleak.ledger.statements import QUESTIONS_AT_ONCE, in_parts
+from pytest_memleak.ledger.statements import QUESTIONS_AT_ONCE, split_for_statement
 from pytest_memleak.ledger.tables import (
     calls,
     chain,
@@ -61,7 +61,7 @@ _ONE_OF = {"jobs": "fine-tune", "batches": "batch", "summaries": "summary"}
 
 
 @dataclass(slots=True)
-class Checked:
+class ChainCheckResult:
     """The result of a verification.
 
     wrong:     a sentence for each fault
@@ -86,13 +86,13 @@ def check_ledger(
     *,
     bundle_head: Head | None = None,
     until: float = 0.0,
-) -> Checked:
+) -> ChainCheckResult:
     """Compare every row with the chain, and the chain with the head in a bundle.
 
     until: the end of the bundle's run, in seconds since 1970
     """
 
-    def work(connection: Connection) -> Checked:
+    def check_in_snapshot(connection: Connection) -> ChainCheckResult:
         check = _Check(connection)
         try:
             return check.done(bundle_head, until)
@@ -106,7 +106,7 @@ def check_ledger(
         finally:
             check.close()
 
-    return ledger.snapshot(work)
+    return ledger.snapshot(check_in_snapshot)
 
 
 # The number of a prompt, and of one of its calls.
@@ -121,7 +121,7 @@ class _Check:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self.checked = Checked()
+        self.checked = ChainCheckResult()
         # The entries that wrote each row, by its table and key.
         self._entries: dict[RowName, list[int]] = defaultdict(list)
         self._streams: list[sa.CursorResult[Any]] = []
@@ -131,15 +131,15 @@ class _Check:
         for stream in self._streams:
             stream.close()
 
-    def done(self, bundle_head: Head | None, until: float) -> Checked:
+    def done(self, bundle_head: Head | None, until: float) -> ChainCheckResult:
         wrong = self.checked.wrong
         self._read_chain(bundle_head, until)
         for table in CHAINED:
             if table is not calls:
                 self._check_table(table)
-        for rows in self._stream(_ASKED).partitions(_PROMPTS_AT_ONCE):
+        for rows in self._stream_rows(_ASKED).partitions(_PROMPTS_AT_ONCE):
             self._check_calls([row["question"] for row in rows])
-        wrong += [f"{_named(table, key)} is gone" for table, key in self._entries]
+        wrong += [f"{_row_name(table, key)} is gone" for table, key in self._entries]
         for row in self._connection.execute(_SPENT_AND_COST):
             if row.spent != row.cost:
                 wrong.append(
@@ -154,14 +154,14 @@ class _Check:
         number = 0
         newest = 0.0
         entries = sa.select(chain).order_by(chain.c.number)
-        for number, row in enumerate(self._stream(entries), 1):
+        for number, row in enumerate(self._stream_rows(entries), 1):
             if row["number"] != number:
                 checked.wrong.append(f"The chain has no entry {number:,}")
                 return
             if row["link"] != chain_link(link, row["entry"]):
                 checked.wrong.append(f"Entry {number:,} of the chain was changed")
             link = row["link"]
-            at, written = _entry(row["entry"])
+            at, written = _parse_entry(row["entry"])
             if at < newest - CLOCK_SKEW:
                 checked.wrong.append(
                     f"Entry {number:,} of the chain is older than one before it",
@@ -195,7 +195,7 @@ class _Check:
             self._entries[name].append(number)
             self.checked.endpoints.add(values.get("endpoint"))
             if name[0] == calls.name:
-                self.checked.wrong += _time_faults(_named(*name), values, at)
+                self.checked.wrong += _time_faults(_row_name(*name), values, at)
 
     def _note_calls_answered_after_head(
         self, written: Mapping[RowName, Row], until: float
@@ -213,9 +213,9 @@ class _Check:
                 self.checked.late[endpoint].append(ended)
 
     def _check_table(self, table: sa.Table) -> None:
-        for rows in self._stream(sa.select(table)).partitions():
-            images = [image(table, row) for row in rows]
-            chained = self._chained(table, images)
+        for rows in self._stream_rows(sa.select(table)).partitions():
+            images = [row_without_nulls(table, row) for row in rows]
+            chained = self._rows_with_entries(table, images)
             if table is questions:
                 numbers = {row["id"] for row in chained}
                 self._check_digests(rows, numbers)
@@ -224,7 +224,7 @@ class _Check:
         """Check the digests of the prompts with these numbers."""
         for row in rows:
             number = row["id"]
-            if number not in numbers or prompt_from_row(row).keyed:
+            if number not in numbers or prompt_from_row(row).has_matching_digests:
                 continue
             self.checked.wrong.append(
                 f"prompt {number}: its digests don't match its text and settings",
@@ -247,15 +247,15 @@ class _Check:
         for row in self._rows(calls.c.question, numbers):
             key = (row["question"], row["id"])
             call_claims = claimed.pop(key, [])
-            call_generations = generation_images(
+            call_generations = generation_chain_rows(
                 answers.pop(key, ()),
                 texts.get(row["id"], ()),
             )
-            call_image = image(calls, row)
+            call_image = row_without_nulls(calls, row)
             call_image["claims"] = sorted(call_claims) or None
             call_image["generations"] = call_generations or None
             images.append(call_image)
-        for row in self._chained(calls, images):
+        for row in self._rows_with_entries(calls, images):
             prompt = prompts.get(row["question"])
             fault = _call_fault(row, prompt)
             if fault is not None:
@@ -269,7 +269,7 @@ class _Check:
         ]
         self.checked.calls += len(images)
 
-    def _chained(self, table: sa.Table, rows: Sequence[Row]) -> list[Row]:
+    def _rows_with_entries(self, table: sa.Table, rows: Sequence[Row]) -> list[Row]:
         """Compare rows with their last entries; return those that have one."""
         names = [(table.name, row_key(table, row)) for row in rows]
         numbers: set[int] = set()
@@ -279,7 +279,7 @@ class _Check:
         written = self._last_written(sorted(numbers))
         matched = []
         for name, row in zip(names, rows, strict=True):
-            shown_name = _named(*name)
+            shown_name = _row_name(*name)
             if name in written:
                 self.checked.wrong += _differences(shown_name, written[name], row)
                 matched.append(row)
@@ -292,14 +292,14 @@ class _Check:
     def _last_written(self, numbers: Sequence[int]) -> dict[RowName, Row]:
         """Return the last values in these entries; note rows that had ended before."""
         written: dict[RowName, Row] = {}
-        for some in in_parts(numbers):
+        for some in split_for_statement(numbers):
             for entry in self._rows(chain.c.number, some):
-                _, rows = _entry(entry["entry"])
+                _, rows = _parse_entry(entry["entry"])
                 for key, values in rows.items():
                     before = written.setdefault(key, {})
                     if _has_ended(key[0], before):
                         self.checked.wrong.append(
-                            f"{_named(*key)} had ended, "
+                            f"{_row_name(*key)} had ended, "
                             f"but entry {entry['number']:,} changed it",
                         )
                     before.update(values)
@@ -307,7 +307,7 @@ class _Check:
 
     # --- reading ----------------------------------------------------------------------
 
-    def _stream(
+    def _stream_rows(
         self,
         statement: sa.Select[Any] | sa.CompoundSelect[Any],
     ) -> sa.MappingResult:
@@ -338,7 +338,7 @@ _ASKED = sa.union(
 ).order_by("question")
 
 
-def _entry(text: str) -> tuple[float, dict[RowName, Row]]:
+def _parse_entry(text: str) -> tuple[float, dict[RowName, Row]]:
     """Return an entry's time and what it wrote, by table and key; empty if invalid."""
     try:
         entry = json.loads(text)
@@ -385,19 +385,21 @@ def _differences(
         written = before.get(column)
         now = after.get(column)
         if written != now:
-            differences.append(f"{name}: {_what_differs(column, written, now)}")
+            differences.append(f"{name}: {_difference_text(column, written, now)}")
     return differences
 
 
-def _what_differs(
+def _difference_text(
     column: str,
     written: Any,
     now: Any,
 ) -> str:
     if column != "generations":
-        return f"{column} is {_shown(now)}, but was written as {_shown(written)}"
-    before = _by_ordinal(written)
-    after = _by_ordinal(now)
+        return (
+            f"{column} is {_value_text(now)}, but was written as {_value_text(written)}"
+        )
+    before = _generations_by_ordinal(written)
+    after = _generations_by_ordinal(now)
     changes: list[str] = []
     for ordinal in sorted(before | after):
         name = f"generation {ordinal}"
@@ -410,18 +412,18 @@ def _what_differs(
     return "; ".join(changes)
 
 
-def _by_ordinal(images: Any) -> dict[Any, Any]:
+def _generations_by_ordinal(images: Any) -> dict[Any, Any]:
     """Return a call's generations, as the chain has them, by ordinal."""
     return {row["ordinal"]: row for row in images or ()}
 
 
-def _shown(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if value is None:
         return "nothing"
     return json.dumps(value)[:_SHOWN]
 
 
-def _named(table: str, key: Any) -> str:
+def _row_name(table: str, key: Any) -> str:
     if table == ledger_version.name:
         return "the ledger's version"
     singular = table.removesuffix("s")

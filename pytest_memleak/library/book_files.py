@@ -86,7 +86,8 @@ class BookFiles:
             if is_catalog_file(path):
                 file = CatalogFile(path)
                 yield from file.keys(
-                    (self._name(file.source(book)), book) for book in file.books
+                    (self._book_name_of_path(file.source(book)), book)
+                    for book in file.books
                 )
                 continue
             keys: BookKeys | MemleakError
@@ -95,11 +96,11 @@ class BookFiles:
                 keys = book_keys(book, k=scoring.k, mode=scoring.word_mode)
             except MemleakError as error:
                 keys = error
-            yield self._name(path), keys
+            yield self._book_name_of_path(path), keys
 
     def read(self, name: str) -> Book:
         """Read the book of that name; BookError if its file isn't what was prepared."""
-        path, sha256 = self._sources[name]
+        path, sha256 = self._path_and_prepared_digest_by_book[name]
         if sha256 is not None and sha256_of(path) != sha256:
             raise BookError(
                 "a generation shares a long run of words with this book, but the "
@@ -111,7 +112,7 @@ class BookFiles:
         return dataclasses.replace(book, id=name)
 
     @functools.cached_property
-    def _sources(self) -> dict[str, tuple[Path, str | None]]:
+    def _path_and_prepared_digest_by_book(self) -> dict[str, tuple[Path, str | None]]:
         """Each book's file by the book's name, and its SHA-256 if it was prepared."""
         sources: dict[str, tuple[Path, str | None]] = {}
         for path in self._paths:
@@ -119,12 +120,14 @@ class BookFiles:
                 file = CatalogFile(path)
                 for book in file.books:
                     source = file.source(book)
-                    sources.setdefault(self._name(source), (source, book.sha256))
+                    sources.setdefault(
+                        self._book_name_of_path(source), (source, book.sha256)
+                    )
             else:
-                sources[self._name(path)] = path, None
+                sources[self._book_name_of_path(path)] = path, None
         return sources
 
-    def _name(self, path: Path) -> str:
+    def _book_name_of_path(self, path: Path) -> str:
         if self._root is None:
             return path.as_posix()
         name = Path(os.path.relpath(path, self._root)).as_posix()

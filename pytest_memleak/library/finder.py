@@ -61,7 +61,7 @@ class Finder:
         `dataset.map_batches(Finder, fn_constructor_args=[books], ...)`
         """
         prompts = batch[self._prompt] if self._prompt else ()
-        return batch | self._columns(batch[self._text], prompts)
+        return batch | self._passage_columns(batch[self._text], prompts)
 
     def frames(self, frames: Iterable[Any]) -> Iterator[Any]:
         """Yield pandas data frames with the further columns.
@@ -70,7 +70,7 @@ class Finder:
         """
         for frame in frames:
             prompts = frame[self._prompt] if self._prompt else ()
-            yield frame.assign(**self._columns(frame[self._text], prompts))
+            yield frame.assign(**self._passage_columns(frame[self._text], prompts))
 
     def documents(
         self,
@@ -86,28 +86,30 @@ class Finder:
         for document in documents:
             waiting.append(document)
             if len(waiting) == _DOCUMENTS_TOGETHER:
-                yield from self._with_metadata(waiting)
+                yield from self._add_passages_to_metadata(waiting)
                 waiting = []
-        yield from self._with_metadata(waiting)
+        yield from self._add_passages_to_metadata(waiting)
 
-    def _with_metadata(self, documents: list[Any]) -> Iterator[Any]:
+    def _add_passages_to_metadata(self, documents: list[Any]) -> Iterator[Any]:
         texts = [document.text for document in documents]
         prompts: list[Any] = []
         if self._prompt:
             prompts = [document.metadata.get(self._prompt) for document in documents]
-        columns = self._columns(texts, prompts)
+        columns = self._passage_columns(texts, prompts)
         for number, document in enumerate(documents):
             for name, values in columns.items():
                 document.metadata[name] = values[number]
             yield document
 
-    def _columns(self, texts: Iterable[Any], prompts: Iterable[Any]) -> _Columns:
+    def _passage_columns(
+        self, texts: Iterable[Any], prompts: Iterable[Any]
+    ) -> _Columns:
         values = list(texts)
-        strings = list(map(_as_text, values))
+        strings = list(map(_text_or_empty, values))
         passages_of_text: dict[int, list[Passage]] = defaultdict(list)
         for passage in self._library.find(
             strings,
-            list(map(_as_text, prompts)),
+            list(map(_text_or_empty, prompts)),
             least=self._least,
         ):
             passages_of_text[passage.text].append(passage)
@@ -117,8 +119,8 @@ class Finder:
             if isinstance(value, str):
                 passages = passages_of_text[number]
                 cells = (
-                    _longest(passages, near=False),
-                    _longest(passages, near=True),
+                    _words_of_longest(passages, near=False),
+                    _words_of_longest(passages, near=True),
                     _as_json(passages),
                 )
             for name, cell in zip(self.COLUMNS, cells, strict=True):
@@ -126,11 +128,11 @@ class Finder:
         return columns
 
 
-def _as_text(value: object) -> str:
+def _text_or_empty(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _longest(passages: Sequence[Passage], *, near: bool) -> int:
+def _words_of_longest(passages: Sequence[Passage], *, near: bool) -> int:
     words = [passage.words for passage in passages if passage.near is near]
     return max(words, default=0)
 

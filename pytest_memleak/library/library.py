@@ -11,6 +11,7 @@ import numpy as np
 
 from pytest_memleak.errors import MemleakError, SettingsError
 from pytest_memleak.library.book_files import BookFiles
+from pytest_memleak.library.read_prompts import ReadPrompts
 from pytest_memleak.records import Book, Scoring
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.catalog_scan import book_keys
@@ -22,11 +23,11 @@ from pytest_memleak.scoring.find_passages import (
     verbatim_passages,
 )
 from pytest_memleak.scoring.multi_book_index import SharedIndex
-from pytest_memleak.scoring.prompt_trimming import NO_RANGES, PromptWords
+from pytest_memleak.scoring.prompt_trimming import NO_RANGES
 from pytest_memleak.scoring.text_batches import batches_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
     from pytest_memleak.scoring.find_passages import TextPassages
     from pytest_memleak.scoring.multi_book_index import TextMatches
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.word_ranges import Positions
 
     PassagesAndIfNear = tuple[TextPassages, bool]
+
+
+_NO_POSITIONS = np.empty(0, dtype=np.intp)
 
 
 class Passage(NamedTuple):
@@ -117,28 +121,31 @@ class Library:
                 hint="remove it, or lower the limit",
             )
 
+    def read_prompt(self, prompt: str) -> ReadPrompts:
+        """Return a prompt for many calls of `find`, which together read it once."""
+        return ReadPrompts([prompt], self.index, trim=self.scoring.trim)
+
     def find(
         self,
         texts: Sequence[str],
-        prompts: Sequence[str] = (),
+        prompts: Sequence[str] | ReadPrompts = (),
         *,
         least: int = NEAR_PASSAGE,
     ) -> list[Passage]:
         """Return the passages in the texts, by text and place.
 
-        prompts: of each text; runs of words that its prompt contains don't count
+        prompts: of each text, or one of all from `read_prompt`; runs of words that its
+                 prompt contains don't count
         least:   the fewest words of a verbatim passage (near-verbatim: 20)
         """
-        if prompts and len(prompts) != len(texts):
-            raise SettingsError(
-                f"{len(prompts)} prompts were given for {len(texts)} texts",
-            )
+        if prompts and not isinstance(prompts, ReadPrompts):
+            _validate_one_each(prompts, texts)
         least = max(least, self.scoring.k)
         passages: list[Passage] = []
         every_number = range(len(texts))
         for numbers in batches_of(every_number, lambda number: len(texts[number])):
-            prompts_of_batch: list[str] = []
-            if prompts:
+            prompts_of_batch = prompts
+            if prompts and not isinstance(prompts, ReadPrompts):
                 prompts_of_batch = [prompts[number] for number in numbers]
             passages += self._find_in_batch(
                 texts=[texts[number] for number in numbers],
@@ -151,32 +158,46 @@ class Library:
     def _find_in_batch(
         self,
         texts: Sequence[str],
-        prompts: Sequence[str],
+        prompts: Sequence[str] | ReadPrompts,
         first: int,
         least: int,
     ) -> list[Passage]:
         shared = self.index.matches(texts)
-        kinds = list(self._passages(shared, least))
+        kinds = list(self._passages_of_each_kind(shared, least))
         with_passage: set[int] = set()
         for passages, _ in kinds:
             with_passage.update(passages.text.tolist())
-        if with_passage and any(prompts):
-            # Prompts only shorten passages, and most texts have none.
-            asked = [
-                prompt if text in with_passage else ""
-                for text, prompt in enumerate(prompts)
-            ]
-            kinds = list(self._passages(shared, least, asked))
+        # Prompts only shorten passages, and most texts have none.
+        if with_passage and prompts:
+            prompt_of = np.arange(len(texts))
+            if isinstance(prompts, ReadPrompts):
+                asked = prompts
+                prompt_of = np.zeros_like(prompt_of)
+            else:
+                asked = self._read_prompts(prompts, with_passage)
+            kinds = list(self._passages_of_each_kind(shared, least, asked, prompt_of))
         verbatim: list[Passage] = []
         near_verbatim: list[Passage] = []
         for passages, near in kinds:
             records = near_verbatim if near else verbatim
-            records += self._records(passages, first, near=near)
+            records += self._passage_records(passages, first, near=near)
         every_passage = [*verbatim, *_distinct_near(near_verbatim)]
         every_passage.sort(key=attrgetter("text", "place", "near"))
         return every_passage
 
-    def _records(
+    def _read_prompts(
+        self,
+        prompts: Sequence[str],
+        with_passage: Container[int],
+    ) -> ReadPrompts:
+        """Return the prompts of texts with passages; those of others are empty."""
+        kept = [
+            prompt if text in with_passage else ""
+            for text, prompt in enumerate(prompts)
+        ]
+        return ReadPrompts(kept, self.index, trim=self.scoring.trim)
+
+    def _passage_records(
         self,
         passages: TextPassages,
         first: int,
@@ -198,22 +219,22 @@ class Library:
                 place_end=place_end,
             )
 
-    def _passages(
+    def _passages_of_each_kind(
         self,
         shared: TextMatches,
         least: int,
-        prompts: Sequence[str] = (),
+        prompts: ReadPrompts | None = None,
+        prompt_of: Positions = _NO_POSITIONS,
     ) -> Iterator[PassagesAndIfNear]:
-        """Yield the passages of each kind, by place in the texts, and if near."""
+        """Yield the passages of each kind, by place in the texts, and if near.
+
+        prompt_of: number of each text's prompt
+        """
         trim = self.scoring.trim
         long = shared.matches.where(shared.matches.words >= least)
         ranges = NO_RANGES
         if prompts:
-            words = self.index.instructions(prompts, folded=False)
-            ranges = PromptWords(words, trim=trim).ranges(
-                shared.exact,
-                np.arange(len(prompts)),
-            )
+            ranges = prompts.ranges(shared.exact, prompt_of, folded=False)
         exact = verbatim_passages(long, ranges, trim=trim, least_words=least)
         if self._excusing.any():
             is_excused = contained_in(shared.matches, exact, self._excusing)
@@ -222,8 +243,8 @@ class Library:
         yield _placed_from_text_start(exact, text_start), False
         for near in shared.near:
             if prompts:
-                words = self.index.instructions(prompts, folded=True)
-                ranges = PromptWords(words, trim=trim).ranges(near.words, near.texts)
+                prompt_of_reading = prompt_of[near.texts]
+                ranges = prompts.ranges(near.words, prompt_of_reading, folded=True)
             chains = find_chains(near.matches, ranges, trim=trim)
             is_excused = nearly_contained_in(near.matches, chains, self._excusing)
             chains = chains.where(~is_excused)
@@ -231,6 +252,14 @@ class Library:
             text_start = reading_start - near.ahead[chains.text]
             in_texts = chains._replace(text=near.texts[chains.text])
             yield _placed_from_text_start(in_texts, text_start), True
+
+
+def _validate_one_each(prompts: Sequence[str], texts: Sequence[str]) -> None:
+    """Raise SettingsError unless there are as many prompts as texts."""
+    if len(prompts) != len(texts):
+        raise SettingsError(
+            f"{len(prompts)} prompts were given for {len(texts)} texts",
+        )
 
 
 def _keys_of(

@@ -172,7 +172,7 @@ class LogScan:
             }
             fields = passage._asdict() | place
             if self._quote:
-                fields["quote"] = self._quoted(passage, texts[passage.text])
+                fields["quote"] = self._quote_if_literal(passage, texts[passage.text])
             self.counted.passages.append(fields)
 
     def _texts_and_prompts_of(
@@ -207,7 +207,7 @@ class LogScan:
             texts = [*texts, plain.prompt]
             prompts = []
         self.counted.counts["rows"] += 1
-        self.counted.counts["texts"] += sum(map(_has_words, texts))
+        self.counted.counts["texts"] += sum(map(_has_any_word, texts))
         return texts, prompts
 
     def _read_record(self, row: Any, where: str) -> tuple[list[str], list[str]]:
@@ -226,7 +226,7 @@ class LogScan:
         counts["rows"] += 1
         if not any(answer.get("failed") for answer in answers):
             # An answer that failed has the text of an error.
-            counts["texts"] += sum(map(_has_words, texts))
+            counts["texts"] += sum(map(_has_any_word, texts))
         return texts, prompts
 
     def _count_style(self, prompt: str) -> None:
@@ -234,7 +234,7 @@ class LogScan:
         is_asking = summary and bool(_STYLE.search(prompt))
         self.counted.counts["style_rows"] += is_asking
 
-    def _quoted(self, passage: Passage, text: str) -> str:
+    def _quote_if_literal(self, passage: Passage, text: str) -> str:
         """Quote a passage; "" if only a further reading of the text has it."""
         exact = partial(words, mode=self._library.scoring.word_mode)
         split = passage_words if passage.near else exact
@@ -243,7 +243,7 @@ class LogScan:
         return " ".join(text[start:end].split())
 
 
-def _has_words(text: str) -> bool:
+def _has_any_word(text: str) -> bool:
     return any(map(str.isalnum, text))
 
 

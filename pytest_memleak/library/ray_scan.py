@@ -98,10 +98,13 @@ def scan_on_ray(
     for planned, result in results:
         shard = by_plan[planned]
         progress(shard.size)
-        yield shard, None if result is None else _named(result, shard.path)
+        yield (
+            shard,
+            None if result is None else _with_given_file_name(result, shard.path),
+        )
 
 
-def _named(result: ScanResult, path: Path) -> ScanResult:
+def _with_given_file_name(result: ScanResult, path: Path) -> ScanResult:
     """Return a result whose file has the name that the scan was given."""
     name = {"file": str(path)}
     return dataclasses.replace(

@@ -69,7 +69,7 @@ class ScanState:
         fields = dataclasses.asdict(shard)
         named = str(shard.path)
         identity = fields | {"path": [named, os.path.realpath(named)]}
-        return self._folder / f"{_digest([self._settings, identity])}.json"
+        return self._folder / f"{_json_digest([self._settings, identity])}.json"
 
 
 def digest_of_settings(
@@ -83,10 +83,10 @@ def digest_of_settings(
     files = [[str(path), sha256_of(path)] for path in books]
     quotable = [[str(path), sha256_of(path)] for path in common]
     program = [_FORM, __version__, digest_of_word_keys(word_mode)]
-    return _digest([program, files, quotable, options])
+    return _json_digest([program, files, quotable, options])
 
 
-def _digest(value: object) -> str:
+def _json_digest(value: object) -> str:
     return _digest_of_text(json.dumps(value, sort_keys=True))
 
 

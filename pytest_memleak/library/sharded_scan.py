@@ -114,7 +114,7 @@ def scan_shards(
     for shard, scanned in engine(waiting, work, progress):
         result = _result_of_dead_processes(shard) if scanned is None else scanned
         results[shard] = result
-        if state and _is_finished(result):
+        if state and _was_read_to_end(result):
             state.keep(shard, result)
     total = ScanResult()
     total.add(plan.unread)
@@ -168,14 +168,14 @@ def _result_of_dead_processes(shard: Shard) -> ScanResult:
     return result
 
 
-def _is_finished(result: ScanResult) -> bool:
+def _was_read_to_end(result: ScanResult) -> bool:
     """Return whether a shard was read to its end."""
     return all(place["row"] is not None for place in result.unread)
 
 
 def _lines_before_next_shard(shard: Shard, result: ScanResult) -> int:
     """Return how many lines come before the next shard of the file."""
-    if shard.is_whole or _is_finished(result):
+    if shard.is_whole or _was_read_to_end(result):
         return result.lines
     try:
         return lines_in(shard)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import socket
@@ -23,6 +24,7 @@ _CLIENT = "ray://"
 _RETRIES = 3
 _SECONDS_TO_CONNECT = 10
 _WAITING_PER_CORE = 2
+_LONGEST_CAUSE = 200  # characters
 
 
 def run_tasks_on_ray(
@@ -41,20 +43,33 @@ def run_tasks_on_ray(
     node's package is another one.
     """
     ray = _connected(address)
+    unread = io.StringIO()
     try:
-        shared_work = ray.put(work)
-        run = ray.remote(_run).options(num_cpus=1, max_retries=_RETRIES)
-        waiting = iter(tasks)
-        running: dict[Any, Task] = {}
-        while True:
-            for task in _next_few(ray, running, waiting):
-                running[run.remote(shared_work, task)] = task
-            if not running:
-                return
-            (ended,), _ = ray.wait(list(running), num_returns=1)
-            yield running.pop(ended), _result_of(ray, ended, address)
+        # Ray tells of each process that ended on the driver's standard output.
+        with contextlib.redirect_stdout(unread):
+            yield from _results(ray, work, iter(tasks), address=address)
     finally:
         ray.shutdown()
+
+
+def _results(
+    ray: Any,
+    work: Callable[[Task], Result],
+    waiting: Iterator[Task],
+    *,
+    address: str,
+) -> Iterator[tuple[Task, Result | None]]:
+    """Yield each task with its result, in the order in which they end."""
+    shared_work = ray.put(work)
+    run = ray.remote(_run).options(num_cpus=1, max_retries=_RETRIES)
+    running: dict[Any, Task] = {}
+    while True:
+        for task in _next_few(ray, running, waiting):
+            running[run.remote(shared_work, task)] = task
+        if not running:
+            return
+        (ended,), _ = ray.wait(list(running), num_returns=1)
+        yield running.pop(ended), _result_of(ray, ended, address)
 
 
 def _next_few(
@@ -95,11 +110,15 @@ def _connected(address: str) -> Any:
             logging_level=logging.ERROR,
         )
     except Exception as error:  # noqa: BLE001 - Ray raises that class itself, too
+        instead = "leave out --ray"
+        if address != AUTO:
+            instead = "start one here with --ray auto"
+        message = str(error).strip() or type(error).__name__
+        cause = message.splitlines()[0][:_LONGEST_CAUSE]
         raise SettingsError(
-            f"no Ray cluster can be reached: {type(error).__name__}",
+            f"no Ray cluster can be reached: {cause}",
             location=address,
-            hint="name the address of its head, such as 10.0.0.1:6379, or start one "
-            "here with --ray auto",
+            hint=f"name the address of its head, such as 10.0.0.1:6379, or {instead}",
         ) from None
     return ray
 

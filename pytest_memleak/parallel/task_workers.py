@@ -30,7 +30,7 @@ _TRIES = 2
 
 
 @dataclass(slots=True)
-class _Attempt(Generic[Task]):
+class _TriedTask(Generic[Task]):
     """A task, and how often it was begun."""
 
     task: Task
@@ -43,13 +43,13 @@ class _Worker(Generic[Task]):
 
     process: BaseProcess
     connection: Connection
-    attempt: _Attempt[Task] | None = None
+    tried: _TriedTask[Task] | None = None
 
-    def begin(self, attempt: _Attempt[Task]) -> None:
-        attempt.tries += 1
-        self.attempt = attempt
+    def send(self, tried: _TriedTask[Task]) -> None:
+        tried.tries += 1
+        self.tried = tried
         with contextlib.suppress(OSError):  # a dead process; its end is seen next
-            self.connection.send(attempt.task)
+            self.connection.send(tried.task)
 
     def end(self) -> None:
         self.connection.close()
@@ -71,30 +71,30 @@ def run_tasks(
     make:     returns the work of a process, in that process
     progress: is called with the bytes that were read since the last call
     """
-    waiting = deque(map(_Attempt, tasks))
+    waiting = deque(map(_TriedTask, tasks))
     workers: list[_Worker[Task]] = []
     try:
-        while waiting or any(worker.attempt for worker in workers):
-            _begin_waiting(waiting, workers, make, jobs)
-            busy = {worker.connection: worker for worker in workers if worker.attempt}
+        while waiting or any(worker.tried for worker in workers):
+            _send_waiting_tasks(waiting, workers, make, jobs)
+            busy = {worker.connection: worker for worker in workers if worker.tried}
             for connection in wait(list(busy)):
                 worker = busy[connection]  # type: ignore[index] # has others for sockets
-                attempt = worker.attempt
-                if attempt is None:
+                tried = worker.tried
+                if tried is None:
                     continue
                 try:
                     message, is_result = worker.connection.recv()
                 except (EOFError, OSError):
                     workers.remove(worker)
                     worker.end()
-                    if attempt.tries < _TRIES:
-                        waiting.appendleft(attempt)
+                    if tried.tries < _TRIES:
+                        waiting.appendleft(tried)
                     else:
-                        yield attempt.task, None
+                        yield tried.task, None
                     continue
                 if is_result:
-                    worker.attempt = None
-                    yield attempt.task, message
+                    worker.tried = None
+                    yield tried.task, message
                 else:
                     progress(message)
     finally:
@@ -102,26 +102,26 @@ def run_tasks(
             worker.end()
 
 
-def _begin_waiting(
-    waiting: deque[_Attempt[Task]],
+def _send_waiting_tasks(
+    waiting: deque[_TriedTask[Task]],
     workers: list[_Worker[Task]],
     make: Callable[[], Work[Task, Result]],
     jobs: int,
 ) -> None:
     """Give tasks to idle processes; start further ones as long as tasks wait."""
-    idle = [worker for worker in workers if worker.attempt is None]
+    idle = [worker for worker in workers if worker.tried is None]
     while waiting:
         if idle:
             worker = idle.pop()
         elif len(workers) < jobs:
-            worker = _started(make)
+            worker = _start_worker(make)
             workers.append(worker)
         else:
             return
-        worker.begin(waiting.popleft())
+        worker.send(waiting.popleft())
 
 
-def _started(make: Callable[[], Work[Task, Result]]) -> _Worker[Task]:
+def _start_worker(make: Callable[[], Work[Task, Result]]) -> _Worker[Task]:
     # A fork would copy locks that other threads hold.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()

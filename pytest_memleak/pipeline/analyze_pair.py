@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 
     from pytest_memleak.pipeline.protected_index import ProtectedBooks
     from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.pipeline.samples import PairSamples, SampledGenerations, Stop
+    from pytest_memleak.pipeline.samples import (
+        PairSamples,
+        SampledGenerations,
+        StopRule,
+    )
     from pytest_memleak.scoring.analysis import Analysis, PromptedOtherwise
     from pytest_memleak.scoring.text_batches import Batch
 
@@ -73,7 +77,7 @@ def analyze_pair(
         ),
         limits=pair.limits,
         count=resources.tally_generations,
-        beside=attempts,
+        other_attempts=attempts,
     )
     if analysis is None:
         return None
@@ -117,7 +121,7 @@ def stop_when_limit_exceeded(
     pair: Pair,
     protected: ProtectedBooks,
     resources: Resources,
-) -> Stop | None:
+) -> StopRule | None:
     """Return the rule for `stop_on_fail = true`: a limit is exceeded for good.
 
     Where the pair's own book is excused, only passages of other books stop the
@@ -137,7 +141,7 @@ def stop_when_limit_exceeded(
     return exceeds_limit_for_good
 
 
-def is_over(analysis: Analysis | None, pair: Pair) -> bool:
+def exceeds_a_limit(analysis: Analysis | None, pair: Pair) -> bool:
     """Tell whether an observed value exceeds a limit of the pair."""
     if analysis is None:
         return False
@@ -162,7 +166,7 @@ class SecondOpinion:
         """Take the parts to sample from, and the catalog's books that they match."""
         self.counts: SecondOpinionCounts | None = None
         self.near_verbatim: dict[GenerationKey, Generation] = {}
-        self._own, *self._beside = parts
+        self._own, *self._other_parts = parts
         self._protected, self._catalog = protected, catalog
         self._sample = Sample(self._own.required.pair.sampling.seed or 0)
 
@@ -223,7 +227,7 @@ class SecondOpinion:
         excerpt_ids = {excerpt_id for _, excerpt_id, _ in missing}
         yield from self._own.of_excerpts(excerpt_ids)
         if missing:
-            yield from all_generations(self._beside)
+            yield from all_generations(self._other_parts)
 
     def _differing_generations(
         self,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.protected_passages import ProtectedPassages
 
 
-def add_results_of_other_attempts(
+def add_other_attempts_to_provenance(
     check: ProvenanceCheck,
     samples: PairSamples,
     analysis: Analysis | None,
@@ -41,7 +41,9 @@ def add_results_of_other_attempts(
     if analysis is None or tried is None or not numbers:
         return check
     by_number: defaultdict[int, list[ProtectedPassages]] = defaultdict(list)
-    for number, passages in zip(numbers, analysis.beside, strict=True):
+    for number, passages in zip(
+        numbers, analysis.passages_of_other_attempts, strict=True
+    ):
         by_number[number].append(passages)
     pair = samples[0].required.pair
     others = tuple(

@@ -156,16 +156,18 @@ class Canaries:
 
     def stored_generations(self, until: float) -> list[Generation]:
         """Return all canaries of the ledger up to a time, round by round."""
-        from pytest_memleak.ledger.ledger_queries import surplus
+        from pytest_memleak.ledger.ledger_queries import surplus_generations
 
-        every = surplus(self.ledger, self.endpoint_id, self._prompts(0), until=until)
+        every = surplus_generations(
+            self.ledger, self.endpoint_id, self._prompts(0), until=until
+        )
         return sorted(every, key=lambda generation: generation.ordinal)
 
     def unanswered_issues(self, until: float) -> Iterator[Issue]:
         """Yield an issue if a canary has no answer: they alone show temperature 0."""
         stored = self.stored_generations(until)
         answered = {canary.excerpt_id for canary in stored if canary.answered}
-        every = len(self._prompts(0).questions)
+        every = len(self._prompts(0).specs)
         if len(answered) < every:
             yield Issue(
                 "canaries",
@@ -184,9 +186,9 @@ class Canaries:
             )
 
     def _history(self, prompts: PairPrompts) -> SamplingHistory:
-        from pytest_memleak.ledger.sampling_history import history_of
+        from pytest_memleak.ledger.sampling_history import summarize_history
 
-        return history_of(self.ledger, self.endpoint_id, prompts)
+        return summarize_history(self.ledger, self.endpoint_id, prompts)
 
     def _prompts(self, rounds: int) -> PairPrompts:
         return canary_prompts(self.pair, self.book, rounds)
@@ -197,7 +199,7 @@ class Canaries:
 
         prompts = self._prompts(1 << 30)
         answers: dict[str, list[Generation]] = {
-            prompt.excerpt_id: [] for prompt in prompts.questions
+            prompt.excerpt_id: [] for prompt in prompts.specs
         }
         for generation in generations(self.ledger, self.endpoint_id, prompts):
             answers[generation.excerpt_id].append(generation)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import SettingsError
-from pytest_memleak.ledger.prompts import digest_of
+from pytest_memleak.ledger.prompts import digest_of_parts
 from pytest_memleak.pipeline.prompted_book import book_for_probe, pair_prompts
 from pytest_memleak.records import BookSource, Probe
 from pytest_memleak.records.measurement import BY_EXCERPT
@@ -54,10 +54,12 @@ class ControlCalls:
         prompts = pair_prompts(replace(pair, sampling=sampling), probed)
         # A suite may test the story itself: its own prompts are others.
         apart = tuple(
-            replace(prompt, instruction_digest=digest_of(prompt.instruction, _REPEAT))
-            for prompt in prompts.questions
+            replace(
+                prompt, instruction_digest=digest_of_parts(prompt.instruction, _REPEAT)
+            )
+            for prompt in prompts.specs
         )
-        return replace(prompts, questions=apart)
+        return replace(prompts, specs=apart)
 
 
 def _control_story_source() -> BookSource:

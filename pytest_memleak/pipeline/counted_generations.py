@@ -25,7 +25,7 @@ from pytest_memleak.records.pair_result import SampledCount
 from pytest_memleak.scoring.freed_memory import return_freed_memory
 from pytest_memleak.scoring.text_batches import Batch, in_batches
 from pytest_memleak.verdict.completeness import completeness
-from pytest_memleak.verdict.delivery_outcome import DeliveryCheck
+from pytest_memleak.verdict.delivery_outcome import DeliveryOutcome
 from pytest_memleak.verdict.generation_kinds import KINDS, GenerationCensus
 from pytest_memleak.verdict.prompt_overlap import prompt_overlap
 
@@ -90,7 +90,7 @@ class CountedGenerations:
         over_limit: bool = False,
         issues: Iterable[Issue] = (),
         notes: Iterable[str] = (),
-        delivery: DeliveryCheck | None = None,
+        delivery: DeliveryOutcome | None = None,
     ) -> Completeness:
         """Judge what was read (docs/method.md).
 
@@ -103,7 +103,7 @@ class CountedGenerations:
         recitation = own.recitation
         for part in other_samples:
             recitation += part.withheld_for_recitation
-        delivery = delivery or DeliveryCheck()
+        delivery = delivery or DeliveryOutcome()
         judged = completeness(
             replace(own, recitation=recitation),
             prompt_overlap(self.book, self._request),

@@ -64,9 +64,22 @@ def plan_run(
         planner.add_rest_of_shared(requirement)
     return RunPlan(
         tuple(planner.steps),
-        tuple(planner.obstacles()),
+        tuple(_with_pairs(planner.pairs_by_obstacle)),
         tuple(planner.if_lost),
+        tuple(_with_pairs(planner.pairs_without_probability)),
     )
+
+
+_PairsByIssue = dict[Issue, dict[tuple[object, str], None]]
+
+
+def _with_pairs(pairs_by_issue: _PairsByIssue) -> Iterator[Issue]:
+    """Yield each issue once, whatever pairs it is of, such as a missing file."""
+    for issue, pairs in pairs_by_issue.items():
+        (_, place), *others = pairs
+        if others:
+            place += f" and {amount(len(others), 'more pair')}"
+        yield issue.placed_in(place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +111,15 @@ class _RunPlanner:
 
     steps: the rows of the plan
     if_lost: control calls, which only losses call for
+    pairs_by_obstacle: what can't be planned
+    pairs_without_probability: why theirs can't be measured, which ends no plan
     """
 
     def __init__(self, samples: int | None) -> None:
         self.steps: list[PlannedStep] = []
         self.if_lost: list[PlannedStep] = []
-        self._pairs_by_obstacle: dict[Issue, dict[str, None]] = {}
+        self.pairs_by_obstacle: _PairsByIssue = {}
+        self.pairs_without_probability: _PairsByIssue = {}
         self._samples = samples
         self._counted = Counted()
         self._paces: dict[str, float | None] = {}  # seconds per call, by endpoint
@@ -131,17 +147,11 @@ class _RunPlanner:
             self._add_rows(requirement)
         except MemleakError as error:
             issue = requirement.required.with_label(Issue.of_error("plan", error))
-            pairs = self._pairs_by_obstacle.setdefault(issue, {})
-            pairs[requirement.pair.id] = None
-
-    def obstacles(self) -> Iterator[Issue]:
-        """Yield what can't be planned: a missing file once, whatever pairs need it."""
-        for issue, pairs in self._pairs_by_obstacle.items():
-            first, *others = pairs
-            place = first
-            if others:
-                place += f" and {amount(len(others), 'more pair')}"
-            yield issue.placed_in(place)
+            issues = self.pairs_by_obstacle
+            if requirement.required.purpose is Purpose.PROBABILITY:
+                issues = self.pairs_without_probability
+            pairs = issues.setdefault(issue, {})
+            pairs[requirement.pair.suite, requirement.pair.id] = None
 
     def add_rest_of_shared(self, requirement: _Requirement) -> None:
         """Add what is left of a requirement whose own pair is planned already."""
@@ -261,9 +271,9 @@ class _RunPlanner:
             return
         if not self._is_first_time(suite_run.suite.path, "deployment", model.id):
             return
-        from pytest_memleak.ledger.deployments import deployed
+        from pytest_memleak.ledger.deployments import is_deployed
 
-        if deployed(suite_run.resources.ledger, model.provider, deployment.digest):
+        if is_deployed(suite_run.resources.ledger, model.provider, deployment.digest):
             return
         price = model.price_per_hour
         step = PlannedStep(

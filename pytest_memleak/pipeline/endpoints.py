@@ -11,9 +11,10 @@ from pytest_memleak.interfaces.protocols import ProviderSetup
 from pytest_memleak.providers.provider_registry import host_of
 from pytest_memleak.records import Model
 from pytest_memleak.sampling.backoff import Retry
+from pytest_memleak.scoring.measure_table import unknown_name_hint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from pytest_memleak.interfaces.abilities import Deployment, DeploymentCalls
@@ -56,6 +57,9 @@ class Endpoints:
         self.deployments = Deployments(resources, self.retry)
         self._providers: dict[str, Provider] = {}
         self._opened: dict[str, Endpoint] = {}
+        self._training_sets: dict[
+            tuple[str, bool], tuple[Sequence[object], TrainingSet]
+        ] = {}
 
     def close(self) -> None:
         """Remove deployments and close the providers' connections."""
@@ -177,21 +181,40 @@ class Endpoints:
         Of the options, the provider's `weights_options` do, or all if it lists none. A
         training set that the ledger has under the name of all options keeps it.
         """
-        from pytest_memleak.ledger.jobs import begun
+        from pytest_memleak.ledger.jobs import has_unfailed_finetune
 
         provider = self.provider(model)
         books = self.books.training_books(model, foreseen=foreseen)
         shaping = finetuning_of(provider).weights_options
         system = finetuning_of(provider).system
-        by_all = _training_set(books, model, model.options, system)
+        by_all = self._training_set(books, model, None, system)
         if shaping is None or model.options.keys() <= shaping:
             return by_all
-        if begun(self.resources.ledger, provider.name, by_all.digest):
+        if has_unfailed_finetune(self.resources.ledger, provider.name, by_all.digest):
             return by_all
-        shaped = {
-            name: value for name, value in model.options.items() if name in shaping
-        }
-        return _training_set(books, model, shaped, system)
+        return self._training_set(books, model, shaping, system)
+
+    def _training_set(
+        self,
+        books: tuple[Book, ...],
+        model: Model,
+        shaping: Collection[str] | None,
+        system: tuple[str, ...],
+    ) -> TrainingSet:
+        """Return the training set of the books, built once as long as they stay.
+
+        shaping: the options that name it; None for all
+        """
+        key = model.id, shaping is None
+        sources = (model, *books)
+        built_of, training = self._training_sets.get(key, ((), None))
+        if training is None or not _are_same(built_of, sources):
+            options = model.options
+            if shaping is not None:
+                options = {name: options[name] for name in options if name in shaping}
+            training = _training_set(books, model, options, system)
+            self._training_sets[key] = sources, training
+        return training
 
     def finetune_job_id(self, model: Model) -> str | None:
         """Return the id of the fine-tune behind the model, from the ledger."""
@@ -271,13 +294,19 @@ class Endpoints:
             try:
                 return reader(self._suite.book(book_id))
             except KeyError:
-                known_ids = ", ".join(sorted(book.id for book in self._suite.books))
+                ids = sorted(book.id for book in self._suite.books)
                 raise SuiteError(
-                    f"there is no book {book_id!r}; known ids: {known_ids}",
+                    f"there is no book {book_id!r}; known ids: {', '.join(ids)}",
                     location=place,
+                    hint=unknown_name_hint(book_id, ids),
                 ) from None
 
         return read
+
+
+def _are_same(objects: Sequence[object], others: Sequence[object]) -> bool:
+    """Tell whether these are the same objects, which is quicker than equal ones."""
+    return [*map(id, objects)] == [*map(id, others)]
 
 
 def _training_set(

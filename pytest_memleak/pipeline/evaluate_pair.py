@@ -13,18 +13,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.pipeline.analyze_pair import is_over, stop_when_limit_exceeded
-from pytest_memleak.pipeline.attempt_results import add_results_of_other_attempts
-from pytest_memleak.pipeline.delivery_check import check_delivery
+from pytest_memleak.pipeline.analyze_pair import (
+    exceeds_a_limit,
+    stop_when_limit_exceeded,
+)
+from pytest_memleak.pipeline.attempt_results import add_other_attempts_to_provenance
 from pytest_memleak.pipeline.limit_reachability import (
     detection_issues,
     detection_summary,
     validate_limits_can_be_exceeded,
 )
+from pytest_memleak.pipeline.loss_check import check_delivery
 from pytest_memleak.pipeline.measured_pair import measure_pair
 from pytest_memleak.pipeline.named_prompts import prompt_rates
+from pytest_memleak.pipeline.probability import measure_probability
 from pytest_memleak.pipeline.provenance_check import check_provenance
-from pytest_memleak.pipeline.reference_models import compare_references
+from pytest_memleak.pipeline.reference_models import sample_and_add_references
 from pytest_memleak.pipeline.sampled_generations import sample_pair
 from pytest_memleak.pipeline.samples import LedgerSamples, all_rounds_reader
 from pytest_memleak.pipeline.sampling_plan import plan_pair
@@ -45,7 +49,7 @@ if TYPE_CHECKING:
     from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.pipeline.measured_pair import MeasuredPair
     from pytest_memleak.pipeline.provenance_check import ProvenanceCheck
-    from pytest_memleak.pipeline.reference_models import ReferenceComparison
+    from pytest_memleak.pipeline.reference_models import ReferencedAnalysis
     from pytest_memleak.pipeline.samples import SampledGenerations
     from pytest_memleak.pipeline.sampling_plan import SamplingPlan
     from pytest_memleak.pipeline.suite_run import SuiteRun
@@ -98,25 +102,28 @@ def _sample_and_judge(
         suite_run.catalog,
         suite_run.resources,
     )
-    references = compare_references(
+    references = sample_and_add_references(
         measured.analysis,
         measured.own,
         measured.other_samples,
         plan,
     )
-    provenance_check = add_results_of_other_attempts(
+    provenance_check = add_other_attempts_to_provenance(
         check_provenance(measured.own.sampled),
         samples,
         measured.analysis,
     )
-    return _judge_measured_pair(pair, suite_run, measured, references, provenance_check)
+    evaluation = _judge_measured_pair(
+        pair, suite_run, measured, references, provenance_check
+    )
+    return replace(evaluation, probability=measure_probability(plan))
 
 
 def _judge_measured_pair(
     pair: Pair,
     suite_run: SuiteRun,
     measured: MeasuredPair,
-    references: ReferenceComparison,
+    references: ReferencedAnalysis,
     provenance_check: ProvenanceCheck,
 ) -> Evaluation:
     own, catalog = measured.own, measured.catalog
@@ -138,7 +145,7 @@ def _judge_measured_pair(
     )
     completeness = own.completeness(
         other_samples=measured.other_samples,
-        over_limit=is_over(analysis, pair),
+        over_limit=exceeds_a_limit(analysis, pair),
         issues=issues,
         notes=(*provenance_check.notes, *references.notes),
         delivery=delivery,

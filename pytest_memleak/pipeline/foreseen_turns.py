@@ -10,7 +10,7 @@ from pytest_memleak.ledger.prompts import (
     TOKENS_PER_WORD,
     PairPrompts,
     PromptSpec,
-    digest_of,
+    digest_of_parts,
 )
 from pytest_memleak.pipeline.extraction import max_turn_words
 from pytest_memleak.pipeline.prompted_book import pair_prompts
@@ -35,14 +35,14 @@ def longest_further_prompts(
     """
     every_opening = pair_prompts(pair, book)
     asked = len(conversation.prompts) if conversation else 0
-    openings = every_opening.questions[asked:]
+    openings = every_opening.specs[asked:]
     turns_asked = 0
     if conversation and conversation.opened_by is not None:
         openings = ()
         turns_asked = conversation.facts.turns + 1  # the last has no answer yet
-    first = every_opening.questions[0]
+    first = every_opening.specs[0]
     turns = _longest_turns(pair, first, manner, first_turn=turns_asked + 1)
-    return replace(every_opening, questions=(*openings, *turns))
+    return replace(every_opening, specs=(*openings, *turns))
 
 
 def _longest_turns(
@@ -58,7 +58,9 @@ def _longest_turns(
         yield replace(
             opening,
             excerpt_id=f"turn-{turn}",
-            instruction_digest=digest_of("foreseen", opening.instruction_digest, turn),
+            instruction_digest=digest_of_parts(
+                "foreseen", opening.instruction_digest, turn
+            ),
             prompt_words=words,
             most_prompt_tokens=math.ceil(words * TOKENS_PER_WORD),
         )

@@ -88,16 +88,18 @@ class LedgerEndpoint:
         self, prompts: PairPrompts, until: float
     ) -> Iterator[Generation]:
         """Yield these, then what the server sent beyond the request up to `until`."""
-        from pytest_memleak.ledger.ledger_queries import unrequested
+        from pytest_memleak.ledger.ledger_queries import generations_beyond_call
 
         yield from self.generations(prompts)
-        yield from unrequested(self.ledger, self.endpoint_id, prompts, until=until)
+        yield from generations_beyond_call(
+            self.ledger, self.endpoint_id, prompts, until=until
+        )
 
     def history(self, prompts: PairPrompts) -> SamplingHistory:
         """Return when and by whom the requested rounds were sampled."""
-        from pytest_memleak.ledger.sampling_history import history_of
+        from pytest_memleak.ledger.sampling_history import summarize_history
 
-        return history_of(self.ledger, self.endpoint_id, prompts)
+        return summarize_history(self.ledger, self.endpoint_id, prompts)
 
     def endpoint_of_series(
         self,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class MeasuredPair:
     """What the pair's model wrote, counted and measured.
 
-    own: the pair's own samples; beside: everything else
+    own: the pair's own samples; other_samples: everything else
     analysis: without references; None without samples
     catalog: the catalog's books that it matches
     issues: where a second, exact matching differs
@@ -53,11 +53,11 @@ def measure_pair(
     resources: Resources,
 ) -> MeasuredPair:
     """Measure generations against every protected book, and count them meanwhile."""
-    own, *beside = [CountedGenerations(part) for part in samples]
+    own, *other_samples = [CountedGenerations(part) for part in samples]
     resources.progress(ProgressEvent(Phase.SCORING, pair.id))
     matches = catalog.matches(samples)
     second_opinion = SecondOpinion(samples, protected, matches)
-    this_attempt, others = own_and_other_attempts(beside)
+    this_attempt, others = own_and_other_attempts(other_samples)
     texts = second_opinion.watch(chain(own.batches(), all_generations(this_attempt)))
     attempts = [
         (part.book, second_opinion.watch(all_generations([part]))) for part in others
@@ -74,4 +74,4 @@ def measure_pair(
     return_freed_memory()
     issues = tuple(second_opinion.issues(analysis))
     return_freed_memory()
-    return MeasuredPair(own, beside, analysis, matches, second_opinion, issues)
+    return MeasuredPair(own, other_samples, analysis, matches, second_opinion, issues)

@@ -10,17 +10,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Generation
+from pytest_memleak.records.measurement import place_in_book
 from pytest_memleak.records.prompt_rates import PromptRate
+from pytest_memleak.results.quotes import shown_title
 from pytest_memleak.scoring.confidence_bounds import one_sided_ends
 from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, NV_LONGEST_PASSAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pytest_memleak.pipeline.catalog import CatalogMatches
     from pytest_memleak.pipeline.samples import SampledGenerations
     from pytest_memleak.pipeline.suite_run import SuiteRun
-    from pytest_memleak.records import Pair
+    from pytest_memleak.records import Book, Pair
     from pytest_memleak.scoring.protected_passages import (
         ProtectedPassage,
         ProtectedPassages,
@@ -54,22 +56,28 @@ def prompt_rates(
         )
         return tally.passages()
 
+    def place_of(passage: ProtectedPassage) -> str:
+        if not passage.book:
+            return ""
+        book = protected.book_by_name(passage.book, own.book, catalog.books)
+        return _place_in(book, passage, own_id=pair.book.id)
+
     for prompt in own.book.prompts:
         generations = list(own.of_excerpts([prompt.id]))
         passages = passages_in(generations) if generations else None
         if passages is None:
             continue
-        rate = _prompt_rate(prompt.id, passages, pair, len(generations))
+        rate = _prompt_rate(prompt.id, passages, pair, len(generations), place_of)
         if prompt.id in claimed_answers:
             claim = Generation(prompt.id, 0, claimed_answers[prompt.id])
-            rate = _add_claimed_answer(rate, passages_in([claim]), pair)
+            rate = _add_claimed_answer(rate, passages_in([claim]), place_of)
         yield rate
 
 
 def _add_claimed_answer(
     rate: PromptRate,
     claimed: ProtectedPassages | None,
-    pair: Pair,
+    place_of: Callable[[ProtectedPassage], str],
 ) -> PromptRate:
     """Add what the claimed answer holds."""
     if claimed is None:
@@ -78,7 +86,7 @@ def _add_claimed_answer(
     return replace(
         rate,
         claimed_words=longest.words,
-        claimed_place=_passage_place(longest, pair.book.id),
+        claimed_place=place_of(longest),
     )
 
 
@@ -93,6 +101,7 @@ def _prompt_rate(
     passages: ProtectedPassages,
     pair: Pair,
     samples: int,
+    place_of: Callable[[ProtectedPassage], str],
 ) -> PromptRate:
     threshold = pair.scoring.effective_threshold
     most = pair.limits.get(LONGEST_PASSAGE.name, threshold)
@@ -108,13 +117,18 @@ def _prompt_rate(
         low=low,
         high=high,
         words=longest.words,
-        place=_passage_place(longest, pair.book.id),
+        place=place_of(longest),
     )
 
 
-def _passage_place(passage: ProtectedPassage, own: str) -> str:
-    if not passage:
-        return ""
-    of_other = "" if passage.book == own else f"{passage.book}: "
-    end = passage.skipped + passage.words
-    return f"{of_other}{passage.excerpt_at}, words {passage.skipped:,}-{end:,}"
+def _place_in(book: Book, passage: ProtectedPassage, *, own_id: str) -> str:
+    """Name a passage's place, and its book if that isn't the pair's own."""
+    excerpts = {excerpt.id: excerpt for excerpt in book.excerpts}
+    excerpt = excerpts[passage.excerpt_at or ""]
+    place = place_in_book(
+        chapter=shown_title(excerpt.chapter),
+        excerpt_id=excerpt.id,
+        start=passage.start or 0,
+        end=passage.end or 0,
+    )
+    return place if book.id == own_id else f"{book.id}: {place}"

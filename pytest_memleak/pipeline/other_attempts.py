@@ -55,7 +55,7 @@ def requests_of_other_pairs(part: LedgerPart, plan: SamplingPlan) -> Requests:
     for pair in _other_pairs(part, plan):
         with contextlib.suppress(MemleakError):  # raises again in its turn
             for name, prompts in _prompts_by_endpoint_id(pair, part.required, plan):
-                for prompt in prompts.questions:
+                for prompt in prompts.specs:
                     place = without_series(name), prompt.key
                     rounds = max(prompts.samples, requests.get(place, 0))
                     requests[place] = rounds
@@ -119,9 +119,9 @@ def _prompts_by_endpoint_id(
             yield part.source.endpoint_id, canaries
 
 
-def other_attempts(
+def samples_of_other_attempts(
     own: SampledGenerations,
-    greedy: Sequence[SampledGenerations],
+    own_greedy: Sequence[SampledGenerations],
     until: float | None,
 ) -> Iterator[FurtherSamples]:
     """Yield what the pair's model wrote for the book in each other attempt.
@@ -137,7 +137,7 @@ def other_attempts(
     if source.only_name_identifies_weights(pair):
         since = until - pair.sampling.max_age_days * SECONDS_PER_DAY
     numbers: Counter[str] = Counter()
-    for attempt in _attempts_in_ledger(own, greedy, until):
+    for attempt in _recorded_attempts(own, own_greedy, until):
         for book, excerpts, received in _books_with_prompts(own.book, attempt):
             read = partial(
                 _numbered_generations,
@@ -153,17 +153,17 @@ def other_attempts(
                 yield _attempt_samples(own, book, read, attempt)
 
 
-def _attempts_in_ledger(
+def _recorded_attempts(
     own: LedgerSamples,
-    greedy: Sequence[SampledGenerations],
+    own_greedy: Sequence[SampledGenerations],
     until: float,
 ) -> Sequence[BookAttempt]:
     from pytest_memleak.ledger.book_attempts import book_attempts
 
     source = own.source
     beside = [canary_prompts(own.required.pair, own.book, rounds=1)]
-    beside += [part.prompts for part in greedy if isinstance(part, LedgerSamples)]
-    own_keys = {prompt.key for prompts in beside for prompt in prompts.questions}
+    beside += [part.prompts for part in own_greedy if isinstance(part, LedgerSamples)]
+    own_keys = {prompt.key for prompts in beside for prompt in prompts.specs}
     attempts = book_attempts(
         source.ledger,
         source.endpoint_id,
@@ -240,9 +240,11 @@ def _numbered_generations(
 
     most: of an excerpt
     """
-    from pytest_memleak.ledger.ledger_queries import every_generation
+    from pytest_memleak.ledger.ledger_queries import generations_of_prompts
 
-    every = every_generation(ledger, excerpts, most=most, since=since, until=until)
+    every = generations_of_prompts(
+        ledger, excerpts, most=most, since=since, until=until
+    )
     for generation in every:
         number = first.get(generation.excerpt_id, 0) + generation.ordinal
         yield replace(generation, ordinal=number)

@@ -13,7 +13,7 @@ from pytest_memleak.books.build_book import (
     with_instructions,
     words_digest,
 )
-from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, check_template
+from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, used_placeholders
 from pytest_memleak.books.prompt_file import read_prompts
 from pytest_memleak.errors import BookError, Inconclusive, MemleakError
 from pytest_memleak.interfaces.protocols import Manuscript
@@ -258,8 +258,7 @@ class PreparedBooks:
                 raise Inconclusive(
                     f"no such file: {path}",
                     location=f"book {source.id!r}",
-                    hint=f"put the file there; {self._suite.name} expects you to "
-                    "provide it",
+                    hint="put the file there; the suite expects you to provide it",
                 )
 
     def _read_book(self, source: BookSource) -> Book:
@@ -316,7 +315,9 @@ class PreparedBooks:
         """Return the excerpts whose summaries the summarizer has to write."""
         book = self.cut_into_excerpts(source)
         written = self._suite.summarizer is not None and source.summaries is None
-        if not written or "summary" not in check_template(validated_template(source)):
+        if not written or "summary" not in used_placeholders(
+            validated_template(source)
+        ):
             return ()
         return tuple(excerpt for excerpt in book.excerpts if not excerpt.instruction)
 
@@ -337,7 +338,7 @@ def validated_template(source: BookSource) -> str:
     """Return the template of the book's instructions. Raises BookError if it is bad."""
     own = source.instruction_template
     template = DEFAULT_INSTRUCTION if own is None else own
-    check_template(template, place=f"book {source.id!r}")
+    used_placeholders(template, place=f"book {source.id!r}")
     return template
 
 

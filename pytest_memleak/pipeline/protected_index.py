@@ -149,7 +149,7 @@ class ProtectedBooks:
         self,
         analysis: Analysis | None,
         measured: Book,
-        catalog_books: Iterable[Book] = (),
+        catalog_books: Sequence[Book] = (),
     ) -> dict[str, Book]:
         """Return the books that hold its passages, by their names in the index."""
         if analysis is None or analysis.passages is None:
@@ -165,11 +165,25 @@ class ProtectedBooks:
         for passage in located:
             if passage.book:
                 names.update((passage.book, *passage.books))
-        readable = self._readable_books() | {book.id: book for book in catalog_books}
-        books = {
-            name: readable[name.removesuffix(_WHOLE)] for name in names - {measured.id}
-        }
-        return books | {measured.id: measured}
+        books = {measured.id: measured}
+        for name in names:
+            books[name] = self.book_by_name(name, measured, catalog_books)
+        return books
+
+    def book_by_name(
+        self,
+        name: str,
+        measured: Book,
+        catalog_books: Sequence[Book] = (),
+    ) -> Book:
+        """Return a book by its name in the index of a pair.
+
+        measured: the pair's book as it is measured
+        """
+        if name == measured.id:
+            return measured
+        books = self._readable_books() | {book.id: book for book in catalog_books}
+        return books[name.removesuffix(_WHOLE)]
 
     def _index_for(
         self,

@@ -108,7 +108,7 @@ def _check_calls(own: LedgerSamples) -> ProvenanceCheck:
 
 def _provenance_and_history(own: LedgerSamples) -> tuple[Provenance, SamplingHistory]:
     """Return endpoint, dates, and calls for evidence, and the history they are from."""
-    from pytest_memleak.ledger.book_attempts import tried
+    from pytest_memleak.ledger.book_attempts import number_pair_attempt
 
     source, prompts, pair = own.source, own.prompts, own.required.pair
     history = source.history(prompts)
@@ -127,7 +127,7 @@ def _provenance_and_history(own: LedgerSamples) -> tuple[Provenance, SamplingHis
         offline=offline,
         refused=history.refused,
         weights=weights_label(pair, source.endpoint) or "a name",
-        tried=tried(
+        tried=number_pair_attempt(
             source.ledger,
             source.endpoint_id,
             prompts,
@@ -141,7 +141,7 @@ def _provenance_and_history(own: LedgerSamples) -> tuple[Provenance, SamplingHis
 
 def _canary_keys(own: LedgerSamples) -> set[Key]:
     canaries = canary_prompts(own.required.pair, own.book, rounds=1)
-    return {prompt.key for prompt in canaries.questions}
+    return {prompt.key for prompt in canaries.specs}
 
 
 def _served_by(

@@ -494,6 +494,11 @@ class _Comparison:
             tests=claimed.tests,
             stopped_early=claimed.stopped_early,
         )
+        if claimed.probability is not None and claimed.probability.fault:
+            self.result.unchecked.append(f"{claimed.pair}: its incomplete probability")
+            recomputed = dataclasses.replace(
+                recomputed, probability=claimed.probability
+            )
         if not _differs_only_in_missing(
             claimed.completeness,
             recomputed.completeness,

@@ -39,7 +39,7 @@ _SAMPLED = {"sampled", "all received", "no surplus"}
 
 
 @dataclass(frozen=True, slots=True)
-class ReferenceComparison:
+class ReferencedAnalysis:
     """An analysis with its references, their samples, and what is missing of them.
 
     notes: observations that don't affect the verdict
@@ -51,12 +51,12 @@ class ReferenceComparison:
     notes: tuple[str, ...] = ()
 
 
-def compare_references(
+def sample_and_add_references(
     analysis: Analysis | None,
     own: CountedGenerations,
     other_samples: Sequence[CountedGenerations],
     plan: SamplingPlan,
-) -> ReferenceComparison:
+) -> ReferencedAnalysis:
     """Compare an analysis with references, of which the ledger's gaps are sampled.
 
     Chance needs the same model's generations for other books, uplift its baseline
@@ -65,7 +65,7 @@ def compare_references(
     other_samples: what else the pair's model wrote
     """
     if analysis is None:
-        return ReferenceComparison(None)
+        return ReferencedAnalysis(None)
     limits = own.required.pair.limits
     sampled, issues = _sample_references(plan)
     analysis = _add_references(analysis, own, sampled, plan)
@@ -82,9 +82,9 @@ def compare_references(
         unlikely += _not_greedy_issues(part)
     if with_needs(limits, GREEDY):
         all_issues = (*issues, *unlikely)
-        return ReferenceComparison(analysis, tuple(sampled), all_issues)
+        return ReferencedAnalysis(analysis, tuple(sampled), all_issues)
     notes = tuple(str(replace(issue, fix="")) for issue in unlikely)
-    return ReferenceComparison(analysis, tuple(sampled), tuple(issues), notes)
+    return ReferencedAnalysis(analysis, tuple(sampled), tuple(issues), notes)
 
 
 def _sample_references(

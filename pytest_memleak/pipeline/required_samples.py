@@ -37,6 +37,7 @@ class Purpose(StrEnum):
     NULL = "null"
     BASELINE = "baseline"
     CONTROL = "control"
+    PROBABILITY = "probability"
 
 
 _ORIGINS = {
@@ -70,8 +71,8 @@ class RequiredSamples:
                 return f"null book {self.pair.book.id!r}"
             case Purpose.BASELINE:
                 return f"baseline {self.pair.model.id!r}"
-            case Purpose.GREEDY:
-                return "greedy"
+            case Purpose.GREEDY | Purpose.PROBABILITY:
+                return str(self.purpose)
             case _:
                 return ""
 
@@ -106,6 +107,8 @@ def _own_and_reference_samples(
     endpoint: Endpoint | None,
 ) -> Iterator[RequiredSamples]:
     yield RequiredSamples(Purpose.OWN, pair, endpoint)
+    if suite.probability:
+        yield RequiredSamples(Purpose.PROBABILITY, pair, endpoint)
     if pair.probe.kind not in BY_EXCERPT:
         return
     if pair.probe.kind == "continuation":
@@ -117,13 +120,13 @@ def _own_and_reference_samples(
             endpoint,
         )
     if with_needs(pair.limits, CHANCE):
-        for other in _null_pairs(pair, suite):
+        for other in _chance_level_pairs(pair, suite):
             yield RequiredSamples(Purpose.NULL, other, endpoint)
     if pair.model.baseline_model is not None:
         yield _baseline_samples(pair, suite, endpoint)
 
 
-def _null_pairs(pair: Pair, suite: Suite) -> list[Pair]:
+def _chance_level_pairs(pair: Pair, suite: Suite) -> list[Pair]:
     """Return the pairs that give the chance level, only controls if the suite has any.
 
     They prompt the same model for other books in the same way (docs/method.md).

@@ -29,7 +29,7 @@ class ScoringPool(Protocol):
         """Match and count."""
 
     def close(self) -> None:
-        """Stop the processes."""
+        """StopRule the processes."""
 
 
 class Resources:
@@ -92,7 +92,7 @@ class Resources:
         return max(
             [
                 time.time(),
-                *(ledger.newest_end + 1e-6 for ledger in self._open.values()),
+                *(ledger.last_call_ended + 1e-6 for ledger in self._open.values()),
             ],
         )
 
@@ -137,29 +137,29 @@ class Resources:
     @property
     def ledger_name(self) -> str:
         """The run's ledger by its path, or by its database without a password."""
-        from pytest_memleak.ledger.engines import parse_url, shown
+        from pytest_memleak.ledger.engines import parse_url, url_without_password
 
-        return shown(parse_url(self._url))
+        return url_without_password(parse_url(self._url))
 
     @property
     def _ledger_file(self) -> Path | None:
         """The file of the run's ledger; None for a database."""
         if is_path(self._url):
             return real_path(self._url)
-        from pytest_memleak.ledger.engines import file_of, parse_url
+        from pytest_memleak.ledger.engines import parse_url, sqlite_file
 
-        return file_of(parse_url(self._url))
+        return sqlite_file(parse_url(self._url))
 
     def hash_chain_end(self) -> dict[str, Any] | None:
         """Return the end of the ledger's hash chain; None without a readable ledger.
 
         `validate_ledger` reports what is wrong with it.
         """
-        from pytest_memleak.ledger.hash_chain import head
+        from pytest_memleak.ledger.hash_chain import chain_head
 
         try:
             ledger = self.existing_ledger
-            end = ledger.read(head) if ledger else None
+            end = ledger.read(chain_head) if ledger else None
             return dataclasses.asdict(end) if end else None
         except LedgerError:
             return None
@@ -214,7 +214,7 @@ class Resources:
             from pytest_memleak.ledger.ledger import Ledger
 
             ledger = Ledger(url, run=self._run, create=create)
-            ahead = ledger.newest_end - time.time()
+            ahead = ledger.last_call_ended - time.time()
             if self.as_of is None and ahead > CLOCK_SKEW:
                 ledger.close()
                 raise LedgerError(

@@ -70,9 +70,9 @@ class Run:
             ledger = None if self.resources.offline else self.resources.existing_ledger
             if ledger is None:
                 return
-            from pytest_memleak.ledger.deployments import debts
+            from pytest_memleak.ledger.deployments import possibly_active_deployments
 
-            standing = debts(ledger)
+            standing = possibly_active_deployments(ledger)
         except LedgerError:
             return  # the run reports it; an unreadable ledger lists no deployments
         for suite in self._suites.values():

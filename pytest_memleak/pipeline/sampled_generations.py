@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import Inconclusive
 from pytest_memleak.pipeline.canaries import canary_book
 from pytest_memleak.pipeline.other_attempts import (
-    other_attempts,
     requests_of_other_pairs,
+    samples_of_other_attempts,
 )
 from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
 from pytest_memleak.pipeline.samples import (
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.prompts import PairPrompts
     from pytest_memleak.pipeline.extraction import Conversation
     from pytest_memleak.pipeline.ledger_endpoint import LedgerEndpoint
-    from pytest_memleak.pipeline.samples import SampledGenerations, Stop
+    from pytest_memleak.pipeline.samples import SampledGenerations, StopRule
     from pytest_memleak.pipeline.sampling_plan import PromptStep
     from pytest_memleak.sampling.cost_plan import Plan
 
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 def sample_pair(
     plan: SamplingPlan,
     *,
-    stop: Stop | None = None,
+    stop: StopRule | None = None,
     until: float | None = None,
 ) -> tuple[SampledGenerations, ...]:
     """Sample what the ledger lacks of all that the pair's model should write.
@@ -71,7 +71,7 @@ def sample_pair(
 
     def together(own: SampledGenerations) -> tuple[SampledGenerations, ...]:
         further = _further_samples(own, greedy, until)
-        return own, *greedy, *further, *other_attempts(own, greedy, until)
+        return own, *greedy, *further, *samples_of_other_attempts(own, greedy, until)
 
     def enough(own: LedgerSamples) -> bool:
         return stop is not None and stop(together(own))
@@ -171,8 +171,8 @@ def _join_prompts(walked: Sequence[PairPrompts]) -> PairPrompts:
     first = walked[0]
     if any(prompts.samples != first.samples for prompts in walked):
         raise AssertionError("prompts to join request different numbers of samples")
-    questions = chain.from_iterable(prompts.questions for prompts in walked)
-    return replace(first, questions=tuple(questions))
+    questions = chain.from_iterable(prompts.specs for prompts in walked)
+    return replace(first, specs=tuple(questions))
 
 
 def _sample_in_stages(
@@ -256,14 +256,19 @@ def _unrequested_generations(
 
 def _unrequested_in_ledger(part: LedgerSamples, until: float) -> Iterator[Generation]:
     # Imported here: recorded answers need no database.
-    from pytest_memleak.ledger.book_attempts import by_rounds
-    from pytest_memleak.ledger.ledger_queries import surplus
+    from pytest_memleak.ledger.book_attempts import prompts_with_most_rounds
+    from pytest_memleak.ledger.ledger_queries import surplus_generations
 
     ledger, endpoint_id = part.source.ledger, part.source.endpoint_id
-    if not any(True for _ in surplus(ledger, endpoint_id, part.prompts, until=until)):
+    if not any(
+        True
+        for _ in surplus_generations(ledger, endpoint_id, part.prompts, until=until)
+    ):
         return
-    for prompts in by_rounds(endpoint_id, part.prompts, part.find_requests()):
-        yield from surplus(ledger, endpoint_id, prompts, until=until)
+    for prompts in prompts_with_most_rounds(
+        endpoint_id, part.prompts, part.find_requests()
+    ):
+        yield from surplus_generations(ledger, endpoint_id, prompts, until=until)
 
 
 def _build_further_samples(

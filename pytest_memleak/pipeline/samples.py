@@ -97,7 +97,7 @@ class LedgerSamples(_Samples):
     @property
     def prompt_ids(self) -> tuple[str, ...]:
         """The IDs of the prompts that were sent, or are to be."""
-        return tuple(prompt.excerpt_id for prompt in self.prompts.questions)
+        return tuple(prompt.excerpt_id for prompt in self.prompts.specs)
 
     def requested_and_surplus(self) -> Iterable[Generation]:
         """Read the generations from the ledger."""
@@ -116,9 +116,9 @@ class LedgerSamples(_Samples):
     def of_excerpts(self, excerpts: Collection[str]) -> Iterator[Generation]:
         """Read only some excerpts' generations from the ledger."""
         few = tuple(
-            prompt for prompt in self.prompts.questions if prompt.excerpt_id in excerpts
+            prompt for prompt in self.prompts.specs if prompt.excerpt_id in excerpts
         )
-        stored = self.source.generations(replace(self.prompts, questions=few))
+        stored = self.source.generations(replace(self.prompts, specs=few))
         return self._only_requested(stored)
 
 
@@ -179,7 +179,7 @@ class FurtherSamples(_Samples):
 
 SampledGenerations = LedgerSamples | RecordedSamples | NoSamples | FurtherSamples
 PairSamples = Sequence[SampledGenerations]
-Stop = Callable[[PairSamples], bool]
+StopRule = Callable[[PairSamples], bool]
 
 
 def all_rounds_reader(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import BookError, Inconclusive
 from pytest_memleak.interfaces.abilities import Recording, abilities_of
+from pytest_memleak.interfaces.protocols import OWN_PROVIDER
 from pytest_memleak.pipeline.canaries import canary_prompts
 from pytest_memleak.pipeline.extraction import Conversation, ConversationStyle
 from pytest_memleak.pipeline.foreseen_turns import longest_further_prompts
@@ -28,6 +29,7 @@ from pytest_memleak.pipeline.ledger_endpoint import (
     LedgerEndpoint,
     build_ledger_endpoint,
 )
+from pytest_memleak.pipeline.logprob_endpoint import LogprobEndpoint
 from pytest_memleak.pipeline.prompted_book import (
     book_for_probe,
     continuation_endpoint,
@@ -39,6 +41,8 @@ from pytest_memleak.pipeline.required_samples import (
     RequiredSamples,
     required_samples,
 )
+from pytest_memleak.pipeline.window_logprobs import WindowLogprobs
+from pytest_memleak.pipeline.window_texts import WindowTexts
 from pytest_memleak.records import Book, BookSource, Issue, Model
 from pytest_memleak.sampling.cost_plan import sum_of_plans
 from pytest_memleak.scoring.loss_tests import due_controls, most_controls
@@ -90,7 +94,7 @@ class PromptStep:
     purpose: of their generations
     prompts: with all their rounds, also those that the ledger holds
     stops: numbers of rounds after which the run may stop early
-    at_most: whether a run may leave some of it out
+    may_be_left_out: whether a run may leave some of it out
     conversation: that an extraction's step is a turn of
     """
 
@@ -98,7 +102,7 @@ class PromptStep:
     source: LedgerEndpoint | FutureEndpoint
     prompts: PairPrompts
     stops: tuple[int, ...] = ()
-    at_most: bool = False
+    may_be_left_out: bool = False
     conversation: Conversation | None = None
 
     def plan_outstanding(self, counted: Counted) -> Plan:
@@ -142,12 +146,14 @@ class _SampledPart(ABC):
         if before is not None:
             yield PromptStep(Purpose.CANARY, self.source, before)
         yield from self._round_steps()
-        after = self._canaries_after(before)
+        after = self._canaries_if_none_followed(before)
         if after is not None:
-            yield PromptStep(Purpose.CANARY, self.source, after, at_most=True)
+            yield PromptStep(Purpose.CANARY, self.source, after, may_be_left_out=True)
         controls = self._control_calls()
         if controls is not None:
-            yield PromptStep(Purpose.CONTROL, self.source, controls, at_most=True)
+            yield PromptStep(
+                Purpose.CONTROL, self.source, controls, may_be_left_out=True
+            )
 
     def _round_steps(self) -> Iterator[PromptStep]:
         """Yield the steps of the requirement's rounds."""
@@ -158,7 +164,9 @@ class _SampledPart(ABC):
         """Return the round that shows which weights answer."""
 
     @abstractmethod
-    def _canaries_after(self, before: PairPrompts | None) -> PairPrompts | None:
+    def _canaries_if_none_followed(
+        self, before: PairPrompts | None
+    ) -> PairPrompts | None:
         """Return a further round, if none follows the reused samples."""
 
     @abstractmethod
@@ -188,7 +196,9 @@ class LedgerPart(_SampledPart):
             only_name_identifies_weights=self._only_name_identifies_weights,
         )
 
-    def _canaries_after(self, before: PairPrompts | None) -> PairPrompts | None:
+    def _canaries_if_none_followed(
+        self, before: PairPrompts | None
+    ) -> PairPrompts | None:
         canaries = self._canaries
         by_name = self._only_name_identifies_weights
         match self.walk:
@@ -217,10 +227,10 @@ class LedgerPart(_SampledPart):
 
     def _control_completions_due(self) -> int:
         """Return the control completions that the losses so far call for."""
-        from pytest_memleak.ledger.delivered_and_lost import delivered
+        from pytest_memleak.ledger.delivered_and_lost import count_delivered_and_lost
 
         source = self.source
-        counted = delivered(
+        counted = count_delivered_and_lost(
             source.ledger,
             source.endpoint_id,
             self.prompts,
@@ -270,14 +280,16 @@ class ConversationPart(LedgerPart):
         if conversation.ended or self.walk is not PlanMode.DRY_RUN:
             return
         left = longest_further_prompts(pair, self.book, self.manner, conversation)
-        if left.questions:
-            yield PromptStep(self.required.purpose, self.source, left, at_most=True)
+        if left.specs:
+            yield PromptStep(
+                self.required.purpose, self.source, left, may_be_left_out=True
+            )
 
     def requested_prompts(self) -> Iterator[PairPrompts]:
         """Yield the openings, and the turns that the ledger shows to be requested."""
         yield self.prompts
         for step in self._round_steps():
-            if not step.at_most:
+            if not step.may_be_left_out:
                 yield step.prompts
 
 
@@ -291,7 +303,7 @@ class FuturePart(_SampledPart):
         """Return the first round of a new endpoint."""
         return canary_prompts(self.required.pair, self.book, 1)
 
-    def _canaries_after(self, before: PairPrompts | None) -> None:  # noqa: ARG002 - nothing is reused
+    def _canaries_if_none_followed(self, before: PairPrompts | None) -> None:  # noqa: ARG002 - nothing is reused
         return None
 
     def _control_calls(self) -> PairPrompts | None:
@@ -319,7 +331,7 @@ def _rounds_step(
         source,
         prompts,
         tuple(stops),
-        at_most=bool(stops),
+        may_be_left_out=bool(stops),
     )
 
 
@@ -371,6 +383,11 @@ class SamplingPlan:
         """
         assert self.walk is PlanMode.DRY_RUN  # noqa: S101 - a run would skip calls in between
         books, model = self.endpoints.books, required.pair.model
+        if required.purpose is Purpose.PROBABILITY:
+            logprobs = self.window_logprobs(required)
+            for prompts in logprobs.prompts(foreseen=True):
+                yield PromptStep(required.purpose, logprobs.source, prompts)
+            return
         for source in books.sources_needing_summaries(required.pair):
             yield SummaryStep(source)
         endpoint = self.endpoints.existing_endpoint(model)
@@ -442,6 +459,41 @@ class SamplingPlan:
             return self.endpoints.existing_endpoint(required.pair.model)
         return self.endpoints.endpoint(required.pair.model)
 
+    def window_logprobs(self, required: RequiredSamples) -> WindowLogprobs:
+        """Return what reads the log-probabilities of a pair's book.
+
+        Raises MemleakError where its endpoint gives none, or doesn't exist yet.
+        """
+        pair = required.pair
+        is_dry_run = self.walk is PlanMode.DRY_RUN
+        endpoint = self._prepared_endpoint(required, only_if_ready=is_dry_run)
+        if endpoint is None:
+            raise Inconclusive(
+                "it isn't fine-tuned yet",
+                location=pair.model.id,
+                hint="the run measures it after the fine-tune",
+            )
+        can_give = abilities_of(endpoint).token_logprobs is not None
+        if not can_give and self.walk is not PlanMode.READING:
+            provider = OWN_PROVIDER if required.endpoint else pair.model.provider
+            raise Inconclusive(
+                f"{provider} gives no log-probabilities of a text",
+                location=pair.model.id,
+                hint="docs/ladder.md lists what gives them",
+            )
+        source = build_ledger_endpoint(
+            pair.model,
+            self.endpoints,
+            LogprobEndpoint(endpoint),
+            own=required.endpoint is not None,
+        )
+        texts = WindowTexts(pair, self.endpoints.books.cut_into_excerpts(pair.book))
+        may_sample = self.walk is not PlanMode.READING
+        in_series = source.endpoint_of_series(
+            pair, texts.parts(), may_sample=may_sample
+        )
+        return WindowLogprobs(texts, in_series)
+
     def _future_part(self, required: RequiredSamples, book: Book) -> FuturePart:
         pair = required.pair
         probed = book_for_probe(pair, book, None)
@@ -449,7 +501,7 @@ class SamplingPlan:
         prompts = pair_prompts(pair, probed)
         if pair.probe.kind == "extraction":
             turns = longest_further_prompts(pair, probed, ConversationStyle.CHAT)
-            prompts = replace(prompts, questions=prompts.questions + turns.questions)
+            prompts = replace(prompts, specs=prompts.specs + turns.specs)
         return FuturePart(required, probed, source, prompts)
 
     def _ledger_part(

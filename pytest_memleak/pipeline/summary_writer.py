@@ -21,7 +21,7 @@ from pytest_memleak.ledger.prompts import (
     TOKENS_PER_WORD,
     PairPrompts,
     build_prompts,
-    most_tokens,
+    max_tokens_for_words,
 )
 from pytest_memleak.ledger.stored_summaries import keep_summary, stored_summaries
 from pytest_memleak.pipeline.ledger_endpoint import build_ledger_endpoint
@@ -143,7 +143,7 @@ class SummaryWriter:
         }
 
     def _longest_summary(self, text: str) -> str:
-        tokens = most_tokens(count_about_as_tokens(text, self._mode))
+        tokens = max_tokens_for_words(count_about_as_tokens(text, self._mode))
         return " ".join(["word"] * math.ceil(tokens / TOKENS_PER_WORD))
 
     def _stored_summaries(self, excerpts: Sequence[Excerpt]) -> dict[str, str]:

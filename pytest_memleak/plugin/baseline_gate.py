@@ -18,13 +18,13 @@ import pytest
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.plugin.options import baseline_error_key, pairs_of
 from pytest_memleak.records import Verdict
-from pytest_memleak.reports.junit import compared_properties
+from pytest_memleak.reports.junit_properties import compared_properties
 from pytest_memleak.reports.release_text import (
     change_text,
     comparison_lines,
     comparison_sentence,
 )
-from pytest_memleak.results.release_comparison import Baseline, label_pairs
+from pytest_memleak.results.release_comparison import BaselineBundle, label_pairs
 from pytest_memleak.results.result_codec import localize
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def validate_baseline(
         suites = {}
         for pair in pairs.values():
             suites[pair.suite] = run.suite_run_for(pair.suite).suite
-        baseline = Baseline(Path(path))
+        baseline = BaselineBundle(Path(path))
         baseline.validate(pairs.values(), measures, suites)
     except MemleakError as error:
         message = f"--memleak-max-increase: {error}"
@@ -70,7 +70,7 @@ def compare_with_baseline(
 ) -> tuple[tuple[PairResult, ...], ReleaseComparison | None]:
     """Return the results with their changes; with tolerances, the comparison, too."""
     path = config.getoption("memleak_baseline")
-    baseline = Baseline(Path(path))
+    baseline = BaselineBundle(Path(path))
     pairs = label_pairs(map(localize, results))  # as a bundle has them
     tolerances: Mapping[str, float] = config.getoption("memleak_max_increase") or {}
     comparison = None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.plugin.options import pair_of
+from pytest_memleak.plugin.options import folded, pair_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -75,7 +75,7 @@ class SuiteModule(pytest.Module):
         try:
             self.suite = self.load(self.config, self.path)
         except MemleakError as error:
-            raise self.CollectError(str(error)) from None
+            raise self.CollectError(folded(str(error), self.config)) from None
         name, _, _ = self.path.name.partition(".")
         module = types.ModuleType(name, str(self.path))
         module.__file__ = str(self.path)
@@ -128,7 +128,8 @@ def parametrize_pairs(
         try:
             suite = load(metafunc.config, Path(os.path.realpath(path)))
         except MemleakError as error:
-            raise pytest.Collector.CollectError(str(error)) from None
+            text = folded(str(error), metafunc.config)
+            raise pytest.Collector.CollectError(text) from None
         params = [pytest.param(pair, id=pair.id) for pair in suite.pairs]
     else:
         return

@@ -16,6 +16,7 @@ import pytest
 
 from pytest_memleak.plugin.options import (
     HOW_TO_RUN,
+    folded,
     report_paths,
     run_key,
     terminal_settings,
@@ -174,7 +175,7 @@ class EndOfRun:
             # `pytest.exit` gave 0.
             exitstatus = session.exitstatus = pytest.ExitCode.INTERRUPTED
         self._least = int(exitstatus) if any(self.items.values()) else 0
-        with self._correcting():
+        with self._correcting_status_and_reports():
             if not (self._result_by_pair or self._record):
                 return (yield)
             from pytest_memleak.plugin import run_reports
@@ -193,7 +194,8 @@ class EndOfRun:
                 return (yield)
             self._report = dataclasses.replace(
                 self._report,
-                unrun=self._report.unrun or self._unrun(session, exitstatus),
+                unrun=self._report.unrun
+                or self._results_of_unevaluated_pairs(session, exitstatus),
                 typed=run_reports.typed_line(self._config),
             )
             try:
@@ -217,11 +219,11 @@ class EndOfRun:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_unconfigure(self) -> Generator[None, Any, None]:
         """Check again how the run ended, which other plugins may change until now."""
-        with self._correcting():
+        with self._correcting_status_and_reports():
             yield
 
     @contextlib.contextmanager
-    def _correcting(self) -> Iterator[None]:
+    def _correcting_status_and_reports(self) -> Iterator[None]:
         """Keep a failed run failed; if it ends worse than reported, report again."""
         status: int = pytest.ExitCode.INTERNAL_ERROR
         try:
@@ -235,9 +237,9 @@ class EndOfRun:
             status = self._least = pytest.ExitCode.INTERRUPTED
             raise
         finally:
-            self._correct(status)
+            self._rewrite_reports_if_worse(status)
 
-    def _correct(self, status: int) -> None:
+    def _rewrite_reports_if_worse(self, status: int) -> None:
         """Write the reports again if the run ended worse than they say."""
         report = self._report
         if report is None or status in (pytest.ExitCode.OK, report.exit_status):
@@ -276,7 +278,7 @@ class EndOfRun:
 
         return results_from_json(self._result_by_pair.values())
 
-    def _unrun(
+    def _results_of_unevaluated_pairs(
         self,
         session: pytest.Session,
         status: int,
@@ -338,10 +340,11 @@ class EndOfRun:
             terminalreporter.write_line(self._unearned)
         if skipped := _count_skipped_pairs(terminalreporter):
             pairs = "1 pair" if skipped == 1 else f"{skipped} pairs"
-            terminalreporter.write_line(
+            sentence = (
                 f"memleak: skipped {pairs} whose provider can charge for calls. To "
-                "run them, add -m copyright.",
+                "run them, add -m copyright."
             )
+            terminalreporter.write_line(folded(sentence, self._config))
 
     def _lines_without_tests(self, terminalreporter: Any) -> Iterator[str]:
         """Yield why no test ran, if options of the run explain it."""

@@ -18,10 +18,10 @@ import pytest
 from pytest_memleak.plugin.options import (
     add_options,
     copyright_key,
-    reject_misspelt_options,
     report_paths,
     run_key,
     validate_measures,
+    validate_option_spelling,
 )
 from pytest_memleak.reports.output_table import EVIDENCE, HTML
 
@@ -44,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_load_initial_conftests(parser: pytest.Parser, args: list[str]) -> None:
     """Suggest the right name for a misspelt option."""
-    reject_misspelt_options(parser, args)
+    validate_option_spelling(parser, args)
 
 
 def pytest_configure(config: pytest.Config) -> None:

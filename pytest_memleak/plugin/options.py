@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ def usage_errors(option: str) -> Iterator[None]:
         raise pytest.UsageError(f"{option}: {error}") from None
 
 
-def _expected(
+def _usage_error_expecting(
     what: str,
     option: str,
     value: str,
@@ -52,7 +53,9 @@ def _expected(
 def parse_quote(value: str) -> str:
     """Validate a number of words, or `full`."""
     if value != "full" and not (value.isascii() and value.isdecimal()):
-        raise _expected("a number of words or 'full'", "--memleak-quote", value)
+        raise _usage_error_expecting(
+            "a number of words or 'full'", "--memleak-quote", value
+        )
     return value
 
 
@@ -72,6 +75,25 @@ def terminal_settings(config: pytest.Config) -> dict[str, Any]:
     return {"width": writer.fullwidth, "color": writer.hasmarkup, "wrap": wrap}
 
 
+def folded(text: str, config: pytest.Config) -> str:
+    """Break a text's lines between words at a terminal; a log keeps them whole."""
+    if not terminal_settings(config)["wrap"]:
+        return text
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    # While pytest captures output, the writer no longer knows the terminal's width.
+    width = reporter._screen_width  # noqa: SLF001 - the width at its start
+    lines = []
+    for line in text.splitlines():
+        lines += textwrap.wrap(
+            line,
+            width,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    return "\n".join(lines)
+
+
 def report_paths(config: pytest.Config) -> dict[str, Path]:
     """Return the files that options name, by the names of the outputs."""
     values = {output.name: config.getoption(output.dest) for output in REPORTS}
@@ -85,7 +107,7 @@ def parse_budget(value: str) -> float:
     except ValueError:
         usd = -1.0
     if not 0 <= usd < float("inf"):
-        raise _expected("US$0 or more", "--memleak-budget", value)
+        raise _usage_error_expecting("US$0 or more", "--memleak-budget", value)
     return usd
 
 
@@ -96,7 +118,9 @@ def parse_jobs(value: str) -> int:
 
         return count_cores()
     if not (value.isascii() and value.isdecimal() and int(value)):
-        raise _expected("1 or more processes, or 'auto'", "--memleak-jobs", value)
+        raise _usage_error_expecting(
+            "1 or more processes, or 'auto'", "--memleak-jobs", value
+        )
     return int(value)
 
 
@@ -105,7 +129,9 @@ def parse_host(value: str) -> str:
     from pytest_memleak.providers.provider_registry import host_of
 
     if not re.fullmatch(r"[\w.:-]+", value) or host_of(f"//{value}") != value.lower():
-        raise _expected("a host, as in api.example.com", "--memleak-host", value)
+        raise _usage_error_expecting(
+            "a host, as in api.example.com", "--memleak-host", value
+        )
     return value.lower()
 
 
@@ -122,7 +148,7 @@ def parse_operator(value: str) -> str:
 def _name(option: str, value: str) -> str:
     if not (value.strip() and value.isprintable() and len(value) <= _LONGEST_NAME):
         name = f"a name of at most {_LONGEST_NAME} characters on one line"
-        raise _expected(name, option, value)
+        raise _usage_error_expecting(name, option, value)
     return value.strip()
 
 
@@ -210,7 +236,7 @@ _HELP = {
 _PREFIX = "--memleak-"
 
 
-def reject_misspelt_options(parser: pytest.Parser, arguments: list[str]) -> None:
+def validate_option_spelling(parser: pytest.Parser, arguments: list[str]) -> None:
     """Raise UsageError for an unknown option that begins as ours do."""
     if not any(argument.startswith("--memleak") for argument in arguments):
         return

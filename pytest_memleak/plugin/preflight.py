@@ -41,10 +41,10 @@ def validate_outputs(config: pytest.Config) -> None:
         )
     try:
         if value := config.getoption("memleak_baseline"):
-            from pytest_memleak.results.release_comparison import Baseline
+            from pytest_memleak.results.release_comparison import BaselineBundle
 
             with usage_errors("--memleak-baseline"):
-                Baseline(Path(value))
+                BaselineBundle(Path(value))
         if value := config.getoption("memleak_signing_key"):
             from pytest_memleak.reports.signature import read_signing_key
 

@@ -99,10 +99,10 @@ class Display:
         stop = threading.Event()
         thread = None
         if self._works:
-            with self._guarded():
-                place = self._terminal()
+            with self._stopping_display_on_error():
+                place = self._descriptor_and_width()
                 thread = threading.Thread(
-                    target=self._draw,
+                    target=self._draw_until_stopped,
                     args=(*place, stop),
                     daemon=True,
                 )
@@ -112,17 +112,17 @@ class Display:
         finally:
             stop.set()
             if thread is not None:
-                with self._guarded():
+                with self._stopping_display_on_error():
                     thread.join(_JOIN_TIMEOUT)
 
     @contextlib.contextmanager
-    def _guarded(self) -> Iterator[None]:
+    def _stopping_display_on_error(self) -> Iterator[None]:
         try:
             yield
         except Exception:  # noqa: BLE001 - a terminal error must not change a verdict
             self._works = False
 
-    def _terminal(self) -> tuple[int, int]:
+    def _descriptor_and_width(self) -> tuple[int, int]:
         """Return a file descriptor outside pytest's capture, and its line's width."""
         capture: Any = self._config.pluginmanager.get_plugin("capturemanager")
         writer = self._config.get_terminal_writer()
@@ -130,14 +130,14 @@ class Display:
             writer.flush()
             return os.dup(sys.stdout.fileno()), writer.width_of_current_line
 
-    def _draw(
+    def _draw_until_stopped(
         self,
         terminal: int,
         column: int,
         stop: threading.Event,
     ) -> None:
         drawn: tuple[str, int] | None = None
-        with self._guarded():
+        with self._stopping_display_on_error():
             try:
                 while not stop.wait(_REDRAW_EVERY):
                     columns, rows = self._size(terminal)
@@ -146,15 +146,17 @@ class Display:
                     at_edge = column > 0 and column % columns == 0
                     if self._event is None or rows < _FEWEST_ROWS or at_edge:
                         continue
-                    line = self._line(self._event, columns)[: columns - 1]
+                    line = self._event_line(self._event, columns)[: columns - 1]
                     if (line, columns) != drawn:
                         drawn = line, columns
-                        _write(terminal, _DOWN + line + _back(column % columns))
+                        _write(
+                            terminal, _DOWN + line + _cursor_back_text(column % columns)
+                        )
             finally:
                 with contextlib.suppress(OSError):
                     if drawn:
                         columns, _ = self._size(terminal)
-                        _write(terminal, _DOWN + _back(column % columns))
+                        _write(terminal, _DOWN + _cursor_back_text(column % columns))
                 os.close(terminal)
 
     def _size(self, terminal: int) -> tuple[int, int]:
@@ -162,13 +164,14 @@ class Display:
         # For a terminal of unknown size, pytest's assumption.
         return columns or self._config.get_terminal_writer().fullwidth, rows or 24
 
-    def _line(self, event: ProgressEvent, columns: int) -> str:
+    def _event_line(self, event: ProgressEvent, columns: int) -> str:
         """Return what is known of the event, as much as fits."""
         seconds = time.monotonic() - self._began
         done = event.done - self._first
-        took = _clock(seconds)
+        took = _hours_minutes_seconds(seconds)
         if done > 0 and seconds > _ESTIMATE_AFTER:
-            took += f", {_clock(seconds / done * (event.of - event.done))} left"
+            left = seconds / done * (event.of - event.done)
+            took += f", {_hours_minutes_seconds(left)} left"
         about = inert(event.about)
         parts = [f"{event.phase} {about}"]
         if event.note:
@@ -192,13 +195,13 @@ def _cost_text(at_most: float, lost: float) -> str:
     return billed if billed == highest else f"{billed}, at most {highest}"
 
 
-def _back(column: int) -> str:
+def _cursor_back_text(column: int) -> str:
     if not column:
         return _UP
     return f"{_UP}\x1b[{column}C"
 
 
-def _clock(seconds: float) -> str:
+def _hours_minutes_seconds(seconds: float) -> str:
     minutes, left = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

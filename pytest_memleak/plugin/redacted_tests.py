@@ -101,7 +101,7 @@ class RedactedTests:
     def shortening_output(self) -> Iterator[None]:
         """Drop captured output; shorten warnings and log records."""
         self._calls += 1
-        before = self._captured()
+        before = self._take_captured_output()
         try:
             with warnings.catch_warnings(record=True) as recorded:
                 yield
@@ -126,7 +126,7 @@ class RedactedTests:
         for warning in recorded:
             first.setdefault((warning.filename, warning.lineno), warning)
         for (file, line), warning in first.items():
-            text = self._shortened(str(warning.message))
+            text = self._first_words_or_redacted(str(warning.message))
             copy = _copy_with_text(warning.category, text)
             warnings.warn_explicit(copy, None, file, line)
 
@@ -146,7 +146,7 @@ class RedactedTests:
         except BaseException as error:
             if not self.marked:
                 raise
-            copy = self._redacted(error)
+            copy = self._exception_with_location_only(error)
         finally:
             may_have_read = self._may_have_read(fixturedef)
             has_read = self._reads > reads or may_have_read
@@ -179,7 +179,7 @@ class RedactedTests:
         except BaseException as error:
             if not self.marked:
                 raise
-            copy = self._redacted(error)
+            copy = self._exception_with_location_only(error)
         else:
             return
         raise copy
@@ -208,12 +208,12 @@ class RedactedTests:
         except BaseException as error:
             if not self.marked:
                 raise
-            copy = self._redacted(error)
+            copy = self._exception_with_location_only(error)
         finally:
             for name in ("shouldstop", "shouldfail"):
                 reason = getattr(item.session, name)
                 if self.marked and isinstance(reason, str):
-                    setattr(item.session, name, self._shortened(reason))
+                    setattr(item.session, name, self._first_words_or_redacted(reason))
             self._item = None
             self._marked = False
         raise copy
@@ -242,7 +242,7 @@ class RedactedTests:
         report = yield
         if self.marked and call.excinfo is not None:
             raised = call.excinfo.value
-            error = self._redacted(raised)
+            error = self._exception_with_location_only(raised)
             if isinstance(report.longrepr, tuple):  # of a skip: file, line, reason
                 path, line, _ = report.longrepr
                 report.longrepr = path, line, f"Skipped: {error}"
@@ -285,9 +285,12 @@ class RedactedTests:
         elif not value or value == before or name == "outcome":
             return
         elif name == "longrepr" and isinstance(value, tuple):
-            report.longrepr = (*value[:-1], self._shortened(str(value[-1])))
+            report.longrepr = (
+                *value[:-1],
+                self._first_words_or_redacted(str(value[-1])),
+            )
         elif name == "longrepr" or isinstance(value, str):
-            setattr(report, name, self._shortened(str(value)))
+            setattr(report, name, self._first_words_or_redacted(str(value)))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_warning_recorded(self, warning_message: WarningMessage) -> None:
@@ -315,11 +318,14 @@ class RedactedTests:
             for place, mark in enumerate(node.own_markers):
                 reason = mark.kwargs.get("reason")
                 if isinstance(reason, str):
-                    short = {**mark.kwargs, "reason": self._shortened(reason)}
+                    short = {
+                        **mark.kwargs,
+                        "reason": self._first_words_or_redacted(reason),
+                    }
                     make_mark = getattr(pytest.mark, mark.name)
                     node.own_markers[place] = make_mark(*mark.args, **short).mark
 
-    def _captured(self) -> tuple[str, str]:
+    def _take_captured_output(self) -> tuple[str, str]:
         """Return and clear the captured output."""
         capture: Any = self._config.pluginmanager.get_plugin("capturemanager")
         if not capture:
@@ -328,15 +334,15 @@ class RedactedTests:
         return output, errors
 
     def _drop_output(self) -> None:
-        if any(self._captured()):
+        if any(self._take_captured_output()):
             print(_DROPPED)
 
-    def _shortened(self, text: str) -> str:
+    def _first_words_or_redacted(self, text: str) -> str:
         if not self._most:
             return _REDACTED
         return first_words(text, self._most)
 
-    def _redacted(self, error: BaseException) -> BaseException:
+    def _exception_with_location_only(self, error: BaseException) -> BaseException:
         """Return an exception of the same kind that has its location only."""
         if isinstance(error, Outcome):
             error.__cause__ = error.__context__ = None
@@ -350,7 +356,7 @@ class RedactedTests:
             return _with_new_traceback(pytest.Session.Interrupted(text))
         text = f"{self._place_of(error)}: {_HINT}"
         if isinstance(error, pytest.skip.Exception | pytest.xfail.Exception):
-            text = self._shortened(str(error))
+            text = self._first_words_or_redacted(str(error))
         copy = _copy_with_text(type(error), text)
         for name, value in vars(error).items():
             if isinstance(value, int | None):

@@ -197,13 +197,13 @@ def _resources_of(config: pytest.Config, progress: Progress) -> Resources:
         offline=offline or config.getoption("memleak_dry_run"),
         budget=config.getoption("memleak_budget"),
         run=worker.get("testrunuid"),
-        pool=_pool(config.getoption("memleak_jobs")),
+        pool=_process_pool_factory(config.getoption("memleak_jobs")),
         progress=progress,
         hosts=hosts,
     )
 
 
-def _pool(jobs: int) -> Callable[[], Processes] | None:
+def _process_pool_factory(jobs: int) -> Callable[[], Processes] | None:
     if jobs == 1:
         return None
     from pytest_memleak.parallel.processes import Processes
@@ -285,10 +285,10 @@ def deployment_lines(config: pytest.Config) -> Iterator[str]:
         ledger = None if resources.offline else resources.existing_ledger
         if ledger is None:
             return
-        from pytest_memleak.ledger.deployments import debts
+        from pytest_memleak.ledger.deployments import possibly_active_deployments
 
-        with ledger.explaining_damage():
-            open_deployments = debts(ledger)
+        with ledger.damage_as_ledger_error():
+            open_deployments = possibly_active_deployments(ledger)
         for debt in open_deployments:
             text = debt.endpoint or debt.job_id or "one being created"
             if debt.an_hour is not None:

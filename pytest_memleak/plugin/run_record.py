@@ -97,7 +97,7 @@ def unrun_pairs(
 def selection_of(config: pytest.Config) -> Selection:
     """Return the run's selection, without paths outside the current folder."""
     here = Path.cwd()
-    arguments = [_relative(argument, here) for argument in config.args]
+    arguments = [_relative_to_folder(argument, here) for argument in config.args]
     deselected = config.getoption("deselect") or ()
     return Selection(
         keyword=config.getoption("keyword") or "",
@@ -107,7 +107,7 @@ def selection_of(config: pytest.Config) -> Selection:
     )
 
 
-def _relative(argument: str, here: Path) -> str:
+def _relative_to_folder(argument: str, here: Path) -> str:
     name, colons, node = argument.partition("::")
     path = here / name
     shown = path.name
@@ -161,9 +161,9 @@ class RunRecord:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """List pairs and tests, here or for the controller."""
         listed: dict[str, Any] = {
-            "pairs": self._pairs(),
+            "pairs": self._pair_rows(),
             "broken": self._broken,
-            "tests": list(self._tests(session.items)),
+            "tests": list(self._test_rows(session.items)),
         }
         worker = getattr(self._config, "workerinput", None)
         if worker is None:
@@ -172,7 +172,7 @@ class RunRecord:
         file = f"{worker['workerid']}.json"
         write_whole(Path(worker[_FOLDER]) / file, json.dumps(listed))
 
-    def _pairs(self) -> list[dict[str, Any]]:
+    def _pair_rows(self) -> list[dict[str, Any]]:
         if run_key not in self._config.stash:
             return []
         from pytest_memleak.results.build_result import build_unrun_result
@@ -185,7 +185,7 @@ class RunRecord:
                 results.append(encode(result))
         return results
 
-    def _tests(self, selected: Iterable[pytest.Item]) -> Iterable[dict[str, Any]]:
+    def _test_rows(self, selected: Iterable[pytest.Item]) -> Iterable[dict[str, Any]]:
         items = [(item, "not run") for item in selected]
         items += [(item, "deselected") for item in self._deselected]
         for item, state in items:

@@ -34,7 +34,7 @@ from pytest_memleak.records import Block, Span
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.junit import case_properties
+from pytest_memleak.reports.junit_properties import case_properties
 from pytest_memleak.reports.next_command import TYPED, path_to_type
 from pytest_memleak.reports.output_table import EVIDENCE, JUNIT, STEP_SUMMARY
 from pytest_memleak.results.build_result import build_result

@@ -56,15 +56,15 @@ Generation = _view_kind(records.Generation)
 Completion = _view_kind(protocols.Completion)
 
 
-def _view(kind: Any, record: object) -> Any:
+def _view_of_record(kind: Any, record: object) -> Any:
     values = [getattr(record, field.name) for field in dataclasses.fields(kind)]
     return kind(*values)
 
 
 def view_of_book(book: records.Book) -> records.Book:
     """Return the book with views of its excerpts."""
-    excerpts = tuple(_view(Excerpt, excerpt) for excerpt in book.excerpts)
-    excluded = tuple(_view(Excerpt, excerpt) for excerpt in book.excluded)
+    excerpts = tuple(_view_of_record(Excerpt, excerpt) for excerpt in book.excerpts)
+    excluded = tuple(_view_of_record(Excerpt, excerpt) for excerpt in book.excluded)
     return dataclasses.replace(book, excerpts=excerpts, excluded=excluded)
 
 
@@ -73,7 +73,7 @@ def view_of_evaluation(evaluation: Evaluation) -> Evaluation:
 
     def generations() -> Iterator[records.Generation]:
         for record in evaluation.generations():
-            yield _view(Generation, record)
+            yield _view_of_record(Generation, record)
 
     book = evaluation.book
     if book is not None:
@@ -99,6 +99,6 @@ def views_of_completions(
     views = []
     for completion in completions:
         is_plain = isinstance(completion, str)
-        view = completion if is_plain else _view(Completion, completion)
+        view = completion if is_plain else _view_of_record(Completion, completion)
         views.append(view)
     return views

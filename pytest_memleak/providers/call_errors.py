@@ -34,8 +34,10 @@ from pytest_memleak.errors import (
 from pytest_memleak.providers.server_complaints import (
     NO_CREDIT,
     TokenLimit,
+    is_about_key,
     is_moderation,
     lacks_credit,
+    lacks_model,
     reads_as_error,
     token_limit,
 )
@@ -53,6 +55,9 @@ _QUOTED_WORDS = 5
 _HIDDEN = "(message redacted: --memleak-quote 0)"
 _LONGEST_MESSAGE = 2000
 _TRY_AGAIN = frozenset({408, 409, 425, 429, 499})
+# A proxy stopped waiting for the model; 524 is Cloudflare's.
+_TIMEOUTS = frozenset({408, 504, 524})
+_PROXY_TIMEOUT = "raise the timeout of the proxy, or lower max_tokens in [[model]]"
 # Exceptions of httpx, urllib3, aiohttp, and sockets for a connection that was never
 # made.
 _NO_CONNECTION = {
@@ -121,6 +126,16 @@ class Refusal:
         return is_moderation(self.status, self.code, self.message)
 
     @property
+    def is_about_key(self) -> bool:
+        """Whether the key is wrong, or missing."""
+        return is_about_key(self.status, self.code, self.message)
+
+    @property
+    def lacks_model(self) -> bool:
+        """Whether the server has no model of that name."""
+        return lacks_model(self.status, self.code, self.message)
+
+    @property
     def token_limit(self) -> TokenLimit | None:
         """The limit of tokens that the message is about, if it is about one."""
         return token_limit(self.message)
@@ -128,7 +143,9 @@ class Refusal:
     @property
     def is_final(self) -> bool:
         """Whether a retry is useless: an account without credit has status 429, too."""
-        return not may_pass(self.status) or lacks_credit(self.status, self.code)
+        return not is_temporary_status(self.status) or lacks_credit(
+            self.status, self.code
+        )
 
     @property
     def hint(self) -> str | None:
@@ -190,17 +207,24 @@ class Failing:
         return RequestNotSent(cause, hint=hint, lasting=lasting, **self.place)
 
     def refusal(self, refusal: Refusal, hint: str | None = None) -> ProviderError:
-        """Create a Refused; a ProviderBusy for a temporary status."""
+        """Create a Refused; a ProviderBusy for a temporary status.
+
+        Where a proxy stopped waiting for the model, that is a CallTimeout.
+        """
         cause = self.cause(refusal)
         hint = refusal.hint or hint
         if refusal.is_final:
             return Refused(cause, refusal, hint=hint, **self.place)
-        return self.busy(cause, hint, after=refusal.retry_after)
+        kind: type[ProviderBusy] = ProviderBusy
+        if refusal.status in _TIMEOUTS:
+            kind = CallTimeout
+            hint = hint or _PROXY_TIMEOUT
+        return kind(cause, hint=hint, retry_after=refusal.retry_after, **self.place)
 
     def cause(self, refusal: Refusal) -> str:
         """Return status, code, and message in one line."""
         parts = []
-        if refusal.code and refusal.code != str(refusal.status):
+        if refusal.code:
             parts.append(f"({refusal.code})")
         if refusal.message:
             parts.append(f"- {refusal.message}")
@@ -289,7 +313,7 @@ class Astray(Exception):
     """A redirect that isn't followed: to another server, or in a circle."""
 
 
-def may_pass(status: int) -> bool:
+def is_temporary_status(status: int) -> bool:
     """Tell whether an HTTP status is temporary."""
     server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR
     return status in _TRY_AGAIN or (
@@ -335,7 +359,7 @@ def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
     if most == 0:
         return _HIDDEN
     message = message[:_LONGEST_MESSAGE]
-    if any(_quotes(message, text) for text in texts):
+    if any(_shares_five_words(message, text) for text in texts):
         return "(message redacted: it quotes the prompt)"
     shown = masked(message)
     if most is not None and not reads_as_error(shown):
@@ -343,7 +367,7 @@ def safe_message(message: str, *, texts: Sequence[str] = ()) -> str:
     return stored_message(shown)
 
 
-def _quotes(message: str, text: str) -> bool:
+def _shares_five_words(message: str, text: str) -> bool:
     """Tell whether a message has five words in a row of a text."""
     words = WORD.findall(message.casefold())
     words_of_text = " ".join(WORD.findall(text.casefold()))

@@ -32,7 +32,7 @@ def error_message(body: object) -> str:
     """Return the texts of an error's message; of a web page, its title alone."""
     if isinstance(body, str) and body.lstrip().startswith("<"):
         body = " ".join(_TITLE.findall(body[:_LONGEST]))
-    messages = dict.fromkeys(_messages(body, _DEEPEST))
+    messages = dict.fromkeys(_messages_at_any_depth(body, _DEEPEST))
     return "; ".join(messages)[:_LONGEST]
 
 
@@ -43,22 +43,26 @@ def error_fields(body: object) -> Mapping[str, Any]:
 
 
 def error_code(body: object) -> str | None:
-    """Return the server's name of an error, if it has one."""
+    """Return the server's name of an error, if it has one.
+
+    A number is none: some servers repeat the status as `code`.
+    """
     error = error_fields(body)
-    code = error.get("code") or error.get("type")
-    if not isinstance(code, str):
-        return None
-    return code
+    for key in ("code", "type"):
+        name = error.get(key)
+        if isinstance(name, str) and name and not name.isdecimal():
+            return name
+    return None
 
 
-def _messages(body: object, depth: int) -> Iterator[str]:
+def _messages_at_any_depth(body: object, depth: int) -> Iterator[str]:
     if isinstance(body, str) and body.strip():
         yield body.strip()[:_LONGEST]
     if depth == 0:
         return
     if isinstance(body, list):
         for entry in body[:_MOST_ENTRIES]:
-            yield from _messages(entry, depth - 1)
+            yield from _messages_at_any_depth(entry, depth - 1)
     elif isinstance(body, Mapping):
         field = ""
         where = body.get("loc")
@@ -68,7 +72,7 @@ def _messages(body: object, depth: int) -> Iterator[str]:
         for key, value in entries[:_MOST_ENTRIES]:
             if not _MESSAGE_KEYS.fullmatch(f"{key}"[:_LONGEST]):
                 continue
-            for text in _messages(value, depth - 1):
+            for text in _messages_at_any_depth(value, depth - 1):
                 yield f"{field}{text}"
 
 

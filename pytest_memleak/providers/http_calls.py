@@ -80,7 +80,7 @@ class HttpCalls:
         """
         import httpx2
 
-        url = self._url(path, failing)
+        url = self._checked_url(path, failing)
         content = _json_bytes(body, failing)
         headers = {"content-type": "application/json", **self._key_headers(failing)}
         errors = (
@@ -96,9 +96,9 @@ class HttpCalls:
             if response.is_success:
                 answer: object = json.loads(response.content)
                 return answer
-            failure = self._rejected(response, failing)
+            failure = self._error_of_response(response, failing)
         except errors as error:
-            failure = self._failure(error, failing)
+            failure = self._error_of_exception(error, failing)
         raise failure
 
     def _connected(self) -> httpx2.Client:
@@ -115,7 +115,7 @@ class HttpCalls:
                 self._client = client
             return self._client
 
-    def _url(self, path: str, failing: Failing) -> str:
+    def _checked_url(self, path: str, failing: Failing) -> str:
         steps = path.partition("?")[0].split("/")
         if not _PATH.fullmatch(path) or not {".", ".."}.isdisjoint(steps):
             raise failing.final("The model's name can't be part of an address")
@@ -132,7 +132,9 @@ class HttpCalls:
             raise failing.final("No API key", hint)
         return {}
 
-    def _rejected(self, response: httpx2.Response, failing: Failing) -> ProviderError:
+    def _error_of_response(
+        self, response: httpx2.Response, failing: Failing
+    ) -> ProviderError:
         text = response.content.decode("utf-8", "replace")
         key = os.environ.get(self._key_variable, "").strip()
         if key:
@@ -147,7 +149,7 @@ class HttpCalls:
             refusal = replace(refusal, retry_after=wait)
         return failing.refusal(refusal, self._hint(refusal.status))
 
-    def _failure(self, error: Exception, failing: Failing) -> ProviderError:
+    def _error_of_exception(self, error: Exception, failing: Failing) -> ProviderError:
         if isinstance(error, ValueError | RecursionError):
             return failing.malformed(self.address, error)
         return failing.connection(error, server=self.address, timeout=self._timeout)

@@ -50,7 +50,10 @@ class Bounds:
     @property
     def hooks(self) -> dict[str, list[Callable[[Any], None]]]:
         """The `event_hooks` of a client."""
-        return {"request": [self._asked], "response": [self._answered]}
+        return {
+            "request": [self._forbid_compression_and_note_start],
+            "response": [self._cap_response],
+        }
 
     @property
     def async_hooks(
@@ -59,14 +62,14 @@ class Bounds:
         """The `event_hooks` of an asynchronous client."""
 
         async def asked(request: Any) -> None:
-            self._asked(request)
+            self._forbid_compression_and_note_start(request)
 
         async def answered(response: Any) -> None:
-            self._answered(response)
+            self._cap_response(response)
 
         return {"request": [asked], "response": [answered]}
 
-    def _asked(self, request: Any) -> None:
+    def _forbid_compression_and_note_start(self, request: Any) -> None:
         # A few compressed kilobytes can be gigabytes.
         request.headers["accept-encoding"] = "identity"
         sent = request.extensions.get(_SENT, 0) + 1
@@ -76,11 +79,11 @@ class Bounds:
             _SENT: sent,
         }
 
-    def _answered(self, response: Any) -> None:
+    def _cap_response(self, response: Any) -> None:
         request = response.request
         is_upload = request.url.path.endswith(self.uploads)
         if response.has_redirect_location and not is_upload:
-            _check_redirect(request, response.headers["location"])
+            _validate_redirect(request, response.headers["location"])
         encoding = response.headers.get("content-encoding", "identity").lower().strip()
         allowed = self._allowed(response)
         if encoding in _GZIP:
@@ -91,7 +94,7 @@ class Bounds:
             raise Compressed(encoding)
         stream = response.stream
         kind: Any = type(stream)
-        response.stream = _bounded(kind)(stream, allowed)
+        response.stream = _capped_stream_class(kind)(stream, allowed)
 
     def _allowed(self, response: Any) -> _Allowed:
         """Return how much of a body may be read."""
@@ -105,7 +108,7 @@ class Bounds:
         return _Allowed(_LONGEST_ANSWER, until)
 
 
-def _check_redirect(request: Any, location: str) -> None:
+def _validate_redirect(request: Any, location: str) -> None:
     """Raise Astray for a redirect that isn't followed."""
     if request.extensions.get(_SENT, 1) > _MOST_REDIRECTS:
         raise Astray("the server redirects in a circle")
@@ -144,7 +147,7 @@ class _Allowed:
     def parts(self, piece: bytes) -> Iterator[bytes]:
         """Yield the allowed parts of a piece; raise Endless or TimeoutError."""
         for part in self.expand(piece):
-            yield self._take(part)
+            yield self._take_up_to_cap(part)
             if self.used_up:
                 return
 
@@ -155,7 +158,7 @@ class _Allowed:
             if self.used_up:
                 return
 
-    def _take(self, piece: bytes) -> bytes:
+    def _take_up_to_cap(self, piece: bytes) -> bytes:
         if self.until is not None and time.monotonic() > self.until:
             raise TimeoutError
         kept = piece[: self.most - self.taken]
@@ -186,7 +189,7 @@ class _Expanded:
 
 
 @functools.cache
-def _bounded(kind: type[Any]) -> Any:
+def _capped_stream_class(kind: type[Any]) -> Any:
     # The HTTP library's own class, in any version.
     library_kind: Any = next(base for base in kind.__mro__ if base.__name__ in _STREAMS)
 

@@ -252,7 +252,7 @@ class HttpEndpoint(RequestEndpoint):
         self._path = provider.path.replace("{model}", quote(model, safe="/:@"))
         own = calls.address == provider.address.rstrip("/")
         place = provider.name if own else calls.address
-        self.id = f"{place} {model}#{self._digest()}"
+        self.id = f"{place} {model}#{self._constant_request_digest()}"
 
     @property
     def abilities(self) -> Abilities:
@@ -285,7 +285,9 @@ class HttpEndpoint(RequestEndpoint):
         except MemleakError:
             raise
         except Exception as error:  # noqa: BLE001 - of the author's own
-            failure = failing.final(f"`body` raised {_raised(error)}", _AUTHORS)
+            failure = failing.final(
+                f"`body` raised {_exception_type_and_line(error)}", _AUTHORS
+            )
         raise failure
 
     def _completions(self, answer: object, failing: Failing) -> list[Completion]:
@@ -296,7 +298,7 @@ class HttpEndpoint(RequestEndpoint):
             raise
         except Exception as error:  # noqa: BLE001 - the message may quote the answer
             failure = failing.unusable(
-                f"The response can't be read: {_raised(error)}",
+                f"The response can't be read: {_exception_type_and_line(error)}",
                 _AUTHORS,
             )
         else:
@@ -313,7 +315,7 @@ class HttpEndpoint(RequestEndpoint):
             )
         raise failure
 
-    def _digest(self) -> str:
+    def _constant_request_digest(self) -> str:
         """Return what identifies the part of a request that never differs."""
         bodies = self._specimens()
         if self._specimens() != bodies:
@@ -336,7 +338,7 @@ class HttpEndpoint(RequestEndpoint):
 _AUTHORS = "correct the provider's class, or report this to its author"
 
 
-def _raised(error: Exception) -> str:
+def _exception_type_and_line(error: Exception) -> str:
     """Return an exception's type and the author's line, without its message."""
     frames = traceback.extract_tb(error.__traceback__)
     line = frames[min(1, len(frames) - 1)]

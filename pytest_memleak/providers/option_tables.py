@@ -49,13 +49,13 @@ _RANDOM = re.compile(
 _VARIABLE_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
-def _address(url: str) -> str:
+def _validated_url(url: str) -> str:
     if not host_of(url):
         raise ValueError(_SHAPES[_URL])
     return url
 
 
-Address = Annotated[str, Field(pattern=_URL), AfterValidator(_address)]
+Address = Annotated[str, Field(pattern=_URL), AfterValidator(_validated_url)]
 
 
 class Table(BaseModel):
@@ -83,7 +83,7 @@ def read_table(
     place: the suite file and the model's entry; name: the table's name below it
         ("options")
     """
-    refuse_secrets(values, place=place, name=name)
+    validate_no_secrets(values, place=place, name=name)
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
@@ -109,7 +109,7 @@ def read_table(
         )
     expected = ", or ".join(map(problem_words, alike))
     raise SuiteError(
-        f"{key}: {expected}; got {_shown(first.get('input'))}",
+        f"{key}: {expected}; got {_shortened_repr(first.get('input'))}",
         location=place,
         hint=f"correct {key} in the suite file",
     )
@@ -142,14 +142,14 @@ def _unknown_key_hint(
     return f"{others}{accepted}" if name == "options" else accepted
 
 
-def refuse_secrets(
+def validate_no_secrets(
     values: Mapping[str, Any],
     *,
     place: str,
     name: str,
 ) -> None:
     """Raise SuiteError if any value, at any depth, looks like a key or a password."""
-    for key, value in _strings(values, name):
+    for key, value in _strings_at_any_depth(values, name):
         if _looks_secret(key.rpartition(".")[2], value):
             raise SuiteError(
                 f"{masked(key)} looks like a secret (value not shown)",
@@ -159,13 +159,13 @@ def refuse_secrets(
             )
 
 
-def _strings(value: object, key: str) -> Iterator[tuple[str, str]]:
+def _strings_at_any_depth(value: object, key: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _strings(inner, f"{key}.{name}")
+            yield from _strings_at_any_depth(inner, f"{key}.{name}")
     elif isinstance(value, list | tuple):
         for inner in value:
-            yield from _strings(inner, key)
+            yield from _strings_at_any_depth(inner, key)
     elif isinstance(value, str):
         yield key, value
 
@@ -183,7 +183,7 @@ def _looks_secret(name: str, value: str) -> bool:
     )
 
 
-def _shown(value: object) -> str:
+def _shortened_repr(value: object) -> str:
     text = repr(value)
     return (
         text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"

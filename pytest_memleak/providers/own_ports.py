@@ -29,11 +29,11 @@ def is_own_port(port: int, tables: Iterable[Path] = _TABLES) -> bool:
             _, *lines = table.read_text(encoding="ascii").splitlines()
         except (OSError, ValueError):
             continue
-        users |= set(_listeners(lines, port))
+        users |= set(_users_listening(lines, port))
     return bool(users) and users == {os.getuid()}
 
 
-def _listeners(lines: Iterable[str], port: int) -> Iterable[int]:
+def _users_listening(lines: Iterable[str], port: int) -> Iterable[int]:
     """Yield the users whose sockets listen at a port."""
     for line in lines:
         columns = line.split()

@@ -55,7 +55,7 @@ class ProviderNeeds:
     def missing(self) -> tuple[str, ...]:
         """The packages that are not installed."""
         return tuple(
-            name for module, name in self.packages.items() if not _is_there(module)
+            name for module, name in self.packages.items() if not _is_importable(module)
         )
 
     @property
@@ -150,13 +150,16 @@ class ProviderNeeds:
 class BuiltIn:
     """A provider whose module is imported with its first model.
 
-    name: that of its class; free: whether it costs nothing
+    name:    that of its class
+    free:    whether it costs nothing
+    by_name: whether PROVIDER/NAME is enough to open a model of it
     """
 
     module: str
     name: str
     needs: ProviderNeeds = field(default_factory=ProviderNeeds)
     free: bool = False
+    by_name: bool = True
 
     def __call__(self, setup: ProviderSetup) -> Provider:
         """Create the provider of one model."""
@@ -178,8 +181,18 @@ class BuiltIn:
 _HERE = "pytest_memleak.providers"
 
 PROVIDERS = {
-    "ngram": BuiltIn(f"{_HERE}.ngram.ngram_provider", "NgramProvider", free=True),
-    "recorded": BuiltIn(f"{_HERE}.recorded", "RecordedProvider", free=True),
+    "ngram": BuiltIn(
+        f"{_HERE}.ngram.ngram_provider",
+        "NgramProvider",
+        free=True,
+        by_name=False,
+    ),
+    "recorded": BuiltIn(
+        f"{_HERE}.recorded",
+        "RecordedProvider",
+        free=True,
+        by_name=False,
+    ),
     "openai": BuiltIn(
         f"{_HERE}.openai.openai_provider",
         "OpenAIProvider",
@@ -295,11 +308,11 @@ def validate_installed(
 ) -> None:
     """Raise MissingExtra for the first of these modules that isn't installed."""
     for module, package in packages.items():
-        if not _is_there(module):
+        if not _is_importable(module):
             raise MissingExtra(f"provider {provider!r}", package=package, extra=extra)
 
 
-def _is_there(name: str) -> bool:
+def _is_importable(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
     except ModuleNotFoundError:  # of its parent package

@@ -109,11 +109,13 @@ class RecordedEndpoint:
 
     def with_instructions(self, book: Book) -> Book:
         """Return the book with the records' instructions, if they have any."""
-        return with_recorded_instructions(book, self._read(book).records)
+        return with_recorded_instructions(
+            book, self._read_unless_unchanged(book).records
+        )
 
     def described(self, book: Book) -> Iterator[RecordedAs]:
         """Yield what the records say of their book."""
-        return described_records(self._read(book).records)
+        return described_records(self._read_unless_unchanged(book).records)
 
     def generations(self, book: Book) -> Iterator[Generation]:
         """Yield every generation for the book, in the order of its excerpts' ids.
@@ -122,7 +124,7 @@ class RecordedEndpoint:
         RecordsError for records of another form or of excerpts that the book doesn't
         have.
         """
-        file = self._read(book)
+        file = self._read_unless_unchanged(book)
         hint = (
             "name the file recorded for this book and these excerpts; this one belongs "
             "to others"
@@ -136,7 +138,7 @@ class RecordedEndpoint:
         """Free the file that was read last."""
         self._file = None
 
-    def _read(self, book: Book) -> _File:
+    def _read_unless_unchanged(self, book: Book) -> _File:
         """Read the book's file, unless it was read last and hasn't changed."""
         path = self._root / self._path.replace(BOOK, book.id)
         if not path.is_file():
@@ -171,9 +173,9 @@ class RecordedProvider:
             name="options",
         )
         if setup.model.finetune_books or setup.model.finetune:
-            self._refuse("be fine-tuned", "remove [model.finetune]")
+            self._raise_unsupported("be fine-tuned", "remove [model.finetune]")
         if setup.model.endpoint is not None:
-            self._refuse(
+            self._raise_unsupported(
                 "have an endpoint",
                 "remove endpoint; options.path names the generations",
             )
@@ -181,7 +183,7 @@ class RecordedProvider:
     def open(self, endpoint: str | None) -> RecordedEndpoint:
         """Return the recording. Raises SuiteError for any other endpoint than None."""
         if endpoint is not None:
-            self._refuse(
+            self._raise_unsupported(
                 "have an endpoint",
                 "remove endpoint; options.path names the generations",
             )
@@ -191,7 +193,7 @@ class RecordedProvider:
             place=self._setup.place,
         )
 
-    def _refuse(self, what: str, hint: str) -> NoReturn:
+    def _raise_unsupported(self, what: str, hint: str) -> NoReturn:
         raise SuiteError(
             f"Recorded generations can't {what}",
             location=self._setup.place,

@@ -8,7 +8,7 @@ from typing import Any
 from pytest_memleak.formats.reasoning_and_tool_calls import without_answer
 from pytest_memleak.interfaces.protocols import Completion, Served
 from pytest_memleak.records import FinishReason
-from pytest_memleak.records.generation import finish_reason
+from pytest_memleak.records.generation import finish_reason_from_word
 from pytest_memleak.redaction.text import inert
 
 FILTER_CODES = frozenset(
@@ -65,7 +65,7 @@ def token_count(value: object) -> int | None:
 
 def answer_reason(finish_word: object, text: str) -> FinishReason:
     """Return the reason that a server's finish word means; EMPTY for a blank answer."""
-    reason = finish_reason(server_name(finish_word))
+    reason = finish_reason_from_word(server_name(finish_word))
     if not reason.withheld and not text.strip():
         return FinishReason.EMPTY
     return reason
@@ -105,7 +105,7 @@ def cut_short(n: int, *, max_tokens: int | None) -> list[Completion]:
 def completions_of(
     texts: Sequence[tuple[str, FinishReason]],
     finish_words: Sequence[str | None],
-    beside: Sequence[list[str]],
+    other_texts: Sequence[list[str]],
     *,
     apart: list[str],
     prompt: int | None,
@@ -115,13 +115,13 @@ def completions_of(
 ) -> list[Completion]:
     """Return the completions of one call; the first has the prompt's tokens.
 
-    beside: per completion, the texts beside its answer
+    other_texts: per completion, the texts beside its answer
     apart: texts that may belong to any completion; they count with the first
     """
     completions = []
     counts = shared_out(total, len(texts))
     for place, (text, reason) in enumerate(texts):
-        others = [*beside[place]]
+        others = [*other_texts[place]]
         prompt_tokens = prompt
         if place == 0:
             others += apart

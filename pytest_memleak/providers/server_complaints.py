@@ -39,15 +39,30 @@ _MODERATION = re.compile(
     r"|responsibleaipolicyviolation"
     r"|content management policy"
     r"|content[_ ]filter(?:ed)?\b"
+    r"|contentpolicyviolation"
     r"|prompt was (?:filtered|blocked)"
     r"|blocked by (?:the |our )?(?:content|safety|moderation)",
     re.IGNORECASE,
 )
+# A wrong key. LiteLLM's proxy looks for one in a database, which it may not have.
+_KEY = re.compile(r"\bapi[_ -]?key\b|no_db_connection", re.IGNORECASE)
+_KEY_REJECTIONS = {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN}
+_NO_MODEL = re.compile(
+    r"(?:invalid|unknown|no such) model\b|model (?:does )?not (?:exist|found)"
+    r"|not a valid model|model_not_found",
+    re.IGNORECASE,
+)
+_MODEL_REJECTIONS = {
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+}
 # Credit, and limits of tokens.
 NO_CREDIT = "add credit to the account, or raise its limit"
 OUT_OF_MONEY = frozenset(
     {
         "billing_hard_limit_reached",
+        "budget_exceeded",
         "exceeded_current_quota_error",
         "insufficient_balance",
         "insufficient_quota",
@@ -97,7 +112,8 @@ _INPUT_TOKENS = (
 _OF_ERRORS = re.compile(
     r"tokens?|completions?|prompts?|parameters?|param|endpoints?|api|json|https?|url"
     r"|invalid|validation|(?:un)?supported|exceeds?|exceeded|max|maximum|context|quota"
-    r"|billing|credits?|error|model|request|requested|requests|server|provider|litellm",
+    r"|billing|credits?|error|model|request|requested|requests|server|provider|litellm"
+    r"|timeouts?|fallbacks?",
     re.IGNORECASE,
 )
 
@@ -121,6 +137,20 @@ def is_moderation(status: int, code: str | None, message: str) -> bool:
         return True
     is_rejection = status in _REJECTIONS
     return is_rejection and _MODERATION.search(message[:_LONGEST]) is not None
+
+
+def is_about_key(status: int, code: str | None, message: str) -> bool:
+    """Tell whether an error says that the key is wrong, whatever its status."""
+    if status == HTTPStatus.UNAUTHORIZED:
+        return True
+    words = f"{code} {message[:_LONGEST]}"
+    return status in _KEY_REJECTIONS and _KEY.search(words) is not None
+
+
+def lacks_model(status: int, code: str | None, message: str) -> bool:
+    """Tell whether an error says that the server has no model of that name."""
+    words = f"{code} {message[:_LONGEST]}"
+    return status in _MODEL_REJECTIONS and _NO_MODEL.search(words) is not None
 
 
 def reads_as_error(message: str) -> bool:
@@ -149,13 +179,13 @@ def token_limit(message: str) -> TokenLimit | None:
         return _context_limit(text)
     if not _TOO_LARGE.search(text):
         return None
-    most = _highest(text)
+    most = _highest_token_limit(text)
     if most is None:
         return TokenLimit(None, "lower max_tokens in [[model]]")
     return TokenLimit(most, f"set max_tokens = {most} in [[model]], or less")
 
 
-def _highest(text: str) -> int | None:
+def _highest_token_limit(text: str) -> int | None:
     """Return the highest number of tokens that a message allows."""
     if match := _EXCLUSIVE.search(text):
         return int(match[1]) - 1
@@ -167,8 +197,10 @@ def _context_limit(text: str) -> TokenLimit:
     length = _first_number(_CONTEXT_LENGTH, text)
     prompt = _first_number(_INPUT_TOKENS, text)
     longer = "serve the model with a longer context"
-    if length and prompt and length > prompt:
+    if length and prompt:
         room = length - prompt
+        if room <= 0:
+            return TokenLimit(None, f"{longer}: the prompt alone has {prompt:,} tokens")
         hint = f"set max_tokens = {room} in [[model]], or less; or {longer}"
         return TokenLimit(room, hint)
     return TokenLimit(None, f"lower max_tokens in [[model]], or {longer}")

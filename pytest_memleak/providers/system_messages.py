@@ -37,7 +37,7 @@ def system_messages(option: SystemOption, setup: ProviderSetup) -> tuple[str, ..
     if isinstance(option, str):
         return (option,)
     if isinstance(option, dict):
-        return _read(option["file"], setup)
+        return _read_message_file(option["file"], setup)
     return tuple(option)
 
 
@@ -59,7 +59,7 @@ def trained_messages(
     return messages if trains else ()
 
 
-def _read(name: str, setup: ProviderSetup) -> tuple[str, ...]:
+def _read_message_file(name: str, setup: ProviderSetup) -> tuple[str, ...]:
     path = setup.root / name
     if not path.exists():
         raise Inconclusive(

@@ -39,7 +39,7 @@ class Kind(StrEnum):
     EMPTY = "empty"
     REFUSAL = "refusal"
     ECHO = "echo"
-    CUT = "cut"
+    CUT_EARLY = "cut"
     SHORT = "short"
     CANNED = "canned"
     UNREADABLE = "unreadable"
@@ -87,7 +87,7 @@ class Generation:
     @property
     def answered(self) -> bool:
         """Whether the model wrote: text that isn't withheld, or hidden text."""
-        if finish_reason(self.finish_word) is FinishReason.LENGTH:
+        if finish_reason_from_word(self.finish_word) is FinishReason.LENGTH:
             return True  # hidden text has the length
         return bool(self.written.strip()) and not self.finish_reason.withheld
 
@@ -115,7 +115,7 @@ _REASONS = {
 }
 
 
-def finish_reason(word: str | None) -> FinishReason:
+def finish_reason_from_word(word: str | None) -> FinishReason:
     """Return the reason that a server's word stands for, in any letter case."""
     key = (word or "").lower()
     if "recitation" in key:

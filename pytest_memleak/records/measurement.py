@@ -275,6 +275,18 @@ class PassageRate:
     approximate: bool
 
 
+def place_in_book(
+    *,
+    chapter: str | None,
+    excerpt_id: str,
+    start: int,
+    end: int,
+) -> str:
+    """Name the place of the words `start` to `end` of a book, for a reader."""
+    heading = f"{chapter}, " if chapter else ""
+    return f"{heading}{excerpt_id}, words {start:,}-{end:,}"
+
+
 @dataclass(frozen=True, slots=True)
 class Passage:
     """A generated passage: its kind, its place, and its redacted words.
@@ -308,14 +320,16 @@ class Passage:
     @property
     def place(self) -> str:
         """Its place for a reader, and the prompted excerpt if that is another."""
-        text = ""
+        text = place_in_book(
+            chapter=self.chapter,
+            excerpt_id=self.excerpt_id,
+            start=self.start,
+            end=self.end,
+        )
         if self.book:
             is_named = self.title and self.title != self.book
             title = f" ({self.title})" if is_named else ""
-            text += f"{self.book}{title}: "
-        if self.chapter:
-            text += f"{self.chapter}, "
-        text += f"{self.excerpt_id}, words {self.start:,}-{self.end:,}"
+            text = f"{self.book}{title}: {text}"
         if self.others:
             text += f", also in {', '.join(self.others)}"
         if self.excused:

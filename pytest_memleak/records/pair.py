@@ -236,7 +236,8 @@ class Suite:
     catalog: protected works to scan all generations for, never prompted;
     content_digest: the SHA-256 of the file's content without comments, blanks and
     `preregistered`, which is the content digest announced before the run, or None;
-    deadline: seconds that one call may take.
+    deadline: seconds that one call may take;
+    probability: whether the probability of each pair's book is measured beside.
     """
 
     path: Path
@@ -250,6 +251,7 @@ class Suite:
     content_digest: str = ""
     preregistered: str | None = None
     deadline: float = 600.0
+    probability: bool = False
 
     def book(self, book_id: str) -> BookSource:
         """Return the book of that ID. Raises KeyError."""

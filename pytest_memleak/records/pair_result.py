@@ -23,6 +23,7 @@ from pytest_memleak.records.measurement import (
 from pytest_memleak.records.number_format import MOMENT
 from pytest_memleak.records.pair import Scoring, is_gating
 from pytest_memleak.records.plot_records import CoverageMap, PlotData
+from pytest_memleak.records.probability_facts import ProbabilityFacts
 from pytest_memleak.records.prompt_rates import PromptRate
 from pytest_memleak.records.provenance import Provenance
 from pytest_memleak.records.verdicts import (
@@ -283,6 +284,8 @@ class PairResult:
     committed: the passages that can be disclosed, in the order of reports
     extraction: what an extraction tried, and what came of it; None for other probes
     prompt_rates: how often each named prompt brought a long passage
+    probability: how likely the model is to write the book, where the suite asks for it;
+        no part of the verdict
     tests:     its tests, once the run has ended
 
     The others are of the run (`RUN_ONLY`), and in no bundle:
@@ -324,6 +327,7 @@ class PairResult:
     committed: tuple[CommittedPassage, ...]
     extraction: ExtractionFacts | None
     prompt_rates: tuple[PromptRate, ...]
+    probability: ProbabilityFacts | None
     tests: tuple[PairTest, ...] = ()
     spared: str | None = None
     warnings: tuple[str, ...] = ()

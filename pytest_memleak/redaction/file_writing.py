@@ -61,7 +61,8 @@ def whole_file(
             yield file
         beside.replace(path)
     except OSError as error:
-        error.filename = error.filename or str(path)
+        if error.filename in (None, str(beside)):
+            error.filename = str(path)
         raise
     finally:
         if not in_place:

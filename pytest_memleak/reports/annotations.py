@@ -55,9 +55,10 @@ def _annotation(cause: ScreenCause, result: PairResult, root: Path) -> str:
         "title": title,
     }
     listed = ",".join(
-        f"{name}={_escaped(value, _IN_PROPERTY)}" for name, value in properties.items()
+        f"{name}={_with_escapes(value, _IN_PROPERTY)}"
+        for name, value in properties.items()
     )
-    return f"::error {listed}::{_escaped(inert(text), _IN_MESSAGE)}"
+    return f"::error {listed}::{_with_escapes(inert(text), _IN_MESSAGE)}"
 
 
 def _line_of(model: str, path: Path) -> int:
@@ -76,5 +77,5 @@ def _line_of(model: str, path: Path) -> int:
     return 1
 
 
-def _escaped(text: str, escapes: Mapping[str, str]) -> str:
+def _with_escapes(text: str, escapes: Mapping[str, str]) -> str:
     return "".join(escapes.get(character, character) for character in text)

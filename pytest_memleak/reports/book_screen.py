@@ -1,13 +1,14 @@
 """A book on one screen: what was read as its chapters, what was left out, and why.
 
-At most 80 columns and 20 lines, the last of which is the caller's. Alarms come first
-where lines are short, then what is left out, then chapters other than the first and
-the last.
+At most 80 columns, or the terminal's where it is narrower, and 20 lines, the last of
+which is the caller's. Alarms come first where lines are short, then what is left out,
+then chapters other than the first and the last.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
@@ -26,13 +27,28 @@ _SMALL = 200
 _SHORT = 50
 _LINES_OF_CUT = 2
 
-_LABEL = 23
 _WORDS = 7
-_QUOTE = 21
 _MOST_NAMES = 5
 
 # Behind a number or letter and a label.
 _INDENT = " " * 4
+_BLANKS = " " * 4  # between columns
+
+
+class _Widths(NamedTuple):
+    """The columns of a line, of a label, and of a chapter's first and last words."""
+
+    line: int
+    label: int
+    quote: int
+
+
+def _widths(line: int) -> _Widths:
+    """Share out a line of at most 80 columns: about a third of it for the label."""
+    line = min(line, WIDTH)
+    shared = line - len(_INDENT) - _WORDS - len(_BLANKS)
+    label = (shared + len(_BLANKS)) // 3
+    return _Widths(line, label, (shared - label) // 2)
 
 
 def large_cuts(outline: BookOutline) -> list[Cut]:
@@ -51,24 +67,31 @@ def shown_cuts(outline: BookOutline) -> list[Cut]:
     return large_cuts(outline)[: _room_for_cuts(outline)]
 
 
-def screen_lines(outline: BookOutline) -> list[str]:
-    """Return the screen's lines, but for the last one."""
-    cuts = _cut_lines(outline)
-    alarms = _alarm_lines(outline.alarms)
+def screen_lines(outline: BookOutline, columns: int = WIDTH) -> list[str]:
+    """Return the screen's lines, but for the last one.
+
+    columns: of the terminal
+    """
+    widths = _widths(columns)
+    cuts = _cut_lines(outline, widths)
+    alarms = _alarm_lines(outline.alarms, widths.line)
     head = [
-        _clipped(f"{_named(outline.title)} by {_named(outline.author)}", WIDTH),
-        _clipped(_sizes(outline), WIDTH),
-        _row("", "chapter", "words", "begins … ends"),
+        _one_line_within(
+            f"{_named(outline.title)} by {_named(outline.author)}", widths.line
+        ),
+        _one_line_within(_size_text(outline), widths.line),
+        _row_text(widths, "", "chapter", "words", "begins … ends"),
     ]
     room = LINES - 1 - len(head) - len(cuts) - len(alarms)
-    return [*head, *_chapter_lines(outline.chapters, room), *cuts, *alarms]
+    chapters = _chapter_lines(outline.chapters, room, widths)
+    return [*head, *chapters, *cuts, *alarms]
 
 
 def _named(name: str) -> str:
     return name or "(unknown)"
 
 
-def _sizes(outline: BookOutline) -> str:
+def _size_text(outline: BookOutline) -> str:
     chapters = amount(len(outline.chapters), "chapter")
     whole = outline.words + outline.left_out
     share = outline.left_out / whole if whole else 0
@@ -80,17 +103,22 @@ def _sizes(outline: BookOutline) -> str:
 # --- chapters
 
 
-def _chapter_lines(chapters: Sequence[OutlinedChapter], room: int) -> Iterator[str]:
-    """Yield the first and the last chapter, and the longest and the shortest."""
+def _chapter_lines(
+    chapters: Sequence[OutlinedChapter],
+    room: int,
+    widths: _Widths,
+) -> Iterator[str]:
+    """Yield the first, the last, the longest, the shortest, and unnumbered ones."""
     before = -1
     for place in _shown_places(chapters, room):
         if place > before + 1:
             yield f"{_INDENT}… {place - before - 1:,} more"
         chapter = chapters[place]
-        begins = _beginning(chapter.begins, _QUOTE)
-        ends = _ending(chapter.ends, _QUOTE)
+        begins = _first_words_that_fit(chapter.begins, widths.quote)
+        ends = _last_words_that_fit(chapter.ends, widths.quote)
         title = chapter.title or "(no title)"
-        yield _row(f"{place + 1}", title, f"{chapter.words:,}", f"{begins} {ends}")
+        text = f"{begins} {ends}"
+        yield _row_text(widths, f"{place + 1}", title, f"{chapter.words:,}", text)
         before = place
 
 
@@ -105,53 +133,69 @@ def _shown_places(chapters: Sequence[OutlinedChapter], room: int) -> list[int]:
     candidates = [longest]
     if sizes[shortest] < _SHORT:
         candidates.insert(0, shortest)
+    unnumbered = [place for place in range(len(sizes)) if chapters[place].lacks_number]
+    candidates += sorted(unnumbered, key=lambda place: -sizes[place])
     for place in candidates:
-        # A gap's line stands before each and at the end.
-        if 2 * len(places | {place}) - 1 <= room:
+        if _count_lines(places | {place}) <= room:
             places.add(place)
     return sorted(places)
+
+
+def _count_lines(places: set[int]) -> int:
+    """Return the lines of chapters and of the gaps between them."""
+    ordered = sorted(places)
+    gaps = sum(after > before + 1 for before, after in pairwise(ordered))
+    return len(ordered) + gaps
 
 
 # --- cuts
 
 
-def _cut_lines(outline: BookOutline) -> list[str]:
+def _cut_lines(outline: BookOutline, widths: _Widths) -> list[str]:
     if not outline.left_out:
         return []
     large, shown = large_cuts(outline), shown_cuts(outline)
-    lines = [_row("", "left out", "words", "why / begins")] if large else []
+    lines = []
+    if large:
+        lines = [_row_text(widths, "", "left out", "words", "why / begins")]
+    before = " " * (widths.label + _WORDS + len(_INDENT) + 3)
     for place, cut in enumerate(shown):
         label = cut.label or cut.document
-        lines.append(_row(cut_letter(place), label, f"{cut.words:,}", cut.rule))
-        begins = _beginning(cut.begins, WIDTH - len(_quote_of("")))
-        lines.append(_quote_of(begins))
+        words = f"{cut.words:,}"
+        lines.append(_row_text(widths, cut_letter(place), label, words, cut.rule))
+        begins = _first_words_that_fit(
+            cut.begins, widths.line - len(before) - len("“”")
+        )
+        lines.append(f"{before}“{begins}”")
     unshown = large[len(shown) :]
     if unshown:
-        words = sum(cut.words for cut in unshown)
+        total = sum(cut.words for cut in unshown)
         title = f"{len(unshown):,} more over {_SMALL} words"
-        lines.append(_row("", title, f"{words:,}", ""))
+        lines.append(_row_text(widths, "", title, f"{total:,}", ""))
     small = outline.left_out - sum(cut.words for cut in large)
     if small > 0:
-        names = _small_names(outline)
+        names = _small_names(outline, widths.label)
         head = "smaller" if large else "left out"
-        lines.append(_clipped(f"{head}: {amount(small, 'word')}{names}", WIDTH))
+        lines.append(
+            _one_line_within(f"{head}: {amount(small, 'word')}{names}", widths.line)
+        )
     return lines
 
 
-def _small_names(outline: BookOutline) -> str:
+def _small_names(outline: BookOutline, label: int) -> str:
     small = [cut for cut in outline.cuts if cut.words <= _SMALL]
     small.sort(key=lambda cut: -cut.words)
     names = list(dict.fromkeys(cut.label or cut.document for cut in small))
     if not names:
         return ""
-    shown = [_clipped(name, _LABEL) for name in names[:_MOST_NAMES]]
+    shown = [_one_line_within(name, label) for name in names[:_MOST_NAMES]]
     more = ", …" if len(names) > _MOST_NAMES else ""
     return f" ({', '.join(shown)}{more})"
 
 
 def _room_for_cuts(outline: BookOutline) -> int:
     """Return how many large cuts have lines."""
-    alarms = len(_alarm_lines(outline.alarms))
+    alarms = min(len(outline.alarms), _MOST_ALARMS)
     chapters = min(len(outline.chapters), 3)  # first, a gap, last
     # Title, sizes, two headings, the small ones, and the caller's line.
     room = LINES - 6 - chapters - alarms
@@ -161,26 +205,23 @@ def _room_for_cuts(outline: BookOutline) -> int:
     return (room - 1) // _LINES_OF_CUT  # a line tells of the others
 
 
-def _quote_of(begins: str) -> str:
-    return f"{' ' * (_LABEL + _WORDS + len(_INDENT) + 3)}“{begins}”"
-
-
 # --- alarms
 
 
-def _alarm_lines(alarms: Sequence[str]) -> list[str]:
+def _alarm_lines(alarms: Sequence[str], width: int) -> list[str]:
     shown = list(alarms)
     if len(alarms) > _MOST_ALARMS:
         # What only this screen says comes last, and stays.
         left = len(alarms) - _MOST_ALARMS + 1
         shown = [f"{left:,} more warnings", *alarms[left:]]
-    return [_clipped(f"! {alarm}", WIDTH) for alarm in shown]
+    return [_one_line_within(f"! {alarm}", width) for alarm in shown]
 
 
 # --- columns
 
 
-def _row(
+def _row_text(
+    widths: _Widths,
     number: str,
     label: str,
     words: str,
@@ -188,16 +229,16 @@ def _row(
 ) -> str:
     from rich.cells import set_cell_size
 
-    name = set_cell_size(_clipped(label, _LABEL), _LABEL)
+    name = set_cell_size(_one_line_within(label, widths.label), widths.label)
     line = f"{number:>3} {name} {words:>{_WORDS}}  {_one_line(text)}"
-    return narrowed(line.rstrip(), WIDTH)
+    return narrowed(line.rstrip(), widths.line)
 
 
 def _one_line(text: str) -> str:
     return inert(" ".join(text.split()))
 
 
-def _clipped(text: str, width: int) -> str:
+def _one_line_within(text: str, width: int) -> str:
     """Return a text as one line of at most as many columns."""
     return narrowed(_one_line(text), width)
 
@@ -211,18 +252,18 @@ def narrowed(line: str, width: int) -> str:
     return set_cell_size(line, width - 1).rstrip() + "…"
 
 
-def _beginning(text: str, width: int) -> str:
+def _first_words_that_fit(text: str, width: int) -> str:
     """Return the first words that fit, and an ellipsis."""
-    return " ".join(_fitting(_one_line(text).split(), width)) + "…"
+    return " ".join(_words_that_fit(_one_line(text).split(), width)) + "…"
 
 
-def _ending(text: str, width: int) -> str:
+def _last_words_that_fit(text: str, width: int) -> str:
     """Return an ellipsis, and the last words that fit."""
     last_first = _one_line(text).split()[::-1]
-    return "…" + " ".join(_fitting(last_first, width)[::-1])
+    return "…" + " ".join(_words_that_fit(last_first, width)[::-1])
 
 
-def _fitting(words: Iterable[str], width: int) -> list[str]:
+def _words_that_fit(words: Iterable[str], width: int) -> list[str]:
     """Return as many words as fit before or after an ellipsis, at least a piece."""
     from rich.cells import cell_len
 
@@ -235,5 +276,5 @@ def _fitting(words: Iterable[str], width: int) -> list[str]:
         fitting.append(word)
         room -= needed
     if not fitting:
-        return [_clipped(word, width - 2) for word in words][:1]
+        return [_one_line_within(word, width - 2) for word in words][:1]
     return fitting

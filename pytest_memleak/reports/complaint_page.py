@@ -72,7 +72,7 @@ def complaint_blocks(complaint: Complaint) -> Iterator[Block]:
     yield Heading("What was claimed, and what came of it")
     yield Rows(
         ("prompt", "begins", "the claimed answer", "the model's answers"),
-        tuple(_rows(complaint)),
+        tuple(_prompt_rows(complaint)),
     )
     yield Sentences(_limit_text(result))
     yield Heading("Controls")
@@ -82,7 +82,7 @@ def complaint_blocks(complaint: Complaint) -> Iterator[Block]:
         yield Sentences(_control_text(control, result))
         yield Items(tuple(map(inert, rate_lines(control))) or ("nothing came",))
     yield Heading("How it was tested")
-    yield Items(tuple(_facts(complaint)))
+    yield Items(tuple(_fact_lines(complaint)))
     yield Heading("What was not tried, and what this can't show")
     yield Items((*map(inert, tried_lines([result])), *complaint.bundle.limitations))
     yield Heading("Check it")
@@ -111,7 +111,7 @@ def complaint_answer(result: PairResult) -> str:
     return "The model wrote passages of protected books that are over the limit."
 
 
-def _rows(complaint: Complaint) -> Iterator[tuple[str, ...]]:
+def _prompt_rows(complaint: Complaint) -> Iterator[tuple[str, ...]]:
     for rate in complaint.result.prompt_rates:
         claim = "none was named"
         if rate.claimed_words:
@@ -129,7 +129,8 @@ def _limit_text(result: PairResult) -> str:
     )
     return (
         f"Limits: {limits}. Percentages are exact one-sided ends at 95% confidence of "
-        "the rate at which the prompt brings such a passage."
+        "the rate at which the prompt brings such a passage. A place is a chapter, an "
+        "excerpt of the book, and words counted from the book's beginning."
     )
 
 
@@ -140,7 +141,7 @@ def _control_text(control: PairResult, result: PairResult) -> str:
     return f"The same prompts, asked of {inert(control.model.id)}:"
 
 
-def _facts(complaint: Complaint) -> Iterator[str]:
+def _fact_lines(complaint: Complaint) -> Iterator[str]:
     result, bundle = complaint.result, complaint.bundle
     book = result.book
     author = f" by {book.author}" if book.author else ""

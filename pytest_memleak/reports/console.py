@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-_NARROWEST = 80
+_NARROWEST = 40
 _WIDEST = 1000
 
 
 def text_console(*, width: int, color: bool) -> tuple[Console, io.StringIO]:
-    """Return a console at least 80 columns wide, and the text that it writes to."""
+    """Return a console at least 40 columns wide, and the text that it writes to."""
     out = io.StringIO()
     console = Console(
         file=out,

@@ -75,19 +75,19 @@ class Evidence:
                 )
             path_by_digest[content.sha256] = path
             for pair in content.pairs:
-                self._add(path.stem, created, pair)
+                self._add_rows_of_pair(path.stem, created, pair)
 
-    def _add(
+    def _add_rows_of_pair(
         self,
         bundle: str,
         created: str,
         pair: PairResult,
     ) -> None:
         self.pairs.append((bundle, pair))
-        self.rows.append(_row(bundle, created, pair))
-        self.excerpts += _excerpts(bundle, pair)
-        self.spans += _spans(bundle, pair)
-        self.curve += _curve(bundle, pair)
+        self.rows.append(_row_of_pair(bundle, created, pair))
+        self.excerpts += _excerpt_rows(bundle, pair)
+        self.spans += _span_rows(bundle, pair)
+        self.curve += _curve_rows(bundle, pair)
         if pair.coverage is None:
             reason = _missing_reason(pair)
             self.missing.append(f"{bundle}: {pair.pair}: {reason}")
@@ -139,7 +139,7 @@ class Evidence:
             if value is not None:
                 values[key, column].append(value)
         for (key, column), several in values.items():
-            lines[key][column] = _mean(several)
+            lines[key][column] = _mean_of_same_type(several)
         return list(lines.values())
 
     def correlations(self, measure: str = BMC.name, across: str = "model") -> list[Row]:
@@ -199,8 +199,8 @@ class Evidence:
         bundle, else by suite, else by both. Raises SettingsError where they would
         still mix.
         """
-        whole = [_column(row, across) for row in self.rows]
-        mixing = self._mixing(by, whole)
+        whole = [_column_title(row, across) for row in self.rows]
+        mixing = self._columns_mixing_experiments(by, whole)
         columns, still = whole, mixing
         for facts in _DIVIDING if mixing else ():
             columns = []
@@ -208,14 +208,14 @@ class Evidence:
                 origin = ", ".join(str(row[fact]) for fact in facts)
                 divided = f"{column} ({origin})" if column in mixing else column
                 columns.append(divided)
-            still = self._mixing(by, columns)
+            still = self._columns_mixing_experiments(by, columns)
             if not still:
                 return columns
         if still:
-            raise _mixed(min(still), across)
+            raise _mixed_columns_error(min(still), across)
         return columns
 
-    def _mixing(self, by: str, columns: Sequence[str]) -> set[str]:
+    def _columns_mixing_experiments(self, by: str, columns: Sequence[str]) -> set[str]:
         """Return the columns with a cell that would average several experiments."""
         suite_of: dict[tuple[Any, str], Any] = {}
         seen: set[tuple[Any, str, Any]] = set()
@@ -253,12 +253,12 @@ def heads_of(rows: Iterable[Row]) -> list[str]:
     return list(heads)
 
 
-def _column(row: Row, across: str) -> str:
+def _column_title(row: Row, across: str) -> str:
     value = row.get(across)
     return f"no {across}" if value is None else str(value)
 
 
-def _mixed(column: str, across: str) -> SettingsError:
+def _mixed_columns_error(column: str, across: str) -> SettingsError:
     hint = "use --columns model"
     if across == "model":
         hint = "give the bundles different file names, or leave one out"
@@ -269,7 +269,7 @@ def _mixed(column: str, across: str) -> SettingsError:
     )
 
 
-def _mean(values: Sequence[float]) -> float:
+def _mean_of_same_type(values: Sequence[float]) -> float:
     # The mean of one number could differ from it in type.
     if len(values) == 1:
         return values[0]
@@ -302,7 +302,7 @@ def _missing_reason(pair: PairResult) -> str:
     return "nothing was measured"
 
 
-def _row(
+def _row_of_pair(
     stem: str,
     created: str,
     pair: PairResult,
@@ -374,7 +374,7 @@ def _pair_keys(stem: str, pair: PairResult) -> Row:
     }
 
 
-def _excerpts(bundle: str, pair: PairResult) -> Iterator[Row]:
+def _excerpt_rows(bundle: str, pair: PairResult) -> Iterator[Row]:
     if pair.coverage is None:
         return
     for excerpt in pair.coverage.excerpts:
@@ -392,7 +392,7 @@ def _excerpts(bundle: str, pair: PairResult) -> Iterator[Row]:
         }
 
 
-def _spans(bundle: str, pair: PairResult) -> Iterator[Row]:
+def _span_rows(bundle: str, pair: PairResult) -> Iterator[Row]:
     if pair.coverage is None:
         return
     for span in pair.coverage.spans:
@@ -401,7 +401,7 @@ def _spans(bundle: str, pair: PairResult) -> Iterator[Row]:
         yield _pair_keys(bundle, pair) | own
 
 
-def _curve(bundle: str, pair: PairResult) -> Iterator[Row]:
+def _curve_rows(bundle: str, pair: PairResult) -> Iterator[Row]:
     if pair.coverage is None:
         return
     keys = _pair_keys(bundle, pair)

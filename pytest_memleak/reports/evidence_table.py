@@ -74,8 +74,8 @@ class Table:
             for row, pair in zip(rows, pairs, strict=True):
                 row["verdict"] += expectation(pair)
         heads = self._printed_heads(rows)
-        lines = [_line(row, heads) for row in rows]
-        numeric = [head for head in heads if _is_numeric(rows, head)]
+        lines = [_row_cells(row, heads) for row in rows]
+        numeric = [head for head in heads if _is_numeric_column(rows, head)]
         return Printed(heads, lines, numeric)
 
     def _with_titles(self) -> Iterator[Row]:
@@ -87,7 +87,9 @@ class Table:
             yield shown
 
     def _printed_heads(self, rows: Sequence[Row]) -> list[str]:
-        differing = [key for key in _BUNDLE_AND_SUITE if _differs(rows, key)]
+        differing = [
+            key for key in _BUNDLE_AND_SUITE if _has_differing_values(rows, key)
+        ]
         if self.kind == "pairs":
             measures = self.evidence.measures
             return [*differing, "model", "book", "samples", *measures, "verdict"]
@@ -109,7 +111,7 @@ class Table:
             for column in columns:
                 mean = {measure: row[column]}
                 pair = pairs.get((key, column), mean)
-                line.append(_cell(pair, measure))
+                line.append(_cell_text(pair, measure))
             lines.append(line)
         names = list(map(inert, columns))
         return Printed(
@@ -131,26 +133,26 @@ class Table:
         return pairs
 
 
-def _differs(rows: Sequence[Row], key: str) -> bool:
+def _has_differing_values(rows: Sequence[Row], key: str) -> bool:
     values = {row.get(key) for row in rows}
     return len(values) > 1
 
 
-def _is_numeric(rows: Sequence[Row], head: str) -> bool:
+def _is_numeric_column(rows: Sequence[Row], head: str) -> bool:
     values = [row.get(head) for row in rows]
     return any(isinstance(value, int | float) for value in values)
 
 
-def _line(row: Row, heads: Sequence[str]) -> list[str]:
-    return [_cell(row, head) for head in heads]
+def _row_cells(row: Row, heads: Sequence[str]) -> list[str]:
+    return [_cell_text(row, head) for head in heads]
 
 
-def _cell(row: Row, head: str) -> str:
+def _cell_text(row: Row, head: str) -> str:
     value = row.get(head)
     if value is None:
         return _NOTHING
     if head in MEASURES and not isinstance(value, str):
-        return _with_interval(row, MEASURES[head])
+        return _value_and_interval(row, MEASURES[head])
     if isinstance(value, float):
         return f"{value:.3f}"
     if isinstance(value, int):
@@ -158,7 +160,7 @@ def _cell(row: Row, head: str) -> str:
     return inert(str(value))
 
 
-def _with_interval(row: Row, measure: Measure) -> str:
+def _value_and_interval(row: Row, measure: Measure) -> str:
     name = measure.name
     text = format_value(measure, row[name])
     low = row.get(f"{name}_low")
@@ -184,13 +186,13 @@ def write_rows(
     """Write rows as CSV; heads: of its columns, where there may be no row."""
     heads = heads or heads_of(rows)
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(map(_safe, heads))
+    writer.writerow(map(_spreadsheet_safe, heads))
     for row in rows:
         values = [row.get(head) for head in heads]
-        writer.writerow(map(_safe, values))
+        writer.writerow(map(_spreadsheet_safe, values))
 
 
-def _safe(value: object) -> object:
+def _spreadsheet_safe(value: object) -> object:
     if not isinstance(value, str):
         return value
     text = inert(value)

@@ -48,11 +48,11 @@ def exceeded_limits(result: PairResult) -> list[ExceededLimit]:
         return []
     if result.unexcused:
         return list(_exceeded_by_others(result))
-    return list(_exceeded(result))
+    return list(_limits_exceeded_by_pair(result))
 
 
-def _exceeded(result: PairResult) -> Iterator[ExceededLimit]:
-    for row, limit in _limited(result):
+def _limits_exceeded_by_pair(result: PairResult) -> Iterator[ExceededLimit]:
+    for row, limit in _limited_measures(result):
         if result.works and not _is_of_all_works(row, result):
             continue
         if limit_check(result, row, limit).over:
@@ -71,13 +71,13 @@ def _is_of_all_works(row: Measure, result: PairResult) -> bool:
 
 def _exceeded_by_others(result: PairResult) -> Iterator[ExceededLimit]:
     """Yield what passages of other books exceed; the pair's own book is excused."""
-    for row, limit in _limited(result):
+    for row, limit in _limited_measures(result):
         value = result.measures[row.name].get("of_others", 0)
         if row.name in OF_PASSAGES and value > limit:
             yield ExceededLimit(row, value, limit)
 
 
-def _limited(result: PairResult) -> Iterator[tuple[Measure, float]]:
+def _limited_measures(result: PairResult) -> Iterator[tuple[Measure, float]]:
     """Yield each measure that has a value and a limit."""
     limits = result.limit_values
     for name, row in collect_measures([result]).items():
@@ -88,7 +88,7 @@ def _limited(result: PairResult) -> Iterator[tuple[Measure, float]]:
 def limits_in_doubt(result: PairResult) -> list[str]:
     """Return the limits of which only the interval's end is on the other side."""
     names = []
-    for row, limit in _limited(result):
+    for row, limit in _limited_measures(result):
         if limit_check(result, row, limit).in_doubt:
             names.append(row.name)
     return names
@@ -100,7 +100,7 @@ def closest_limit(result: PairResult) -> tuple[str, float] | None:
     The share is that of the interval's upper end. None without a limit over 0.
     """
     closest = None
-    for row, limit in _limited(result):
+    for row, limit in _limited_measures(result):
         if limit <= 0:
             continue
         check = limit_check(result, row, limit)

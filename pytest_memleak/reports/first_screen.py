@@ -49,21 +49,21 @@ def first_screen(run: RunReport) -> FirstScreen:
     causes, more_causes = screen_causes(run.results, run.unrun)
     return FirstScreen(
         verdict=verdict,
-        headline=_headline(run, verdict),
+        headline=_headline_text(run, verdict),
         maps=screen_maps(run.results, run.unrun, titles),
         causes=causes,
         more_causes=more_causes,
-        notes=tuple(_notes(run)),
+        notes=tuple(_run_notes(run)),
         next=next_command(run, verdict),
     )
 
 
-def _headline(run: RunReport, verdict: Verdict) -> str:
+def _headline_text(run: RunReport, verdict: Verdict) -> str:
     """State why the verdict is what it is, and count pairs, models, and books."""
     everyone = (*run.results, *run.unrun)
     models = {(pair.suite.path, pair.model.id) for pair in everyone}
     books = {(pair.suite.path, pair.book.id) for pair in everyone}
-    parts = [", ".join(_counts(run.results)), *_further_reasons(run, verdict)]
+    parts = [", ".join(_outcome_counts(run.results)), *_further_reasons(run, verdict)]
     if run.unrun:
         place = 1 if verdict is Verdict.FAIL else 0
         ran = f"{len(run.results):,} of {len(everyone):,} pairs ran"
@@ -72,9 +72,9 @@ def _headline(run: RunReport, verdict: Verdict) -> str:
     return "; ".join(filter(None, parts))
 
 
-def _counts(results: Sequence[PairResult]) -> list[str]:
+def _outcome_counts(results: Sequence[PairResult]) -> list[str]:
     """Count pairs by outcome, the worst first; the first count names them pairs."""
-    counts = Counter(map(_outcome, results))
+    counts = Counter(map(_outcome_word, results))
     texts: list[str] = []
     for kind in (*SCREEN_KINDS, _REFUSING, _CONTROL_OVER):
         if not counts[kind]:
@@ -84,7 +84,7 @@ def _counts(results: Sequence[PairResult]) -> list[str]:
     return texts
 
 
-def _outcome(result: PairResult) -> str:
+def _outcome_word(result: PairResult) -> str:
     kind = pair_outcome(result).kind
     if kind == "expected" and result.control:
         return _CONTROL_OVER
@@ -122,7 +122,7 @@ def _has_failed_test(result: PairResult) -> bool:
     return any(test.outcome == "failed" for test in result.tests)
 
 
-def _notes(run: RunReport) -> Iterator[str]:
+def _run_notes(run: RunReport) -> Iterator[str]:
     """Yield what the run could see. Another fact about the whole run belongs here."""
     yield from highest_limit(run.results)
     yield from control_lines(run.results)

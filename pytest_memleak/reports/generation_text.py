@@ -16,6 +16,7 @@ from pytest_memleak.reports.detection_and_chance import (
     round_lines,
 )
 from pytest_memleak.reports.excused_text import excused_word_lines
+from pytest_memleak.reports.probability_text import probability_lines
 from pytest_memleak.reports.prompt_text import (
     excerpts_line,
     extraction_lines,
@@ -46,6 +47,7 @@ def generation_lines(result: PairResult) -> Iterator[str]:
     provenance = result.provenance
     yield from extraction_lines(result)
     yield from rate_lines(result)
+    yield from probability_lines(result)
     yield from reuse_lines(result)
     yield from detection_lines(result)
     yield from round_lines(result)
@@ -121,14 +123,14 @@ def _loss_lines(result: PairResult) -> Iterator[str]:
 def _attempt_lines(result: PairResult) -> Iterator[str]:
     tried = result.provenance and result.provenance.tried
     if tried and (tried.number > 1 or tried.further or over_limit(tried)):
-        yield _attempt(tried)
+        yield _attempt_text(tried)
     for counted in result.sampled:
         if counted.purpose == "baseline" and counted.refused:
             refusals = refusals_text(counted.refused, counted.received)
             yield f"Baseline model: {refusals}"
 
 
-def _attempt(tried: Tried) -> str:
+def _attempt_text(tried: Tried) -> str:
     details = [
         amount(tried.seeds, "seed"),
         amount(tried.temperatures, "temperature"),
@@ -145,7 +147,7 @@ def _attempt(tried: Tried) -> str:
         f"({', '.join(details)})"
     )
     failed = over_limit(tried)
-    texts = [text, *(_reproduced(attempt) for attempt in failed[:_SHOWN])]
+    texts = [text, *(_reproduced_text(attempt) for attempt in failed[:_SHOWN])]
     if len(failed) > _SHOWN:
         texts.append(f"{amount(len(failed) - _SHOWN, 'more attempt')} failed")
     return "; ".join(texts)
@@ -156,7 +158,7 @@ def over_limit(tried: Tried) -> list[OtherAttempt]:
     return [attempt for attempt in tried.others if attempt.over_limit]
 
 
-def _reproduced(attempt: OtherAttempt) -> str:
+def _reproduced_text(attempt: OtherAttempt) -> str:
     words = max(attempt.longest_passage, attempt.nv_longest_passage)
     return f"attempt {attempt.number:,} reproduced {amount(words, 'word')} (FAIL)"
 

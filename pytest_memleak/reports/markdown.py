@@ -65,8 +65,8 @@ def append_summary(run: RunReport, path: Path) -> None:
 
 def summary(run: RunReport) -> str:
     """Render the whole summary in GitHub's Markdown."""
-    lines = [*_screen(first_screen(run)), ""]
-    table = _table(run.results[:_MOST_ROWS])
+    lines = [*_first_screen_lines(first_screen(run)), ""]
+    table = _table_lines(run.results[:_MOST_ROWS])
     if len(run.results) < MANY:
         lines += table
     else:
@@ -75,10 +75,12 @@ def summary(run: RunReport) -> str:
     books = {result.book.id: result.book for result in run.results}
     for name, book in books.items():
         for line in (*excluded_lines(book.parts), f"text {book.approval}"):
-            lines += ["", f"{_plain(name, _LONGEST_NAME)}: {line}"]
+            lines += ["", f"{_escaped_within(name, _LONGEST_NAME)}: {line}"]
     if run.compared:
-        lines += ["", f"**{_plain(comparison_sentence(run.compared))}**", ""]
-        lines += [f"- {_plain(line)}" for line in comparison_lines(run.compared)]
+        lines += ["", f"**{_escaped_within(comparison_sentence(run.compared))}**", ""]
+        lines += [
+            f"- {_escaped_within(line)}" for line in comparison_lines(run.compared)
+        ]
     if left := len(run.results) - _MOST_ROWS:
         lines += ["", f"… and {amount(left, 'more pair')}."] if left > 0 else []
     # Pairs with reasons first, since the page has room for so many only.
@@ -87,52 +89,56 @@ def summary(run: RunReport) -> str:
         key=lambda result: not result.reasons,
     )
     for result in noticed[:_MOST_DETAILS]:
-        lines += ["", *_details(result)]
+        lines += ["", *_detail_lines(result)]
     if len(noticed) > _MOST_DETAILS:
         lines += [
             "",
             f"… and reasons for {amount(len(noticed) - _MOST_DETAILS, 'more pair')}.",
         ]
-    lines += ["", f"pytest-memleak {_plain(run.version)}", "", ""]
+    lines += ["", f"pytest-memleak {_escaped_within(run.version)}", "", ""]
     return "\n".join(lines)
 
 
-def _screen(view: FirstScreen) -> Iterator[str]:
+def _first_screen_lines(view: FirstScreen) -> Iterator[str]:
     """Render the first screen."""
     kind = view.verdict.value.lower()
     emoji = SCREEN_LOOKS[kind].emoji if kind in SCREEN_LOOKS else ""
-    yield from (f"## {emoji} Memorization: {view.verdict}", "", _plain(view.headline))
+    yield from (
+        f"## {emoji} Memorization: {view.verdict}",
+        "",
+        _escaped_within(view.headline),
+    )
     for screen_map in view.maps:
-        yield from _map(screen_map)
+        yield from _map_lines(screen_map)
     if view.causes:
         yield ""
     for cause in view.causes:
-        yield from _cause(cause)
+        yield from _cause_lines(cause)
     if view.more_causes:
         yield f"- … and {amount(view.more_causes, 'more cause')}"
     for note in view.notes:
-        yield from ("", _plain(note))
-    command = _plain(view.next.command)
-    yield from ("", f"Next: <code>{command}</code> ({_plain(view.next.why)})")
+        yield from ("", _escaped_within(note))
+    command = _escaped_within(view.next.command)
+    yield from ("", f"Next: <code>{command}</code> ({_escaped_within(view.next.why)})")
 
 
-def _map(screen_map: ScreenMap) -> Iterator[str]:
+def _map_lines(screen_map: ScreenMap) -> Iterator[str]:
     """Render a suite's map, or its models alone where pairs don't fill a map."""
     yield ""
     if screen_map.suite:
-        yield from (f"**{_plain(screen_map.suite, _LONGEST_NAME)}**", "")
+        yield from (f"**{_escaped_within(screen_map.suite, _LONGEST_NAME)}**", "")
     if not screen_map.rows:
         for model in screen_map.models:
             emoji = SCREEN_LOOKS[model.kind].emoji
-            name = _plain(model.name, _LONGEST_NAME)
-            yield f"- {emoji} {name}: {_plain(model.text)}"
+            name = _escaped_within(model.name, _LONGEST_NAME)
+            yield f"- {emoji} {name}: {_escaped_within(model.text)}"
         return
-    names = [_plain(model.name, _LONGEST_NAME) for model in screen_map.models]
+    names = [_escaped_within(model.name, _LONGEST_NAME) for model in screen_map.models]
     yield f"| book | {' | '.join(names)} |"
     yield f"| --- |{' ---: |' * len(names)}"
     for row in screen_map.rows[:_MOST_ROWS]:
         places = [" ".join(map(_map_cell, cells)) for cells in row.cells]
-        book = _plain(row.title, _LONGEST_NAME)
+        book = _escaped_within(row.title, _LONGEST_NAME)
         yield f"| {book} | {' | '.join(places)} |"
     if left := len(screen_map.rows[_MOST_ROWS:]):
         yield from ("", f"… and {amount(left, 'more book')}.")
@@ -143,20 +149,20 @@ def _map(screen_map: ScreenMap) -> Iterator[str]:
 
 def _map_cell(cell: ScreenCell) -> str:
     emoji = SCREEN_LOOKS[cell.kind].emoji
-    return f"{emoji} {_plain(cell.text, _LONGEST_NAME)}".rstrip()
+    return f"{emoji} {_escaped_within(cell.text, _LONGEST_NAME)}".rstrip()
 
 
-def _cause(cause: ScreenCause) -> Iterator[str]:
+def _cause_lines(cause: ScreenCause) -> Iterator[str]:
     emoji = SCREEN_LOOKS[cause.kind].emoji
-    text = f"{cause.count}: {_plain(cause.text)}"
-    yield f"- {emoji} **{text}** ({_plain(cause.place)})"
+    text = f"{cause.count}: {_escaped_within(cause.text)}"
+    yield f"- {emoji} **{text}** ({_escaped_within(cause.place)})"
     if cause.fix:
-        yield f"  Fix: {_plain(cause.fix)}"
-    for line in cause.beside:
-        yield f"  Also: {_plain(line)}"
+        yield f"  Fix: {_escaped_within(cause.fix)}"
+    for line in cause.unexplained:
+        yield f"  Also: {_escaped_within(line)}"
 
 
-def _table(results: tuple[PairResult, ...]) -> Iterator[str]:
+def _table_lines(results: tuple[PairResult, ...]) -> Iterator[str]:
     measures = overview_measures(results)
     compared = ["compared"] if any(result.compared for result in results) else []
     heads = ["pair", "verdict", *compared, *(row.name for row in measures)]
@@ -167,17 +173,17 @@ def _table(results: tuple[PairResult, ...]) -> Iterator[str]:
         outcome, word = pair_outcome(result), result.compared
         change = f"{LOOKS[word.lower()].emoji} {word}" if word else ""
         cells = [
-            _plain(result.pair, _LONGEST_NAME),
+            _escaped_within(result.pair, _LONGEST_NAME),
             f"{outcome.look.emoji} {outcome.word}",
             *([change] if compared else []),
-            *(_cell(result, row) for row in measures),
+            *(_cell_text(result, row) for row in measures),
             f"{result.received:,} of {result.requested:,}",
             detection_text(result),
         ]
         yield f"| {' | '.join(cells)} |"
 
 
-def _cell(result: PairResult, row: Measure) -> str:
+def _cell_text(result: PairResult, row: Measure) -> str:
     if row.name not in result.values:
         return "not measured"
     text, over = measure_cell(result, row, interval=True, limit=True)
@@ -200,9 +206,9 @@ def _to_tell(result: PairResult) -> bool:
     )
 
 
-def _details(result: PairResult) -> Iterator[str]:
+def _detail_lines(result: PairResult) -> Iterator[str]:
     outcome = pair_outcome(result)
-    pair = _plain(result.pair, _LONGEST_NAME)
+    pair = _escaped_within(result.pair, _LONGEST_NAME)
     yield f"<details><summary>{pair}: {outcome.word}</summary>"
     yield ""
     reasons = (outcome.note, *result.reasons, *result.changes, result.spared)
@@ -211,18 +217,18 @@ def _details(result: PairResult) -> Iterator[str]:
         *work_lines(result),
         *generation_lines(result),
     ):
-        yield f"- {_plain(line)}"
+        yield f"- {_escaped_within(line)}"
     for passage in reported_passages(result):
-        yield f"- {passage_text(passage, _plain(passage.place))}"
+        yield f"- {passage_text(passage, _escaped_within(passage.place))}"
     for line in other_book_lines(result):
-        yield f"- {_plain(line)}"
+        yield f"- {_escaped_within(line)}"
     for warning in result.warnings:
-        yield f"- warning: {_plain(warning)}"
+        yield f"- warning: {_escaped_within(warning)}"
     yield ""
     yield "</details>"
 
 
-def _plain(text: str, longest: int = _LONGEST_REASON) -> str:
+def _escaped_within(text: str, longest: int = _LONGEST_REASON) -> str:
     """Escape every ASCII punctuation mark as a character reference.
 
     A reference never opens a tag, a link, a code span or a cell.

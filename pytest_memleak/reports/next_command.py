@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _REUSED = "stored generations are reused"
 TYPED = "_MEMLEAK_TYPED"
 """The environment variable with the line to type again, if a command runs pytest."""
+_NO_CALLS = " --memleak-offline"
 _LEFT_OUT = ("deselected", "none of its tests was selected", "skipped")
 """How reasons of pairs begin that the command line or a mark left out."""
 
@@ -39,17 +40,17 @@ def next_command(run: RunReport, verdict: Verdict) -> NextCommand:
         if kind in by_kind:
             return command(run, by_kind[kind])
     if run.unrun:
-        suite = _suite(run.unrun[0])
+        suite = _suite_of_result(run.unrun[0])
         why = f"runs all pairs of the suite; {_REUSED}"
         return NextCommand(f"pytest -m copyright {suite}", why)
-    return _of_passes(run, verdict)
+    return _command_after_pass(run, verdict)
 
 
 def _was_left_out(pair: PairResult) -> bool:
     return any(reason.startswith(_LEFT_OUT) for reason in pair.reasons)
 
 
-def _of_passes(run: RunReport, verdict: Verdict) -> NextCommand:
+def _command_after_pass(run: RunReport, verdict: Verdict) -> NextCommand:
     """Return the command where every pair is as it should be."""
     if verdict is not Verdict.PASS:
         gated = any(pair.gates for pair in run.results)
@@ -66,29 +67,36 @@ def _of_passes(run: RunReport, verdict: Verdict) -> NextCommand:
     return NextCommand(line, f"keeps the proof; {_REUSED}")
 
 
-def _view(run: RunReport, failed: Sequence[PairResult]) -> NextCommand:
+def _view_command(run: RunReport, failed: Sequence[PairResult]) -> NextCommand:
     worst = max(failed, key=_badness)
     bundle = run.outputs.get(EVIDENCE.name)
-    source = path_to_type(bundle) if bundle else _suite(worst)
+    source = path_to_type(bundle) if bundle else _suite_of_result(worst)
     return NextCommand(
         f"memleak view {source} --pair {shlex.quote(worst.pair)}",
         "shows the passage beside its prompt",
     )
 
 
-def _doctor(run: RunReport, unexpected: Sequence[PairResult]) -> NextCommand:  # noqa: ARG001 - as the others
+def _doctor_command(run: RunReport, unexpected: Sequence[PairResult]) -> NextCommand:  # noqa: ARG001 - as the others
     why = "checks the positive control's settings"
-    return NextCommand(f"memleak doctor {_suite(unexpected[0])}", why)
+    return NextCommand(f"memleak doctor {_suite_of_result(unexpected[0])}", why)
 
 
-def _again(run: RunReport, undecided: Sequence[PairResult]) -> NextCommand:  # noqa: ARG001 - as the others
-    return NextCommand(_same_line(run), f"after the fix above; {_REUSED}")
+def _rerun_command(run: RunReport, undecided: Sequence[PairResult]) -> NextCommand:
+    line = _same_line(run)
+    if any(map(_needs_calls, undecided)):
+        line = line.replace(_NO_CALLS, "")
+    return NextCommand(line, f"after the fix above; {_REUSED}")
+
+
+def _needs_calls(result: PairResult) -> bool:
+    return any(_NO_CALLS.strip() in issue.fix for issue in result.completeness.issues)
 
 
 _COMMANDS: dict[str, Callable[[RunReport, Sequence[PairResult]], NextCommand]] = {
-    "fail": _view,
-    "unexpected": _doctor,
-    "inconclusive": _again,
+    "fail": _view_command,
+    "unexpected": _doctor_command,
+    "inconclusive": _rerun_command,
 }
 """The command by the worst kind of outcome, in order."""
 
@@ -106,11 +114,11 @@ def _badness(result: PairResult) -> tuple[float, float]:
 def _same_line(run: RunReport) -> str:
     if run.typed:
         return run.typed
-    suites = dict.fromkeys(map(_suite, (*run.results, *run.unrun)))
+    suites = dict.fromkeys(map(_suite_of_result, (*run.results, *run.unrun)))
     return " ".join(["pytest -m copyright", *suites])
 
 
-def _suite(result: PairResult) -> str:
+def _suite_of_result(result: PairResult) -> str:
     return path_to_type(result.suite.path)
 
 

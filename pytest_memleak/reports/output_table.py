@@ -98,7 +98,7 @@ STEP_SUMMARY = Output(
 JUNIT = Output(
     name="junit",
     option="--junitxml",
-    writer="junit:add_properties",
+    writer="junit_properties:add_properties",
     ending=".xml",
 )  # of pytest
 BADGE = Output(

@@ -40,11 +40,11 @@ def mark_passage(source: PassageSource) -> MarkedPassage:
     split: Split = partial(words, mode=source.mode)
     if source.near:
         split = passage_words
-    book, own_words = _in_book(source, split)
+    book, own_words = _mark_in_book(source, split)
     generation = MarkedText("", "", "")
     if source.held:
         text = source.held.generation
-        generation = _in_generation(text, source, split, own_words)
+        generation = _mark_in_generation(text, source, split, own_words)
     return MarkedPassage(generation, book)
 
 
@@ -58,7 +58,7 @@ def mark_words(text: str, split: Split, first: int, count: int) -> MarkedText:
     return MarkedText(text[:start], text[start:end], text[end:])
 
 
-def _in_book(source: PassageSource, split: Split) -> tuple[MarkedText, list[str]]:
+def _mark_in_book(source: PassageSource, split: Split) -> tuple[MarkedText, list[str]]:
     """Mark the passage in the book, with some words around it; return its words."""
     excerpts = source.book.excerpts
     first = source.skipped
@@ -77,10 +77,12 @@ def _in_book(source: PassageSource, split: Split) -> tuple[MarkedText, list[str]
     text = _APART.join(texts)
     own_words = split(text)[first : first + source.size]
     marked = mark_words(text, split, first, source.size)
-    return _shortened(marked, split, first), own_words
+    return _keep_words_around_marks(marked, split, first), own_words
 
 
-def _shortened(marked: MarkedText, split: Split, first: int) -> MarkedText:
+def _keep_words_around_marks(
+    marked: MarkedText, split: Split, first: int
+) -> MarkedText:
     """Leave some words before and after what is marked. first: its first word."""
     start = 0
     if first > _AROUND:
@@ -95,7 +97,7 @@ def _shortened(marked: MarkedText, split: Split, first: int) -> MarkedText:
     return MarkedText(before, marked.marked, after)
 
 
-def _in_generation(
+def _mark_in_generation(
     text: str,
     source: PassageSource,
     split: Split,
@@ -114,7 +116,7 @@ def _in_generation(
         count = 0
     if not count:
         return MarkedText(text, "", "")
-    return _shortened(
+    return _keep_words_around_marks(
         mark_words(text, split, source.place, count),
         split,
         source.place,

@@ -80,12 +80,12 @@ def unique_passages(passages: Sequence[Passage]) -> list[Passage]:
     greedy_spans = set()
     for passage in passages:
         if not _is_near_verbatim(passage):
-            exact.add(_identity(passage))
+            exact.add(_identity_of_passage(passage))
         if passage.kind == LIKELIEST_SPAN:
             greedy_spans.add((passage.start, passage.end))
     unique = []
     for passage in passages:
-        if _is_near_verbatim(passage) and _identity(passage) in exact:
+        if _is_near_verbatim(passage) and _identity_of_passage(passage) in exact:
             continue
         place = (passage.start, passage.end)
         is_greedy = passage.source and not passage.book
@@ -131,5 +131,5 @@ def _is_near_verbatim(passage: Passage) -> bool:
     return "near-verbatim" in passage.kind
 
 
-def _identity(passage: Passage) -> tuple[object, ...]:
+def _identity_of_passage(passage: Passage) -> tuple[object, ...]:
     return passage.book, passage.excerpt_id, passage.generation, passage.words

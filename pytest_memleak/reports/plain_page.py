@@ -67,11 +67,11 @@ Block = Heading | Sentences | Items | Rows | Command
 
 def markdown_page(blocks: Iterable[Block]) -> str:
     """Render a page as Markdown; marks in texts are escaped."""
-    parts = ["\n".join(_markdown(block)) for block in blocks]
+    parts = ["\n".join(_markdown_lines(block)) for block in blocks]
     return "\n\n".join(parts) + "\n"
 
 
-def _markdown(block: Block) -> Iterator[str]:
+def _markdown_lines(block: Block) -> Iterator[str]:
     match block:
         case Heading(text, level):
             yield f"{'#' * level} {_escaped(text)}"
@@ -81,15 +81,15 @@ def _markdown(block: Block) -> Iterator[str]:
             for text in texts:
                 yield f"- {_escaped(text)}"
         case Rows(heads, rows):
-            yield _row(heads)
-            yield _row(["---"] * len(heads))
+            yield _markdown_row(heads)
+            yield _markdown_row(["---"] * len(heads))
             for row in rows:
-                yield _row([_escaped(cell) for cell in row])
+                yield _markdown_row([_escaped(cell) for cell in row])
         case Command(text):
             yield f"    {text}"
 
 
-def _row(cells: Sequence[str]) -> str:
+def _markdown_row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
@@ -100,7 +100,7 @@ def _escaped(text: str) -> str:
 
 def html_page(blocks: Sequence[Block], *, title: str) -> str:
     """Render a page as HTML; texts are escaped."""
-    body = "\n".join(map(_html, blocks))
+    body = "\n".join(map(_html_of_block, blocks))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -111,7 +111,7 @@ def html_page(blocks: Sequence[Block], *, title: str) -> str:
     )
 
 
-def _html(block: Block) -> str:
+def _html_of_block(block: Block) -> str:
     match block:
         case Heading(text, level):
             return f"<h{level}>{html.escape(text)}</h{level}>"
@@ -122,13 +122,16 @@ def _html(block: Block) -> str:
             items = "\n".join(f"<li>{html.escape(text)}</li>" for text in texts)
             return f"<ul>\n{items}\n</ul>"
         case Rows(heads, rows):
-            lines = [_cells("th", heads), *(_cells("td", row) for row in rows)]
+            lines = [
+                _html_cells("th", heads),
+                *(_html_cells("td", row) for row in rows),
+            ]
             return "<table>\n" + "\n".join(lines) + "\n</table>"
         case Command(text):
             return f"<p><code>{html.escape(text)}</code></p>"
 
 
-def _cells(tag: str, cells: Sequence[str]) -> str:
+def _html_cells(tag: str, cells: Sequence[str]) -> str:
     scope = ' scope="col"' if tag == "th" else ""
     inner = "".join(f"<{tag}{scope}>{html.escape(cell)}</{tag}>" for cell in cells)
     return f"<tr>{inner}</tr>"

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 
 _MOST_ROWS = 20
+_MOST_REASONS = 10
 
 
 def plan_table(
@@ -62,7 +63,7 @@ def plan_table(
             what = inert(step.what)
             if folded:
                 what = what.replace("/", "/\n", 1).replace(" (", "\n(")
-            table.add_row(Text(what), *_planned(step))
+            table.add_row(Text(what), *_cells_of_step(step))
         if full_width(console, table) <= console.width:
             break
     print_whole(console, table)
@@ -77,13 +78,12 @@ def plan_table(
             lines.append(
                 Text(inert(f"{line} Add [model.price] with input and output.")),
             )
-    lines += [Text(inert(line)) for line in _time(planned)]
-    lines += [Text(inert(line)) for line in _rounds(planned.steps)]
+    lines += [Text(inert(line)) for line in _time_lines(planned)]
+    lines += [Text(inert(line)) for line in _detection_limit_lines(planned.steps)]
     lines += [Text(line) for line in _control_calls(planned.if_lost)]
-    lines += [
-        Text(f"Can't estimate: {inert(str(line))}", style="yellow")
-        for line in planned.obstacles
-    ]
+    unmeasured = planned.without_probability
+    lines += _reasons(unmeasured, "Not measured", every=every)
+    lines += _reasons(planned.obstacles, "Can't estimate", every=every)
     print_lines(console, lines, width=width, wrap=wrap)
     return out.getvalue()
 
@@ -105,7 +105,9 @@ def power_table(
     for title in ("samples", "detection\nlimit", "calls", "generations", "US$"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for row in power.rows:
+    can_estimate = any(row.generations for row in power.rows)
+    rows = power.rows if can_estimate else ()
+    for row in rows:
         table.add_row(
             f"{row.samples:,}",
             percent_at_most(row.detection),
@@ -114,22 +116,31 @@ def power_table(
             "-" if row.cost is None else f"{row.cost:,.2f}",
             Text(inert(row.note and f"({row.note})"), style="dim"),
         )
-    print_whole(console, table)
+    if rows:
+        print_whole(console, table)
     notes = [detection_caption(power.confidence)]
     notes += ["generations: for all pairs, including null books and baseline models"]
     if any(row.cost is None for row in power.rows):
         notes += ["US$: set [model.price] for every model"]
-    lines = [Text(note, style="dim") for note in notes if power.rows]
+    lines = [Text(note, style="dim") for note in notes if rows]
     lines += [Text(inert(limit)) for limit in power.limits]
-    lines += [
-        Text(f"Can't estimate: {inert(str(line))}", style="yellow")
-        for line in power.obstacles
-    ]
+    lines += _reasons(power.obstacles, "Can't estimate", every=True)
     print_lines(console, lines, width=width, wrap=True)
     return out.getvalue()
 
 
-def _time(planned: RunPlan) -> Iterator[str]:
+def _reasons(reasons: Sequence[object], what: str, *, every: bool) -> Iterator[Text]:
+    """Name what is left out, and why: of many, the first ones, unless `every`."""
+    named = reasons
+    if len(reasons) > _MOST_REASONS and not every:
+        named = reasons[: _MOST_REASONS - 1]
+    for reason in named:
+        yield Text(f"{what}: {inert(str(reason))}", style="yellow")
+    if further := len(reasons) - len(named):
+        yield Text(f"{what}: {further} more (-v shows each)", style="yellow")
+
+
+def _time_lines(planned: RunPlan) -> Iterator[str]:
     """State how long the calls take, if earlier ones show it."""
     if planned.seconds <= 0:
         return
@@ -148,7 +159,7 @@ def _with_few_rows(steps: Sequence[PlannedStep]) -> Sequence[PlannedStep]:
     return [*first, summed(others, f"{len(others)} more (-v shows each)")]
 
 
-def _rounds(steps: Sequence[PlannedStep]) -> Iterator[str]:
+def _detection_limit_lines(steps: Sequence[PlannedStep]) -> Iterator[str]:
     """State the detection limit of the planned samples, once where pairs share it."""
     groups: dict[PlannedRounds, list[str]] = {}
     for step in steps:
@@ -182,7 +193,7 @@ def _control_calls(steps: Sequence[PlannedStep]) -> Iterator[str]:
     yield f"Only if the server loses over 1% of completions: {text} more."
 
 
-def _planned(step: PlannedStep) -> list[str]:
+def _cells_of_step(step: PlannedStep) -> list[str]:
     cost, sampling = step.cost, step.sampling
     if sampling is None and step.hours:
         return [*"------", "no price" if cost is None else f"{cost:,.2f}"]

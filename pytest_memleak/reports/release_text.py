@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def comparison_sentence(comparison: ReleaseComparison) -> str:
     """State the comparison's verdict in a sentence (docs/method.md)."""
-    text = _counts(comparison)
+    text = _counts_text(comparison)
     if comparison.left_out:
         text += f", {amount(len(comparison.left_out), 'baseline pair')} not compared"
     if comparison.confidence:
@@ -31,7 +31,7 @@ def comparison_sentence(comparison: ReleaseComparison) -> str:
     )
 
 
-def _counts(comparison: ReleaseComparison) -> str:
+def _counts_text(comparison: ReleaseComparison) -> str:
     """Count the comparisons that are worse, and those without a verdict."""
     if not comparison.changes:
         return "nothing to compare"

@@ -45,7 +45,7 @@ class _Member:
     value: float = 0.0
     shown: str = ""
     fix: str = ""
-    beside: tuple[str, ...] = ()
+    unexplained: tuple[str, ...] = ()
 
 
 def screen_causes(
@@ -66,27 +66,27 @@ def screen_causes(
         reason = result.reasons[0] if result.reasons else ""
         text = f"not run: {reason}" if reason else "not run"
         groups[UNRUN, text, ""].append(_Member(result, UNRUN, text, text))
-    ordered = sorted(groups.values(), key=_order)
-    causes = [_cause(members) for members in ordered[:_MOST_CAUSES]]
+    ordered = sorted(groups.values(), key=_sort_key)
+    causes = [_cause_of_members(members) for members in ordered[:_MOST_CAUSES]]
     return tuple(causes), len(ordered[_MOST_CAUSES:])
 
 
-def _order(members: Sequence[_Member]) -> tuple[int, int]:
+def _sort_key(members: Sequence[_Member]) -> tuple[int, int]:
     return SCREEN_KINDS.index(members[0].kind), -len(members)
 
 
 def _member(result: PairResult, *, is_single: bool) -> _Member | None:
     kind = pair_outcome(result).kind
     if kind == "fail":
-        return _failed(result, is_single=is_single)
+        return _failed_member(result, is_single=is_single)
     if kind == "unexpected":
         return _Member(result, kind, _NO_LEAK, _NO_LEAK, fix=_NO_LEAK_FIX)
     if kind == "inconclusive":
-        return _undecided(result, is_single=is_single)
+        return _undecided_member(result, is_single=is_single)
     return None
 
 
-def _failed(result: PairResult, *, is_single: bool) -> _Member:
+def _failed_member(result: PairResult, *, is_single: bool) -> _Member:
     over = exceeded_limits(result)
     if result.unexcused or not over:
         # The reasons name the books, which a limit alone doesn't.
@@ -107,10 +107,10 @@ def _failed(result: PairResult, *, is_single: bool) -> _Member:
     )
 
 
-def _undecided(result: PairResult, *, is_single: bool) -> _Member:
+def _undecided_member(result: PairResult, *, is_single: bool) -> _Member:
     diagnosed = result_diagnosis(result)
     if diagnosed:
-        return _diagnosed(result, diagnosed)
+        return _diagnosed_member(result, diagnosed)
     reason = result.reasons[0] if result.reasons else "no limit was evaluated"
     cause, _, fix = reason.partition("; ")
     key = cause
@@ -119,27 +119,27 @@ def _undecided(result: PairResult, *, is_single: bool) -> _Member:
         key = f"{', '.join(doubtful)}: too close to the limit to decide"
         if len(result.reasons) == 1 and not is_single:
             cause = key
-    beside = result.reasons[1:]
-    return _Member(result, "inconclusive", key, cause, fix=fix, beside=beside)
+    unexplained = result.reasons[1:]
+    return _Member(result, "inconclusive", key, cause, fix=fix, unexplained=unexplained)
 
 
-def _diagnosed(result: PairResult, diagnosed: Diagnosis) -> _Member:
+def _diagnosed_member(result: PairResult, diagnosed: Diagnosis) -> _Member:
     key = diagnosed.cause if diagnosed.key == NO_ANSWER else diagnosed.key
-    beside = [str(issue) for issue in diagnosed.beside]
+    unexplained = [str(issue) for issue in diagnosed.unexplained]
     explained = set(map(str, result.completeness.issues))
-    beside += [reason for reason in result.reasons if reason not in explained]
+    unexplained += [reason for reason in result.reasons if reason not in explained]
     return _Member(
         result,
         "inconclusive",
         key,
         diagnosed.cause,
         fix=diagnosed.fix,
-        beside=tuple(beside),
+        unexplained=tuple(unexplained),
     )
 
 
-def _cause(members: Sequence[_Member]) -> ScreenCause:
-    worst = max(members, key=_value)
+def _cause_of_members(members: Sequence[_Member]) -> ScreenCause:
+    worst = max(members, key=_value_of_member)
     first = members[0]
     where = [member.pair.pair for member in members]
     shown = [worst.pair.pair] if worst.shown else where[:_FEW]
@@ -151,19 +151,19 @@ def _cause(members: Sequence[_Member]) -> ScreenCause:
         where=tuple(shown),
         more=len(members) - len(shown),
         fix=first.fix,
-        beside=tuple(_beside(members)),
+        unexplained=tuple(_unexplained_lines(members)),
     )
 
 
-def _value(member: _Member) -> float:
+def _value_of_member(member: _Member) -> float:
     return member.value
 
 
-def _beside(members: Sequence[_Member]) -> Iterator[str]:
+def _unexplained_lines(members: Sequence[_Member]) -> Iterator[str]:
     """Yield what the cause doesn't explain of its pairs, two at most."""
     distinct: dict[str, None] = {}
     for member in members:
-        distinct |= dict.fromkeys(member.beside)
+        distinct |= dict.fromkeys(member.unexplained)
     texts = list(distinct)
     yield from texts[:_MOST_BESIDE]
     if len(texts) > _MOST_BESIDE:

@@ -71,7 +71,7 @@ def screen_maps(
     letters = 0
     for pairs in by_suite.values():
         name = pairs[0].suite.name if len(by_suite) > 1 else ""
-        maps.append(_map(name, pairs, cells, titles, first_letter=letters))
+        maps.append(_map_of_suite(name, pairs, cells, titles, first_letter=letters))
         letters += len(maps[-1].models)
     return tuple(maps)
 
@@ -81,7 +81,7 @@ def _unrun_detail(result: PairResult) -> str:
     return f"not run: {reasons}" if reasons else "not run"
 
 
-def _map(
+def _map_of_suite(
     suite: str,
     pairs: Sequence[PairResult],
     cells: Mapping[int, ScreenCell],
@@ -105,12 +105,12 @@ def _map(
     for number, model in enumerate(order, first_letter):
         own = by_model[model]
         kinds = [cells[id(pair)].kind for pair in own]
-        models.append(_model(_letter(number), model, own, kinds))
+        models.append(_screen_model(_column_letter(number), model, own, kinds))
     rows = []
     for book, title in books.items():
         places = tuple(tuple(by_place[book, model]) for model in order)
         rows.append(ScreenRow(book, title, places))
-    folded = _folded(rows)
+    folded = _titles_of_passing_books(rows)
     if _MOST_EMPTY * len(pairs) < len(order) * len(books):
         rows = []
     return ScreenMap(
@@ -121,7 +121,7 @@ def _map(
     )
 
 
-def _folded(rows: Sequence[ScreenRow]) -> tuple[str, ...]:
+def _titles_of_passing_books(rows: Sequence[ScreenRow]) -> tuple[str, ...]:
     """Return the titles of many books' rows in which every pair passes."""
     if len(rows) < _FOLDS_FROM:
         return ()
@@ -133,13 +133,13 @@ def _folded(rows: Sequence[ScreenRow]) -> tuple[str, ...]:
     return tuple(folded)
 
 
-def _letter(number: int) -> str:
+def _column_letter(number: int) -> str:
     """Name columns as spreadsheets do: A to Z, then AA."""
     letters = string.ascii_uppercase
     if number < len(letters):
         return letters[number]
     quotient, remainder = divmod(number, len(letters))
-    return f"{_letter(quotient - 1)}{letters[remainder]}"
+    return f"{_column_letter(quotient - 1)}{letters[remainder]}"
 
 
 def _severity(kinds: Iterable[str]) -> tuple[int, ...]:
@@ -148,16 +148,16 @@ def _severity(kinds: Iterable[str]) -> tuple[int, ...]:
     return tuple(-counts[kind] for kind in SCREEN_KINDS)
 
 
-def _model(
+def _screen_model(
     letter: str,
     name: str,
     pairs: Sequence[PairResult],
     kinds: Sequence[str],
 ) -> ScreenModel:
     worst_first = sorted(zip(kinds, pairs, strict=True), key=_place_of_kind)
-    words = Counter(_word(pair, kind) for kind, pair in worst_first)
+    words = Counter(_cell_word(pair, kind) for kind, pair in worst_first)
     counts = ", ".join(f"{count:,} {word}" for word, count in words.items())
-    peaks = "; ".join(_peaks(pairs))
+    peaks = "; ".join(_worst_values(pairs))
     text = f"{counts}: {peaks}" if peaks else counts
     return ScreenModel(letter, name, worst_first[0][0], text)
 
@@ -167,7 +167,7 @@ def _place_of_kind(entry: tuple[str, PairResult]) -> int:
     return SCREEN_KINDS.index(kind)
 
 
-def _word(pair: PairResult, kind: str) -> str:
+def _cell_word(pair: PairResult, kind: str) -> str:
     if kind == "expected" and pair.control:
         return _CONTROL_OVER
     if kind == "pass" and "," in pair.verdict:
@@ -175,7 +175,7 @@ def _word(pair: PairResult, kind: str) -> str:
     return _WORDS[kind]
 
 
-def _peaks(pairs: Iterable[PairResult]) -> Iterable[str]:
+def _worst_values(pairs: Iterable[PairResult]) -> Iterable[str]:
     """State the worst value of each limit that decided a FAIL."""
     worst: dict[str, ExceededLimit] = {}
     for pair in pairs:
@@ -183,12 +183,12 @@ def _peaks(pairs: Iterable[PairResult]) -> Iterable[str]:
             continue
         for over in exceeded_limits(pair)[:1]:
             name = over.measure.name
-            worst[name] = max(worst.get(name, over), over, key=_value)
+            worst[name] = max(worst.get(name, over), over, key=_value_of_exceeded)
     for name, over in worst.items():
         yield f"{name} up to {over.value_text} (limit {over.limit_text})"
 
 
-def _value(over: ExceededLimit) -> float:
+def _value_of_exceeded(over: ExceededLimit) -> float:
     return over.value
 
 
@@ -208,11 +208,11 @@ def result_cell(result: PairResult, number: int) -> ScreenCell:
             kind,
             text,
             _over_detail(over),
-            _heat(over[0]),
+            _heat_level(over[0]),
             number,
         )
     if result.plain_verdict is Verdict.INCONCLUSIVE:
-        text, detail = _doubt(result)
+        text, detail = _letters_and_reason(result)
         return ScreenCell(result.pair, kind, text, detail, 0, number)
     _, _, refused = result.verdict.partition(", ")
     closest = closest_limit(result)
@@ -241,13 +241,13 @@ def _over_detail(over: Sequence[ExceededLimit]) -> str:
     return f"{first}, and {amount(more, 'more limit')}"
 
 
-def _heat(over: ExceededLimit) -> int:
+def _heat_level(over: ExceededLimit) -> int:
     if not over.limit:
         return 1 + len(_HEATS)
     return 1 + sum(over.value > times * over.limit for times in _HEATS)
 
 
-def _doubt(result: PairResult) -> tuple[str, str]:
+def _letters_and_reason(result: PairResult) -> tuple[str, str]:
     """Return a few letters, and a sentence, on why a pair is undecided."""
     diagnosed = result_diagnosis(result)
     if diagnosed:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         ScreenModel,
     )
 
-_NARROWEST = 80
+_NARROWEST = 40
 _GAP = "  "
 _LONGEST_NAME = 120
 
@@ -44,13 +44,13 @@ def screen_text(
     """
     console, out = text_console(width=width, color=color)
     room = max(width, _NARROWEST)
-    for line in _lines(view, room, wrap=wrap, brief=brief):
+    for line in _screen_lines(view, room, wrap=wrap, brief=brief):
         line.rstrip()
         console.print(line, soft_wrap=True)
     return out.getvalue()
 
 
-def _lines(
+def _screen_lines(
     view: FirstScreen,
     width: int,
     *,
@@ -61,7 +61,9 @@ def _lines(
     kind = view.verdict.value.lower()
     color = SCREEN_LOOKS[kind].color if kind in SCREEN_LOOKS else ""
     headline = f"{view.verdict}: {inert(view.headline)}"
-    yield from _folded(headline, room, style=color, styled=len(view.verdict.value))
+    yield from _wrapped_lines(
+        headline, room, style=color, styled=len(view.verdict.value)
+    )
     if view.maps and not brief:
         for screen_map in view.maps:
             yield from _suite_lines(screen_map, width, room)
@@ -73,9 +75,11 @@ def _lines(
         yield Text(f"… and {amount(view.more_causes, 'more cause')}")
     if not brief:
         for note in view.notes:
-            yield from _folded(inert(note), room, indent=2, style="dim")
+            yield from _wrapped_lines(inert(note), room, indent=2, style="dim")
     command = view.next.command
-    yield from _folded(f"Next: {inert(command)}  ({view.next.why})", room, indent=6)
+    yield from _wrapped_lines(
+        f"Next: {inert(command)}  ({view.next.why})", room, indent=6
+    )
 
 
 def _suite_lines(
@@ -88,7 +92,7 @@ def _suite_lines(
     if screen_map.suite:
         yield Text(inert(screen_map.suite), style="bold")
     letters = max(cell_len(model.letter) for model in screen_map.models)
-    names = max(cell_len(_name(model.name)) for model in screen_map.models)
+    names = max(cell_len(_escaped_name(model.name)) for model in screen_map.models)
     for model in screen_map.models:
         yield from _model_lines(model, letters, names, room)
     if screen_map.rows:
@@ -106,12 +110,12 @@ def _model_lines(
     room: int | None,
 ) -> Iterator[Text]:
     look = SCREEN_LOOKS[model.kind]
-    name = set_cell_size(_name(model.name), names)
+    name = set_cell_size(_escaped_name(model.name), names)
     head = f"  {look.mark} {model.letter:>{letters}} {name}  "
     indent = cell_len(head)
     if room and indent > room // 2:  # a long name leaves no room beside it
         indent = 6
-    yield from _folded(
+    yield from _wrapped_lines(
         f"{head}{inert(model.text)}",
         room,
         indent=indent,
@@ -120,18 +124,20 @@ def _model_lines(
     )
 
 
-def _name(name: str) -> str:
+def _escaped_name(name: str) -> str:
     return inert(name, longest=_LONGEST_NAME)
 
 
 def _cause_lines(cause: ScreenCause, room: int | None) -> Iterator[Text]:
     look = SCREEN_LOOKS[cause.kind]
     text = f"{look.mark} {cause.count}: {inert(cause.text)} ({inert(cause.place)})"
-    yield from _folded(text, room, indent=2, style=look.color, styled=1)
+    yield from _wrapped_lines(text, room, indent=2, style=look.color, styled=1)
     if cause.fix:
-        yield from _folded(f"  Fix: {inert(cause.fix)}", room, indent=7)
-    for beside in cause.beside:
-        yield from _folded(f"  Also: {inert(beside)}", room, indent=8, style="dim")
+        yield from _wrapped_lines(f"  Fix: {inert(cause.fix)}", room, indent=7)
+    for issue in cause.unexplained:
+        yield from _wrapped_lines(
+            f"  Also: {inert(issue)}", room, indent=8, style="dim"
+        )
 
 
 def _map_lines(screen_map: ScreenMap, width: int) -> Iterator[Text]:
@@ -139,28 +145,30 @@ def _map_lines(screen_map: ScreenMap, width: int) -> Iterator[Text]:
 
     Models that don't fit beside the others follow in a block of their own.
     """
-    longest = max((cell_len(_name(row.book)) for row in screen_map.rows), default=0)
+    longest = max(
+        (cell_len(_escaped_name(row.book)) for row in screen_map.rows), default=0
+    )
     label = min(longest, width // 3)
     columns = []
     for number, model in enumerate(screen_map.models):
-        cells = [_cells(row.cells[number]).cell_len for row in screen_map.rows]
+        cells = [_cells_text(row.cells[number]).cell_len for row in screen_map.rows]
         columns.append(max(cell_len(model.letter), *cells, 0))
-    for block in _blocks(columns, width - label):
+    for block in _column_blocks(columns, width - label):
         head = Text(" " * label)
         for number in block:
             letter = screen_map.models[number].letter
             head.append(f"{_GAP}{letter:<{columns[number]}}", style="bold")
         yield head
         for row in screen_map.rows:
-            line = Text(set_cell_size(_name(row.book), label))
+            line = Text(set_cell_size(_escaped_name(row.book), label))
             for number in block:
-                cell = _cells(row.cells[number])
+                cell = _cells_text(row.cells[number])
                 cell.pad_right(columns[number] - cell.cell_len)
                 line.append(_GAP).append_text(cell)
             yield line
 
 
-def _blocks(columns: Sequence[int], room: int) -> Iterator[list[int]]:
+def _column_blocks(columns: Sequence[int], room: int) -> Iterator[list[int]]:
     """Divide columns among blocks that fit, each with at least one column."""
     block: list[int] = []
     used = 0
@@ -176,7 +184,7 @@ def _blocks(columns: Sequence[int], room: int) -> Iterator[list[int]]:
         yield block
 
 
-def _cells(cells: Sequence[ScreenCell]) -> Text:
+def _cells_text(cells: Sequence[ScreenCell]) -> Text:
     """Write a place of the map; several endpoints of a pair share it."""
     text = Text()
     for cell in cells:
@@ -187,7 +195,7 @@ def _cells(cells: Sequence[ScreenCell]) -> Text:
     return text
 
 
-def _folded(
+def _wrapped_lines(
     text: str,
     room: int | None,
     *,
@@ -201,7 +209,7 @@ def _folded(
     indent: of further lines
     styled: how many characters have the style; None for all
     """
-    lines = [text] if room is None else list(_broken(text, room, indent))
+    lines = [text] if room is None else list(_wrapped_at_words(text, room, indent))
     for number, line in enumerate(lines):
         shown = Text(line)
         if styled is None:
@@ -211,7 +219,7 @@ def _folded(
         yield shown
 
 
-def _broken(text: str, room: int, indent: int) -> Iterator[str]:
+def _wrapped_at_words(text: str, room: int, indent: int) -> Iterator[str]:
     blanks = len(text) - len(text.lstrip(" "))
     first, *words = text[blanks:].split(" ")
     line = " " * blanks + first

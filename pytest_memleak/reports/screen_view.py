@@ -89,7 +89,7 @@ class ScreenCause:
     where:  the worst pair or the first few
     more:   how many pairs `where` leaves out
     fix:    what to do; "" where the next command is all there is to do
-    beside: what the diagnosis doesn't explain
+    unexplained: what the diagnosis doesn't explain
     """
 
     kind: str
@@ -99,7 +99,7 @@ class ScreenCause:
     where: tuple[str, ...]
     more: int = 0
     fix: str = ""
-    beside: tuple[str, ...] = ()
+    unexplained: tuple[str, ...] = ()
 
     @property
     def count(self) -> str:

@@ -59,10 +59,12 @@ def write_evidence(run: RunReport, path: Path) -> None:
     bundle = run_evidence(run)
     if key_file := run.outputs.get("signing_key"):
         key, pairs = read_signing_key(key_file), collect_pairs(run)
-        write_evidence_file(_sign(_statement(pairs, PREDICATE_TYPE, bundle), key), path)
+        write_evidence_file(
+            _signed_envelope(_statement_json(pairs, PREDICATE_TYPE, bundle), key), path
+        )
         result = _test_result(pairs, Verdict(bundle["result"]), path)
-        statement = _statement(pairs, TEST_RESULT_TYPE, result)
-        write_evidence_file(_sign(statement, key), test_result_path(path))
+        statement = _statement_json(pairs, TEST_RESULT_TYPE, result)
+        write_evidence_file(_signed_envelope(statement, key), test_result_path(path))
     else:
         write_evidence_file(bundle, path)
         test_result_path(path).unlink(
@@ -70,7 +72,7 @@ def write_evidence(run: RunReport, path: Path) -> None:
         )  # of an earlier run, which was signed
 
 
-def _sign(statement: dict[str, Any], key: Any) -> dict[str, Any]:
+def _signed_envelope(statement: dict[str, Any], key: Any) -> dict[str, Any]:
     """Sign a Statement and return its envelope."""
     from securesystemslib.dsse import Envelope
     from securesystemslib.signer import CryptoSigner
@@ -106,7 +108,7 @@ def check_signature(evidence: EvidenceFile, key_file: Path) -> list[str]:
     return [f"signature: none matches the key in {key_file}"]
 
 
-def _statement(
+def _statement_json(
     pairs: Sequence[PairResult],
     predicate_type: str,
     predicate: dict[str, Any],
@@ -242,7 +244,7 @@ def check_stamp_of(
 
     stamp = read_stamp(response, place=place)
     when = stamp.tst_info.gen_time
-    trusted = [*dict.fromkeys(_certificates(roots_file))]
+    trusted = [*dict.fromkeys(_read_certificates(roots_file))]
     signer = None
     if not stamp.signed_data.certificates:
         signer = next((trust for trust in trusted if _is_signer(trust, stamp)), None)
@@ -281,19 +283,19 @@ def _sort_certificates(response: bytes) -> bytes:
     DER's order of a set, on which the decoder insists, isn't that of most authorities.
     Raises IndexError for bytes that end within an element.
     """
-    [(_, start, _, end)] = _elements(response, 0, len(response))
-    _, (_, start, _, end) = _elements(response, start, end)  # status, token
-    _, (_, start, _, end) = _elements(response, start, end)  # type, content
-    [(_, start, _, end)] = _elements(response, start, end)  # SignedData
-    for tag, first, _, last in _elements(response, start, end):
+    [(_, start, _, end)] = _der_elements(response, 0, len(response))
+    _, (_, start, _, end) = _der_elements(response, start, end)  # status, token
+    _, (_, start, _, end) = _der_elements(response, start, end)  # type, content
+    [(_, start, _, end)] = _der_elements(response, start, end)  # SignedData
+    for tag, first, _, last in _der_elements(response, start, end):
         if tag == _CERTIFICATES:
-            certificates = _elements(response, first, last)
+            certificates = _der_elements(response, first, last)
             ordered = sorted(response[begin:stop] for _, _, begin, stop in certificates)
             return response[:first] + b"".join(ordered) + response[last:]
     return response
 
 
-def _elements(
+def _der_elements(
     data: bytes,
     start: int,
     end: int,
@@ -326,7 +328,7 @@ def _stamp_error(error: Exception) -> str:
     return f"the trusted certificates don't confirm it ({type(error).__name__})"
 
 
-def _certificates(path: Path) -> Sequence[Certificate]:
+def _read_certificates(path: Path) -> Sequence[Certificate]:
     from cryptography.x509 import load_pem_x509_certificates
 
     try:

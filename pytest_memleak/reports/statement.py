@@ -76,18 +76,18 @@ def statement(
     everyone = list(pairs)
     gated = [pair for pair in everyone if pair.gates] or everyone
     lines = (
-        Line("models", _models(gated)),
-        Line("books", _listed(_book(pair.book) for pair in gated)),
-        Line("samples", _samples(gated)),
-        _limits(gated),
-        Line("detection limit", _detection(gated)),
-        Line("attempt", "; ".join([*edition.attempts, _attempts(gated)])),
+        Line("models", _models_text(gated)),
+        Line("books", _first_distinct(_book_text(pair.book) for pair in gated)),
+        Line("samples", _samples_text(gated)),
+        _limits_line(gated),
+        Line("detection limit", _detection_text(gated)),
+        Line("attempt", "; ".join([*edition.attempts, _attempts_text(gated)])),
         Line("tried", tried_text(gated)),
-        Line("controls", _controls(everyone)),
-        Line("dates", _dates(gated, edition)),
+        Line("controls", _controls_text(everyone)),
+        Line("dates", _dates_text(gated, edition)),
         Line("missing files would add", adds),
     )
-    return tuple(_cut(line) for line in lines)
+    return tuple(_with_short_digests(line) for line in lines)
 
 
 def statement_text(lines: Iterable[Line]) -> Iterator[str]:
@@ -100,11 +100,11 @@ def statement_text(lines: Iterable[Line]) -> Iterator[str]:
             yield f"- {first}: {', '.join(f'{head} {fact}' for head, fact in facts)}"
 
 
-def _cut(line: Line) -> Line:
+def _with_short_digests(line: Line) -> Line:
     return line._replace(text=_LONG_DIGEST.sub(r"\1", line.text))
 
 
-def _listed(values: Iterable[str]) -> str:
+def _first_distinct(values: Iterable[str]) -> str:
     """List distinct values; count those after the first few."""
     distinct = list(dict.fromkeys(values))
     shown = "; ".join(distinct[:_FEW])
@@ -116,11 +116,11 @@ def _listed(values: Iterable[str]) -> str:
 # --- models ---
 
 
-def _models(pairs: Sequence[PairResult]) -> str:
+def _models_text(pairs: Sequence[PairResult]) -> str:
     """Name the models by what identifies them."""
     by_kind: defaultdict[str, dict[str, None]] = defaultdict(dict)
     for pair in pairs:
-        by_kind[_identification(pair)][_model(pair)] = None
+        by_kind[_identification_text(pair)][_model_text(pair)] = None
     groups = []
     for kind, names in by_kind.items():
         shown = list(names)[:_FEW]
@@ -132,13 +132,13 @@ def _models(pairs: Sequence[PairResult]) -> str:
     return "; ".join(groups) or "none"
 
 
-def _model(pair: PairResult) -> str:
+def _model_text(pair: PairResult) -> str:
     """Return the suite's id of a model, and the names that it was served by."""
     names = sorted(model_names(pair) - {pair.model.id})
     return f"{pair.model.id} ({', '.join(names)})" if names else pair.model.id
 
 
-def _identification(pair: PairResult) -> str:
+def _identification_text(pair: PairResult) -> str:
     """Say what identifies the model behind a pair's generations."""
     provenance = pair.provenance
     if provenance is None or not pair.received:
@@ -159,18 +159,18 @@ def _identification(pair: PairResult) -> str:
 # --- books, samples, limits ---
 
 
-def _book(book: BookFacts) -> str:
+def _book_text(book: BookFacts) -> str:
     title = book.title or book.id
     author = f" by {book.author}" if book.author else ""
     words = "not read" if book.words is None else amount(book.words, "word")
     return f"{title}{author} ({words})"
 
 
-def _samples(pairs: Sequence[PairResult]) -> str:
+def _samples_text(pairs: Sequence[PairResult]) -> str:
     if not pairs:
         return "none"
-    each = _range(pair.settings["samples"] for pair in pairs)
-    temperatures = _listed(_temperature(pair) for pair in pairs)
+    each = _range_text(pair.settings["samples"] for pair in pairs)
+    temperatures = _first_distinct(_temperature_text(pair) for pair in pairs)
     received = sum(pair.received for pair in pairs)
     requested = sum(pair.requested for pair in pairs)
     text = (
@@ -185,28 +185,28 @@ def _samples(pairs: Sequence[PairResult]) -> str:
         f"{count:,} {kind}" for kind, count in kinds.items() if kind != Kind.ANSWER
     ]
     answers = kinds.get(Kind.ANSWER, 0)
-    return f"{text}, {answers:,} of them answers ({_some(others)})"
+    return f"{text}, {answers:,} of them answers ({_nonzero_counts_text(others)})"
 
 
-def _some(others: Sequence[str]) -> str:
+def _nonzero_counts_text(others: Sequence[str]) -> str:
     nonzero = [text for text in others if not text.startswith("0 ")]
     return ", ".join(nonzero) or "no other kind"
 
 
-def _temperature(pair: PairResult) -> str:
+def _temperature_text(pair: PairResult) -> str:
     temperature = pair.settings.get("temperature")
     if isinstance(temperature, int | float):
         return f"{temperature:g}"
     return "the server's own"
 
 
-def _range(numbers: Iterable[int]) -> str:
+def _range_text(numbers: Iterable[int]) -> str:
     distinct = sorted(set(numbers))
     ends = dict.fromkeys((f"{distinct[0]:,}", f"{distinct[-1]:,}"))
     return " to ".join(ends)
 
 
-def _limits(pairs: Sequence[PairResult]) -> Line:
+def _limits_line(pairs: Sequence[PairResult]) -> Line:
     """State the limits and what came nearest; a row for each set of limits."""
     name = "limits, and the most measured"
     groups: defaultdict[tuple[tuple[str, float], ...], list[PairResult]]
@@ -216,7 +216,7 @@ def _limits(pairs: Sequence[PairResult]) -> Line:
     if len(groups) < 2:  # noqa: PLR2004 - one set needs no table
         limits, group = next(iter(groups.items()), ((), []))
         facts = [
-            f"{measure} {figure(limit)} ({_most(measure, limit, group)})"
+            f"{measure} {figure(limit)} ({_highest_value_text(measure, limit, group)})"
             for measure, limit in limits
         ]
         return Line(name, ", ".join(facts) or "none: nothing could fail")
@@ -228,7 +228,9 @@ def _limits(pairs: Sequence[PairResult]) -> Line:
         for measure in measures:
             if measure in values:
                 limit = values[measure]
-                row.append(f"{figure(limit)} ({_most(measure, limit, group)})")
+                row.append(
+                    f"{figure(limit)} ({_highest_value_text(measure, limit, group)})"
+                )
             else:
                 row.append("no limit")
         rows.append(tuple(row))
@@ -245,7 +247,7 @@ def _pairs_text(pairs: Sequence[PairResult]) -> str:
     return f"{pairs[0].pair}{more}"
 
 
-def _most(
+def _highest_value_text(
     measure: str,
     limit: float,
     pairs: Iterable[PairResult],
@@ -258,7 +260,7 @@ def _most(
     return f"{figure(most)}, over" if most > limit else figure(most)
 
 
-def _detection(pairs: Iterable[PairResult]) -> str:
+def _detection_text(pairs: Iterable[PairResult]) -> str:
     summaries = [pair.detection for pair in pairs if pair.detection]
     if not summaries:
         return "none, since no pair has samples of excerpts"
@@ -279,7 +281,7 @@ def _detection(pairs: Iterable[PairResult]) -> str:
 # --- attempts, and what was tried ---
 
 
-def _attempts(pairs: Sequence[PairResult]) -> str:
+def _attempts_text(pairs: Sequence[PairResult]) -> str:
     """State which attempt of the model on the book each is, as the ledger knows it."""
     tried = [
         pair.provenance.tried
@@ -290,10 +292,11 @@ def _attempts(pairs: Sequence[PairResult]) -> str:
         return "none: nothing was sampled"
     if not tried:
         return "unknown, since the generations are from files without a ledger"
-    return f"{_listed(_attempt(each) for each in tried)}, as its ledger has it"
+    attempts = _first_distinct(_attempt_text(each) for each in tried)
+    return f"{attempts}, as its ledger has it"
 
 
-def _attempt(tried: Tried) -> str:
+def _attempt_text(tried: Tried) -> str:
     over = sum(attempt.over_limit for attempt in tried.others)
     facts = [
         f"{tried.removed:,} generations removed",
@@ -307,10 +310,10 @@ def _attempt(tried: Tried) -> str:
 
 def tried_text(pairs: Iterable[PairResult]) -> str:
     """State what was tried on the models and books, and what wasn't."""
-    return _listed(line.removeprefix("tried: ") for line in tried_lines(pairs))
+    return _first_distinct(line.removeprefix("tried: ") for line in tried_lines(pairs))
 
 
-def _controls(pairs: Sequence[PairResult]) -> str:
+def _controls_text(pairs: Sequence[PairResult]) -> str:
     """State false positives on negative controls, and whether a known leak showed."""
     suites = suite_controls(pairs, by="path")
     over: defaultdict[str, int] = defaultdict(int)
@@ -331,7 +334,7 @@ def _controls(pairs: Sequence[PairResult]) -> str:
     return f"{text}; {seen:,} of {amount(leaks, 'positive control')} leaked"
 
 
-def _dates(pairs: Sequence[PairResult], edition: Edition) -> str:
+def _dates_text(pairs: Sequence[PairResult], edition: Edition) -> str:
     times: list[float] = []
     for pair in pairs:
         provenance = pair.provenance

@@ -31,6 +31,7 @@ from pytest_memleak.reports.passage_selection import (
     reported_passages,
     unique_passages,
 )
+from pytest_memleak.reports.prompt_text import rate_lines
 from pytest_memleak.reports.release_text import comparison_lines, comparison_sentence
 from pytest_memleak.reports.terminal_tables import print_rows
 from pytest_memleak.results.build_result import collect_measures
@@ -71,7 +72,7 @@ def summary(
         lines += _notices_of_many(results)
     for result in results:
         if detail > 0:
-            lines += _everything(result)
+            lines += _verbose_lines(result)
         elif detail == 0:
             lines += _at_a_glance(result, more="-vv" if has_many else "-v")
     if compared:
@@ -95,7 +96,7 @@ def _notices_of_many(results: Sequence[PairResult]) -> Iterator[Text]:
     """Yield what readers must know even of passes, each notice once."""
     by_notice: defaultdict[str, list[str]] = defaultdict(list)
     for result in results:
-        for notice in _notices(result):
+        for notice in _notice_texts(result):
             by_notice[notice].append(result.pair)
     for notice, pairs in by_notice.items():
         where = pairs[0]
@@ -113,22 +114,23 @@ def _at_a_glance(result: PairResult, more: str) -> Iterator[Text]:
     more: the option that shows everything
     """
     outcome = pair_outcome(result)
-    notices = _notices(result)
-    if outcome.kind in ("pass", "expected"):
-        if notices:
-            yield from _heading(result, outcome)
+    notices = _notice_texts(result)
+    causes = list(_exceeded_limit_lines(result))
+    passages = _passages_worst_first(result)
+    is_fine = outcome.kind in ("pass", "expected")
+    if is_fine or not (causes or passages):
+        has_note = bool(outcome.note) and not is_fine
+        if notices or has_note:
+            yield from _heading_lines(result, outcome)
             yield from _indented(notices)
         return
-    causes = list(_causes(result))
-    passages = _passages(result)
     further = []
     if len(passages) > 1:
         further.append(amount(len(passages) - 1, "more passage"))
-    if notices:
-        further.append(amount(len(notices), "notice"))
-    if not (causes or passages or further or outcome.note):
-        return
-    yield from _heading(result, outcome)
+    unshown = set(notices) - set(causes)
+    if unshown:
+        further.append(amount(len(unshown), "notice"))
+    yield from _heading_lines(result, outcome)
     yield from _indented(causes)
     for passage in passages[:1]:
         yield from _passage_lines(passage)
@@ -136,7 +138,7 @@ def _at_a_glance(result: PairResult, more: str) -> Iterator[Text]:
         yield Text(f"  {', '.join(further)}: see {more}", style="dim")
 
 
-def _heading(result: PairResult, outcome: Outcome) -> Iterator[Text]:
+def _heading_lines(result: PairResult, outcome: Outcome) -> Iterator[Text]:
     yield Text()
     verdict = (outcome.word, outcome.look.color)
     pair = (result.pair, "bold")
@@ -145,7 +147,7 @@ def _heading(result: PairResult, outcome: Outcome) -> Iterator[Text]:
         yield Text(f"  {outcome.note}")
 
 
-def _causes(result: PairResult) -> Iterator[str]:
+def _exceeded_limit_lines(result: PairResult) -> Iterator[str]:
     """Yield what a failed pair exceeds; the first screen has other pairs' causes."""
     if result.plain_verdict is not Verdict.FAIL:
         return
@@ -154,11 +156,12 @@ def _causes(result: PairResult) -> Iterator[str]:
         yield ", ".join(map(str, over))
     elif result.reasons:
         yield "; ".join(result.reasons)
+    yield from rate_lines(result)
     yield from reuse_lines(result)
     yield from work_lines(result)
 
 
-def _notices(result: PairResult) -> tuple[str, ...]:
+def _notice_texts(result: PairResult) -> tuple[str, ...]:
     """Return what readers must know even of a pass."""
     passes = pair_outcome(result).kind == "pass"
     notices: list[str] = []
@@ -177,9 +180,9 @@ def _notices(result: PairResult) -> tuple[str, ...]:
 # --- everything ---
 
 
-def _everything(result: PairResult) -> Iterator[Text]:
+def _verbose_lines(result: PairResult) -> Iterator[Text]:
     outcome = pair_outcome(result)
-    yield from _heading(result, outcome)
+    yield from _heading_lines(result, outcome)
     for passage in unique_passages(reported_passages(result)):
         yield from _passage_lines(passage, with_rate=True)
     yield from _indented(result.reasons)
@@ -187,7 +190,7 @@ def _everything(result: PairResult) -> Iterator[Text]:
     if result.spared:
         yield from _indented([result.spared])
     yield from _indented(work_lines(result, verbose=True))
-    ranges = _intervals(result)
+    ranges = _intervals_text(result)
     if ranges:
         yield Text(f"  {ranges}", style="dim")
     yield from _indented(generation_lines(result), style="dim")
@@ -195,7 +198,7 @@ def _everything(result: PairResult) -> Iterator[Text]:
     yield from _indented(f"warning: {warning}" for warning in result.warnings)
 
 
-def _intervals(result: PairResult) -> str:
+def _intervals_text(result: PairResult) -> str:
     rows = collect_measures([result])
     ranges = []
     for name, (low, high) in result.intervals.items():
@@ -209,7 +212,7 @@ def _intervals(result: PairResult) -> str:
     return f"{confidence} confidence intervals: {', '.join(ranges)}"
 
 
-def _passages(result: PairResult) -> list[Passage]:
+def _passages_worst_first(result: PairResult) -> list[Passage]:
     """Return a failed pair's passages, the worst first.
 
     Near-verbatim passages come first where only they are too long.

@@ -56,13 +56,35 @@ def print_rows(
         table = _PairTable(results, narrow).build()
         if full_width(console, table) <= console.width:
             break
+    else:
+        if wrap:
+            table = _with_fitting_measures(results, console)
     print_whole(console, table)
 
 
-class _PairTable:
-    """The table of pairs x measures at one width; limits that differ stand in cells."""
+def _with_fitting_measures(results: Sequence[PairResult], console: Console) -> Table:
+    """Build the narrowest table with as many measures as fit, at least one."""
+    most = len(_PairTable(results, _Narrow.COUNTS).measures)
+    while True:
+        most -= 1
+        table = _PairTable(results, _Narrow.COUNTS, most=most).build()
+        if most <= 1 or full_width(console, table) <= console.width:
+            return table
 
-    def __init__(self, results: Sequence[PairResult], narrow: _Narrow) -> None:
+
+class _PairTable:
+    """The table of pairs x measures at one width; limits that differ stand in cells.
+
+    most: the number of measures; None for all
+    """
+
+    def __init__(
+        self,
+        results: Sequence[PairResult],
+        narrow: _Narrow,
+        *,
+        most: int | None = None,
+    ) -> None:
         self._results = results
         self._narrow = narrow
         self._has_several_suites = len({result.suite.name for result in results}) > 1
@@ -72,9 +94,9 @@ class _PairTable:
         self._has_same_limits = all(
             result.limit_values == first_limits for result in results
         )
-        self._rows = self._measures()
+        self.measures = self._shown_measures()[:most]
 
-    def _measures(self) -> list[Measure]:
+    def _shown_measures(self) -> list[Measure]:
         names = {row.name for row in overview_measures(self._results)}
         if self._narrow < _Narrow.MEASURES:
             for result in self._results:
@@ -93,7 +115,7 @@ class _PairTable:
         )
         self._add_columns(table)
         for result in self._results:
-            table.add_row(*self._line(result))
+            table.add_row(*self._result_cells(result))
         return table
 
     def _add_columns(self, table: Table) -> None:
@@ -102,7 +124,7 @@ class _PairTable:
         footer = Text("limit", style="dim")
         table.add_column("pair", footer=footer, overflow="fold")
         limits = self._results[0].limit_values
-        for row in self._rows:
+        for row in self.measures:
             limit = ""
             if row.name in limits:
                 limit = f"≤{format_value(row, limits[row.name])}"
@@ -135,18 +157,18 @@ class _PairTable:
             return ["received", "detection\nlimit"]
         return ["received", "detection limit"]
 
-    def _line(self, result: PairResult) -> Iterator[Text]:
+    def _result_cells(self, result: PairResult) -> Iterator[Text]:
         if self._has_several_suites:
             yield Text(inert(result.suite.name))
         pair = result.pair
         if self._narrow >= _Narrow.ROWS:
             pair = pair.replace("/", "/\n", 1)
         yield Text(pair)
-        for row in self._rows:
+        for row in self.measures:
             yield _cell(result, row, with_limit=not self._has_same_limits)
         yield from self._counts_and_verdict(result)
         if self._has_comparison:
-            yield _compared(result)
+            yield _comparison_cell(result)
 
     def _counts_and_verdict(self, result: PairResult) -> list[Text]:
         counts = ["-"]
@@ -181,7 +203,7 @@ def _cell(
     return Text(text.replace(" ", ""), style=style)
 
 
-def _compared(result: PairResult) -> Text:
+def _comparison_cell(result: PairResult) -> Text:
     word = result.compared
     if not word:
         return Text("-")

@@ -177,6 +177,7 @@ def build_result_without_quotes(evaluation: Evaluation) -> PairResult:
         committed=commit_passages(evaluation),
         extraction=evaluation.extraction,
         prompt_rates=evaluation.prompt_rates,
+        probability=evaluation.probability,
         spared=evaluation.spared,
         warnings=_warnings(evaluation),
         brought=tuple(brought),

@@ -265,7 +265,7 @@ def _parsed(data: bytes, path: Path) -> dict[str, Any]:
             object_pairs_hook=_unique_keys,
             parse_constant=_whole_number,
             parse_int=_whole_number,
-            parse_float=_fraction,
+            parse_float=_bounded_float,
         )
     except UnicodeDecodeError:
         raise _not_a_bundle_error("it isn't UTF-8 text", path) from None
@@ -377,7 +377,7 @@ def _whole_number(text: str) -> int:
     return int(text)
 
 
-def _fraction(text: str) -> float:
+def _bounded_float(text: str) -> float:
     number = float(text)
     if abs(number) > _MOST:
         raise ValueError(f"{text:.30} is larger than any number of a bundle")

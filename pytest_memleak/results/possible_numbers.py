@@ -32,6 +32,7 @@ def impossible_numbers(pair: PairResult) -> Iterator[str]:
     for name, (low, high) in pair.ends.items():
         if low > high:
             yield f"measures.{name}: low exceeds high"
+    yield from _likelier_than_certain(pair)
     if pair.rounds is not None:
         yield from _rounds(pair.rounds)
         if pair.rounds.measures.keys() - pair.values.keys():
@@ -46,6 +47,12 @@ def _negative(counts: Iterator[Fact]) -> Iterator[str]:
     for place, number in counts:
         if number is not None and number < 0:
             yield f"{place}: {number} is negative"
+
+
+def _likelier_than_certain(pair: PairResult) -> Iterator[str]:
+    for window in pair.probability.likeliest if pair.probability else ():
+        if not window.log_p <= 0:
+            yield f"probability.likeliest: {window.log_p} is over 0"
 
 
 def _no_shares(shares: Iterator[Fact]) -> Iterator[str]:
@@ -70,6 +77,10 @@ def _counts(pair: PairResult) -> Iterator[Fact]:
     if pair.detection is not None:
         yield "detection.rounds", pair.detection.rounds
         yield "detection.answers", pair.detection.answers
+    if pair.probability is not None:
+        yield "probability.windows", pair.probability.windows
+        yield "probability.planned", pair.probability.planned
+        yield "probability.unreadable", pair.probability.unreadable
     if pair.provenance is not None:
         yield from _provenance_counts(pair.provenance)
 
@@ -96,6 +107,9 @@ def _shares(pair: PairResult) -> Iterator[Fact]:
     if delivery is not None:
         yield "completeness.delivery.p_uneven", delivery.p_uneven
         yield "completeness.delivery.p_control", delivery.p_control
+    if pair.probability is not None:
+        for row in pair.probability.shares:
+            yield f"probability.shares.{row.samples}", row.share
 
 
 def _detection_shares(summary: DetectionSummary) -> Iterator[Fact]:

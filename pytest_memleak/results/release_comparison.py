@@ -1,8 +1,8 @@
 """A release compared with an earlier one's evidence bundle: changes, regressions.
 
-    Baseline(path).validate(pairs, ...)        before the run: raise for obstacles
-    Baseline(path).change_lines(pair)          every measure of a pair, then and now
-    Baseline(path).compare(pairs, tolerances)  test whether a named measure got worse
+    BaselineBundle(path).validate(pairs, ...)  before the run: raise for obstacles
+    BaselineBundle(path).change_lines(pair)    every measure of a pair, then and now
+    BaselineBundle(path).compare(pairs, ...)   test whether a named measure got worse
 
 Pairs have the paths that bundles have (`localize`). docs/method.md.
 """
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from pytest_memleak.records.verdicts import Change
     from pytest_memleak.results.comparable import ReasonAndFix
     from pytest_memleak.results.evidence_file import EvidenceFile
-    from pytest_memleak.scoring.release_test import PairRounds
+    from pytest_memleak.scoring.release_rise_test import PairRounds
 
 
-class Baseline:
+class BaselineBundle:
     """A baseline bundle. Raises EvidenceError if its file can't be read or was changed.
 
     new_names: of models and suite files that the later release renamed, by the old ones
@@ -79,7 +79,7 @@ class Baseline:
         measured with other settings or without one of the `measures`, and too few
         rounds to tell a rise from noise. suites: those of the pairs, by path.
         """
-        from pytest_memleak.scoring.release_test import least_rounds
+        from pytest_memleak.scoring.release_rise_test import least_rounds
 
         pairs = list(pairs)
         names = list(measures)
@@ -222,7 +222,10 @@ class Baseline:
         whole: whether the later release must have every pair that gates in the earlier
             one
         """
-        from pytest_memleak.scoring.release_test import Comparison, compare_releases
+        from pytest_memleak.scoring.release_rise_test import (
+            Comparison,
+            compare_releases,
+        )
 
         gated = {name: pair for name, pair in sorted(now.items()) if pair.gates}
         confidence = _common_confidence(gated.values())
@@ -414,7 +417,7 @@ def comparison_differences(evidence: EvidenceFile, path: Path) -> list[str]:
             "the bundle has no comparison with a release",
             hint="omit --baseline",
         )
-    compared = Baseline(path).compare(
+    compared = BaselineBundle(path).compare(
         label_pairs(evidence.content.pairs),
         claimed.tolerances,
     )
@@ -425,7 +428,7 @@ def _rounds(pair: PairResult) -> PairRounds:
     import numpy as np
 
     from pytest_memleak.scoring.bmc_interval import Spread
-    from pytest_memleak.scoring.release_test import PairRounds
+    from pytest_memleak.scoring.release_rise_test import PairRounds
 
     rounds = pair.rounds
     assert rounds is not None  # noqa: S101 - `_obstacle`

@@ -62,17 +62,18 @@ LIMITATIONS = (
         "or prompts."
     ),
     (
-        "A passage that the model generates less often than `detection.detection` per "
+        "A passage that the model generates less often than the detection limit per "
         "prompt may be missing from these samples. docs/validation.md has the error "
         "rates of verdicts on models whose training is known."
     ),
     (
-        "Limits on long spans, blocks, and passages apply to the observed values. "
-        "`detection.ranges` gives the range expected from a second run."
+        "Limits on long spans, blocks, and passages apply to the observed values. The "
+        "expected range of a second run may exceed them."
     ),
     (
-        "Any two texts in the same language share short runs of words, so bmc alone "
-        "doesn't separate recall from common phrases; bmc_excess does."
+        "Any two texts in the same language share short runs of words, so the share of "
+        "words in such runs (bmc) alone doesn't separate recall from common phrases; "
+        "bmc_excess does."
     ),
     (
         "Generations that the provider withheld weren't measured. They are counted by "

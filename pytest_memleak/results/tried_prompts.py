@@ -21,13 +21,11 @@ if TYPE_CHECKING:
 
     from pytest_memleak.records.extraction_facts import ExtractionFacts
     from pytest_memleak.records.pair_result import PairResult
+    from pytest_memleak.records.probability_facts import ProbabilityFacts
 
 _FINETUNING = "fine-tuning"
 LADDER = ("instruction", "continuation", "extraction", _FINETUNING, "probability")
-"""The ways to try a model, each of which may show what those before it didn't.
-
-Nothing here measures probability, so it is always among what wasn't tried.
-"""
+"""The ways to try a model, each of which may show what those before it didn't."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +85,16 @@ def _of_group(book: str, group: Sequence[PairResult]) -> TriedPrompts:
     for result in group:
         if result.plain_verdict is Verdict.NOT_RUN or not result.received:
             continue
-        phrase = probe_text(result)
-        if result.model.finetune_books:
-            phrase = f"{_FINETUNING} ({phrase})"
-            ways.add(_FINETUNING)
-        else:
-            ways.add(result.probe)
-        tried[phrase] = None
+        phrases = {result.probe: probe_text(result)}
+        if result.probability is not None and result.probability.windows:
+            phrases["probability"] = _probability_text(result.probability)
+        for way, phrase in phrases.items():
+            if result.model.finetune_books:
+                tried[f"{_FINETUNING} ({phrase})"] = None
+                ways.add(_FINETUNING)
+            else:
+                tried[phrase] = None
+                ways.add(way)
     return TriedPrompts(
         book=book,
         pairs=tuple(result.pair for result in group),
@@ -126,6 +127,11 @@ def _extraction_text(facts: ExtractionFacts) -> str:
     rewordings = facts.all_openings - 1
     openings = f"plain and {amount(rewordings, 'rewording')}" if rewordings else "plain"
     return f"extraction, {openings}: {facts.ended}"
+
+
+def _probability_text(facts: ProbabilityFacts) -> str:
+    measured = f"{facts.windows:,} of " if facts.windows != facts.planned else ""
+    return f"probability of {measured}{amount(facts.planned or 0, 'window')}"
 
 
 def _model_key(result: PairResult) -> str:

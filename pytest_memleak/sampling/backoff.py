@@ -85,6 +85,8 @@ class Retry:
             idle += pause
             backoff = min(2 * backoff, self.most)
             if unusable > 1 or tries >= self.tries or idle > self.total:
+                if tries > 1:
+                    failure.message += f" (tried {tries} times)"
                 raise failure
             if isinstance(failure, RequestNotSent):
                 passed = max(idle, time.monotonic() - began + pause)

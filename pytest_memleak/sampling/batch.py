@@ -25,13 +25,13 @@ from pytest_memleak.ledger.call_outcomes import (
     Answer,
     add_to_runs,
     open_calls,
-    record_each,
     run_spending,
+    store_answers,
 )
 from pytest_memleak.ledger.call_reservations import (
     budget_error,
     call_row,
-    first_free,
+    first_ask_with_free_ordinals,
     insert_calls,
     taken_ordinals,
 )
@@ -43,24 +43,29 @@ from pytest_memleak.ledger.jobs import (
     JobKind,
     JobRow,
     end_job,
-    held_job,
+    job_from_leased_row,
     rows_with_leases,
 )
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.prompts import Ask, PromptSpec, digest_of, prompt_from_row
+from pytest_memleak.ledger.prompts import (
+    Ask,
+    PromptSpec,
+    digest_of_parts,
+    prompt_from_row,
+)
 from pytest_memleak.ledger.tables import batches, calls, questions
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.sampling.call_attempts import SamplingContext
+from pytest_memleak.sampling.call_tries import SamplingContext
 from pytest_memleak.sampling.remote_jobs import (
     NO_REASON,
-    Verbs,
+    JobCalls,
+    find_or_start,
     pauses,
     poll_state,
-    started,
 )
 
-_VERBS = ("find_batch", "start_batch", "poll_batch")
+_CALL_NAMES = ("find_batch", "start_batch", "poll_batch")
 _RECORDED_AT_ONCE = 200
 
 
@@ -142,7 +147,7 @@ class Batches:
         batch_id = batch.job_id
         ledger = self.context.ledger
         timed = self.context.endpoint.calls
-        state = poll_state(self._verbs(batch), batch_id)
+        state = poll_state(self._job_calls(batch), batch_id)
         if state.status is JobStatus.RUNNING:
             return False
         if state.status is JobStatus.FAILED:
@@ -157,12 +162,12 @@ class Batches:
         return True
 
     def _started(self, batch: Job) -> Job:
-        return started(self.context.ledger, batch, self._verbs(batch))
+        return find_or_start(self.context.ledger, batch, self._job_calls(batch))
 
-    def _verbs(self, batch: Job) -> Verbs:
-        return Verbs(
+    def _job_calls(self, batch: Job) -> JobCalls:
+        return JobCalls(
             self.context.endpoint.calls,
-            names=_VERBS,
+            names=_CALL_NAMES,
             find=lambda: self.remote.find(batch.digest),
             start=lambda: self.remote.start(
                 _requests(self.context.ledger, batch),
@@ -198,7 +203,7 @@ class Batches:
         """Record the answers; return an empty list for the next ones."""
         if answers:
             self.context.ledger.write(
-                lambda connection: record_each(connection, answers),
+                lambda connection: store_answers(connection, answers),
             )
         return []
 
@@ -225,7 +230,9 @@ def claim_batch(context: SamplingContext, asks: Sequence[Ask]) -> Job | None:
     def work(connection: Connection) -> Job | None:
         numbered = [(numbers[ask.question.key], ask) for ask in asks]
         taken = taken_ordinals(connection, numbered)
-        candidates = [first_free([ask], numbers, taken) for ask in asks]
+        candidates = [
+            first_ask_with_free_ordinals([ask], numbers, taken) for ask in asks
+        ]
         free = [ask for ask in candidates if ask is not None]
         if not free:
             return None
@@ -284,7 +291,7 @@ def _new_digest(
     """Digest the asks and how often the same asks were sent before."""
     for attempt in itertools.count():
         parts = (f"{ask.question.key} {ask.ordinals}" for ask in asks)
-        digest = digest_of(endpoint_id, attempt, *parts)
+        digest = digest_of_parts(endpoint_id, attempt, *parts)
         same_digest = sa.select(batches.c.id).where(batches.c.digest == digest)
         if connection.execute(same_digest).first() is None:
             return digest
@@ -318,7 +325,9 @@ def _open_batches(context: SamplingContext) -> list[Job]:
         jobs = []
         for row in connection.execute(unfinished).all():
             if has_own_prompts(connection, row.id):
-                job = held_job(connection, kind, row, lease=lease, recovery=recovery)
+                job = job_from_leased_row(
+                    connection, kind, row, lease=lease, recovery=recovery
+                )
                 jobs.append(job)
         return jobs
 

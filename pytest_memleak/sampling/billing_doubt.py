@@ -13,6 +13,7 @@ _UNSURE = {
     HTTPStatus.REQUEST_TIMEOUT,
     HTTPStatus.BAD_GATEWAY,
     HTTPStatus.GATEWAY_TIMEOUT,
+    524,  # Cloudflare's timeout
 }
 
 

@@ -14,16 +14,21 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from pytest_memleak.errors import CallsDropped, LedgerError
-from pytest_memleak.ledger.call_outcomes import Answer, Call, give_up, record
+from pytest_memleak.ledger.call_outcomes import (
+    Answer,
+    Call,
+    end_call_unanswered,
+    store_answer,
+)
 from pytest_memleak.ledger.call_states import NOT_STORED
-from pytest_memleak.ledger.prompts import Ask, PromptSpec, asks
+from pytest_memleak.ledger.prompts import Ask, PromptSpec, asks_by_round
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.sampling.call_attempts import (
-    CallAttempts,
+from pytest_memleak.sampling.call_deadline import NO_THREAD
+from pytest_memleak.sampling.call_tries import (
+    CallTries,
     SamplingContext,
     Stopped,
 )
-from pytest_memleak.sampling.call_deadline import NO_THREAD
 
 _ONE_IN_A_ROW = 2
 _TELL_EVERY = 0.2
@@ -77,10 +82,12 @@ class Workers:
         ledger = self._context.ledger
         for number, answer in list(self._unstored.items()):
             try:
-                record(ledger, answer)
+                store_answer(ledger, answer)
             except LedgerError:
                 with contextlib.suppress(LedgerError):
-                    give_up(ledger, answer.call, billed=True, cause=NOT_STORED)
+                    end_call_unanswered(
+                        ledger, answer.call, billed=True, cause=NOT_STORED
+                    )
             else:
                 del self._unstored[number]
 
@@ -171,7 +178,7 @@ class Workers:
                 answer = None
                 if call is None:
                     continue
-                attempts = CallAttempts(self._context, call, self._stop)
+                attempts = CallTries(self._context, call, self._stop)
                 answer = attempts.run()
                 if answer is not None:
                     self._take_up_the_rest(answer, attempts.left)
@@ -180,7 +187,7 @@ class Workers:
         finally:
             if answer is not None:
                 self._unstored[answer.call.id] = answer
-                record(self._context.ledger, answer)
+                store_answer(self._context.ledger, answer)
                 del self._unstored[answer.call.id]
         return False
 
@@ -197,7 +204,7 @@ class Workers:
 
     def _claimed(self, candidates: list[Ask], after: Answer | None) -> Call | None:
         """Reserve a call for the first free candidate; put those behind it back."""
-        call = self._context.claim(candidates, after=after)
+        call = self._context.reserve(candidates, after=after)
         taken = len(candidates)
         if call is not None:
             key = self._context.prompt_of_id[call.question].key
@@ -238,4 +245,4 @@ class Workers:
         left: dict[PromptSpec, list[int]] = {}
         for ask in self._work:
             left.setdefault(ask.question, []).extend(ask.ordinals)
-        self._work = deque(asks(left, self.per_call))
+        self._work = deque(asks_by_round(left, self.per_call))

@@ -11,17 +11,17 @@ from pytest_memleak.ledger.call_outcomes import (
     HAS_CLAIMS,
     Answer,
     Call,
+    end_call_unanswered,
     end_open_calls,
-    give_up,
-    leave_open,
+    leave_call_open,
     open_calls,
-    record,
+    store_answer,
 )
 from pytest_memleak.ledger.call_states import PROCESS_ENDED, CallState
-from pytest_memleak.ledger.hash_chain import changed
+from pytest_memleak.ledger.hash_chain import record_changes
 from pytest_memleak.ledger.ledger import IS_LIVING, Ledger
 from pytest_memleak.ledger.tables import calls, leases
-from pytest_memleak.sampling.call_attempts import SamplingContext, recovered_answer
+from pytest_memleak.sampling.call_tries import SamplingContext, recovered_answer
 
 _NEVER = "the provider has no response to it"
 
@@ -49,14 +49,14 @@ def settle_calls_of_dead_processes(context: SamplingContext) -> None:
             call = left[0]
             kept = recovered_answer(context, call)
             if kept is None:
-                give_up(ledger, call, billed=False, cause=_NEVER)
+                end_call_unanswered(ledger, call, billed=False, cause=_NEVER)
             else:
                 billed = context.terms.billed(context.prompt_of_id[call.question], kept)
-                record(ledger, Answer(call, kept, *billed, recovered=True))
+                store_answer(ledger, Answer(call, kept, *billed, recovered=True))
             left.pop(0)
     finally:
         for call in left:
-            leave_open(ledger, call)
+            leave_call_open(ledger, call)
 
 
 def _take_over_calls(
@@ -93,7 +93,7 @@ def _take_over_calls(
         update = calls.update().where(calls.c.id.in_(numbers))
         connection.execute(update.values(lease=lease))
         taken = [{"id": number, "lease": lease} for number in numbers]
-        changed(connection, calls, taken)
+        record_changes(connection, calls, taken)
         return left
 
     return ledger.write(work)

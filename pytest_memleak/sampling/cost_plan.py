@@ -77,11 +77,13 @@ class RunPlan:
     """The steps of a run, each once, and what keeps others from being planned.
 
     if_lost: control calls, made only if servers lose completions
+    without_probability: why suites that want probability measured don't get it
     """
 
     steps: tuple[PlannedStep, ...]
     obstacles: tuple[Issue, ...]
     if_lost: tuple[PlannedStep, ...] = ()
+    without_probability: tuple[Issue, ...] = ()
 
     @property
     def cost(self) -> float:
@@ -194,9 +196,9 @@ def plan(
     """
     ledger.expire_leases()
     # Imported here: recorded answers need no database.
-    from pytest_memleak.ledger.ledger_queries import missing
+    from pytest_memleak.ledger.ledger_queries import find_missing_ordinals
 
-    lacking = missing(ledger, endpoint_id, prompts)
+    lacking = find_missing_ordinals(ledger, endpoint_id, prompts)
     free = lacking.free if counted is None else counted.new(endpoint_id, lacking.free)
     # A server that ignores `n` is sent, and bills, each prompt once per generation.
     prompt_tokens = 0

@@ -19,12 +19,12 @@ from pytest_memleak.ledger.call_reservations import budget_limit
 from pytest_memleak.ledger.deployments import (
     OpenDeployment,
     claim_deployment,
-    debts,
+    deployment_end_time,
     leave_deployment,
+    possibly_active_deployments,
     release_deployment,
     settle_deployment,
     take_over_deployment,
-    until,
 )
 from pytest_memleak.ledger.jobs import Job, JobRow, update_job
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
@@ -33,19 +33,19 @@ from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.sampling.call_deadline import TimedCalls
 from pytest_memleak.sampling.remote_jobs import (
     NO_REASON,
-    Verbs,
+    JobCalls,
     failure,
     find_job,
+    find_or_start,
     pauses,
     pending,
     poll_state,
-    started,
 )
 
 if TYPE_CHECKING:
     from pytest_memleak.ledger.ledger import Ledger
 
-_VERBS = ("find_deployment", "start_deployment", "poll_deployment")
+_CALL_NAMES = ("find_deployment", "start_deployment", "poll_deployment")
 _NEVER = "The deployment was requested, but never became active"
 _ASKED_ANEW = "rerun to request it again"
 _HOURLY_PRICE = "an hourly price for the deployment"
@@ -101,13 +101,13 @@ def ensure_deployment(
             recovery=retry.recovery,
         )
         since = job.doubtful_until - retry.recovery if job.doubtful_until else None
-        verbs = _verbs(platform, wanted, retry, since=since)
+        job_calls = _job_calls(platform, wanted, retry, since=since)
         if job.state != JobRow.SUCCEEDED:
             place = job.job_id or f"at {platform.provider}"
             tell(ProgressEvent(Phase.DEPLOYING, place))
-        job = _advanced(ledger, platform, job, verbs)
+        job = _advanced(ledger, platform, job, job_calls)
         if job.state == JobRow.SUCCEEDED and job.endpoint is not None:
-            active = Deployed(job, job.endpoint, until(ledger, job))
+            active = Deployed(job, job.endpoint, deployment_end_time(ledger, job))
             if time.time() < active.until:
                 return active
             # Its hours are over: create it again.
@@ -116,9 +116,9 @@ def ensure_deployment(
             # Another process deletes it, or died doing so. Then it is created again.
             settle(ledger, platform, _debt_of(ledger, job), retry=retry)
         if job.state == JobRow.FAILED:
-            raise failure(verbs, job, hint=_ASKED_ANEW)
+            raise failure(job_calls, job, hint=_ASKED_ANEW)
         if not wait or job.stuck:
-            raise pending(verbs, job, hint=_GOES_ON)
+            raise pending(job_calls, job, hint=_GOES_ON)
     raise AssertionError("pauses don't end")
 
 
@@ -136,8 +136,8 @@ def move_in(
         return JobState(JobStatus.SUCCEEDED, endpoint=endpoint)
 
     retry = _patient(retry)
-    verbs = _verbs(platform, wanted, retry, since=None)
-    moving = replace(verbs, names=(*_VERBS[:2], "move_in"), poll=moved)
+    job_calls = _job_calls(platform, wanted, retry, since=None)
+    moving = replace(job_calls, names=(*_CALL_NAMES[:2], "move_in"), poll=moved)
     poll_state(moving, active.endpoint)
 
 
@@ -174,10 +174,10 @@ def settle(
     retry = _patient(retry)
     wanted = Deployment(debt.digest, debt.weights, debt.options, 0.0)
     since = None if debt.job_id else debt.began
-    verbs = _verbs(platform, wanted, retry, since=since)
+    job_calls = _job_calls(platform, wanted, retry, since=since)
     state = debt.state
     try:
-        stood = _requested_state(verbs, debt)
+        stood = _requested_state(job_calls, debt)
         if stood is not None and stood.status is JobStatus.RUNNING:
             release_deployment(
                 ledger,
@@ -188,7 +188,7 @@ def settle(
             return False
         if stood is not None and stood.endpoint is not None:
             state = JobRow.LEAVING
-            _delete(platform, verbs, stood.endpoint)
+            _delete(platform, job_calls, stood.endpoint)
     except MemleakError as error:
         release_deployment(ledger, job, state=state, cause=masked(error.message))
         return False
@@ -208,23 +208,23 @@ def _advanced(
     ledger: Ledger,
     platform: DeploymentCalls,
     job: Job,
-    verbs: Verbs,
+    job_calls: JobCalls,
 ) -> Job:
     """Start a deployment if that is due, and poll a running one."""
     if job.ours_to_start:
-        job = _begun(ledger, job, verbs)
+        job = _begun(ledger, job, job_calls)
     if job.state == JobRow.RUNNING and job.job_id is not None:
-        job = _after_poll(ledger, platform, job, job.job_id, verbs)
+        job = _after_poll(ledger, platform, job, job.job_id, job_calls)
     return job
 
 
 def _begun(
     ledger: Ledger,
     job: Job,
-    verbs: Verbs,
+    job_calls: JobCalls,
 ) -> Job:
     try:
-        return started(ledger, job, verbs)
+        return find_or_start(ledger, job, job_calls)
     except ProviderError as error:
         debt = _debt_of(ledger, job)
         if debt is not None and debt.state == JobRow.FAILED:  # rejected, or never sent
@@ -237,9 +237,9 @@ def _after_poll(
     platform: DeploymentCalls,
     job: Job,
     job_id: str,
-    verbs: Verbs,
+    job_calls: JobCalls,
 ) -> Job:
-    state = poll_state(verbs, job_id)
+    state = poll_state(job_calls, job_id)
     if state.status is JobStatus.RUNNING:
         return job
     if state.status is JobStatus.SUCCEEDED and state.endpoint is not None:
@@ -252,7 +252,7 @@ def _after_poll(
         )
     # What a failed start left behind is deleted now, or stays open.
     leave_deployment(ledger, job)
-    settle(ledger, platform, _debt_of(ledger, job), retry=verbs.retry)
+    settle(ledger, platform, _debt_of(ledger, job), retry=job_calls.retry)
     cause = masked(state.detail or NO_REASON)
     return replace(job, state=JobRow.FAILED, cause=cause)
 
@@ -260,41 +260,41 @@ def _after_poll(
 # --- taking down ----------------------------------------------------------------------
 
 
-def _requested_state(verbs: Verbs, debt: OpenDeployment) -> JobState | None:
+def _requested_state(job_calls: JobCalls, debt: OpenDeployment) -> JobState | None:
     """Return a requested deployment's state; None if it was never created."""
     if debt.endpoint is not None:
         return JobState(JobStatus.SUCCEEDED, endpoint=debt.endpoint)
     job_id = debt.job_id
     if not job_id:
-        doubtful_until = debt.began + verbs.retry.recovery
-        job_id = find_job(verbs, until=doubtful_until)
+        doubtful_until = debt.began + job_calls.retry.recovery
+        job_id = find_job(job_calls, until=doubtful_until)
     if job_id is None:
         return None
-    state = poll_state(verbs, job_id)
+    state = poll_state(job_calls, job_id)
     if state.status is JobStatus.FAILED:
-        endpoint = find_job(verbs, until=0.0)
+        endpoint = find_job(job_calls, until=0.0)
         return replace(state, endpoint=endpoint)
     return state
 
 
 def _delete(
     platform: DeploymentCalls,
-    verbs: Verbs,
+    job_calls: JobCalls,
     endpoint: str,
 ) -> None:
-    retry = verbs.retry
+    retry = job_calls.retry
 
     def ended(name: str) -> JobState:
         done = platform.end(name)
         return JobState(JobStatus.SUCCEEDED if done else JobStatus.RUNNING)
 
-    ending = replace(verbs, names=(*_VERBS[:2], "end_deployment"), poll=ended)
+    ending = replace(job_calls, names=(*_CALL_NAMES[:2], "end_deployment"), poll=ended)
     began = time.monotonic()
     stop = threading.Event()
     pause = retry.first
     while poll_state(ending, endpoint).status is JobStatus.RUNNING:
         if time.monotonic() - began > retry.total:
-            raise verbs.calls.failing("end_deployment").final(
+            raise job_calls.calls.failing("end_deployment").final(
                 f"The deployment is still active {retry.total:g} s after the deletion "
                 "request",
             )
@@ -303,7 +303,7 @@ def _delete(
 
 
 def _debt_of(ledger: Ledger, job: Job) -> OpenDeployment | None:
-    for deployment in debts(ledger):
+    for deployment in possibly_active_deployments(ledger):
         if deployment.number == job.number:
             return deployment
     return None
@@ -318,13 +318,13 @@ def _patient(retry: Retry | None) -> Retry:
     return replace(retry, recovery=retry.deploying)
 
 
-def _verbs(
+def _job_calls(
     platform: DeploymentCalls,
     wanted: Deployment,
     retry: Retry,
     *,
     since: float | None,
-) -> Verbs:
+) -> JobCalls:
     # When a request without an answer may have been sent.
     requested_at = since
 
@@ -333,9 +333,9 @@ def _verbs(
         requested_at = requested_at or time.time()
         return platform.start(wanted)
 
-    return Verbs(
+    return JobCalls(
         TimedCalls(platform.provider, wanted.weights, retry.deadline),
-        names=_VERBS,
+        names=_CALL_NAMES,
         find=lambda: platform.find(wanted.digest, requested_at),
         start=start,
         poll=platform.poll,

@@ -18,10 +18,10 @@ from pytest_memleak.errors import (
     ProviderBusy,
     ProviderError,
 )
-from pytest_memleak.ledger.call_outcomes import end_open_calls, record_each
+from pytest_memleak.ledger.call_outcomes import end_open_calls, store_answers
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.billing_doubt import in_doubt
-from pytest_memleak.sampling.call_attempts import SamplingContext, Stopped
+from pytest_memleak.sampling.call_tries import SamplingContext, Stopped
 from pytest_memleak.sampling.call_workers import Workers
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class EngineWorkers(Workers):
         if self._stop.is_set():
             raise Stopped
         together = self._take_together()
-        calls, refusal = self._context.claim_each(together)
+        calls, refusal = self._context.reserve_each(together)
         try:
             if calls:
                 self._sample(calls)
@@ -126,7 +126,9 @@ class EngineWorkers(Workers):
             return
         unstored = {answer.call.id: answer for answer in answers}
         self._unstored |= unstored
-        self._context.ledger.write(lambda connection: record_each(connection, answers))
+        self._context.ledger.write(
+            lambda connection: store_answers(connection, answers)
+        )
         for number in unstored:
             del self._unstored[number]
         for answer in answers:

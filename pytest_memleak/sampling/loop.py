@@ -14,14 +14,23 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import Inconclusive, JobPending, SettingsError
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import Endpoint
-from pytest_memleak.ledger.call_reservations import CallTerms, budget_limit, prompt_ids
+from pytest_memleak.ledger.call_reservations import (
+    CallTerms,
+    budget_limit,
+    prompt_row_ids,
+)
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.ledger_queries import LedgerCounts, Missing, missing, tally
-from pytest_memleak.ledger.prompts import PairPrompts, asks
+from pytest_memleak.ledger.ledger_queries import (
+    LedgerCounts,
+    Missing,
+    count_generations_and_calls,
+    find_missing_ordinals,
+)
+from pytest_memleak.ledger.prompts import PairPrompts, asks_by_round
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.sampling.backoff import Pace, Retry
-from pytest_memleak.sampling.call_attempts import Notice, SamplingContext
+from pytest_memleak.sampling.call_tries import Notice, SamplingContext
 from pytest_memleak.sampling.call_workers import Workers
 from pytest_memleak.sampling.calls_of_dead_processes import (
     settle_calls_of_dead_processes,
@@ -64,7 +73,7 @@ def sample_missing(
     CallsDropped (after another Ctrl-C).
     """
     limit = budget_limit(budget, terms.price, location=prompts.pair)
-    if limit is not None and not all(prompt.capped for prompt in prompts.questions):
+    if limit is not None and not all(prompt.capped for prompt in prompts.specs):
         raise SettingsError(
             'A budget needs a cap on generations, but max_tokens = "default" sends '
             "none",
@@ -80,11 +89,11 @@ def sample_missing(
         deadline=retry.deadline,
     )
     engine = abilities_of(endpoint).engine
-    numbers = prompt_ids(ledger, endpoint_id, prompts.questions)
+    numbers = prompt_row_ids(ledger, endpoint_id, prompts.specs)
     context = SamplingContext(
         ledger,
         checked,
-        prompt_of_id={numbers[prompt.key]: prompt for prompt in prompts.questions},
+        prompt_of_id={numbers[prompt.key]: prompt for prompt in prompts.specs},
         numbers=numbers,
         terms=terms,
         limit=limit,
@@ -162,7 +171,7 @@ class _PairSampling:
                     )
                 fewest = min(fewest, lacking.count)
                 per_call = self.context.terms.sampler.completions_per_call
-                batches.submit(asks(lacking.free, per_call))
+                batches.submit(asks_by_round(lacking.free, per_call))
                 self.tell()
             elif lacking.elsewhere:
                 self._wait_for_others(lacking)
@@ -190,7 +199,9 @@ class _PairSampling:
 
     def tell(self) -> LedgerCounts:
         """Count what is stored now, and report it as progress."""
-        now = tally(self._ledger, self._endpoint_id, self._prompts)
+        now = count_generations_and_calls(
+            self._ledger, self._endpoint_id, self._prompts
+        )
         self._progress(self._event(now, done=now.got))
         return now
 
@@ -230,8 +241,8 @@ class _PairSampling:
                 ),
             )
 
-        workers.sample(asks(lacking.free, workers.per_call), tell=tell)
+        workers.sample(asks_by_round(lacking.free, workers.per_call), tell=tell)
 
     def _lacking(self) -> Missing:
         settle_calls_of_dead_processes(self.context)
-        return missing(self._ledger, self._endpoint_id, self._prompts)
+        return find_missing_ordinals(self._ledger, self._endpoint_id, self._prompts)

@@ -34,7 +34,7 @@ from pytest_memleak.interfaces.protocols import (
 )
 from pytest_memleak.ledger.jobs import Job, JobRow, claim_finetune, end_job, update_job
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.prompts import digest_of
+from pytest_memleak.ledger.prompts import digest_of_parts
 from pytest_memleak.providers.call_errors import stored_message
 from pytest_memleak.records import Book
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
@@ -49,7 +49,7 @@ NO_REASON = "The provider gives no reason"
 
 
 @dataclass(frozen=True, slots=True)
-class Verbs:
+class JobCalls:
     """The three calls of a job, and their names in errors.
 
     start_deadline: the seconds that a start may take; None for those of any call
@@ -68,10 +68,10 @@ class StartUnanswered(ProviderError):
     """A start that missed its deadline, and may still begin a job."""
 
 
-def started(
+def find_or_start(
     ledger: Ledger,
     job: Job,
-    verbs: Verbs,
+    job_calls: JobCalls,
 ) -> Job:
     """Find the job at the provider, or else start it; return its row afterwards.
 
@@ -83,18 +83,18 @@ def started(
 
     def attempt() -> str:
         nonlocal doubtful_until
-        job_id = find_job(verbs, until=doubtful_until)
+        job_id = find_job(job_calls, until=doubtful_until)
         if job_id is not None:
             return job_id
         try:
-            return _start(ledger, job, verbs)
+            return _start(ledger, job, job_calls)
         except ProviderBusy as error:
             if in_doubt(error):  # a job may still come of it
-                doubtful_until = time.time() + verbs.retry.recovery
+                doubtful_until = time.time() + job_calls.retry.recovery
             raise
 
     try:
-        job_id = _run_with_retries(verbs, attempt)
+        job_id = _run_with_retries(job_calls, attempt)
     except StartUnanswered as error:
         update_job(ledger, job, cause=masked(error.cause))
         raise
@@ -113,7 +113,7 @@ def started(
 def _start(
     ledger: Ledger,
     job: Job,
-    verbs: Verbs,
+    job_calls: JobCalls,
 ) -> str:
     def late(result: str | BaseException) -> None:
         # The late answer tells whether there is a job.
@@ -131,61 +131,61 @@ def _start(
 
     update_job(ledger, job, began=time.time())
     try:
-        return verbs.calls.run(
-            verbs.names[1],
-            verbs.start,
-            deadline=verbs.start_deadline,
+        return job_calls.calls.run(
+            job_calls.names[1],
+            job_calls.start,
+            deadline=job_calls.start_deadline,
             late=late,
         )
     except NoAnswer as error:
         hint = "rerun later: the run first searches the provider for this job"
-        place = verbs.calls.failing(verbs.names[1]).place
+        place = job_calls.calls.failing(job_calls.names[1]).place
         raise StartUnanswered(error.cause, hint=hint, **place) from None
 
 
-def find_job(verbs: Verbs, *, until: float) -> str | None:
+def find_job(job_calls: JobCalls, *, until: float) -> str | None:
     """Return the job's id; if it isn't found, search again until then (since 1970)."""
-    retry = verbs.retry
+    retry = job_calls.retry
     while True:
-        job_id = verbs.calls.run(verbs.names[0], verbs.find)
+        job_id = job_calls.calls.run(job_calls.names[0], job_calls.find)
         if job_id is not None or time.time() >= until:
             return job_id
         retry.look_again(until)
 
 
-def poll_state(verbs: Verbs, job_id: str) -> JobState:
+def poll_state(job_calls: JobCalls, job_id: str) -> JobState:
     """Poll the job's state at the provider."""
-    verb = verbs.names[2]
+    verb = job_calls.names[2]
 
     def attempt() -> JobState:
-        return verbs.calls.run(verb, lambda: verbs.poll(job_id))
+        return job_calls.calls.run(verb, lambda: job_calls.poll(job_id))
 
-    return _run_with_retries(verbs, attempt)
+    return _run_with_retries(job_calls, attempt)
 
 
-def _run_with_retries(verbs: Verbs, attempt: Callable[[], T]) -> T:
-    retry = verbs.retry
+def _run_with_retries(job_calls: JobCalls, attempt: Callable[[], T]) -> T:
+    retry = job_calls.retry
 
     def patience() -> float | None:
-        return verbs.calls.patience(retry.unreached)
+        return job_calls.calls.patience(retry.unreached)
 
     return retry.run(attempt, unreached=patience)
 
 
 def failure(
-    verbs: Verbs,
+    job_calls: JobCalls,
     job: Job,
     *,
     hint: str,
 ) -> ProviderError:
     """Build the error for a failed job."""
-    call = f"{job.kind} {job.job_id}" if job.job_id else verbs.names[1]
+    call = f"{job.kind} {job.job_id}" if job.job_id else job_calls.names[1]
     cause = stored_message(job.cause) if job.cause else NO_REASON
-    return verbs.calls.failing(call).final(cause, hint)
+    return job_calls.calls.failing(call).final(cause, hint)
 
 
 def pending(
-    verbs: Verbs,
+    job_calls: JobCalls,
     job: Job,
     *,
     hint: str,
@@ -197,7 +197,7 @@ def pending(
         what = f"Another process is starting the {job.kind}"
     else:
         what = f"The {job.kind} {job.job_id} is still running"
-    return JobPending(what, location=verbs.calls.location, hint=hint)
+    return JobPending(what, location=job_calls.calls.location, hint=hint)
 
 
 def pauses(retry: Retry) -> Iterator[None]:
@@ -210,7 +210,7 @@ def pauses(retry: Retry) -> Iterator[None]:
         pause = min(2 * pause, retry.poll_most)
 
 
-_VERBS = ("find_finetune", "start_finetune", "poll_finetune")
+_CALL_NAMES = ("find_finetune", "start_finetune", "poll_finetune")
 _STARTED_ANEW = (
     "once the provider no longer lists the failed job, rerun to start it again"
 )
@@ -250,7 +250,7 @@ def training_set(
     for example in examples:
         texts += [example.instruction, example.text]
     named_recipe = json.dumps(recipe, sort_keys=True, default=str)
-    digest = digest_of(named_recipe, *texts)
+    digest = digest_of_parts(named_recipe, *texts)
     return TrainingSet(tuple(examples), digest)
 
 
@@ -264,8 +264,10 @@ def _share_of(
     those of a smaller share are among those of a larger one.
     """
     count = max(1, round(share * len(examples)))
+    if count == len(examples):
+        return list(examples)
     places = range(len(examples))
-    by_digest = sorted(places, key=lambda place: digest_of(examples[place].text))
+    by_digest = sorted(places, key=lambda place: digest_of_parts(examples[place].text))
     return [examples[place] for place in sorted(by_digest[:count])]
 
 
@@ -288,9 +290,9 @@ def ensure_finetune(
     tell = progress or Progress()
     finetuning = finetuning_of(provider)
     endpoint = f"fine-tuned on {training.digest[:12]}"
-    verbs = Verbs(
+    job_calls = JobCalls(
         TimedCalls(provider.name, endpoint, retry.deadline),
-        names=_VERBS,
+        names=_CALL_NAMES,
         find=lambda: finetuning.find(training.digest),
         start=lambda: finetuning.start(training),
         poll=finetuning.poll,
@@ -311,15 +313,15 @@ def ensure_finetune(
             detail = job.job_id or f"at {provider.name}"
             tell(ProgressEvent(Phase.TUNING, detail))
         if job.ours_to_start:
-            job = started(ledger, job, verbs)
+            job = find_or_start(ledger, job, job_calls)
         if job.state == JobRow.RUNNING and job.job_id is not None:
-            job = _after_poll(ledger, job, job.job_id, verbs)
+            job = _after_poll(ledger, job, job.job_id, job_calls)
         if job.state == JobRow.SUCCEEDED and job.endpoint is not None:
             return job.endpoint
         if job.state == JobRow.FAILED:
-            raise failure(verbs, job, hint=_STARTED_ANEW)
+            raise failure(job_calls, job, hint=_STARTED_ANEW)
         if not wait or job.stuck:
-            raise pending(verbs, job, hint=_GOES_ON)
+            raise pending(job_calls, job, hint=_GOES_ON)
     raise AssertionError("pauses don't end")
 
 
@@ -327,9 +329,9 @@ def _after_poll(
     ledger: Ledger,
     job: Job,
     job_id: str,
-    verbs: Verbs,
+    job_calls: JobCalls,
 ) -> Job:
-    state = poll_state(verbs, job_id)
+    state = poll_state(job_calls, job_id)
     if state.status is JobStatus.RUNNING:
         return job
     ended: dict[str, Any] = {"ended": time.time()}

@@ -21,7 +21,7 @@ from pytest_memleak.scoring.measure_table import (
     NV_LONGEST_PASSAGE,
     OF_PASSAGES,
 )
-from pytest_memleak.scoring.measures import measurement
+from pytest_memleak.scoring.measures import measurement_of_tally
 from pytest_memleak.scoring.null_books import Null
 from pytest_memleak.scoring.nv_recall import NearVerbatimRecall, NearVerbatimTally
 from pytest_memleak.scoring.protected_passages import ProtectedPassages
@@ -94,7 +94,7 @@ class Analysis:
     null, uplift: comparisons, if available and a limit or baseline needs them
     greedy:    measures of the greedy continuations alone, if the probe requests them
     further:   measures of extensions, if a limit needs them
-    beside:    passages of generations with other instructions, each set alone
+    passages_of_other_attempts: each attempt alone
     works:     measures of a collection's works
     remaining: the measures without excused words; None where no text excuses any
     extraction: what a conversation extracted, if the probe is one
@@ -115,7 +115,7 @@ class Analysis:
     uplift: Estimate | None = None
     greedy: Measurement | None = None
     further: Mapping[str, float] = field(default_factory=dict)
-    beside: tuple[ProtectedPassages, ...] = ()
+    passages_of_other_attempts: tuple[ProtectedPassages, ...] = ()
     works: WorkMeasures | None = None
     remaining: WithoutExcusedWords | None = field(default=None, repr=False)
     extraction: ExtractedWords | None = None
@@ -146,7 +146,7 @@ def analyze(
     protected: Protected | None = None,
     limits: Mapping[str, float] = MappingProxyType({}),
     count: Count = tally_generations,
-    beside: Iterable[PromptedOtherwise] = (),
+    other_attempts: Iterable[PromptedOtherwise] = (),
 ) -> Analysis | None:
     """Measure the generations and their uncertainty; None if no generation was sampled.
 
@@ -158,9 +158,8 @@ def analyze(
     limits: the limits of each work of a collection.
     count: the function that matches and counts the generations, perhaps in other
     processes.
-    beside: generations for other instructions, of which only passages count: the book
-    with these instructions, and the generations, none of them sampled. Raises as
-    `measure` does.
+    other_attempts: of which only passages count: the book with their instructions, and
+    the generations, none of them sampled. Raises as `measure` does.
     """
     near_tally = NearVerbatimTally(book) if near else None
     if near_tally:
@@ -171,12 +170,14 @@ def analyze(
         tally = count(book, scoring, generations)
     if not tally.counted.generations:
         return None
-    passages = list(_add_passages_of_other_prompts(tally, beside, protected, count))
+    passages = list(
+        _add_passages_of_other_prompts(tally, other_attempts, protected, count)
+    )
     analysis = analysis_of(tally, confidence=confidence)
-    analysis = replace(analysis, beside=tuple(passages))
+    analysis = replace(analysis, passages_of_other_attempts=tuple(passages))
     if book.works and analysis.passages:
         counted = tally.without_excused_words() or tally
-        measured = measurement(counted)
+        measured = measurement_of_tally(counted)
         works = measure_works(book, counted, measured, analysis.passages, limits)
         analysis = replace(analysis, works=works)
     if near_tally:
@@ -186,7 +187,7 @@ def analyze(
 
 def _add_passages_of_other_prompts(
     tally: Tally,
-    beside: Iterable[PromptedOtherwise],
+    other_attempts: Iterable[PromptedOtherwise],
     protected: Protected | None,
     count: Count,
 ) -> Iterator[ProtectedPassages]:
@@ -194,7 +195,7 @@ def _add_passages_of_other_prompts(
 
     Each text is trimmed by its own instruction.
     """
-    for book, generations in beside:
+    for book, generations in other_attempts:
         theirs = count(book, tally.scoring, generations, protected=protected)
         passages = theirs.passages()
         if passages:
@@ -220,7 +221,7 @@ def analysis_of(tally: Tally, *, confidence: float = 0.95) -> Analysis:
         ranges |= _passage_ranges(tally, passages, typical_words)
     ranges |= _block_and_span_ranges(tally, rounds, error.typical * words)
     return Analysis(
-        measurement=measurement(tally, rounds),
+        measurement=measurement_of_tally(tally, rounds),
         error=error,
         counts=counts,
         agreement=round_agreement(rounds, words=words, n=n),
@@ -256,7 +257,7 @@ def _measured_without_excused_words(
     ranges = _block_and_span_ranges(counted, rounds, error.typical * counts.words)
     return WithoutExcusedWords(
         measurement=placed_in_book(
-            measurement(counted, rounds),
+            measurement_of_tally(counted, rounds),
             tally.remaining,
             tally.layout,
         ),

@@ -67,10 +67,10 @@ def _share_below_mean(
 ) -> float:
     log_height = _log_powers(x, a, b) - _log_beta(a, b)
     height = math.exp(log_height)
-    return height * _fraction(x, a, b) / a
+    return height * _continued_fraction(x, a, b) / a
 
 
-def _fraction(
+def _continued_fraction(
     x: float,
     a: float,
     b: float,

@@ -17,8 +17,8 @@ from pytest_memleak.scoring.confidence_bounds import (
     student_quantile,
 )
 from pytest_memleak.scoring.round_blocks import (
-    block_variance,
     blocks_of,
+    cautious_bmc_variance_over_blocks,
     jackknife_variance,
 )
 
@@ -69,7 +69,9 @@ def spread(
             typical=typical,
         )
     last_block = int(blocks_of(counts.rounds)[-1])
-    over_blocks = block_variance(counts, baseline=baseline, seed=seed)
+    over_blocks = cautious_bmc_variance_over_blocks(
+        counts, baseline=baseline, seed=seed
+    )
     return Spread(
         variance=max(over_rounds, over_blocks),
         units=last_block + 1,

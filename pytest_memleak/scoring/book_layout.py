@@ -9,6 +9,7 @@ import numpy as np
 
 from pytest_memleak.errors import BookError, install_command
 from pytest_memleak.records.number_format import amount
+from pytest_memleak.scoring.glued_words import validate_no_glued_words
 from pytest_memleak.scoring.words import (
     has_runs,
     in_latin_1,
@@ -18,7 +19,7 @@ from pytest_memleak.scoring.words import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from pytest_memleak.records import Book, Scoring, WordMode
     from pytest_memleak.scoring.word_ranges import Positions
@@ -125,7 +126,7 @@ def validate_measurable(
 ) -> None:
     """Raise BookError for a book of fewer than k words, or with words no mode sees.
 
-    Mode `paper` cannot see other scripts; no mode can separate fused words.
+    Mode `paper` cannot see other scripts; no mode can separate glued words.
 
     lengths: of its excerpts, in words of that mode.
     """
@@ -133,7 +134,7 @@ def validate_measurable(
     total = sum(lengths)
     if mode == "paper":
         _validate_words_kept(book, lengths)
-    validate_words_not_fused(
+    validate_no_glued_words(
         (excerpt.text for excerpt in book.excerpts),
         mode=mode,
         place=f"book {book.id!r}",
@@ -206,55 +207,6 @@ def _most_unicode_words(book: Book, lengths: Sequence[int]) -> int:
             letters_beyond_ascii = latin_1.translate(None, _ASCII)
             most += 2 * len(letters_beyond_ascii)
     return most
-
-
-# The share of letters that words longer than these may have. Over 40 letters occur in
-# jest only; over 20 are common where neither blanks nor ICU separate words, as in
-# Javanese.
-_MOST_IN_WORDS_OVER = {40: 0.02, 20: 0.5}
-_JEST = 300
-
-
-def validate_words_not_fused(
-    texts: Iterable[str],
-    *,
-    mode: WordMode,
-    place: str,
-) -> None:
-    """Raise BookError, naming `place`, if the texts have too many fused words."""
-    texts = list(texts)
-    long_word_lengths: list[int] = []
-    for text in texts:
-        long_word_lengths += _long_word_lengths(text, mode)
-    if sum(long_word_lengths) <= _JEST:
-        return
-    letters = sum(map(_count_nonblank, texts))
-    for longest, most in _MOST_IN_WORDS_OVER.items():
-        fused = sum(length for length in long_word_lengths if length > longest)
-        permitted = max(_JEST, most * letters)
-        if fused > permitted:
-            raise BookError(
-                f"{fused / letters:.0%} of its letters are in words of over {longest} "
-                "letters, which no generation could match",
-                location=place,
-                hint="its words may be separated only by a style sheet, or by nothing, "
-                "as in Javanese: use a different edition",
-            )
-
-
-def _long_word_lengths(text: str, mode: WordMode) -> list[int]:
-    """Return the lengths of the text's words of over 20 letters."""
-    shortest = min(_MOST_IN_WORDS_OVER) + 1
-    between_blanks = map(len, text.split())
-    if max(between_blanks, default=0) < shortest:
-        return []  # a word lies between blanks
-    lengths = map(len, words(text, mode))
-    return [length for length in lengths if length >= shortest]
-
-
-def _count_nonblank(text: str) -> int:
-    """Return the number of characters other than blanks."""
-    return sum(map(len, text.split()))
 
 
 def measurable_words(book: Book, scoring: Scoring) -> int:

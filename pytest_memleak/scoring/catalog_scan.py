@@ -84,12 +84,12 @@ def book_keys(
     validate_measurable(book, lengths, k=k, mode=mode)
     icu = icu_version_for(book)
     layout = layout_of(book, lengths)
-    exact = _bordered(plain, layout.borders)
+    exact = _with_borders(plain, layout.borders)
     near = keyed_folded(texts, plain)
     if near is plain:
         return BookKeys(
             words=layout.total,
-            digest=_digest(exact),
+            digest=_digest_of_keys(exact),
             exact=exact,
             folded=exact,
             icu=icu,
@@ -97,9 +97,9 @@ def book_keys(
     near_layout = layout_of(book, near.lengths().tolist())
     return BookKeys(
         words=layout.total,
-        digest=_digest(exact),
+        digest=_digest_of_keys(exact),
         exact=exact,
-        folded=_bordered(near, near_layout.borders),
+        folded=_with_borders(near, near_layout.borders),
         icu=icu,
     )
 
@@ -116,16 +116,16 @@ def digest_of_word_keys(mode: WordMode) -> str:
     plain = keyed(texts, mode)
     folded = keyed_folded(texts)
     keys = np.concatenate((plain.keys, folded.keys))
-    return _digest(scrambled(keys))
+    return _digest_of_keys(scrambled(keys))
 
 
-def _digest(keys: Keys) -> str:
+def _digest_of_keys(keys: Keys) -> str:
     keys_of_words = keys[keys != BORDER]
     data = keys_of_words.astype("<u8").tobytes()
     return hashlib.sha256(data).hexdigest()
 
 
-def _bordered(words: Keyed, borders: Positions) -> Keys:
+def _with_borders(words: Keyed, borders: Positions) -> Keys:
     is_word = np.ones(len(words.keys), dtype=np.bool_)
     is_word[words.ends] = False
     keys_of_words = words.keys[is_word]

@@ -44,8 +44,8 @@ def compare(a: Mask, b: Mask) -> Similarity:
     A Coverage or a Measurement represents its covered words. Raises SettingsError for
     masks that differ in length.
     """
-    a_mask = _mask(a)
-    b_mask = _mask(b)
+    a_mask = _coverage_flags(a)
+    b_mask = _coverage_flags(b)
     a_share = _covered_share(a_mask)
     b_share = _covered_share(b_mask)
     both_if_independent = a_share * b_share
@@ -59,8 +59,8 @@ def jaccard(a: Mask, b: Mask) -> float:
 
     Raises SettingsError for masks that differ in length: they are not of one book.
     """
-    a_mask = _mask(a)
-    b_mask = _mask(b)
+    a_mask = _coverage_flags(a)
+    b_mask = _coverage_flags(b)
     if a_mask.shape != b_mask.shape:
         raise SettingsError(
             f"the masks have {len(a_mask):,} and {len(b_mask):,} words",
@@ -83,7 +83,7 @@ def self_agreement(
 
     Raises what `measure` raises.
     """
-    first_half, second_half = _halves(generations)
+    first_half, second_half = _alternate_halves(generations)
     first = measure(book, first_half, scoring)
     second = measure(book, second_half, scoring)
     return jaccard(first, second)
@@ -100,7 +100,7 @@ def round_agreement(
     return jaccard(first, second)
 
 
-def _halves(
+def _alternate_halves(
     generations: Iterable[Generation],
 ) -> tuple[list[Generation], list[Generation]]:
     ordered = sorted(generations, key=lambda generation: generation.ordinal)
@@ -119,7 +119,7 @@ def _halves(
     return first_half, second_half
 
 
-def _mask(mask: Mask) -> Flags:
+def _coverage_flags(mask: Mask) -> Flags:
     if isinstance(mask, Measurement):
         mask = mask.coverage
     if isinstance(mask, Coverage):

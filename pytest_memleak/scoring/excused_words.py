@@ -110,14 +110,14 @@ def placed_in_book(
     """
     return replace(
         measured,
-        longest_block=_placed(measured.longest_block, remaining),
-        longest_span=_placed(measured.longest_span, remaining),
-        spans=tuple(_placed(span, remaining) for span in measured.spans),
+        longest_block=_run_in_whole_book(measured.longest_block, remaining),
+        longest_span=_run_in_whole_book(measured.longest_span, remaining),
+        spans=tuple(_run_in_whole_book(span, remaining) for span in measured.spans),
         excerpt_starts=layout.excerpt_starts,
     )
 
 
-def _placed(run: Run, remaining: RemainingWords) -> Run:
+def _run_in_whole_book(run: Run, remaining: RemainingWords) -> Run:
     if run.start is None or run.end is None:
         return run
     start = int(remaining.kept[run.start])

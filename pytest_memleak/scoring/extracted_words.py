@@ -50,7 +50,7 @@ def extracted_words(
         is_reproduced[run.i : run.i_end] = True
     counts = np.ones(len(words), dtype=np.bool_)
     for text in excusing:
-        counts &= ~_shared(words, folded_words(text))
+        counts &= ~_is_in_shared_run(words, folded_words(text))
     total = int(np.count_nonzero(counts))
     if not total:
         raise BookError("texts that may be quoted hold all its words")
@@ -58,7 +58,7 @@ def extracted_words(
     return ExtractedWords(reproduced / total, reproduced)
 
 
-def _shared(words: Sequence[str], others: Sequence[str]) -> Flags:
+def _is_in_shared_run(words: Sequence[str], others: Sequence[str]) -> Flags:
     """Tell which of the words lie in runs of 12 or more that the others have."""
     runs_of_others = {
         tuple(others[start : start + SHARED_RUN])

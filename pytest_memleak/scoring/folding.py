@@ -150,7 +150,7 @@ _STRUCK = {
 }
 
 
-def _inverted(forms: dict[str, str]) -> dict[str, str]:
+def _letters_by_form(forms: dict[str, str]) -> dict[str, str]:
     letter_of = {}
     for letter, look_alikes in forms.items():
         letter_of.update(dict.fromkeys(look_alikes, letter))
@@ -164,7 +164,7 @@ def _letter_of_look_alike() -> dict[str, str]:
     """
     letter_of = {form: plain.lower() for form, plain in LIGATURES.items()}
     for letters in (LOOK_ALIKES, LATIN_FORMS, _STRUCK, _FURTHER):
-        letter_of = _inverted(letters) | letter_of
+        letter_of = _letters_by_form(letters) | letter_of
     for form, letter in list(letter_of.items()):
         for other in (form.lower(), form.upper()):
             if len(other) == 1 and not other.isascii():
@@ -258,7 +258,7 @@ def folded(text: str) -> str:
         hidden += _COMMENT.findall(commented + end)
         text = _COMMENT.sub("", commented + end) + rest
         hidden += [inside for _, inside in _TAG.findall(text)]
-        text = _TAG.sub(_without, text)
+        text = _TAG.sub(_replacement_of_tag, text)
     text = " ".join((text, *filter(str.strip, hidden)))
     text = _CONTROLS.sub("", text) if text.isascii() else _in_plain_forms(text)
     if "\n" in text:
@@ -282,7 +282,7 @@ def with_gaps(text: str) -> str:
 
 def _tag_as_gap(tag: re.Match[str]) -> str:
     """Return a tag within words as a gap with its attributes; others as they are."""
-    if _without(tag):
+    if _replacement_of_tag(tag):
         return tag[0]
     return f" {tag[2]} "
 
@@ -299,7 +299,7 @@ def _may_join_words_at(c: str) -> bool:
     return unicodedata.category(c)[0] in "CS" and not c.isspace()
 
 
-def _without(tag: re.Match[str]) -> str:
+def _replacement_of_tag(tag: re.Match[str]) -> str:
     return "" if tag[1].lower() in _WITHIN_WORDS else " "
 
 
@@ -311,7 +311,7 @@ def _in_plain_forms(text: str) -> str:
     composed = unicodedata.normalize("NFKC", _with_greek_folded(text))
     parts = unicodedata.normalize("NFKD", composed)
     letters = "".join(set(parts))
-    unseen = [c for c in letters if _is_unseen(c)]
+    unseen = [c for c in letters if _is_invisible(c)]
     if has_unspaced(letters):  # marks are part of words
         invisible = (ord(c) for c in unseen if unicodedata.category(c)[0] != "M")
         composed = separate_words(composed.translate(dict.fromkeys(invisible)))
@@ -331,7 +331,7 @@ def _greek_folded(word: re.Match[str]) -> str:
     return word[0].casefold() if _GREEK_WORD.fullmatch(word[0]) else word[0]
 
 
-def _is_unseen(c: str) -> bool:
+def _is_invisible(c: str) -> bool:
     kind = unicodedata.category(c)[0]
     if kind == "C":
         return not c.isspace()
@@ -355,13 +355,13 @@ _PLAIN_FORMS = {
     **dict.fromkeys("‘’‚‛′ʹʻʼʽˊˋ`´", "'"),
     **dict.fromkeys("“”„‟«»", '"'),
     **LIGATURES,
-    **_inverted(LATIN_FORMS),
+    **_letters_by_form(LATIN_FORMS),
     # Invisible, though Unicode counts them as letters or marks.
     **dict.fromkeys("\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0", ""),
     **{chr(code): "" for code in (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))},
 }
 
-_AS_LATIN = str.maketrans(_inverted(LOOK_ALIKES) | _inverted(LATIN_FORMS))
+_AS_LATIN = str.maketrans(_letters_by_form(LOOK_ALIKES) | _letters_by_form(LATIN_FORMS))
 
 
 def folded_words(text: str) -> list[str]:

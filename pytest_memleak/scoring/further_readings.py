@@ -2,8 +2,8 @@
 
 Near-verbatim matching folds and matches each further reading like the text itself
 (docs/method.md). Prose has none: a text gets them only for words that folding joins or
-moves, marks beyond prose, long words that decode, words that repeat at once, and a
-stretch without usual words or of them in reverse order.
+moves, marks beyond prose, long words that decode, words that repeat at once or after
+the next, and a stretch without usual words or of them in reverse order.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ _INSIDE_UNIT = bytes(
 )
 _CONTINUATIONS = bytes(range(0x80, 0xC0))
 _CODES = re.compile(
-    r"(?:[%=]|\\x)([0-9A-Fa-f]{2})|(?:\\u|%u)([0-9A-Fa-f]{4})"
+    r"(?:[%=]|(?<!\\)\\++x)([0-9A-Fa-f]{2})|(?:(?<!\\)\\++u|%u)([0-9A-Fa-f]{4})"
     r"|(?:\\u\{|U\+)([0-9A-Fa-f]{2,5})(?:\}|\b\s?)|\\(?:([nrt])|e|033)",
 )
 _UTF_8 = re.compile("[\xc2-\xf4][\x80-\xbf]{1,3}")
@@ -128,7 +128,7 @@ def further_readings(
     strange = _texts_without_usual_words(kinds_of_words, words.ends)
     backward = _texts_in_reverse_order(kinds_of_words, words.ends)
     doubled = _texts_with_doubled_words(words)
-    encoded = _with_odd_marks(marks) | _with_pieces(texts, marks)
+    encoded = _with_odd_marks(marks) | _texts_with_tokenizer_marks(texts, marks)
     numbers: list[int] = []
     readings: list[str] = []
     long_units = _with_long_units(marks)
@@ -141,9 +141,9 @@ def further_readings(
         if number in suspects:
             kinds.append([with_gaps(text)])
         if number in encoded:
-            kinds.append(_decoded(text))
+            kinds.append(_decoded_readings(text))
         if number in doubled:
-            kinds.append(_thinned(text))
+            kinds.append(_readings_without_doubles(text))
         if number in strange:
             kinds += _letters_reversed(text), [rotated(text)]
         if number in backward:
@@ -189,7 +189,7 @@ def _with_odd_marks(marks: TextMarks) -> set[int]:
     return {number for number, odd in odd_of_texts if len(odd) >= ODD}
 
 
-def _with_pieces(texts: Sequence[str], marks: TextMarks) -> set[int]:
+def _texts_with_tokenizer_marks(texts: Sequence[str], marks: TextMarks) -> set[int]:
     """Return which texts have a tokenizer's marks."""
     joined = marks.joined(nul_as=b" ")
     # A byte is found far faster than two.
@@ -247,8 +247,19 @@ def _texts_in_reverse_order(kinds: NDArray[np.uint8], ends: Positions) -> set[in
 
 
 def _texts_with_doubled_words(words: Keyed) -> set[int]:
-    """Return which texts have a stretch of words that repeat at once."""
-    is_repeated = words.keys[1:] == words.keys[:-1]
+    """Return which texts have a stretch of words that repeat, at once or after another.
+
+    The latter may be the same tag, or the same command, beside each word of a text.
+    """
+    return _texts_with_repeats(words, apart=1) | _texts_with_repeats(words, apart=2)
+
+
+def _texts_with_repeats(words: Keyed, apart: int) -> set[int]:
+    """Return which texts have a stretch of words that repeat so many words later."""
+    is_repeated = words.keys[apart:] == words.keys[:-apart]
+    for before_end in range(apart):  # what follows is another text's
+        crossing = words.ends - before_end
+        is_repeated[crossing[(crossing >= 0) & (crossing < len(is_repeated))]] = False
     places = np.flatnonzero(is_repeated)
     weights = np.full(len(places), 3)
     return _texts_with_stretch(places, weights, words.ends, each=-1, least=_DOUBLED)
@@ -277,20 +288,20 @@ def _texts_with_stretch(
     return {*texts_with_stretch.tolist()}
 
 
-def _decoded(text: str) -> Iterator[str]:
+def _decoded_readings(text: str) -> Iterator[str]:
     """Yield the text without escapes and tokenizers' marks, leet, tags, and keys."""
     for _ in range(_LAYERS):
-        text = _CODES.sub(_character, without_references(text))
+        text = _CODES.sub(_character_of_code, without_references(text))
     text = _GOES_ON.sub("", ANSI.sub(" ", text))
     yield _without_word_piece_marks(text)
     yield _without_word_piece_marks(_BETWEEN_PIECES.sub("", text))
     if len(_LEET.findall(text)) >= _LEET_WORDS:
         for table in _LETTERS:
             yield text.translate(table)
-    yield from _thinned(text)
+    yield from _readings_without_doubles(text)
 
 
-def _character(code: re.Match[str]) -> str:
+def _character_of_code(code: re.Match[str]) -> str:
     """Return the character of a code; of line ends and tabs a blank."""
     digits = code[1] or code[2] or code[3]
     if digits:
@@ -312,7 +323,7 @@ def _from_utf_8(run: re.Match[str]) -> str:
     return run[0].encode("latin-1").decode("utf-8", "ignore")
 
 
-def _thinned(text: str) -> Iterator[str]:
+def _readings_without_doubles(text: str) -> Iterator[str]:
     """Yield the text without doubles, then without keys.
 
     Each time all units, every second, and every third.

@@ -525,14 +525,16 @@ class Tally:
         matches = shared.matches
         if len(self._index.books) > 1:
             matches = matches.where(matches.book == self._measured)
-        pieces = self._trimmed(matches, prompt_ranges)
+        pieces = self._trim_by_instructions(matches, prompt_ranges)
         covered = self._count_pieces(pieces, excerpt, ordinal)
         own_runs = self._own_runs(pieces, excerpt)
         if len(own_runs.text):
             self._count_own(own_runs, ordinal[own_runs.text])
         self._count_rows(excerpt, ordinal, covered, own_runs)
 
-    def _trimmed(self, matches: BookMatches, prompt_ranges: Ranges) -> _Pieces:
+    def _trim_by_instructions(
+        self, matches: BookMatches, prompt_ranges: Ranges
+    ) -> _Pieces:
         """Trim the matches with the measured book by their instructions."""
         trim = self.scoring.trim
         place = matches.place

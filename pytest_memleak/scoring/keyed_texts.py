@@ -186,7 +186,7 @@ def _in_lower_case(latin_1: bytes) -> bytes:
     return latin_1.translate(_LOWER)
 
 
-def _foldable(text: str) -> bytes:
+def _with_marks_encoded(text: str) -> bytes:
     for mark in _MARKUP:
         text = text.replace(mark, BEYOND)
     # No blank for a mark: a hyphen before one and a line's end splits no word.
@@ -254,7 +254,7 @@ _AS_MEASURED = {
     ),
 }
 _AS_FOLDED = _Reading(
-    encoded=_foldable,
+    encoded=_with_marks_encoded,
     read=_folded,
     slowly=passage_words,
 )

@@ -32,11 +32,15 @@ _COMMA = re.compile(r"(?<=[^\W\d_])[,;](?=(\D))", re.DOTALL)
 _FEWEST_COMMAS = 10
 _MOST_GLUED_COMMAS = 0.2
 
+# Commas and periods are next to the word before them, or stand alone.
+_BEFORE_WORD = re.compile(r"(?<=\s)[,.،](?=[^\W\d_])")
+_BEHIND_WORD = re.compile(r"(?<=[^\W\d_])[,.،](?=\s)")
+_FEWEST_REVERSED = 10
+
 _MOST_BEYOND_ASCII = 0.45
 _BEYOND_ASCII = re.compile("[\u0080-\u024f]")
 
 _MOST_ENCODED_TWICE = 0.01
-_SPACED = re.compile(r"\S+")
 # The first byte of a character in UTF-8, read as Latin-1.
 _FIRST_BYTE = re.compile("[\u00c2-\u00f4]")
 
@@ -47,6 +51,14 @@ _VOWELS = re.compile("[aeiou]")
 
 _TENTH = 9
 _MOST_OF_TENTH_LETTER = 0.012
+
+_MOST_CODES = 0.05  # of what stands between blanks
+_FEWEST_CODES = 50
+# "&#1074;", "&eacute;", "\\u0432", "\\xd0\\xb2", "%D0%B2", "=D0=B2".
+_CODE = re.compile(
+    r"&#\w{2,7};|&[A-Za-z]{2,8};|\\u[0-9A-Fa-f]{4}"
+    r"|(?:\\x[0-9A-Fa-f]{2}){2,99}|(?:%[0-9A-F]{2}){2,99}|(?:=[0-9A-F]{2}){2,99}"
+)
 
 _HINT = (
     "no generation could match such words, so every model would pass: use another "
@@ -69,14 +81,21 @@ def validate_matchable(blocks: Sequence[str], *, place: str) -> None:
 def why_unmatchable(text: str) -> str | None:
     """Return why no generation could match the text; None for readable text.
 
-    Judges 1,000 letters or more, of scripts that separate words by spaces.
+    Judges 50 codes of characters or more; and 1,000 letters or more, of scripts that
+    separate words by spaces.
     """
-    words = [word for word in _WORD.findall(text) if not has_unspaced(word)]
+    codes = _CODE.findall(text)
+    if len(codes) > max(_FEWEST_CODES, _MOST_CODES * len(text.split())):
+        return f"it has codes of characters instead of these, such as {codes[0][:20]!r}"
+    words = _WORD.findall(text)
+    if has_unspaced(text):
+        words = [word for word in words if not has_unspaced(word)]
     letters = sum(map(len, words))
     if letters < _FEWEST_LETTERS:
         return None
     return (
         _why_glued(text, words, letters)
+        or _why_reversed(text)
         or _why_misread(text, words, letters)
         or _why_other_letters(words, letters)
     )
@@ -100,16 +119,25 @@ def _why_glued(
     return f"{share:.0%} of its letters are in words without spaces between them"
 
 
+def _why_reversed(text: str) -> str | None:
+    before = len(_BEFORE_WORD.findall(text))
+    if before < _FEWEST_REVERSED or before <= len(_BEHIND_WORD.findall(text)):
+        return None
+    return "its commas and periods stand before words, as where letters are reversed"
+
+
 def _why_misread(
     text: str,
     words: Sequence[str],
     letters: int,
 ) -> str | None:
-    beyond = sum(len(_BEYOND_ASCII.findall(word)) for word in words)
+    beyond = len(_BEYOND_ASCII.findall("".join(words)))
     if beyond > _MOST_BEYOND_ASCII * letters:
         share = beyond / letters
         return f"{share:.0%} of its letters have accents, as in a misread encoding"
-    twice = sum(map(_is_encoded_twice, _SPACED.findall(text)))
+    twice = 0
+    if _FIRST_BYTE.search(text):
+        twice = sum(map(_is_encoded_twice, text.split()))
     if twice > _MOST_ENCODED_TWICE * len(words):
         return "its UTF-8 was read as windows-1252 and saved again"
     return None

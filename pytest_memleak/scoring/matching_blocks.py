@@ -90,7 +90,7 @@ def matching_blocks(a: Sequence[str], b: Sequence[str]) -> list[EqualRun]:
     100 bytes per word.
     """
     if len(a) * len(b) <= _SMALL:
-        return _by_difflib(a, b)
+        return _runs_by_difflib(a, b)
     vocabulary = dict.fromkeys((*a, *b))
     numbers = {word: number for number, word in enumerate(vocabulary)}
     aligner = _Aligner(
@@ -101,7 +101,7 @@ def matching_blocks(a: Sequence[str], b: Sequence[str]) -> list[EqualRun]:
     return _adjacent_joined(sorted(aligner.runs()))
 
 
-def _by_difflib(a: Sequence[object], b: Sequence[object]) -> list[EqualRun]:
+def _runs_by_difflib(a: Sequence[object], b: Sequence[object]) -> list[EqualRun]:
     matcher = SequenceMatcher(None, a, b, autojunk=False)
     blocks = matcher.get_matching_blocks()
     return [EqualRun(*block) for block in blocks[:-1]]
@@ -171,7 +171,7 @@ class _Aligner:
         b = self._b[interval.b_start : interval.b_end]
         return [
             EqualRun(interval.a_start + i, interval.b_start + j, length)
-            for i, j, length in _by_difflib(a, b)
+            for i, j, length in _runs_by_difflib(a, b)
         ]
 
     def _longest_blocks_and_rest(
@@ -183,7 +183,7 @@ class _Aligner:
         remaining: list[_Interval] = []
         if not length:
             return runs, remaining
-        places, candidates = self._candidates(length, in_a, in_b)
+        places, candidates = self._common_runs(length, in_a, in_b)
         most = length - 1
         a_next = interval.a_start
         b_next = interval.b_start
@@ -210,7 +210,7 @@ class _Aligner:
             remaining.append(last)
         return runs, remaining
 
-    def _candidates(
+    def _common_runs(
         self,
         length: int,
         in_a: Positions,

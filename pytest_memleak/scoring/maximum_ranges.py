@@ -58,7 +58,7 @@ def maximum_range(
     in_half = _random_halves(len(per_round), seed)
     values_in_half = np.where(in_half, per_round, 0)
     of_halves = values_in_half.max(axis=1, initial=0)
-    return _range(of_halves, observed, typical, most)
+    return _range_from_halves(of_halves, observed, typical, most)
 
 
 def block_range(
@@ -79,7 +79,7 @@ def block_range(
     halves = _random_halves(n, seed)
     sets = np.concatenate((all_rounds, halves))
     observed, *of_halves = _longest_blocks(rounds, sets, borders, words)
-    return _range(
+    return _range_from_halves(
         of_halves=np.array(of_halves),
         observed=observed,
         typical=typical,
@@ -94,7 +94,7 @@ def _random_halves(n: int, seed: int) -> Sets:
     return order < n // 2
 
 
-def _range(
+def _range_from_halves(
     of_halves: NDArray[np.integer],
     observed: int,
     typical: float,
@@ -123,7 +123,7 @@ def _longest_blocks(
         covering_word = _covering_rounds(rounds, first, words)
         covering = covering_word[marks]
         covering[at_border] = 0
-        in_sets = _as_bits(sets[:, first:behind])
+        in_sets = _rounds_as_bits(sets[:, first:behind])
         parts.append(_SixtyFourRounds(covering, in_sets))
     return [_longest_block(marks, parts, number) for number in range(len(sets))]
 
@@ -167,7 +167,7 @@ def _covering_rounds(
     return np.cumsum(steps, out=steps)
 
 
-def _as_bits(sets: Sets) -> Bits:
+def _rounds_as_bits(sets: Sets) -> Bits:
     """Return each set of up to 64 rounds as one number; shape (sets,)."""
     place_of_round = np.arange(sets.shape[1], dtype=np.uint64)
     bit_of_round = _BIT << place_of_round

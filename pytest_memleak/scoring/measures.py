@@ -58,11 +58,11 @@ def measure(
     )
     counted = tally.without_excused_words()
     if counted is None or tally.remaining is None:
-        return measurement(tally)
-    return placed_in_book(measurement(counted), tally.remaining, tally.layout)
+        return measurement_of_tally(tally)
+    return placed_in_book(measurement_of_tally(counted), tally.remaining, tally.layout)
 
 
-def measurement(tally: Tally, rounds: Rounds | None = None) -> Measurement:
+def measurement_of_tally(tally: Tally, rounds: Rounds | None = None) -> Measurement:
     """Compute the measures from a tally's counts, with the tally's own settings.
 
     rounds: the tally's, if already computed.
@@ -87,7 +87,7 @@ def measurement(tally: Tally, rounds: Rounds | None = None) -> Measurement:
         longest_span=tally.span(tally.counted.longest),
         spans_over=len(spans),
         spans=spans,
-        coverage=_coverage(tally, rounds_of_word),
+        coverage=_coverage_by_word(tally, rounds_of_word),
         excerpt_starts=layout.excerpt_starts,
     )
 
@@ -141,7 +141,7 @@ def _distinct_spans(tally: Tally) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def _coverage(tally: Tally, rounds_of_word: PerWord) -> Coverage:
+def _coverage_by_word(tally: Tally, rounds_of_word: PerWord) -> Coverage:
     """Return, per word, the longest piece over it and the rounds that cover it."""
     piece_start, piece_end = tally.pieces()
     words = tally.layout.total

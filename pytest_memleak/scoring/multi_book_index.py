@@ -217,7 +217,7 @@ class SharedIndex:
     def instructions(self, texts: Sequence[str], *, folded: bool) -> Keyed:
         """Return words of texts that are compared with those of `matches`."""
         words = keyed_folded(texts) if folded else keyed(texts, self.mode)
-        return self._corrected(words, np.flatnonzero(words.is_long()))
+        return self._compared_by_spelling(words, np.flatnonzero(words.is_long()))
 
     def books_containing(
         self,
@@ -232,7 +232,7 @@ class SharedIndex:
         lengths = end - start
         keys_with_end = np.cumsum(lengths + 1)
         first_key = keys_with_end - lengths  # after the end of the text before
-        texts = self._as_texts(
+        texts = self._keys_with_ends(
             book=book,
             start=start,
             first_key=first_key,
@@ -250,7 +250,7 @@ class SharedIndex:
             holders[passage].append(holder)
         return holders
 
-    def _as_texts(
+    def _keys_with_ends(
         self,
         book: Positions,
         start: Positions,
@@ -369,7 +369,7 @@ class SharedIndex:
 
     # --- matching
 
-    def _corrected(self, words: Keyed, places: Positions) -> Keyed:
+    def _compared_by_spelling(self, words: Keyed, places: Positions) -> Keyed:
         """Return the words; keys equal the books' only where their spelling does."""
         if not len(places) or not self._long:
             return words
@@ -409,20 +409,20 @@ class SharedIndex:
     def _runs(self, words: Keyed, prefilter: NgramPrefilter) -> tuple[Keyed, Runs]:
         """Return runs of words, with long words compared by spelling, too."""
         if self._renamed:
-            words = self._corrected(words, np.flatnonzero(words.is_long()))
+            words = self._compared_by_spelling(words, np.flatnonzero(words.is_long()))
         while True:
             runs = prefilter.runs(words.keys, gram_hashes(words.keys, prefilter.n))
             if not len(runs.text):
                 return words, runs
-            matched = _is_matched(runs, len(words.keys))
+            matched = _is_in_a_run(runs, len(words.keys))
             long_places = np.flatnonzero(matched & words.is_long())
             before = words.keys[long_places]
-            self._corrected(words, long_places)
+            self._compared_by_spelling(words, long_places)
             if (words.keys[long_places] == before).all():
                 return words, runs
 
 
-def _is_matched(runs: Runs, words: int) -> NDArray[np.bool_]:
+def _is_in_a_run(runs: Runs, words: int) -> NDArray[np.bool_]:
     """Return which of the texts' `words` are part of a run."""
     size = words + 1
     text_end = runs.text + runs.words

@@ -178,7 +178,7 @@ def edges_between(matches: ChainMatches, group: Positions) -> Edges:
         first = looks.match[at:to].repeat(size)
         place_in_order = count_up(begin, size)
         pairs = Edges(first, order[place_in_order])
-        follows = _follows(matches, pairs)
+        follows = _continues_chain(matches, pairs)
         parts.append(pairs.where(follows))
         at = to
     return Edges(
@@ -248,7 +248,7 @@ def _where_to_look(
     )
 
 
-def _follows(matches: ChainMatches, pairs: Edges) -> NDArray[np.bool_]:
+def _continues_chain(matches: ChainMatches, pairs: Edges) -> NDArray[np.bool_]:
     """Return in which pairs the second match continues the chain of the first.
 
     The gap in the text and that in the book are about as long, or words are inserted.
@@ -470,7 +470,7 @@ def _best_of_all_chains(
         states = [_chain_of_one(last)]
         for previous_match in before[match]:
             for state in states_of(previous_match):
-                states.append(_continued(state, last, gone))
+                states.append(_chain_with_match(state, last, gone))
         ends[match] = _worth_keeping(states)
     return {match: states[0] for match, states in ends.items()}
 
@@ -494,7 +494,7 @@ def _chain_of_one(match: _Match) -> _State:
     )
 
 
-def _continued(
+def _chain_with_match(
     state: _State,
     match: _Match,
     gone: frozenset[int],

@@ -200,7 +200,7 @@ def _null_of_overlaps(
     if high is not None:
         high = max(excess, min(high, own_high))
     floor = scoring.k / own.counts.words
-    chance = _chance(bmc + floor, null_bmcs + floor, confidence)
+    chance = _chance_of_a_match(bmc + floor, null_bmcs + floor, confidence)
     return Null(
         words=words,
         bmc=bmc,
@@ -267,7 +267,7 @@ class _Chance(NamedTuple):
     visible: float | None
 
 
-def _chance(
+def _chance_of_a_match(
     own: float,
     nulls: Floats,
     confidence: float,
@@ -285,13 +285,13 @@ def _chance(
     deviation = float(logarithms.std(ddof=1))
     scale = deviation * math.sqrt(1 + 1 / b)
     freedom = b - 1
-    p = student_tail(_standardized(rise, scale), freedom)
+    p = student_tail(_rise_over_scale(rise, scale), freedom)
     two_sided = max(2 * confidence - 1, 0.0)
     t = student_quantile(two_sided, freedom)
     return _Chance(p, visible=math.exp(t * scale))
 
 
-def _standardized(rise: float, scale: float) -> float:
+def _rise_over_scale(rise: float, scale: float) -> float:
     """Return rise / scale; infinite, or 0, where nulls don't differ."""
     if scale:
         return rise / scale

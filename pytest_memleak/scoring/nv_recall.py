@@ -105,7 +105,7 @@ def near_verbatim(book: str, text: str) -> NearVerbatim:
         nv_recall=matched / len(book_words),
         missing=len(book_words) - matched,
         additional=len(text_words) - matched,
-        blocks=tuple(map(_block, joined)),
+        blocks=tuple(map(_block_of_runs, joined)),
         raw=tuple(raw),
     )
 
@@ -201,7 +201,7 @@ def near_verbatim_blocks(
     """Return the blocks of at least 20 words that folded words have in common."""
     raw = matching_blocks(book, text)
     joined = _first_pass(raw)
-    return list(map(_block, joined))
+    return list(map(_block_of_runs, joined))
 
 
 # Equal runs that are close enough to form one block, in order.
@@ -241,14 +241,16 @@ def _near_blocks_joined(
     joined: list[_Runs] = []
     for block in blocks:
         previous = joined[-1] if joined else None
-        if previous and _is_near(previous[-1], block[0], gap=gap, shift=shift):
+        if previous and _is_close_enough_to_join(
+            previous[-1], block[0], gap=gap, shift=shift
+        ):
             previous.extend(block)
         else:
             joined.append(list(block))
     return [block for block in joined if _matching_words(block) >= least_words]
 
 
-def _is_near(
+def _is_close_enough_to_join(
     last: EqualRun,
     following: EqualRun,
     *,
@@ -267,7 +269,7 @@ def _matching_words(runs: Iterable[EqualRun]) -> int:
     return sum(run.words for run in runs)
 
 
-def _block(runs: _Runs) -> NearBlock:
+def _block_of_runs(runs: _Runs) -> NearBlock:
     first = runs[0]
     last = runs[-1]
     return NearBlock(

@@ -344,7 +344,7 @@ class PassageTally:
     ) -> None:
         near = matched.matches
         protected = near.where(self._rank[near.book] >= 0)
-        chains = self._chains(protected, prompt_ranges)
+        chains = self._chains_of_matches(protected, prompt_ranges)
         if not len(chains.words):
             return
         whole = chains
@@ -362,7 +362,9 @@ class PassageTally:
             layouts=self._layouts(near=True),
         )
 
-    def _chains(self, matches: BookMatches, prompt_ranges: Ranges) -> TextPassages:
+    def _chains_of_matches(
+        self, matches: BookMatches, prompt_ranges: Ranges
+    ) -> TextPassages:
         """Return the chains of matches; the books' excused words count for none."""
         trim = self._scoring.trim
         partly_excused = {

@@ -50,7 +50,7 @@ class Extrapolation(NamedTuple):
 
 def extrapolation(counts: RoundCounts) -> Extrapolation:
     """Estimate the BMC of n + t rounds, and the rate of new words, for t = 1..n."""
-    unseen = _unseen(counts)
+    unseen = _chao2_unseen(counts)
     further_rounds = np.arange(1, counts.rounds + 1)
     discovery = unseen.left_by_a_round**further_rounds
     discovered = unseen.share * (1 - discovery)
@@ -69,7 +69,7 @@ class _Unseen(NamedTuple):
     left_by_a_round: float
 
 
-def _unseen(counts: RoundCounts) -> _Unseen:
+def _chao2_unseen(counts: RoundCounts) -> _Unseen:
     """Estimate the words that no round has covered yet (Chao2)."""
     n = counts.rounds
     covered = int(np.count_nonzero(counts.times))

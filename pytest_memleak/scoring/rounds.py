@@ -237,13 +237,13 @@ class Rounds:
         The first half is the first n / 2 rounds, rounded down.
         """
         border = int(self.round.searchsorted(n // 2))
-        first_half = self._runs(slice(None, border))
-        second_half = self._runs(slice(border, None))
+        first_half = self._runs_in_slice(slice(None, border))
+        second_half = self._runs_in_slice(slice(border, None))
         first_times = first_half.times(words=words)
         second_times = second_half.times(words=words)
         return first_times > 0, second_times > 0
 
-    def _runs(self, rows: slice) -> Rounds:
+    def _runs_in_slice(self, rows: slice) -> Rounds:
         """Return these runs alone."""
         return Rounds(
             round=self.round[rows],

@@ -54,7 +54,7 @@ class SamplingError:
     def with_answers(self, answers: int) -> SamplingError:
         """Recompute the detection limit for the answers of the excerpt with fewest."""
         independent = min(self.blocks or answers, answers)
-        detection = _detection(independent, self.confidence)
+        detection = _detection_limit_of_answers(independent, self.confidence)
         return replace(self, detection=detection)
 
 
@@ -90,7 +90,7 @@ def sampling_error(
         high=interval.high,
         likeness=likeness,
         blocks=blocks,
-        detection=_detection(blocks or counts.rounds, confidence),
+        detection=_detection_limit_of_answers(blocks or counts.rounds, confidence),
         curve=tuple(curve.tolist()),
         guess=tuple(further.bmc.tolist()),
         variance=of_bmc.variance,
@@ -99,7 +99,7 @@ def sampling_error(
     )
 
 
-def _detection(answers: int, confidence: float) -> float:
+def _detection_limit_of_answers(answers: int, confidence: float) -> float:
     of_detection = detection_confidence(confidence)
     return detection_limit(answers, confidence=of_detection)
 

@@ -166,7 +166,7 @@ def differences_by_automaton(
                 begin = max(start, least)
                 end = min(start + after, most)
                 is_long = end - begin >= index.k
-                if is_long and not _covers(
+                if is_long and not _round_covers(
                     rounds=counted,
                     generation=generation,
                     start=begin,
@@ -202,7 +202,7 @@ def _measured_matches(
     return dict(zip(keys, own.words.tolist(), strict=True))
 
 
-def _covers(
+def _round_covers(
     rounds: Rounds,
     generation: Generation,
     start: int,
@@ -229,12 +229,12 @@ def automaton_matches(
 
     Every k words of a text contain an anchor, a little over half as long.
     """
-    text_words, starts = _joined(words(text, mode) for text in texts)
+    text_words, starts = _join_with_first_places(words(text, mode) for text in texts)
     size = k // 2 + 1
-    parts_with_anchors = _anchors(
+    parts_with_anchors = _places_of_anchors(
         text_words,
         starts,
-        _parts(book, mode),
+        _words_of_each_part(book, mode),
         size=size,
         step=k - size + 1,
     )
@@ -264,7 +264,7 @@ def automaton_matches(
     return matches
 
 
-def _parts(book: Book, mode: WordMode) -> Iterator[Words]:
+def _words_of_each_part(book: Book, mode: WordMode) -> Iterator[Words]:
     """Yield the words of each part that no match leaves, between two None."""
     bounds = (0, *book.breaks, len(book.excerpts))
     for first, end in pairwise(bounds):
@@ -275,7 +275,7 @@ def _parts(book: Book, mode: WordMode) -> Iterator[Words]:
         yield part
 
 
-def _anchors(
+def _places_of_anchors(
     text_words: Words,
     starts: list[int],
     parts: Iterable[Words],
@@ -324,7 +324,7 @@ def _places_of(
             yield place, at
 
 
-def _joined(texts: Iterable[list[str]]) -> tuple[Words, list[int]]:
+def _join_with_first_places(texts: Iterable[list[str]]) -> tuple[Words, list[int]]:
     """Join texts with None around each; return the places of their first words."""
     joined: Words = [None]
     starts = []

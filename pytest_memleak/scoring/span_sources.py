@@ -121,7 +121,7 @@ def cross_excerpt(
     index = SharedIndex([book], k=scoring.k, mode=scoring.word_mode)
     layout = index.books[0].layout
     answers = (
-        (_number(layout, generation.excerpt_id, book.id), generation.text)
+        (_excerpt_number(layout, generation.excerpt_id, book.id), generation.text)
         for generation in generations
     )
     excerpt, start, end = _distinct_matches(index, answers)
@@ -197,7 +197,7 @@ def cross_book_span_lengths(
     return lengths
 
 
-def _number(
+def _excerpt_number(
     layout: Layout,
     excerpt_id: str,
     book_id: str,

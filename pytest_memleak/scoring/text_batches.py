@@ -28,7 +28,7 @@ class Batch(NamedTuple):
 
 def in_batches(generations: Iterable[Generation | Batch]) -> Iterator[Batch]:
     """Yield generations of one origin in batches; batches stay as they are."""
-    for kind, alike in groupby(generations, _kind):
+    for kind, alike in groupby(generations, _origin_or_batch):
         if kind is Batch:
             yield from cast("Iterator[Batch]", alike)
         else:
@@ -40,7 +40,7 @@ def in_batches(generations: Iterable[Generation | Batch]) -> Iterator[Batch]:
                 yield Batch(batch)
 
 
-def _kind(part: Generation | Batch) -> object:
+def _origin_or_batch(part: Generation | Batch) -> object:
     return part.origin if isinstance(part, Generation) else Batch
 
 

@@ -253,12 +253,12 @@ def cut_into_words(joined: bytes, counted: NDArray[np.bool_] | None) -> Keyed:
     dropped = start[:0]
     may_drop = not joined.isascii() or b"_" in joined
     if counted is not None and may_drop:
-        is_word = _has_counted(letters, start, end, counted)
+        is_word = _has_counted_byte(letters, start, end, counted)
         if is_word is not None:
             dropped = start[~is_word]
             start = start[is_word]
             end = end[is_word]
-    keys = _keys(joined, start, end)
+    keys = _keys_of_words(joined, start, end)
     return Keyed(
         keys=keys,
         start=start,
@@ -283,7 +283,7 @@ def _between_spaces(letters: NDArray[np.uint8]) -> StartsAndEnds:
     return start, end
 
 
-def _has_counted(
+def _has_counted_byte(
     letters: NDArray[np.uint8],
     start: Positions,
     end: Positions,
@@ -327,7 +327,7 @@ def _eight_bytes_from_each_place(joined: bytes) -> Keys:
     )
 
 
-def _keys(
+def _keys_of_words(
     joined: bytes,
     start: Positions,
     end: Positions,
@@ -342,7 +342,7 @@ def _keys(
         is_long |= (keys >> _LAST_BYTE) == LONG
     long = np.flatnonzero(is_long)
     if len(long):
-        keys[long] = _hashes(
+        keys[long] = _hashes_of_long_words(
             joined=joined,
             eight=eight,
             start=start[long],
@@ -351,7 +351,7 @@ def _keys(
     return keys
 
 
-def _hashes(
+def _hashes_of_long_words(
     joined: bytes,
     eight: Keys,
     start: Positions,

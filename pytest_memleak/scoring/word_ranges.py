@@ -56,20 +56,20 @@ class Packing(NamedTuple):
     def unpack(self, packed: Numbers) -> tuple[Numbers, Numbers, Numbers]:
         """Return the three numbers."""
         high = packed >> (self.middle + self.low)
-        middle = (packed >> self.low) & _ones(self.middle)
-        low = packed & _ones(self.low)
+        middle = (packed >> self.low) & _last_bits_set(self.middle)
+        low = packed & _last_bits_set(self.low)
         return high, middle, low
 
     def without_high(self, packed: Numbers) -> Numbers:
         """Set the first of the three to 0."""
-        return packed & _ones(self.middle + self.low)
+        return packed & _last_bits_set(self.middle + self.low)
 
     def greatest_alike(self, packed: Numbers) -> Numbers:
         """Return the greatest packed number with the same first of the three."""
-        return packed | _ones(self.middle + self.low)
+        return packed | _last_bits_set(self.middle + self.low)
 
 
-def _ones(bits: int) -> int:
+def _last_bits_set(bits: int) -> int:
     """Return the number whose last bits are set."""
     return (1 << bits) - 1
 

@@ -158,7 +158,7 @@ def encoded(
     return text.encode("latin-1", errors)
 
 
-def _with_spaces(error: UnicodeError) -> tuple[str, int]:
+def _encode_beyond_ascii(error: UnicodeError) -> tuple[str, int]:
     """Encode characters with a letter among them as `BEYOND`, separators as spaces."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
@@ -166,7 +166,7 @@ def _with_spaces(error: UnicodeError) -> tuple[str, int]:
     return BEYOND if letter else " ", error.end
 
 
-codecs.register_error(WITH_SPACES, _with_spaces)
+codecs.register_error(WITH_SPACES, _encode_beyond_ascii)
 
 
 def _words_beyond_latin_1(text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from inspect import signature
 from pathlib import Path
@@ -62,7 +63,7 @@ def book_source(
             table.bring_your_own,
         ),
         summaries=_summaries_path(table, key, path),
-        prompts=_prompts(table, key, path),
+        prompts=_prompts_path(table, key, path),
         include=tuple(table.include),
         exclude=tuple(table.exclude),
     )
@@ -198,7 +199,7 @@ def matching_files(
     return sorted(files)
 
 
-def _prompts(table: BookTable, key: str, path: Path) -> Path | None:
+def _prompts_path(table: BookTable, key: str, path: Path) -> Path | None:
     if not table.prompts:
         return None
     name = f"{key}.prompts"
@@ -231,10 +232,22 @@ def _existing_path(
     with file_errors(SuiteError, path, f"{key}: {shown(source)} can't be accessed"):
         is_there = file.exists()
     if not is_there and not may_be_missing:
+        near = _similar_file(file)
+        asked = f"did you mean {safe_key(near)}? " if near else ""
         raise MissingFile(
             f"{key}: no such file: {shown(source)}",
             location=str(path),
-            hint=f"looked for {safe_key(str(file))}; paths are relative to the suite "
-            "file's folder",
+            hint=f"{asked}looked for {safe_key(str(file))}; paths are relative to the "
+            "suite file's folder",
         )
     return file
+
+
+def _similar_file(missing: Path) -> str:
+    """Return the name of a file beside the missing one; "" without a similar one."""
+    try:
+        names = [path.name for path in missing.parent.iterdir()]
+    except OSError:
+        return ""
+    near = difflib.get_close_matches(missing.name, names, n=1)
+    return near[0] if near else ""

@@ -61,11 +61,11 @@ def preset_problems(suite_file: SuiteFile) -> Iterator[Problem]:
 def _looser_values(where: str, table: SuiteTable | ModelTable) -> Iterator[str]:
     for key in (*_LOOSER_ABOVE, *_LOOSER_BELOW):
         value = getattr(table, key, None)
-        if _is_looser(key, value):
+        if _is_looser_than_preset(key, value):
             yield f"{where}.{key}: {value} is looser than {_DEFAULTS[key]}"
 
 
-def _is_looser(key: str, value: float | None) -> bool:
+def _is_looser_than_preset(key: str, value: float | None) -> bool:
     if value is None or (key == "trim" and value == 0):  # not set; nothing is trimmed
         return False
     required: float = _DEFAULTS[key]

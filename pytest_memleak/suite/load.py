@@ -74,7 +74,7 @@ def load_suite(
     table_with(extension_measures)  # Raises for a name that a built-in measure has.
     read = read_suite_file(path)
     suite_file = read.tables
-    books = tuple(_books(suite_file, path))
+    books = tuple(_book_sources(suite_file, path))
     models = tuple(_model(table) for table in suite_file.model)
     return Suite(
         path=path,
@@ -88,10 +88,11 @@ def load_suite(
         content_digest=read.content_digest,
         preregistered=suite_file.suite.preregistered,
         deadline=suite_file.sampling.deadline,
+        probability=suite_file.suite.probability,
     )
 
 
-def _books(suite_file: SuiteFile, path: Path) -> Iterator[BookSource]:
+def _book_sources(suite_file: SuiteFile, path: Path) -> Iterator[BookSource]:
     for book in suite_file.book:
         yield book_source(book, suite_file.suite, path)
     for collection in suite_file.collection:
@@ -113,7 +114,7 @@ def _model(table: ModelTable) -> Model:
     return record_of(
         Model,
         table,
-        price=_price(table.price),
+        price=_price_from_table(table.price),
         served_names=tuple(table.served_names),
         **fields,
     )
@@ -122,12 +123,14 @@ def _model(table: ModelTable) -> Model:
 def _summarizer(table: SummarizerTable | None) -> Summarizer | None:
     if table is None:
         return None
-    model = record_of(Model, table, id="[suite.summarizer]", price=_price(table.price))
+    model = record_of(
+        Model, table, id="[suite.summarizer]", price=_price_from_table(table.price)
+    )
     temperature = None if table.temperature == "default" else table.temperature
     return Summarizer(model, temperature, table.prompt)
 
 
-def _price(table: PriceTable | None) -> InputOutputAndTraining | None:
+def _price_from_table(table: PriceTable | None) -> InputOutputAndTraining | None:
     if table is None:
         return None
     return table.input, table.output, table.training
@@ -275,7 +278,7 @@ def _limits_of_pair(
 ) -> LimitsAndOrigins:
     """Return a pair's limits, and the suite key that each comes from."""
     preset = source.tables.limits.preset
-    limits = _preset(preset, probe)
+    limits = _preset_limits(preset, probe)
     origins = dict.fromkeys(limits, "limits.preset")
     if limits and book.collection is not None:
         # A preset keeps this default from being loosened.
@@ -286,19 +289,19 @@ def _limits_of_pair(
             # A work's limits replace those of a whole book.
             for name in _limits_by_measure(table).keys() - OF_PASSAGES:
                 limits.pop(name, None)
-        _tighten(limits, table, key, source.path)
+        _replace_by_tighter(limits, table, key, source.path)
         origins |= {
             measure: f"{key}.{measure}" for measure in _limits_by_measure(table)
         }
         origins |= {measure: f"{key}.measures.{measure}" for measure in table.measures}
     rows = table_with(source.extension_measures)
-    for name in [name for name in limits if not _applies(rows[name], probe)]:
+    for name in [name for name in limits if not _applies_to_probe(rows[name], probe)]:
         del limits[name], origins[name]
     _set_limit_of_leaking_works(limits, origins, book, source)
     return limits, origins
 
 
-def _preset(name: str | None, probe: ProbeKind) -> dict[str, float]:
+def _preset_limits(name: str | None, probe: ProbeKind) -> dict[str, float]:
     """Return the preset's limits on measures whose generations the probe requests."""
     if name is None:
         return {}
@@ -309,7 +312,7 @@ def _preset(name: str | None, probe: ProbeKind) -> dict[str, float]:
     return limits
 
 
-def _applies(row: Measure, probe: ProbeKind) -> bool:
+def _applies_to_probe(row: Measure, probe: ProbeKind) -> bool:
     """Tell whether a limit applies to the probe; if it may, an issue says why not."""
     return row.name == LEAKING_WORKS.name or applies_to(row, probe)
 
@@ -343,7 +346,7 @@ def _limits_by_measure(table: LimitsTable) -> dict[str, float]:
     return own | table.measures
 
 
-def _tighten(
+def _replace_by_tighter(
     limits: dict[str, float],
     table: LimitsTable,
     key: str,

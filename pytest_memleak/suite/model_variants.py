@@ -90,7 +90,7 @@ class _Matrix:
         for key, values in values_by_key.items():
             if not isinstance(values, list):
                 continue
-            if key == "finetune.books" and not _has_list(values):
+            if key == "finetune.books" and not _has_list_value(values):
                 continue  # a list by itself
             if not values:
                 raise self._error(
@@ -104,7 +104,7 @@ class _Matrix:
         """Return the models of these values, by content, with the books of each."""
         models: dict[str, tuple[Table, list[str]]] = {}
         for book in self._tested_books():
-            model = self._model(values, book)
+            model = self._model_of_values(values, book)
             content = json.dumps(model, sort_keys=True, default=str)
             _, book_ids = models.setdefault(content, (model, []))
             book_ids.append(book.get("id", ""))
@@ -135,7 +135,7 @@ class _Matrix:
         others = [entry for entry in chosen if entry not in tested]
         return book_ids + others
 
-    def _model(self, values: Table, book: Table) -> Table:
+    def _model_of_values(self, values: Table, book: Table) -> Table:
         """Return the model of these values of the axes for a test with this book."""
         model = dict(self._table)
         recipe = dict(self._recipe)
@@ -164,7 +164,7 @@ class _Matrix:
             if key not in model:
                 continue
             filling = fields if key == "endpoint" else id_fields
-            model[key] = self._filled(key, model[key], filling)
+            model[key] = self._with_fields_filled(key, model[key], filling)
         return model
 
     def same_name_error(self, name: str, axes: Sequence[str]) -> SuiteError:
@@ -194,10 +194,10 @@ class _Matrix:
             return entries
         ids: dict[str, None] = {}
         for written in map(str, entries):
-            entry = self._filled(key, written, fields)
+            entry = self._with_fields_filled(key, written, fields)
             selected = [entry]
             if ":" in entry:
-                selected = self._selected(entry, key)
+                selected = self._ids_of_selected_books(entry, key)
             ids |= dict.fromkeys(selected)
         tested = fields.get("book", "")
         ids.pop(tested, None)
@@ -207,7 +207,7 @@ class _Matrix:
             raise self._error(key, problem, hint)
         return [*ids]
 
-    def _selected(self, selector: str, key: str) -> list[str]:
+    def _ids_of_selected_books(self, selector: str, key: str) -> list[str]:
         """Return the ids of the books that `author:murakami` or the like selects."""
         name, _, value = selector.partition(":")
         ids = []
@@ -217,7 +217,7 @@ class _Matrix:
             if text is None:
                 continue
             texts[str(text)] = None
-            if _has_words(text, value):
+            if _contains_words(text, value):
                 ids.append(book["id"])
         if not ids:
             examples = [shown(text) for text in texts]
@@ -226,7 +226,7 @@ class _Matrix:
             raise self._error(key, f"no book matches {shown(selector)}", hint)
         return ids
 
-    def _filled(
+    def _with_fields_filled(
         self,
         key: str,
         value: Any,
@@ -260,16 +260,16 @@ def _fields_of(book: Table) -> Table:
     return fields
 
 
-def _has_list(values: Sequence[object]) -> bool:
+def _has_list_value(values: Sequence[object]) -> bool:
     return any(isinstance(value, list) for value in values)
 
 
-def _has_words(text: object, wanted: str) -> bool:
+def _contains_words(text: object, wanted: str) -> bool:
     """Tell whether a value contains these words in a row, whatever their case."""
-    return _words(wanted) in _words(str(text))
+    return _blank_separated_words(wanted) in _blank_separated_words(str(text))
 
 
-def _words(text: str) -> str:
+def _blank_separated_words(text: str) -> str:
     """Return a text's words, each between blanks."""
     words = re.findall(r"\w+", text.casefold())
     return f" {' '.join(words)} "

@@ -238,6 +238,11 @@ class SuiteTable(AnswerKeys):
         description="most turns of a conversation after its opening, for probe = "
         '"extraction"',
     )
+    probability: bool = Field(
+        False,
+        description="also measure how likely the model is to write windows of the "
+        "book, where its provider gives log-probabilities; judges nothing",
+    )
 
 
 class SamplingTable(_Table):

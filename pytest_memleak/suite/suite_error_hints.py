@@ -39,8 +39,8 @@ _ALMOST = 0.9  # similarity to a key of another table
 _LONGEST = 200  # characters of a hint
 
 
-def syntax_hint(message: str) -> str:
-    """Return the hint for a TOML parser's message."""
+def syntax_hint(message: str, line: str) -> str:
+    """Return the hint for a TOML parser's message on a line."""
     if "escape" in message.lower() or "hex" in message.lower():
         return (
             "a backslash begins an escape in TOML; write paths with /: "
@@ -48,6 +48,8 @@ def syntax_hint(message: str) -> str:
         )
     if "overwrite" in message or "twice" in message:
         return "remove one of the two: a key or table can occur only once"
+    if re.search("[“”„‘’]", line):
+        return 'write straight quotes, as in source = "it.epub"'
     if "Expected ']" in message:
         return "close the heading, as in [suite] or [[book]]"
     return (
@@ -93,7 +95,7 @@ def _problem_hint(problem: dict[str, Any], location: Sequence[int | str]) -> str
         expected = re.findall("'([^']+)'", problem["msg"])
         near = difflib.get_close_matches(seen, expected, n=1)
         return f'did you mean "{near[0]}"?' if near else _change_value(name)
-    return _bracket_hint(name, kind, seen, location) or _value_hint(name, kind, seen)
+    return _bracket_hint(name, kind, seen, location) or _value_hint(name, problem)
 
 
 def _bracket_hint(
@@ -109,11 +111,9 @@ def _bracket_hint(
     return ""
 
 
-def _value_hint(
-    name: str,
-    kind: str,
-    seen: Any,
-) -> str:
+def _value_hint(name: str, problem: dict[str, Any]) -> str:
+    kind = problem["type"]
+    seen = problem["input"]
     if isinstance(seen, str) and kind.startswith(("int", "float", "bool")):
         if share := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", seen.strip()):
             return f"write {name} = {float(share[1]) / 100:g}"
@@ -125,7 +125,8 @@ def _value_hint(
             return f"write {name} = {json.dumps(plain)}"
         return _change_value(name)
     is_number = not isinstance(seen, bool) and isinstance(seen, int | float)
-    if kind == "less_than_equal" and is_number and 1 < seen <= _MOST_PERCENT:
+    is_share = problem["msg"].endswith("less than or equal to 1")
+    if is_share and is_number and 1 < seen <= _MOST_PERCENT:
         return f"for {seen:g}%, write {name} = {seen / 100:g}"
     return _change_value(name)
 
@@ -139,14 +140,16 @@ def _unknown_key_hint(name: str, location: Sequence[int | str]) -> str:
     if is_option(location):
         return f"{name} is a key of [model.options]; move it there"
     own = known_keys(location)
-    plain = _without_number(_spelt(name))
-    called = {_spelt(row.title): key for key, row in MEASURES.items() if key in own}
+    plain = _without_number(_with_underscores(name))
+    called = {
+        _with_underscores(row.title): key for key, row in MEASURES.items() if key in own
+    }
     if len(location) == _DEPTH_OF_MODELS_KEY:
         called |= _ALSO.get(str(location[0]), {})
     near = [called[plain]] if plain in called else near_keys(plain, own)
     if near:
         return f"write {near[0]} instead of {name}"
-    tables = dict(_tables())
+    tables = dict(_tables_and_keys())
     for table in tables:
         if table.strip("[]") == plain:
             return f"write {table}, a table of its own"
@@ -168,7 +171,7 @@ def _without_number(name: str) -> str:
     return re.sub(r"@\d+$", "", name)
 
 
-def nearest_keys(location: Sequence[int | str], hint: str) -> str:
+def unknown_key_text(location: Sequence[int | str], hint: str) -> str:
     """Return what an unknown key may be meant for, unless the hint says it."""
     if is_option(location):
         return ""
@@ -189,7 +192,7 @@ def near_keys(
     return difflib.get_close_matches(name, keys, n=1, cutoff=similarity)
 
 
-def _spelt(name: str) -> str:
+def _with_underscores(name: str) -> str:
     return re.sub(r"[\s-]+", "_", name.strip().lower())
 
 
@@ -205,7 +208,7 @@ def known_keys(location: Sequence[int | str]) -> list[str]:
     return sorted(kind.model_fields)
 
 
-def _tables() -> Iterator[tuple[str, list[str]]]:
+def _tables_and_keys() -> Iterator[tuple[str, list[str]]]:
     yield "[limits]", [*LimitsTable.model_fields]
     for name, field in SuiteFile.model_fields.items():
         kind = table_class_of_field(SuiteFile, name)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
+import re
+import shlex
 import tomllib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,8 +17,8 @@ from pytest_memleak.books.instructions import (
     validate_continuation,
     validate_summary_prompt,
 )
-from pytest_memleak.errors import BookError, SuiteError
-from pytest_memleak.providers.option_tables import problem_words, refuse_secrets
+from pytest_memleak.errors import BookError, SuiteError, escaped
+from pytest_memleak.providers.option_tables import problem_words, validate_no_secrets
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.suite.book_lists import expand_book
 from pytest_memleak.suite.limit_validation import preset_problems
@@ -24,9 +27,9 @@ from pytest_memleak.suite.schema import SuiteFile
 from pytest_memleak.suite.suite_error_hints import (
     NO_FILE,
     near_keys,
-    nearest_keys,
     problem_hint,
     syntax_hint,
+    unknown_key_text,
 )
 from pytest_memleak.suite.written_suite import (
     WrittenSuite,
@@ -65,16 +68,16 @@ class ReadSuite(NamedTuple):
 
 def read_suite_file(path: Path) -> ReadSuite:
     """Read and validate a suite file. Raises SuiteError with file, key and value."""
-    content = _read(path)
-    tables = _parse(content, path)
+    content = _read_capped(path)
+    tables = _parse_toml(content, path)
     written = WrittenSuite(tables, content.decode("utf-8-sig"), path)
     _validate_bounds(written)
-    refuse_secrets(tables, place=str(path), name="suite file")
+    validate_no_secrets(tables, place=str(path), name="suite file")
     expanded = expand(written)
     books = {"book": expanded.tables.get("book")}  # with what tables of books say
-    refuse_secrets(books, place=str(path), name="suite file")
+    validate_no_secrets(books, place=str(path), name="suite file")
     return ReadSuite(
-        tables=_validated(expanded),
+        tables=_validated_by_schema(expanded),
         digest=hashlib.sha256(content).hexdigest(),
         content_digest=_content_digest(expanded.tables),
     )
@@ -127,7 +130,7 @@ def expand(written: WrittenSuite) -> Expanded:
     return Expanded(written.tables | filled, origins, written)
 
 
-def _validated(expanded: Expanded) -> SuiteFile:
+def _validated_by_schema(expanded: Expanded) -> SuiteFile:
     try:
         suite_file = SuiteFile.model_validate(expanded.tables)
     except ValidationError as error:
@@ -135,11 +138,19 @@ def _validated(expanded: Expanded) -> SuiteFile:
         first = _first_to_fix(problems)
         location = _location_of_key(first["loc"], expanded.tables)
         hint = problem_hint(dict(first), location)
-        raise _explain(problems, expanded, hint) from None
+        typed = _path_to_type(expanded.written.path)
+        hint = hint.replace("memleak doctor FILE", f"memleak doctor {typed}")
+        raise _error_listing_problems(problems, expanded, hint) from None
     for location, message, fix in _problems_across(suite_file):
         _, place = expanded.as_written(location)
         raise SuiteError(message, location=place, hint=fix)
     return suite_file
+
+
+def _path_to_type(path: Path) -> str:
+    """Return a path for a shell, from the current folder where it lies in that."""
+    relative = os.path.relpath(path)
+    return shlex.quote(str(path) if relative.startswith("..") else relative)
 
 
 def _first_to_fix(problems: Sequence[ErrorDetails]) -> ErrorDetails:
@@ -161,7 +172,7 @@ def _first_to_fix(problems: Sequence[ErrorDetails]) -> ErrorDetails:
 # --- reading
 
 
-def _read(path: Path) -> bytes:
+def _read_capped(path: Path) -> bytes:
     try:
         is_regular = path.is_file() or path.is_dir()
         if path.exists() and not is_regular:
@@ -185,7 +196,7 @@ def _read(path: Path) -> bytes:
         ) from None
 
 
-def _parse(content: bytes, path: Path) -> dict[str, Any]:
+def _parse_toml(content: bytes, path: Path) -> dict[str, Any]:
     try:
         text = content.decode("utf-8-sig")  # some editors add a byte order mark
         return tomllib.loads(text)
@@ -196,15 +207,26 @@ def _parse(content: bytes, path: Path) -> dict[str, Any]:
             "name a suite, as memleak init writes it; if this is one, save it as UTF-8",
         ) from None
     except tomllib.TOMLDecodeError as error:
+        line = _line_of_syntax_error(text, str(error))
+        seen = f": {clipped(line)}" if line else ""
         raise suite_error(
             path,
-            f"not TOML: {masked(str(error))}",
-            syntax_hint(str(error)),
+            masked(f"not TOML: {error}{seen}"),
+            syntax_hint(str(error), line),
         ) from None
     except RecursionError:
         raise suite_error(path, "invalid TOML: nested too deeply") from None
     except ValueError:
         raise suite_error(path, "invalid TOML: a number has too many digits") from None
+
+
+def _line_of_syntax_error(text: str, message: str) -> str:
+    """Return the line that a TOML parser's message numbers; "" if it has none."""
+    number = re.search(r"at line (\d+)", message)
+    lines = text.splitlines()
+    if number is None or int(number[1]) > len(lines):
+        return ""
+    return escaped(lines[int(number[1]) - 1].strip())
 
 
 def _validate_bounds(written: WrittenSuite) -> None:
@@ -224,7 +246,7 @@ def _validate_bounds(written: WrittenSuite) -> None:
         elif isinstance(value, float) and not math.isfinite(value):
             problem = f"expected a finite number; got {value}"
         if problem:
-            key = clipped(_key(location, written.tables))
+            key = clipped(_key_text(location, written.tables))
             raise SuiteError(f"{key}: {problem}", location=written.place(location))
 
 
@@ -246,14 +268,14 @@ def _content_digest(tables: dict[str, Any]) -> str:
     return hashlib.sha256(content_json.encode()).hexdigest()
 
 
-def _explain(
+def _error_listing_problems(
     problems: Iterable[ErrorDetails],
     expanded: Expanded,
     hint: str,
 ) -> SuiteError:
     """Return the error that lists every problem on its own line."""
     written = expanded.written
-    messages = _messages(problems, expanded, hint)
+    messages = _problem_texts(problems, expanded, hint)
     path = str(written.path)
     listed = [(place, f"{key}: {text}") for (key, place), text in messages.items()]
     has_books = written.tables.get("book") or written.tables.get("collection")
@@ -272,7 +294,7 @@ def _explain(
     return SuiteError("\n  ".join(lines), location=path, hint=hint)
 
 
-def _messages(
+def _problem_texts(
     problems: Iterable[ErrorDetails],
     expanded: Expanded,
     hint: str,
@@ -283,13 +305,13 @@ def _messages(
     for problem in problems:
         in_tables = _location_of_key(problem["loc"], expanded.tables)
         location, place = expanded.as_written(in_tables)
-        key = _key(location, expanded.written.tables)
+        key = _key_text(location, expanded.written.tables)
         fault = (key, place, problem["msg"])
         if fault in seen:
             continue
         seen.add(fault)
         if problem["type"] == "extra_forbidden":
-            message = f"unknown key{nearest_keys(location, hint)}"
+            message = f"unknown key{unknown_key_text(location, hint)}"
         elif problem["type"] == "missing":
             message = "missing"
         else:
@@ -318,7 +340,7 @@ def _location_of_key(
     return location
 
 
-def _key(location: Sequence[int | str], tables: dict[str, Any]) -> str:
+def _key_text(location: Sequence[int | str], tables: dict[str, Any]) -> str:
     """Format a location as `book[1] 'the-road'.source`, counting from 1."""
     key = ""
     at: Any = tables
@@ -451,7 +473,8 @@ def _duplicate_id_problems(suite_file: SuiteFile) -> Iterator[Problem]:
     for what, location, name in names:
         named = (what, name)
         if named in seen:
-            yield (*location, "id"), f"{what}: duplicate id {name!r}", None
+            hint = f"give each {what} its own id, or remove one of the two"
+            yield (*location, "id"), f"{what}: duplicate id {name!r}", hint
         seen.add(named)
 
 
@@ -464,7 +487,9 @@ def _unknown_id_problems(
     for name in names:
         if name not in ids:
             listed = ", ".join(sorted(ids))
-            yield at, f"{where}: no such id: {name!r}; known ids: {listed}", None
+            near = near_keys(name, list(ids))
+            hint = f"write {near[0]!r}" if near else "write one of the known ids"
+            yield at, f"{where}: no such id: {name!r}; known ids: {listed}", hint
 
 
 def _misuse_problems(

@@ -44,7 +44,9 @@ _LEAST_COMMON_WORDS = Fraction(35, 100)
 _LEAST_WORD_ORDER = Fraction(3, 4)
 _LEAST_COMMON_PAIRS = Fraction(1, 10)
 _FEWEST_MARKED_PAIRS = 50  # F + R under which the order is not judged
-_WORDLESS = frozenset({Kind.WITHHELD, Kind.EMPTY, Kind.REFUSAL, Kind.ECHO, Kind.CUT})
+_WORDLESS = frozenset(
+    {Kind.WITHHELD, Kind.EMPTY, Kind.REFUSAL, Kind.ECHO, Kind.CUT_EARLY}
+)
 
 RuleOutcome = Issue | RuleCheck | str
 
@@ -450,7 +452,7 @@ def distinct_shares(
 
 def check_prose(context: RuleContext) -> Iterator[RuleOutcome]:
     """Judge whether the answers together resemble the book's prose."""
-    if not context.counted.prose.is_long_enough_to_judge:
+    if not context.counted.prose.can_judge_answers:
         yield (
             "prose not judged: the book is too short, "
             "or its script has no words to compare"
@@ -490,7 +492,7 @@ def _prose_shares(context: RuleContext) -> Iterator[tuple[str, Fraction, Fractio
         share = Fraction(forward, marked_pairs)
         yield "word order", share, _LEAST_WORD_ORDER
     pairs = words - int(answers.sum())
-    if prose.is_long_enough_to_judge_pairs and pairs and prose.pair:
+    if prose.can_judge_word_pairs and pairs and prose.pair:
         share = Fraction(forward, pairs) / prose.pair
         yield "common word pairs", share, _LEAST_COMMON_PAIRS
 

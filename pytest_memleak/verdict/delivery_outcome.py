@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class DeliveryCheck:
+class DeliveryOutcome:
     """What was requested and lost, what it leaves to count, with issues.
 
     delivery: None where no server or file could lose anything

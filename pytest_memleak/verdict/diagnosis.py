@@ -3,12 +3,12 @@
 A pair's issues are symptoms: a model that refuses breaks up to six rules. A row of
 `_ROWS` names what must prevail among the generations, or which rules must be broken,
 and the issues that this explains. The first row that fits is the diagnosis. What it
-doesn't explain stays beside it.
+doesn't explain stays `unexplained`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Kind
@@ -47,13 +47,13 @@ class Diagnosis:
     key:    a few words for a cell of a map
     cause:  a sentence
     fix:    what to do, "" where nothing is known
-    beside: the issues that it doesn't explain
+    unexplained: the issues that it doesn't explain
     """
 
     key: str
     cause: str
     fix: str
-    beside: tuple[Issue, ...] = ()
+    unexplained: tuple[Issue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ _ROWS = (
         kind=Kind.WITHHELD,
     ),
     _row_of_kind(Kind.REFUSAL, "refuses", f"the model refuses: {_OF} are refusals"),
-    _row_of_kind(Kind.CUT, "cut off", f"{_OF} are cut off before an answer"),
+    _row_of_kind(Kind.CUT_EARLY, "cut off", f"{_OF} are cut off before an answer"),
     _row_of_kind(Kind.EMPTY, "empty", f"{_OF} are empty"),
     _row_of_kind(Kind.ECHO, "echo", f"the model repeats the prompt: {_OF}"),
     _row_of_kind(
@@ -128,17 +128,37 @@ def diagnosis(evidence: Completeness, *, recorded: bool) -> Diagnosis | None:
 
     recorded: whether its generations come from a file, for which fixes differ
     """
-    issues = evidence.issues
+    issues = _without_greedy_repeats(evidence.issues)
     if not issues:
         return None
+    evidence = replace(evidence, issues=issues)
     if not evidence.received:
         return _of_issue(_why_nothing_came(issues), issues, key=NO_ANSWER)
     for row in _ROWS:
         if _fits(row, evidence):
             return _of_row(row, evidence, recorded=recorded)
-    chief = next((issue for issue in issues if issue.rule == "all received"), issues[0])
+    chief = _chief(issues)
     key = "incomplete" if chief.rule == "all received" else chief.rule
     return _of_issue(chief, issues, key=key)
+
+
+def _without_greedy_repeats(issues: Sequence[Issue]) -> tuple[Issue, ...]:
+    """Leave out issues of greedy generations that the sampled ones have, too."""
+    sampled = {issue.rule for issue in issues if not issue.place}
+    kept = []
+    for issue in issues:
+        if issue.place != _GREEDY or issue.rule not in sampled:
+            kept.append(issue)
+    return tuple(kept)
+
+
+def _chief(issues: Sequence[Issue]) -> Issue:
+    """Return what is missing, or that the model changed, or else the first issue."""
+    for rule in ("all received", _CANARIES):
+        for issue in issues:
+            if issue.rule == rule:
+                return issue
+    return issues[0]
 
 
 def _why_nothing_came(issues: Sequence[Issue]) -> Issue:
@@ -152,10 +172,12 @@ def _why_nothing_came(issues: Sequence[Issue]) -> Issue:
 def _of_issue(chief: Issue, issues: Sequence[Issue], *, key: str) -> Diagnosis:
     """Return the diagnosis of an issue that is a cause itself."""
     cause = f"{chief.place}: {chief.cause}" if chief.place else chief.cause
-    beside = tuple(issue for issue in issues if str(issue) != str(chief))
+    unexplained = tuple(issue for issue in issues if str(issue) != str(chief))
+    # Another model's answers explain nothing of this one.
+    unexplained = tuple(sorted(unexplained, key=_is_no_canary))
     if key == NO_ANSWER:  # where nothing came, every other rule is broken, too
-        beside = ()
-    return Diagnosis(key, cause.rstrip("."), chief.fix, beside)
+        unexplained = ()
+    return Diagnosis(key, cause.rstrip("."), chief.fix, unexplained)
 
 
 def _fits(row: _Row, evidence: Completeness) -> bool:
@@ -182,17 +204,22 @@ def _of_row(row: _Row, evidence: Completeness, *, recorded: bool) -> Diagnosis:
     count = evidence.kinds.get(row.kind, 0) if row.kind else 0
     is_nearly_all = count >= _NEARLY_ALL * evidence.received
     explains = row.explains
-    beside = []
+    unexplained = []
     for issue in evidence.issues:
         is_own = issue.place in {"", _GREEDY}
         follows = is_own and issue.rule in explains
         # Where hardly anything is an answer, nothing can be compared either.
         is_compared = issue.place == _GREEDY or issue.rule == _CANARIES
         if not follows and not (is_nearly_all and is_compared):
-            beside.append(issue)
+            unexplained.append(issue)
     received = f"{evidence.received:,}"
     cause = row.cause.format(count=f"{count:,}", received=received)
     what_to_do = fix(row.fix, recorded=recorded)
     if row.fix in _FIXES_WITH_CAUSE:
         _, _, what_to_do = what_to_do.partition(": ")
-    return Diagnosis(row.key, cause, what_to_do, tuple(beside))
+    unexplained.sort(key=_is_no_canary)
+    return Diagnosis(row.key, cause, what_to_do, tuple(unexplained))
+
+
+def _is_no_canary(issue: Issue) -> bool:
+    return issue.rule != _CANARIES

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         ScanScope,
         SecondOpinionCounts,
     )
+    from pytest_memleak.records.probability_facts import ProbabilityFacts
     from pytest_memleak.records.prompt_rates import PromptRate
     from pytest_memleak.records.provenance import Provenance
     from pytest_memleak.scoring.analysis import Analysis
@@ -55,6 +56,7 @@ class Evaluation:
     prompts: what was prompted of the book
     extraction: what an extraction tried; None for other probes
     prompt_rates: how often each named prompt brought a long passage
+    probability: how likely the model is to write the book, measured beside
     """
 
     suite: str
@@ -86,6 +88,7 @@ class Evaluation:
     prompts: PromptFacts | None = None
     extraction: ExtractionFacts | None = None
     prompt_rates: tuple[PromptRate, ...] = ()
+    probability: ProbabilityFacts | None = None
 
     @property
     def verdict(self) -> Verdict:

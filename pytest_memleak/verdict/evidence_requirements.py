@@ -65,7 +65,10 @@ _TEXT_ONLY = (
 )
 SAMPLED: Mapping[str, str] = {
     "none requested": "add excerpts to the book",
-    "all received": "rerun to get those not sampled yet, or lower samples",
+    "all received": (
+        "rerun, without --memleak-offline, to get those not sampled yet; "
+        "or lower samples"
+    ),
     "none withheld": (
         "test an endpoint without output filters; withheld text doesn't show a clean "
         "model"
@@ -112,7 +115,7 @@ SAMPLED: Mapping[str, str] = {
         f"[suite]{_TEXT_ONLY}"
     ),
     Kind.ECHO: f"these generations repeat the instruction: reword it{_TEXT_ONLY}",
-    Kind.CUT: "raise max_tokens: a reasoning model uses tokens before it answers",
+    Kind.CUT_EARLY: "raise max_tokens: a reasoning model uses tokens before it answers",
     Kind.CANNED: (
         "different prompts return the same text: "
         f"check for a cache or proxy{_TEXT_ONLY}"
@@ -146,7 +149,7 @@ RECORDED: Mapping[str, str] = {
     Kind.ECHO: (
         "these answers repeat the instruction: supply answers to a different one"
     ),
-    Kind.CUT: (
+    Kind.CUT_EARLY: (
         "supply answers with room for more tokens: a reasoning model uses tokens "
         "before it answers"
     ),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.records import FinishReason
-from pytest_memleak.records.generation import finish_reason
+from pytest_memleak.records.generation import finish_reason_from_word
 from pytest_memleak.scoring.keyed_texts import keyed
 from pytest_memleak.scoring.text_batches import batches_of
 from pytest_memleak.scoring.word_ranges import count_up
@@ -359,7 +359,7 @@ class FeatureReader:
         starts = keyed_texts.ends[:-1] + 1
         counts = keyed_texts.lengths()
         unreadable = np.zeros(len(counts), dtype=np.bool_)
-        if not self._prose.is_long_enough_to_judge:
+        if not self._prose.can_judge_answers:
             return unreadable
         generation, begin = _stretches(starts, counts)
         size = np.minimum(counts[generation], _STRETCH)
@@ -395,7 +395,7 @@ class FeatureReader:
         That is a share under two thirds of the book's. Blanks don't count. What isn't a
         word, or is one of over 40 letters, may be a cipher.
         """
-        if not self._prose.is_long_enough_to_judge:
+        if not self._prose.can_judge_answers:
             return np.zeros(len(texts), dtype=np.bool_)
         starts = keyed_texts.ends[:-1] + 1
         in_words = _Sums(_characters_in_words(keyed_texts))
@@ -519,7 +519,7 @@ def _how_it_ended(generation: Generation) -> int:
     """Return how it ended; without text, a limit of tokens can have ended it, too."""
     reason = generation.finish_reason
     if reason is FinishReason.EMPTY and not generation.text.strip():
-        was_cut = finish_reason(generation.finish_word) is FinishReason.LENGTH
+        was_cut = finish_reason_from_word(generation.finish_word) is FinishReason.LENGTH
         return LENGTH if was_cut else ENDED
     return _HOW_IT_ENDED.get(reason, WITHHELD)
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.records import FinishReason, Kind
-from pytest_memleak.records.generation import finish_reason
+from pytest_memleak.records.generation import finish_reason_from_word
 from pytest_memleak.redaction.text import count_words, server_word
 from pytest_memleak.scoring.freed_memory import return_freed_memory
 from pytest_memleak.scoring.keyed_texts import keyed
@@ -63,7 +63,7 @@ _MOST_RUNS = 1 << 25
 _PARTS_TOGETHER = 16
 _MOST_SERVER_WORDS = 20
 _WORDS_SHOWN = 6  # of a longer server word
-_WORDS_OF_TABLE = 3  # at most, of a word that `finish_reason` maps
+_WORDS_OF_TABLE = 3  # at most, of a word that `finish_reason_from_word` maps
 
 
 def kinds_of(
@@ -95,7 +95,7 @@ def kinds_of(
         Kind.EMPTY: readings.blank & ~was_cut,
         Kind.REFUSAL: is_listed | _open_alike(readings, few_words),
         Kind.ECHO: words_are_enough & own_is_short,
-        Kind.CUT: was_cut & (is_half | readings.blank),
+        Kind.CUT_EARLY: was_cut & (is_half | readings.blank),
         Kind.SHORT: own_is_short,
     }
     too_short = np.logical_or.reduce(list(rules.values()))
@@ -394,7 +394,9 @@ def _shown_word(reason: FinishReason, own_word: str | None) -> str:
     """Return a server's word for a withheld generation, shortened if it isn't known."""
     none = "null" if reason is FinishReason.UNKNOWN else reason.value
     word = own_word or none
-    is_mapped = word == none or finish_reason(word) is not FinishReason.UNKNOWN
+    is_mapped = (
+        word == none or finish_reason_from_word(word) is not FinishReason.UNKNOWN
+    )
     if is_mapped and count_words(word) <= _WORDS_OF_TABLE:
         return word
     return server_word(word, _WORDS_SHOWN)

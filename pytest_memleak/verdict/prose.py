@@ -95,7 +95,7 @@ class Prose:
         )
 
     @property
-    def is_long_enough_to_judge(self) -> bool:
+    def can_judge_answers(self) -> bool:
         """Whether answers can be compared with it.
 
         It needs 400 words, mostly of several characters.
@@ -104,9 +104,9 @@ class Prose:
         return self.words >= _FEWEST_WORDS and has_long_words
 
     @property
-    def is_long_enough_to_judge_pairs(self) -> bool:
+    def can_judge_word_pairs(self) -> bool:
         """Whether their share of common pairs can be compared: 2,000 words."""
-        return self.is_long_enough_to_judge and self.words >= _FEWEST_WORDS_FOR_PAIRS
+        return self.can_judge_answers and self.words >= _FEWEST_WORDS_FOR_PAIRS
 
 
 def _order_of_pairs(

@@ -13,9 +13,9 @@ from pytest_memleak.books.instructions import (
     CONTINUE_INSTRUCTION,
     DEFAULT_INSTRUCTION,
     beginnings,
-    check_template,
     instruct,
     load_summaries,
+    used_placeholders,
     validate_continuation,
     write_summaries,
 )
@@ -36,7 +36,7 @@ def instructions(excerpts=EXCERPTS, **settings):
 
 
 def test_the_papers_form_and_templates_of_ones_own():
-    assert check_template(DEFAULT_INSTRUCTION) == {"words", "author", "summary"}
+    assert used_placeholders(DEFAULT_INSTRUCTION) == {"words", "author", "summary"}
     first, second = instructions(author="A. N. Author", title=None, summaries=SUMMARIES)
     assert first.instruction == (
         "Write a 5 word excerpt about the content below emulating the style and voice "

@@ -108,3 +108,53 @@ def test_a_publisher_s_pages_are_no_text_wherever_they_stand(read):
 def test_a_long_section_under_a_publisher_s_title_is_text(read):
     long = f"<h2>How to Contact Us</h2>{p(paragraphs('letter'))}"
     assert paragraphs("letter")[0] in read({"a.xhtml": long} | chapters()).paragraphs()
+
+
+def preface(title, *last):
+    """A document that its markup declares as front matter, no more precisely."""
+    text = p([*paragraphs("quay", 4), *last])
+    return f"<section epub:type='frontmatter'><h2>{title}</h2>{text}</section>"
+
+
+@pytest.mark.parametrize(
+    ("document", "kept"),
+    [
+        (preface("Author’s Preface"), True),
+        (preface("Preface by the Author"), True),
+        (preface("Preface to the Second Edition", "J. M.<br/>November 1891."), True),
+        (preface("Preface", "London, 1891<br/>Jane Marlowe"), True),
+        (preface("Preface", "London, 1891<br/>Ann Lee"), False),
+        (preface("A Note", "J. M.<br/>November 1891."), False),
+    ],
+)
+def test_a_preface_of_the_author_is_text_in_spite_of_its_markup(read, document, kept):
+    manuscript = read({"preface.xhtml": document} | chapters())
+    assert manuscript.parts[0].kept is kept
+
+
+@pytest.mark.parametrize(("size", "kept"), [(7, False), (9, True)])
+def test_matter_is_left_out_behind_a_blurb(read, size, kept):
+    """A blurb of 364 words, or a story of 468."""
+    documents = {
+        "blurb.xhtml": f"<h2>The Salt Road</h2>{p(paragraphs('blurb', size))}",
+        "imprint.xhtml": "<h2>Colofon</h2><p>Set in Lyon by the Harbor Press.</p>",
+    }
+    manuscript = read(documents | chapters())
+    assert [part.kept for part in manuscript.parts[:2]] == [True, kept]
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "References",
+        "Reference List",
+        "Contributors",
+        "Biographies",
+        "Licence",
+        "Crédits",
+        "List of the Plates",
+    ],
+)
+def test_matter_is_known_by_its_title_at_the_back(read, title):
+    back = {"z.xhtml": f"<h2>{title}</h2><p>Ann Lee, Salt, 1903.</p>"}
+    assert not read(chapters() | back).parts[-1].kept

@@ -125,3 +125,25 @@ def test_names_of_documents_are_no_patterns_and_stay_valid_toml(tmp_path):
     suite.write_text(draft.text(suite), encoding="utf-8")
     [book] = load_suite(suite).books
     assert book.exclude == ('c[[]1][*]"[?].xhtml',)
+
+
+def test_a_complaint_s_suite_has_what_was_said_of_its_book(
+    program,
+    tmp_path,
+    lamplighter,
+):
+    (tmp_path / "claim.jsonl").write_text('"Recite The Lamplighter."\n')
+    seen = run_in_terminal(
+        ["complaint", str(lamplighter), "claim.jsonl", "--model", "openai/gpt-4o"],
+        folder=tmp_path,
+        program=program,
+        columns=400,
+        typed="-2\ny\n",
+        answer="n\n",
+        asks="Ask the model?",
+    )
+    assert seen.code == 0, seen.lines
+    suite = tmp_path / "complaint-the-lamplighter" / "complaint.memleak.toml"
+    [book] = load_suite(suite).books
+    assert book.exclude == (SECOND,)
+    assert book.approved == digest(lamplighter, exclude=[SECOND])

@@ -153,4 +153,4 @@ def test_a_faulty_line_of_prompts_is_named(folder, capsys):
     (folder / "claim.jsonl").write_text('"one"\nnot json\n')
     arguments = ["complaint", "play.txt", "claim.jsonl", "--model", "openai/m"]
     assert main(arguments) == 2
-    assert "claim.jsonl, line 2: it isn't JSON" in capsys.readouterr().err
+    assert "claim.jsonl, line 2: not JSON" in capsys.readouterr().err

@@ -188,6 +188,14 @@ def test_an_input_is_never_overwritten(refused, file, tmp_path):
     assert (book.read_text(encoding="utf-8"), summaries.read_text()) == (STORY, "{}")
 
 
+def test_a_file_that_has_no_excerpts_is_not_overwritten(refused, file, prepare):
+    book, summaries = file("s.txt", STORY), file("sum.json", "{}")
+    error = refused("prepare", book, "-o", summaries)
+    assert "sum.json: this file exists and isn't a file of excerpts" in error
+    assert "name a different file with -o, or delete it" in error
+    assert summaries.read_text() == "{}"
+
+
 def test_a_warning_says_that_excluded_text_is_not_in_the_file(prepare):
     _, (_, err) = prepare(LAMPLIGHTER)
     assert "this file omits 69 words of excluded text" in err

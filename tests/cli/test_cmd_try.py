@@ -149,6 +149,21 @@ def test_a_rate_limit_is_waited_for_and_not_counted(here, serve, capsys, monkeyp
     assert trials[0].calls == 0
 
 
+def test_a_failing_servers_words_are_shown_while_it_is_waited_for(
+    here, serve, capsys, monkeypatch
+):
+    monkeypatch.setattr(
+        "pytest_memleak.sampling.backoff.Retry", lambda: Retry(pause=lambda *_: None)
+    )
+    failing = server_error("chat", status=500, calls=(1, 2))
+    main([*serve(plan=FaultPlan([failing]))])
+    shown = " ".join(capsys.readouterr().out.split())
+    before, _, after = shown.partition("waiting for the server (500)")
+    assert "500 Internal Server Error" in before
+    assert "waiting for the server (500)" in after
+    assert "500 Internal Server Error" not in after
+
+
 def test_a_server_that_ignores_n_does_not_accept_it(here, serve, capsys):
     assert main([*serve(plan=FaultPlan([Fault(FaultKind.IGNORE_N, "chat")]))]) == 2
     shown = " ".join(capsys.readouterr().out.split())

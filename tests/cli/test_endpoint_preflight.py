@@ -36,7 +36,7 @@ def planned(here, server, capsys, monkeypatch):
     def plan(style, *options):
         suites = []
         monkeypatch.setattr(
-            "pytest_memleak.cli.cmd_try._run",
+            "pytest_memleak.cli.cmd_try._run_probe",
             lambda path, *_: suites.append(path.read_text("utf-8")) or 0,
         )
         url = f"{server.url}/{style}/v1"
@@ -219,7 +219,7 @@ def test_init_learns_the_endpoint_after_a_yes(program, here, server):
         program=program,
         columns=120,
         typed="y\n",
-        answer="y\n",
+        answer="y\nn\n",  # it offers extraction, too
         asks="Send them?",
     )
     assert seen.code == 0, seen.lines

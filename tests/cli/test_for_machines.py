@@ -63,3 +63,17 @@ def test_without_shtab_the_command_says_what_to_install(memleak, monkeypatch):
     done = memleak("completion", "bash")
     assert done.returncode == 2
     assert "pip install 'pytest-memleak[completion]'" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--memleak-ledger=own.db", "--rootdir=.."])
+@pytest.mark.parametrize("variable", [False, True])
+def test_commands_follow_the_ledger_that_pytest_s_settings_name(
+    memleak, tmp_path, option, variable, monkeypatch
+):
+    if variable:
+        monkeypatch.setenv("PYTEST_ADDOPTS", f"-q {option}")
+    else:
+        (tmp_path / "pytest.ini").write_text(f"[pytest]\naddopts = -q {option}\n")
+    parent = tmp_path.parent / ".memleak" / "ledger.db"
+    place = parent if "rootdir" in option else "own.db"
+    assert f"{place}: No ledger exists here" in memleak("ledger", "list").stderr

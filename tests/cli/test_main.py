@@ -11,6 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 from marks import full
+from screen import run_in_terminal
 
 from pytest_memleak.cli.columns import WHOLE, print_sentence, table_text
 from pytest_memleak.cli.main import main
@@ -41,6 +42,7 @@ def answers(*texts):
     ]
 
 
+STORY = Path(__file__).parents[2] / "fixtures" / "books" / "the-lamplighter.epub"
 BOOK = excerpts("a b c d e f g h", "i j k l m n o p")
 ANSWERS = answers("x f g h i j k y", "L, m; n O p")
 
@@ -214,12 +216,18 @@ def test_malformed_records_are_one_plain_error(refused, files, place, content, m
     ("try a.epub --model openai/m --base-url host:80", "as in http://localhost:8000/v1"),
     ("init --book a.epub --model openai/m --price 3", "IN,OUT, as in 3.75,15"),
     ("init --book a.epub --model openai/m -o a.toml", "a name that ends in .memleak.toml"),
+    ("init --model openai/m --model openai/n", "--model: given twice; it takes one value"),
+    ("scan b --logs x --logs y", "write it once, with all its values behind it"),
+    ("try a.epub --model openai/m --price -1,10", "IN,OUT, as in 3.75,15; got '-1,10'"),
+    (f"try {STORY} --model ngram/m", "ngram has no models with names"),
     ("ledger", "required"), ("ledger export --endpoint e", "required: -o"),
 ])  # fmt: skip
 def test_wrong_usage_ends_with_exit_code_2(capsys, arguments, message):
-    with pytest.raises(SystemExit) as caught:
-        main(arguments.split())
-    assert caught.value.code == 2
+    try:
+        code = main(arguments.split())
+    except SystemExit as ended:
+        code = ended.code
+    assert code == 2
     assert message in capsys.readouterr().err
 
 
@@ -421,3 +429,32 @@ def test_a_file_name_that_is_no_text_is_an_error(memleak, tmp_path, odd):
     assert done.stderr.splitlines()[-1] == "  rename the file whose name isn't UTF-8"
     assert "Traceback" not in done.stderr
     assert not [name for name in tmp_path.iterdir() if name.name.startswith("\udcff")]
+
+
+def test_an_error_of_usage_is_broken_between_words_at_a_terminal(program, tmp_path):
+    wrong = ["try", "a.epub", "--model", "openai/m", "--price", "3"]
+    seen = run_in_terminal(wrong, program=program, folder=tmp_path, columns=60)
+    assert seen.code == 2
+    assert max(map(len, seen.lines)) <= 60
+    assert "IN,OUT, as in 3.75,15; got '3'" in " ".join(map(str.strip, seen.lines))
+
+
+@pytest.mark.parametrize("arguments", [
+    ["demo"],
+    ["prepare", "story.txt"],
+])  # fmt: skip
+def test_what_may_not_be_read_or_written_is_said_with_what_to_do(
+    refused, here, monkeypatch, arguments
+):
+    (here / "story.txt").write_text("It was a dark night. " * 90, encoding="utf-8")
+
+    def deny(path, *_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", deny)
+    monkeypatch.setattr(Path, "open", deny)
+    monkeypatch.setattr(Path, "read_bytes", deny)
+    error = refused(*arguments)
+    assert "Permission denied" in error
+    shown = "chmod u+rw story.txt", f"{here} isn't one"
+    assert shown[arguments == ["demo"]] in error

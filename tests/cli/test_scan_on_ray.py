@@ -1,7 +1,9 @@
 """`memleak scan --ray` finds what one process finds, also where a node is removed."""
 
 import json
+import os
 import random
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -13,6 +15,7 @@ from pytest_memleak.cli.main import main
 from pytest_memleak.errors import install_command
 from pytest_memleak.formats import log_shards
 from pytest_memleak.library.scan_state import ScanState
+from pytest_memleak.parallel.ray_tasks import run_tasks_on_ray
 
 RNG = random.Random(9)
 NOVEL = [" ".join(prose(RNG, 100)) for _ in range(30)]
@@ -134,3 +137,21 @@ def test_a_file_that_a_node_sees_otherwise_is_named(scan, two_nodes, monkeypatch
         "logs/a.jsonl",
         "logs/c.jsonl",
     }
+
+
+@pytest.mark.full
+def test_a_task_whose_process_is_killed_is_done_again_without_a_word(
+    two_nodes, tmp_path, capsys
+):
+    mark = tmp_path / "killed"
+
+    def doubled(number):
+        if number == 1 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 2 * number
+
+    results = dict(run_tasks_on_ray(doubled, range(3), address=two_nodes.address))
+    assert mark.exists()
+    assert results == {0: 0, 1: 2, 2: 4}
+    assert capsys.readouterr() == ("", "")

@@ -1,7 +1,9 @@
 """The files of a scan: an HTML page, SARIF, and the verdict on a customer's training set."""
 
 import json
+import os
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -130,9 +132,41 @@ def test_sarif_has_a_result_per_passage_at_its_line(scan):
         "artifactLocation": {"uri": "logs/a.jsonl"},
         "region": {"startLine": 2},
     }
-    prints = [result["partialFingerprints"]["passage/v1"] for result in run["results"]]
+    prints = [
+        result["partialFingerprints"]["primaryLocationLineHash"]
+        for result in run["results"]
+    ]
     assert len(set(prints)) == len(prints)
     assert run["invocations"][0]["executionSuccessful"] is True
+
+
+def test_sarif_has_what_code_scanning_requires(scan):
+    table = "prompt,completion\nGo on.,{}\n"
+    Path("logs/t.csv").write_text(table.format(LONG), encoding="utf-8")
+    scan("--sarif", "out/s.sarif")
+    (run,) = json.loads(Path("out/s.sarif").read_text())["runs"]
+    for rule in run["tool"]["driver"]["rules"]:
+        for key in ("shortDescription", "fullDescription", "help"):
+            assert 0 < len(rule[key]["text"]) <= 1024
+    for result in run["results"]:
+        [location] = result["locations"]
+        assert location["physicalLocation"]["region"]["startLine"] >= 1
+        assert result["partialFingerprints"]["primaryLocationLineHash"]
+    messages = [result["message"]["text"] for result in run["results"]]
+    assert any(message.endswith("of the book, in row 4") for message in messages)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_sarif_names_a_file_by_its_path_below_this_folder_or_in_full(scan, inside):
+    folder = Path("logs").resolve()
+    if not inside:
+        Path("else where").mkdir()
+        os.chdir("else where")
+        shutil.copy("../novel.txt", ".")
+    scan("--sarif", "s.sarif", where=str(folder))
+    (run,) = json.loads(Path("s.sarif").read_text())["runs"]
+    place = run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]
+    assert place["uri"] == ("logs/a.jsonl" if inside else f"{folder.as_uri()}/a.jsonl")
 
 
 def test_sarif_names_what_could_not_be_read(scan):

@@ -50,9 +50,9 @@ def limit_of(body):
     return body.get("max_completion_tokens") or body.get("max_tokens") or 10**6
 
 
-def error(message, code=None, status=400, **more):
+def error(message, code=None, status=400, kind="error", **more):
     """A server that rejects each request."""
-    body = {"error": {"message": message, "code": code, "type": "error", **more}}
+    body = {"error": {"message": message, "code": code, "type": kind, **more}}
     return lambda _, __: (status, body)
 
 
@@ -179,6 +179,27 @@ TROUBLES = {
         error("The model does not exist", "model_not_found", 404),
         words="has this model (base_model, or endpoint)",
         most=2,  # the second as plain text
+    ),
+    # LiteLLM's proxy.
+    "litellm-wrong-key": Trouble(
+        error("No connected db.", "400", kind="no_db_connection"),
+        words="check the key in the environment variable OPENAI_API_KEY",
+        most=1,
+    ),
+    "litellm-wrong-model": Trouble(
+        error("/chat/completions: Invalid model name passed in model=m.", "400"),
+        words="has this model (base_model, or endpoint)",
+        most=1,
+    ),
+    "litellm-budget": Trouble(
+        error(
+            "Budget has been exceeded! Current cost: 10.5, Max budget: 10.0",
+            "422",
+            422,
+            kind="budget_exceeded",
+        ),
+        words=ADD_CREDIT,
+        most=1,
     ),
     "log-in-page": Trouble(
         send=lambda _: Response(body=b"<html><h1>Log in</h1></html>"),

@@ -14,7 +14,7 @@ from marks import full
 from scenarios import DEPLOYED, HOURLY
 
 from pytest_memleak.errors import LedgerError
-from pytest_memleak.ledger.deployments import debts
+from pytest_memleak.ledger.deployments import possibly_active_deployments
 from pytest_memleak.ledger.ledger import Ledger
 
 DRAWN = "24/24 FAIL"
@@ -69,7 +69,7 @@ def taken_down(server, *, times=1):
 def owed(url):
     try:
         with Ledger(url, create=False) as ledger:
-            return debts(ledger)
+            return possibly_active_deployments(ledger)
     except LedgerError:
         return []  # not even begun
 

@@ -44,6 +44,15 @@ def test_lines_of_a_blob_are_one(size):
     assert any(SENTENCE in reading for reading in read(lines)) is is_blob
 
 
+@pytest.mark.parametrize("encode", [base64.b64encode, bytes.hex])
+@pytest.mark.parametrize("behind", ["Then", "then comes this", "bad", "abc123"])
+def test_a_word_in_the_line_behind_a_blob_hides_nothing(encode, behind):
+    text = SENTENCE[:57].encode()  # without a sign of its end
+    encoded = encode(text)
+    blob = encoded if isinstance(encoded, str) else encoded.decode()
+    assert any(SENTENCE[:55] in reading for reading in read(f"{blob}\n{behind}"))
+
+
 def test_random_bytes_and_numbers_are_no_text():
     rng = random.Random(1)
     for size in (30, 300, 3_000):

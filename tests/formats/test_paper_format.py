@@ -21,7 +21,7 @@ from pytest_memleak.formats.paper_format import (
 )
 from pytest_memleak.records import Excerpt, FinishReason, Generation
 from pytest_memleak.records.book import book_digest
-from pytest_memleak.records.generation import finish_reason
+from pytest_memleak.records.generation import finish_reason_from_word
 
 
 def excerpt(excerpt_id, text="Some text.", **more):
@@ -150,7 +150,11 @@ def test_generations_are_rounds_of_their_excerpt():
 
 
 def test_a_finish_reason_is_kept_as_it_was_said():
-    assert finish_reason(None) is finish_reason("") is FinishReason.UNKNOWN
+    assert (
+        finish_reason_from_word(None)
+        is finish_reason_from_word("")
+        is FinishReason.UNKNOWN
+    )
     for reason in FinishReason:
         (one,) = generations_from_records(
             [line("p1", "text", finish_reason=reason.value)]
@@ -180,7 +184,7 @@ EVERY = [(word, reason) for reason, words in WORDS.items() for word in words.spl
 
 @pytest.mark.parametrize(("word", "reason"), EVERY)
 def test_a_word_means_the_same_from_a_server_and_in_a_file(word, reason):
-    assert finish_reason(word) is reason
+    assert finish_reason_from_word(word) is reason
     answers = [{"generated_text": "Some words.", "finish_reason": word}]
     (recorded,) = generations_from_records(
         [{"excerpt_id": "p_id1", "generations": answers}]
@@ -326,13 +330,13 @@ def test_jsonl_is_read_line_by_line(tmp_path, name, end, mark):
 @pytest.mark.parametrize(("content", "shown"), [
     (b" \r\n ", "the file is empty\n  expected a JSON list of records"),
     (b"{}", "expected a list of records, found an object"),
-    (b'[{"a": "secret', "not JSON: Unterminated string starting at line 1, column 8\n"
+    (b'[{"a": "secret', "not JSON: Unterminated string starting at column 8\n"
      "  correct it there, or write the file again"),
     (b'["caf\xe9 au lait"]', "not UTF-8 text: byte 0xe9 at 5\n  save the file as UTF-8"),
     (json.dumps(RECORDS).encode("utf-16")[:-1], "not UTF-16-LE text: byte 0x5d at *"),
     (b"[" * 200_000 + b"]" * 200_000, "not usable JSON: it is nested too deeply"),
     (b"[" + b"9" * 5000 + b"]", "not usable JSON: a number has too many digits"),
-    (b"[] []", "not JSON: Extra data at line 1, column 4\n  correct it there, or write *"),
+    (b"[] []", "not JSON: Extra data at column 4\n  correct it there, or write *"),
 ])  # fmt: skip
 def test_a_file_without_a_json_list_is_an_error_that_names_it(tmp_path, content, shown):
     path = tmp_path / "x.json"

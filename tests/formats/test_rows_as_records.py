@@ -46,6 +46,18 @@ EVENT = {
 NO_CHOICES = {"choices": []}
 INSPECT = {"output": NO_CHOICES, "epoch": 1}
 UNREAD = {
+    "lines by their own keys": chat(
+        content=[
+            {
+                "type": "tool_use",
+                "name": "save",
+                "input": dict(zip("abcdefghij", LINES, strict=True)),
+            }
+        ]
+    ),
+    "lines in fields": chat(
+        content=LINES[0], **dict(zip("bcdefghij", LINES[1:], strict=True))
+    ),
     "lines by name": chat(
         tool_calls=[{"function": {"arguments": {"i": named("name", LINES)}}}]
     ),

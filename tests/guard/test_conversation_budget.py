@@ -10,11 +10,12 @@ from guarded_texts import deltas
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marks import full
+from multidict import CIMultiDict
 from scored_books import book_of
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.guard import GuardedAnswer
-from pytest_memleak.guard.client_budgets import ClientBudgets, key_of_client
+from pytest_memleak.guard.client_budgets import ClientBudgets, keys_of_client
 from pytest_memleak.guard.word_budget import PlacesOfPassages
 from pytest_memleak.library import Library
 
@@ -312,12 +313,17 @@ def test_a_file_that_cannot_be_opened_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("headers", "key"),
+    ("headers", "keys"),
     [
-        ({"Authorization": "Bearer abc"}, "abc"),
-        ({"x-api-key": "abc"}, "abc"),
-        ({}, ""),
+        ([("Authorization", "Bearer abc")], ["abc"]),
+        ([("authorization", "bEARER  abc ")], ["abc"]),
+        ([("x-api-key", "abc")], ["abc"]),
+        ([("Authorization", "Bearer x"), ("x-api-key", "abc")], ["x", "abc"]),
+        ([("Authorization", "x"), ("authorization", "Bearer abc")], ["x", "abc"]),
+        ([("api-key", "abc"), ("x-api-key", "abc")], ["abc"]),
+        ([("Authorization", "")], [""]),
+        ([], [""]),
     ],
 )
-def test_a_client_is_known_by_the_key_of_its_header(headers, key):
-    assert key_of_client(headers) == key
+def test_a_client_is_known_by_each_key_of_its_headers(headers, keys):
+    assert keys_of_client(CIMultiDict(headers)) == keys

@@ -257,6 +257,39 @@ def test_an_error_of_the_server_is_told(
     assert "too many requests" not in caplog.text
 
 
+WAIT = "Fri, 04 Dec 2026 07:28:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "left"),
+    [
+        ("Retry-After", "0.5", "0.5"),
+        ("Retry-After", WAIT, WAIT),
+        ("Retry-After", "the town of Ebb", None),
+        ("x-request-id", "req_011CSHoEeqs5C35K", "req_[0-9a-f]{24}"),
+        ("x-request-id", "9f86d081-884c-4d63", "9f86d081-884c-4d63"),
+        ("request-id", "the_town_of_Ebb", "id_[0-9a-f]{24}"),
+        ("x-text", "the town of Ebb", None),
+    ],
+)
+@pytest.mark.parametrize("kind", ["whole", "stream"])
+def test_headers_leave_without_a_text(guard, kind, name, value, left):
+    async def answer(request, asked):
+        if kind == "whole":
+            return web.json_response(whole("Yes."), headers={name: value})
+        return web.Response(
+            text="data: [DONE]\n\n",
+            headers={name: value},
+            content_type="text/event-stream",
+        )
+
+    server, _, address = guard
+    server.answers["headed"] = answer
+    asked = {"model": "headed", "messages": ASKED}
+    sent = httpx.post(f"{address}/v1/chat/completions", json=asked).headers.get(name)
+    assert sent is left is None or re.fullmatch(left, sent)
+
+
 REACHED = "the server behind memleak guard can't be reached"
 UNREACHED = r"the upstream http://127.0.0.1:1/v1 can't be reached \(.+\); start it or change --up.+"
 
@@ -306,6 +339,54 @@ def test_a_stream_that_breaks_ends_in_an_error(guard, client, end, message):
         contents.extend(part.choices[0].delta.content for part in parts)
     assert "".join(contents) == text
     assert proxy.counts["upstream_errors"] == errors + 1
+
+
+def of_error(**more):
+    return {"message": "out of memory", **more}
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        (DONE,),
+        (of_error(type="error"), DONE),
+        (of_error(object="error", code=500), DONE),
+    ],
+    ids=["no reason", "type", "object"],
+)
+def test_a_stream_without_an_end_counts_as_a_failure(guard, caplog, end):
+    text = " ".join(prose("the-seed-vault")[:60])
+    server, proxy, address = guard
+    server.answers["fails"] = [*streamed(text, *end)]
+    errors = proxy.counts["upstream_errors"]
+    asked = {"model": "fails", "messages": ASKED, "stream": True}
+    answer = httpx.post(f"{address}/v1/chat/completions", json=asked).text
+    chunks = re.findall(r"^data: ({.+})", answer, re.MULTILINE)
+    of_choices = [
+        part["choices"][0] for part in map(json.loads, chunks) if "choices" in part
+    ]
+    assert "".join(choice["delta"]["content"] for choice in of_choices) == text
+    assert proxy.counts["upstream_errors"] == errors + 1
+    assert len(caplog.messages) == 1
+    assert "memory" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("body", "count"),
+    [
+        (whole("Yes."), 0),
+        (whole("Yes.") | {"error": None}, 0),
+        ({"error": of_error()}, 1),
+        (of_error(object="error", code=500), 1),
+    ],
+)
+def test_an_error_with_status_200_counts_as_a_failure(guard, client, body, count):
+    server, proxy, _ = guard
+    server.answers["fails"] = body
+    errors = proxy.counts["upstream_errors"]
+    sent = client.post("/chat/completions", body={"model": "fails"}, cast_to=object)
+    assert sent.get("message") == body.get("message")
+    assert proxy.counts["upstream_errors"] == errors + count
 
 
 def with_mark(parts):

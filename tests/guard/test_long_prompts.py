@@ -14,6 +14,7 @@ from chat_streams import guarded
 
 from pytest_memleak.guard import GuardedAnswer
 from pytest_memleak.guard.long_prompts import MOST_EXCUSING, shortened
+from pytest_memleak.scoring.multi_book_index import SharedIndex
 
 OWN = " ".join(f"own{n}" for n in range(40_000))
 QUOTED = " ".join(prose("the-lamplighter")[:90])
@@ -76,6 +77,31 @@ def test_a_long_prompt_excuses_with_no_more_than_a_million_characters():
     parts = (" ".join(words[n % 9_000 :][:60]) + f" own{n}" for n in range(9_000))
     shorter = shortened(" ".join(parts), library())
     assert MOST_EXCUSING <= len(shorter) <= MOST_EXCUSING + 60_000
+
+
+def test_an_answer_reads_its_prompt_once_however_many_passages_it_has(monkeypatch):
+    read = []
+    instructions = SharedIndex.instructions
+
+    def counting(index, texts, **how):
+        read.extend(text for text in texts if QUOTED in text)
+        return instructions(index, texts, **how)
+
+    monkeypatch.setattr(SharedIndex, "instructions", counting)
+    asked = {
+        "n": 2,
+        "messages": [{"role": "user", "content": f"Correct this: {QUOTED}"}],
+    }
+    answer = GuardedAnswer(library(), asked)
+    sent = ["", ""]
+    for word in QUOTED.split():
+        for number in (0, 1):
+            delta = {"index": number, "delta": {"content": f"{word} "}}
+            for chunk in answer.read({"choices": [delta]}):
+                (choice,) = chunk["choices"]
+                sent[choice["index"]] += choice["delta"]["content"]
+    assert (sent[0].split(), answer.stops) == (QUOTED.split(), [])
+    assert len(read) == len(["as measured", "folded"])
 
 
 MEGABYTES_60 = 60_000_000

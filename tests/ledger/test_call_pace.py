@@ -6,9 +6,9 @@ from by_hand import a_book, answer, count_words, intent
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.ledger.call_outcomes import give_up, record
+from pytest_memleak.ledger.call_outcomes import end_call_unanswered, store_answer
 from pytest_memleak.ledger.call_pace import busy_seconds, seconds_per_call
-from pytest_memleak.ledger.call_reservations import claim
+from pytest_memleak.ledger.call_reservations import reserve_call
 from pytest_memleak.ledger.prompts import Ask, build_prompts
 from pytest_memleak.ledger.tables import calls
 from pytest_memleak.records import Sampling
@@ -34,12 +34,12 @@ def prompts():
 
 def call_at(ledger, prompts, ordinal, began, ended, *, lost=False):
     """A call of the prompt, which ended with an answer or was lost."""
-    ask = Ask(prompts.questions[0], (ordinal,))
-    call = claim(ledger, intent(ledger, prompts, ask))
+    ask = Ask(prompts.specs[0], (ordinal,))
+    call = reserve_call(ledger, intent(ledger, prompts, ask))
     if lost:
-        give_up(ledger, call, billed=True, cause="no response came")
+        end_call_unanswered(ledger, call, billed=True, cause="no response came")
     else:
-        record(ledger, answer(call, "text"))
+        store_answer(ledger, answer(call, "text"))
     times = sa.update(calls).where(calls.c.id == call.id)
     ledger.write(lambda held: held.execute(times.values(began=began, ended=ended)))
 

@@ -7,13 +7,18 @@ from by_hand import answer, intent
 from scripted import spent
 
 from pytest_memleak.errors import BudgetExceeded
-from pytest_memleak.ledger.call_outcomes import give_up, postpone, record, resume
-from pytest_memleak.ledger.call_reservations import claim, prompt_ids
+from pytest_memleak.ledger.call_outcomes import (
+    end_call_unanswered,
+    mark_postponed,
+    mark_resumed,
+    store_answer,
+)
+from pytest_memleak.ledger.call_reservations import prompt_row_ids, reserve_call
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import (
+    find_missing_ordinals,
     generations,
     generations_with_texts,
-    missing,
 )
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.ledger.tables import calls, claims
@@ -30,8 +35,8 @@ def reserve(ledger, prompts):
     """Claims these ordinals of the only prompt."""
 
     def run(*ordinals, after=None, **money):
-        wanted = intent(ledger, prompts, Ask(prompts.questions[0], ordinals), **money)
-        return claim(ledger, wanted, after=after)
+        wanted = intent(ledger, prompts, Ask(prompts.specs[0], ordinals), **money)
+        return reserve_call(ledger, wanted, after=after)
 
     return run
 
@@ -53,32 +58,34 @@ def texts(ledger, prompts):
 
 def test_questions_keep_their_numbers_and_an_ordinal_is_claimed_once(ledger, ask):
     prompts = ask()
-    first, second, _ = prompts.questions
-    call = claim(ledger, intent(ledger, prompts, Ask(first, (0, 1))))
+    first, second, _ = prompts.specs
+    call = reserve_call(ledger, intent(ledger, prompts, Ask(first, (0, 1))))
     assert call.ordinals == (0, 1)
-    again = claim(
+    again = reserve_call(
         ledger, intent(ledger, prompts, Ask(first, (0, 1)), Ask(first, (1, 2)))
     )
     assert again.ordinals == (2,)
-    assert claim(ledger, intent(ledger, prompts, Ask(first, (0, 1, 2)))) is None
-    other = claim(ledger, intent(ledger, prompts, Ask(first, (0,)), Ask(second, (0,))))
+    assert reserve_call(ledger, intent(ledger, prompts, Ask(first, (0, 1, 2)))) is None
+    other = reserve_call(
+        ledger, intent(ledger, prompts, Ask(first, (0,)), Ask(second, (0,)))
+    )
     assert other.question != call.question
     row = row_of(ledger, call)
     assert (row.state, row.asked, row.first, row.kind) == ("asked", 2, 0, "sample")
     assert row.seed == first.seed_from(0)
     prompts = ask(excerpts=3)
-    numbers = prompt_ids(ledger, "e", prompts.questions)
-    assert prompt_ids(ledger, "e", prompts.questions) == numbers
+    numbers = prompt_row_ids(ledger, "e", prompts.specs)
+    assert prompt_row_ids(ledger, "e", prompts.specs) == numbers
     assert (
         len(
             {
                 *numbers.values(),
-                *prompt_ids(ledger, "other", prompts.questions).values(),
+                *prompt_row_ids(ledger, "other", prompts.specs).values(),
             }
         )
         == 6
     )
-    assert prompt_ids(ledger, "e", ()) == {}
+    assert prompt_row_ids(ledger, "e", ()) == {}
 
 
 def test_threads_and_ledgers_never_share_an_ordinal(url, ask):
@@ -92,8 +99,8 @@ def test_threads_and_ledgers_never_share_an_ordinal(url, ask):
             results = []
             for start in range(0, 30, 3):
                 ordinals = (start, start + 1, start + 2)
-                wanted = [Ask(question, ordinals) for question in prompts.questions]
-                while call := claim(ledger, intent(ledger, prompts, *wanted)):
+                wanted = [Ask(question, ordinals) for question in prompts.specs]
+                while call := reserve_call(ledger, intent(ledger, prompts, *wanted)):
                     results += [(call.question, ordinal) for ordinal in call.ordinals]
             return results
 
@@ -105,12 +112,14 @@ def test_threads_and_ledgers_never_share_an_ordinal(url, ask):
 def test_an_answer_frees_and_fills(ledger, ask, prompts, reserve):
     call = reserve(0, 1, 2, price=100)
     assert spent(ledger) == 300
-    assert missing(ledger, "e", prompts).elsewhere == 3
+    assert find_missing_ordinals(ledger, "e", prompts).elsewhere == 3
     for new in (True, False):
-        assert record(ledger, answer(call, "a", "b", cost=120)) == new
+        assert store_answer(ledger, answer(call, "a", "b", cost=120)) == new
         assert spent(ledger) == 120
     assert texts(ledger, prompts) == {0: "a", 1: "b"}
-    assert missing(ledger, "e", prompts).free == {prompts.questions[0]: [2, 3]}
+    assert find_missing_ordinals(ledger, "e", prompts).free == {
+        prompts.specs[0]: [2, 3]
+    }
     row = row_of(ledger, call)
     assert (row.state, row.came, row.cost) == ("answered", 2, 120)
     assert reserve(0, 1) is None
@@ -133,14 +142,16 @@ def test_an_answer_after_all(ledger, prompts, reserve, billed, state, kept):
     late = reserve(0, 1, 2, price=100)
     given_up = reserve(3, price=200)
     for _ in range(2):
-        give_up(ledger, given_up, billed=billed, cause="gone")
+        end_call_unanswered(ledger, given_up, billed=billed, cause="gone")
         row = row_of(ledger, given_up)
         assert (row.state, row.cause, row.cost) == (state, "gone", kept)
         assert spent(ledger) == 300 + kept
-    give_up(ledger, late, billed=billed, cause="slow")
-    assert missing(ledger, "e", prompts).free == {prompts.questions[0]: [0, 1, 2, 3]}
-    record(ledger, answer(reserve(0, 1, price=100), "x", "y", cost=50))
-    assert record(ledger, answer(late, "a", "b", "c", cost=70))
+    end_call_unanswered(ledger, late, billed=billed, cause="slow")
+    assert find_missing_ordinals(ledger, "e", prompts).free == {
+        prompts.specs[0]: [0, 1, 2, 3]
+    }
+    store_answer(ledger, answer(reserve(0, 1, price=100), "x", "y", cost=50))
+    assert store_answer(ledger, answer(late, "a", "b", "c", cost=70))
     assert spent(ledger) == 120 + kept
     assert texts(ledger, prompts) == {0: "x", 1: "y", 2: "a", -1: "b", -2: "c"}
     assert row_of(ledger, late).state == "answered"
@@ -150,36 +161,38 @@ def test_a_late_answer_does_not_wait_for_the_call_that_replaced_it(
     ledger, prompts, reserve
 ):
     late = reserve(0)
-    give_up(ledger, late, billed=True, cause="slow")
+    end_call_unanswered(ledger, late, billed=True, cause="slow")
     second = reserve(0)
-    record(ledger, answer(late, "a"))
-    record(ledger, answer(second, "b"))
+    store_answer(ledger, answer(late, "a"))
+    store_answer(ledger, answer(second, "b"))
     assert texts(ledger, prompts) == {0: "a", -1: "b"}
-    assert missing(ledger, "e", prompts).free == {prompts.questions[0]: [1, 2, 3]}
-    record(ledger, answer(reserve(1, 2), *"cdef"))  # more than was asked for
+    assert find_missing_ordinals(ledger, "e", prompts).free == {
+        prompts.specs[0]: [1, 2, 3]
+    }
+    store_answer(ledger, answer(reserve(1, 2), *"cdef"))  # more than was asked for
     assert texts(ledger, prompts) == {0: "a", 1: "c", 2: "d", -1: "b", -2: "e", -3: "f"}
 
 
 def test_a_postponed_call_keeps_its_ordinals(ledger, reserve):
     call = reserve(0)
-    postpone(ledger, call)
+    mark_postponed(ledger, call)
     assert row_of(ledger, call).state == "waiting"
     assert reserve(0) is None
-    resume(ledger, call)
+    mark_resumed(ledger, call)
     assert row_of(ledger, call).state == "asked"
 
 
 def test_a_claim_that_was_written_before_the_connection_broke(ledger, prompts):
     """On a server, the same intent again gives the same call."""
-    wanted = intent(ledger, prompts, Ask(prompts.questions[0], (0, 1)))
-    call, again = claim(ledger, wanted), claim(ledger, wanted)
+    wanted = intent(ledger, prompts, Ask(prompts.specs[0], (0, 1)))
+    call, again = reserve_call(ledger, wanted), reserve_call(ledger, wanted)
     assert again == (None if ledger.place.endswith("ledger.db") else call)
     assert [len(ledger.rows(sa.select(rows))) for rows in (calls, claims)] == [1, 2]
 
 
 def test_processes_share_a_budget(url, ask):
     prompts = ask(excerpts=1, samples=50)
-    (question,) = prompts.questions
+    (question,) = prompts.specs
     with (
         Ledger(url, run="r") as one,
         Ledger(url, run="r") as other,
@@ -192,7 +205,7 @@ def test_processes_share_a_budget(url, ask):
                     ledger, prompts, Ask(question, (ordinal,)), price=10, limit=100
                 )
                 try:
-                    claim(ledger, wanted)
+                    reserve_call(ledger, wanted)
                 except BudgetExceeded:
                     return ordinal - first
             raise AssertionError
@@ -201,4 +214,4 @@ def test_processes_share_a_budget(url, ask):
             assert sum(pool.map(spend, (one, other), (0, 25))) == 10
         assert spent(one) == 100
         wanted = intent(third, prompts, Ask(question, (49,)), price=10, limit=100)
-        assert claim(third, wanted) is not None
+        assert reserve_call(third, wanted) is not None

@@ -8,7 +8,10 @@ from scripted import Batching, Scripted, answers, broken, busy, sample_all, term
 
 from pytest_memleak.errors import CallTimeout, ProviderError, RequestNotSent
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.delivered_and_lost import answered_calls, delivered
+from pytest_memleak.ledger.delivered_and_lost import (
+    answered_calls,
+    count_delivered_and_lost,
+)
 
 EVER = 1e12
 PLACE = {"provider": "scripted", "endpoint": "e", "call": "sample"}
@@ -31,7 +34,7 @@ def single(request):
 @pytest.fixture
 def count(ledger):
     def read(prompts, until=EVER):
-        result = delivered(ledger, "e", prompts, until=until)
+        result = count_delivered_and_lost(ledger, "e", prompts, until=until)
         return result.all_requested, result.all_lost, result.missing_choices
 
     return read
@@ -55,8 +58,8 @@ def test_a_completion_without_text_is_lost(ledger, ask, hasty, count):
 def test_lost_choices_count_for_their_excerpt(ledger, ask, hasty):
     prompts = ask(excerpts=2, samples=4)
     sample_all(ledger, Scripted(answers, fewer, answers), prompts, hasty, terms(1, 4))
-    result = delivered(ledger, "e", prompts, until=EVER)
-    first, second = (prompt.excerpt_id for prompt in prompts.questions)
+    result = count_delivered_and_lost(ledger, "e", prompts, until=EVER)
+    first, second = (prompt.excerpt_id for prompt in prompts.specs)
     assert result.lost[first] == 0
     assert (result.lost[second], result.requested[second]) == (1, 5)
 
@@ -77,6 +80,8 @@ def test_a_server_that_ignores_n_loses_nothing(ledger, ask, hasty, count):
         busy("409 Conflict"),
         busy("The connection failed or was interrupted (ReadError)"),
         CallTimeout("no response within 1 s", in_doubt=True, **PLACE),
+        CallTimeout("504 Gateway Timeout", **PLACE),
+        CallTimeout("524 unknown status", **PLACE),
     ],
     ids=str,
 )

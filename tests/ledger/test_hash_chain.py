@@ -14,10 +14,10 @@ from edits_by_hand import other, rows_of, tamper, where
 from examples import examples
 from full_ledger import fill
 
-from pytest_memleak.ledger.call_outcomes import record
-from pytest_memleak.ledger.call_reservations import claim
+from pytest_memleak.ledger.call_outcomes import store_answer
+from pytest_memleak.ledger.call_reservations import reserve_call
 from pytest_memleak.ledger.database import SCHEMA_VERSION
-from pytest_memleak.ledger.hash_chain import head
+from pytest_memleak.ledger.hash_chain import chain_head
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.ledger.stored_text import (
@@ -192,7 +192,7 @@ def test_the_chain_itself(faults, whole):
 
 def test_a_ledger_that_was_cut_short_with_its_chain_differs_from_the_bundles_head(copy):
     with Ledger(copy) as ledger:
-        end = ledger.read(head)
+        end = ledger.read(chain_head)
     assert wrong(copy, end) == []
     tamper(copy, "DELETE FROM chain WHERE number > 1")
     for table in reversed(
@@ -207,7 +207,7 @@ def test_a_ledger_that_was_cut_short_with_its_chain_differs_from_the_bundles_hea
 def test_a_chain_that_was_made_anew_differs_from_the_bundles_head(copy):
     """The cost of a call lowered, in its row, in its run and in its entry, and all sealed again."""
     with Ledger(copy) as ledger:
-        end = ledger.read(head)
+        end = ledger.read(chain_head)
     tamper(copy, "UPDATE calls SET cost = 12 WHERE id = 1")
     tamper(copy, "UPDATE runs SET spent = spent - 1")
     reseal(copy, lambda entry: entry.replace('"cost": 13,', '"cost": 12,'))
@@ -242,7 +242,7 @@ def test_in_each_kind_of_database(url, ask):
         fill(ledger, ask)
         checked = check_ledger(ledger)
         assert (checked.wrong, checked.calls) == ([], 10)
-        assert checked.entries == ledger.read(head).entries
+        assert checked.entries == ledger.read(chain_head).entries
         for table, column in dice.sample(COLUMNS, 8):
             [row] = dice.sample(rows_of(url, table), 1)
             if (table, column) == ("ledger_version", "version"):
@@ -258,11 +258,11 @@ def test_other_processes_write_while_it_reads(url, ask):
     prompts = ask(excerpts=1, samples=6)
     with Ledger(url) as ledger, Ledger(url) as reader:
         for n in range(6):
-            call = claim(
-                ledger, intent(ledger, prompts, Ask(prompts.questions[0], (n,)))
+            call = reserve_call(
+                ledger, intent(ledger, prompts, Ask(prompts.specs[0], (n,)))
             )
             assert check_ledger(reader).wrong == []
-            record(ledger, answer(call, f"text {n}"))
+            store_answer(ledger, answer(call, f"text {n}"))
 
 
 def moved_in_time(entry, table, column, seconds):

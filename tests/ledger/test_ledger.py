@@ -16,8 +16,8 @@ from pytest_memleak.errors import LedgerError
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger import database, engines
 from pytest_memleak.ledger import tables as schema
-from pytest_memleak.ledger.call_outcomes import Answer, record
-from pytest_memleak.ledger.call_reservations import claim, prompt_ids
+from pytest_memleak.ledger.call_outcomes import Answer, store_answer
+from pytest_memleak.ledger.call_reservations import prompt_row_ids, reserve_call
 from pytest_memleak.ledger.database import SCHEMA_VERSION
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import generations
@@ -117,7 +117,7 @@ def test_a_failed_work_leaves_nothing(ledger, ask):
         ledger.write_each(
             lambda connection, items: [KeyError(item) for item in items], "x"
         )
-    prompt_ids(ledger, "e", ask().questions)
+    prompt_row_ids(ledger, "e", ask().specs)
     orphan = schema.claims.insert().values(question=1, ordinal=0, call=12345)
     with pytest.raises(LedgerError):
         ledger.write(lambda connection: connection.execute(orphan).rowcount)
@@ -325,9 +325,9 @@ def test_a_text_that_is_none_is_named_by_its_row(url, ask, sqlite, postgresql, f
         pytest.skip("PostgreSQL keeps its columns' types")
     prompts = ask(excerpts=2, samples=1)
     with Ledger(url) as ledger:
-        for question in prompts.questions:
-            call = claim(ledger, intent(ledger, prompts, Ask(question, (0,))))
-            record(ledger, Answer(call, [Completion("a")], 1, 1, None))
+        for question in prompts.specs:
+            call = reserve_call(ledger, intent(ledger, prompts, Ask(question, (0,))))
+            store_answer(ledger, Answer(call, [Completion("a")], 1, 1, None))
     execute(url, f"UPDATE call_texts SET data = {damage} WHERE call = 2")
     expected = rf"damaged: data of call_texts \(call 2(, part 0)?\) isn't {fault}"
     with Ledger(url) as ledger:

@@ -17,17 +17,21 @@ from scripted import TRAINING, Batching, Scripted, Tuner, broken, busy, terms
 from pytest_memleak.errors import LedgerError, ProviderError
 from pytest_memleak.formats.paper_format import generations_from_records, load_records
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
-from pytest_memleak.ledger.call_outcomes import Answer, give_up, record
-from pytest_memleak.ledger.call_reservations import claim
+from pytest_memleak.ledger.call_outcomes import (
+    Answer,
+    end_call_unanswered,
+    store_answer,
+)
+from pytest_memleak.ledger.call_reservations import reserve_call
 from pytest_memleak.ledger.generation_files import export_generations
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import (
+    count_generations_and_calls,
+    find_missing_ordinals,
     generations,
-    missing,
-    tally,
 )
 from pytest_memleak.ledger.listing import list_batches, list_endpoints, list_jobs
-from pytest_memleak.ledger.prompts import Ask, asks, build_prompts
+from pytest_memleak.ledger.prompts import Ask, asks_by_round, build_prompts
 from pytest_memleak.ledger.stored_summaries import keep_summary, stored_summaries
 from pytest_memleak.ledger.tables import chain
 from pytest_memleak.records import Book, Excerpt, FinishReason, Generation, Sampling
@@ -43,12 +47,12 @@ NUMBERS = itertools.count()
 
 
 def record_sampled(ledger, prompts, question, ordinals, completions, **outcome):
-    call = claim(
+    call = reserve_call(
         ledger,
         intent(ledger, prompts, Ask(question, ordinals), price=outcome.get("cost")),
     )
     values = {"prompt_tokens": None, "completion_tokens": None, "cost": None} | outcome
-    record(ledger, Answer(call, completions, **values))
+    store_answer(ledger, Answer(call, completions, **values))
 
 
 @pytest.mark.parametrize("change", [
@@ -67,7 +71,7 @@ def test_generations_of_a_call_that_are_not_those_that_came_are_an_error(
     record_sampled(
         memory,
         prompts,
-        prompts.questions[0],
+        prompts.specs[0],
         (0, 1),
         [Completion("clean"), Completion("leak")],
     )
@@ -81,21 +85,21 @@ def test_generations_of_a_call_that_are_not_those_that_came_are_an_error(
 def test_an_empty_ledger_and_counts(ledger, ask):
     prompts = ask(excerpts=2, samples=3)
     assert list(generations(ledger, "e", prompts)) == []
-    lacking = missing(ledger, "e", prompts)
-    assert lacking.free == {question: [0, 1, 2] for question in prompts.questions}
+    lacking = find_missing_ordinals(ledger, "e", prompts)
+    assert lacking.free == {question: [0, 1, 2] for question in prompts.specs}
     assert (lacking.count, lacking.elsewhere, lacking.in_batches) == (6, 0, 0)
-    counts = tally(ledger, "e", prompts)
+    counts = count_generations_and_calls(ledger, "e", prompts)
     assert (counts.requested, counts.got, counts.withheld, counts.cost) == (
         6,
         0,
         {},
         None,
     )
-    failed = claim(
-        ledger, intent(ledger, prompts, Ask(prompts.questions[0], (0,)), price=None)
+    failed = reserve_call(
+        ledger, intent(ledger, prompts, Ask(prompts.specs[0], (0,)), price=None)
     )
-    give_up(ledger, failed, billed=False, cause="x")
-    assert tally(ledger, "e", prompts).cost is None
+    end_call_unanswered(ledger, failed, billed=False, cause="x")
+    assert count_generations_and_calls(ledger, "e", prompts).cost is None
     assert stored_summaries(ledger, "s", ["text"]) == {}
     keep_summary(ledger, "s", "text", "first")
     keep_summary(ledger, "s", "text", "second")
@@ -109,7 +113,7 @@ def test_an_empty_ledger_and_counts(ledger, ask):
 
 def test_by_excerpt_and_by_ordinal_and_by_setting(ledger, ask):
     prompts = ask(excerpts=3, samples=4)
-    for question in reversed(prompts.questions):
+    for question in reversed(prompts.specs):
         for ordinals in ((2, 3), (0, 1)):
             came = [
                 Completion(f"{question.excerpt_id} {ordinal}") for ordinal in ordinals
@@ -119,7 +123,7 @@ def test_by_excerpt_and_by_ordinal_and_by_setting(ledger, ask):
     assert texts == [
         f"p_id{number} {ordinal}" for number in (1, 2, 3) for ordinal in range(4)
     ]
-    assert missing(ledger, "e", prompts).free == {}
+    assert find_missing_ordinals(ledger, "e", prompts).free == {}
     (first,) = generations(ledger, "e", ask(excerpts=1, samples=1))
     assert first.text == "p_id1 0"
     for more, count in (
@@ -128,15 +132,17 @@ def test_by_excerpt_and_by_ordinal_and_by_setting(ledger, ask):
         ({"seed": 9}, 4),
     ):
         assert (
-            missing(ledger, "e", ask(excerpts=1, **{"samples": 4} | more)).count
+            find_missing_ordinals(
+                ledger, "e", ask(excerpts=1, **{"samples": 4} | more)
+            ).count
             == count
         )
-    assert missing(ledger, "other", prompts).count == 12
+    assert find_missing_ordinals(ledger, "other", prompts).count == 12
 
 
 def test_counts(ledger, ask):
     prompts = ask(excerpts=2, samples=3)
-    first, second = prompts.questions
+    first, second = prompts.specs
     withheld = [
         Completion("a", FinishReason.STOP, 5, 6),
         Completion("b", FinishReason.LENGTH),
@@ -147,9 +153,11 @@ def test_counts(ledger, ask):
     empty = [Completion("", FinishReason.EMPTY), Completion("no", FinishReason.REFUSAL)]
     record_sampled(ledger, prompts, second, (0, 1), empty, cost=300, **tokens)
     for billed in (True, False):
-        failed = claim(ledger, intent(ledger, prompts, Ask(second, (2,)), price=1_000))
-        give_up(ledger, failed, billed=billed, cause="x")
-    counts = tally(ledger, "e", prompts)
+        failed = reserve_call(
+            ledger, intent(ledger, prompts, Ask(second, (2,)), price=1_000)
+        )
+        end_call_unanswered(ledger, failed, billed=billed, cause="x")
+    counts = count_generations_and_calls(ledger, "e", prompts)
     assert counts.got == 5
     reasons = (FinishReason.RECITATION, FinishReason.EMPTY, FinishReason.REFUSAL)
     assert counts.withheld == dict.fromkeys(reasons, 1)
@@ -170,9 +178,11 @@ def test_texts_come_back_as_they_were(ledger, ask, texts, endpoint_id):
     texts = [*texts, ODD, LONG]
     prompts = ask(excerpts=1, samples=len(texts))
     endpoint_id = f"{endpoint_id} {next(NUMBERS)}"
-    wanted = Ask(prompts.questions[0], tuple(range(len(texts))))
-    call = claim(ledger, intent(ledger, prompts, wanted, endpoint_id=endpoint_id))
-    record(ledger, answer(call, *texts))
+    wanted = Ask(prompts.specs[0], tuple(range(len(texts))))
+    call = reserve_call(
+        ledger, intent(ledger, prompts, wanted, endpoint_id=endpoint_id)
+    )
+    store_answer(ledger, answer(call, *texts))
     assert [
         generation.text for generation in generations(ledger, endpoint_id, prompts)
     ] == texts
@@ -184,14 +194,14 @@ def test_texts_come_back_as_they_were(ledger, ask, texts, endpoint_id):
 def test_a_thousand_questions(memory, ask):
     """More than one statement may name."""
     prompts = ask(excerpts=1000, samples=1)
-    numbers = Counter(question.key for question in prompts.questions)
+    numbers = Counter(question.key for question in prompts.specs)
     assert numbers.total() == len(numbers) == 1000
-    wanted = [Ask(question, (0,)) for question in prompts.questions]
+    wanted = [Ask(question, (0,)) for question in prompts.specs]
     for _ in wanted[:3]:
-        call = claim(memory, intent(memory, prompts, *wanted))
-        record(memory, answer(call, "a"))
-    assert missing(memory, "e", prompts).count == 997
-    assert tally(memory, "e", prompts).got == 3
+        call = reserve_call(memory, intent(memory, prompts, *wanted))
+        store_answer(memory, answer(call, "a"))
+    assert find_missing_ordinals(memory, "e", prompts).count == 997
+    assert count_generations_and_calls(memory, "e", prompts).got == 3
 
 
 def asked_of(*excerpts, **sampling):
@@ -205,7 +215,7 @@ def one_question(text=None, instruction=None, **sampling):
         "text": text or excerpt.text,
         "instruction": instruction or excerpt.instruction,
     }
-    return asked_of(dataclasses.replace(excerpt, **changes), **sampling).questions[0]
+    return asked_of(dataclasses.replace(excerpt, **changes), **sampling).specs[0]
 
 
 def test_a_prompts_settings_shape_its_key_and_seeds():
@@ -238,11 +248,11 @@ def test_a_repeated_instruction_is_a_question_of_its_own_and_none_is_left_out(
 ):
     excerpts = [Excerpt(f"p_id{n}", "some words", "The same.") for n in range(3)]
     prompts = asked_of(*excerpts)
-    assert len({question.key for question in prompts.questions}) == 3
+    assert len({question.key for question in prompts.specs}) == 3
     assert asked_of(*excerpts) == prompts
     excerpts = Excerpt("p_id1", "text", instruction), Excerpt("p_id2", "text", "Write.")
     prompts = asked_of(*excerpts, samples=5)
-    assert [question.excerpt_id for question in prompts.questions] == ["p_id2"]
+    assert [question.excerpt_id for question in prompts.specs] == ["p_id2"]
     assert prompts.requested == 5
 
 
@@ -253,11 +263,11 @@ def test_a_repeated_instruction_is_a_question_of_its_own_and_none_is_left_out(
 def test_asks_are_rounds_of_what_is_missing(missing, per_call):
     questions = build_prompts(
         "m/b", a_book(len(missing)), Sampling(), words=count_words
-    ).questions
+    ).specs
     pairs = zip(questions, missing, strict=True)
     wanted = {question: sorted(ordinals) for question, ordinals in pairs if ordinals}
     generations, rounds = {}, []
-    for call in asks(wanted, per_call):
+    for call in asks_by_round(wanted, per_call):
         assert 1 <= len(call.ordinals) <= per_call
         earlier = generations.setdefault(call.question, [])
         rounds.append(len(earlier))
@@ -284,13 +294,13 @@ def prompts(ask):
 @pytest.fixture
 def filled(ledger, prompts):
     """Some generations of endpoint `e`, with holes, an open call and a surplus completion."""
-    for question in reversed(prompts.questions):
-        call = claim(ledger, intent(ledger, prompts, Ask(question, (0, 2, 3))))
+    for question in reversed(prompts.specs):
+        call = reserve_call(ledger, intent(ledger, prompts, Ask(question, (0, 2, 3))))
         came = [*COMPLETIONS, Completion("surplus")][
-            : 4 if question is prompts.questions[0] else 3
+            : 4 if question is prompts.specs[0] else 3
         ]
-        record(ledger, Answer(call, came, 5, 16, None))
-    claim(ledger, intent(ledger, prompts, Ask(prompts.questions[0], (1,))))
+        store_answer(ledger, Answer(call, came, 5, 16, None))
+    reserve_call(ledger, intent(ledger, prompts, Ask(prompts.specs[0], (1,))))
     return ledger
 
 
@@ -338,10 +348,10 @@ def test_endpoints(filled, ask):
     sample_missing(
         filled, endpoint, endpoint_id="e", prompts=priced, terms=terms(price=(1, 2))
     )
-    lost = claim(
-        filled, intent(filled, priced, Ask(priced.questions[0], (7,)), price=1000)
+    lost = reserve_call(
+        filled, intent(filled, priced, Ask(priced.specs[0], (7,)), price=1000)
     )
-    give_up(filled, lost, billed=True, cause="x")
+    end_call_unanswered(filled, lost, billed=True, cause="x")
     first, second = list_endpoints(filled)
     assert (first.endpoint, first.book, first.temperature, first.seed) == (
         "e",

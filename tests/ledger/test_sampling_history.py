@@ -12,13 +12,17 @@ from pytest_memleak.errors import LedgerError, ProviderError, SettingsError
 from pytest_memleak.interfaces.protocols import Completion, Served
 from pytest_memleak.ledger import book_attempts
 from pytest_memleak.ledger import sampling_history as history
-from pytest_memleak.ledger.call_outcomes import give_up, record
-from pytest_memleak.ledger.call_reservations import claim
+from pytest_memleak.ledger.call_outcomes import end_call_unanswered, store_answer
+from pytest_memleak.ledger.call_reservations import reserve_call
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.ledger_queries import generations, surplus, unrequested
+from pytest_memleak.ledger.ledger_queries import (
+    generations,
+    generations_beyond_call,
+    surplus_generations,
+)
 from pytest_memleak.ledger.prompts import CANARY_TOKENS, Ask
 from pytest_memleak.ledger.sampling_history import (
-    attempts,
+    list_attempts,
     next_series,
     with_weights_version,
 )
@@ -63,7 +67,7 @@ def sample(url):
 def provenance(url):
     def read(prompts, run="reader"):
         with Ledger(url, run=run) as ledger:
-            return history.history_of(ledger, "e", prompts)
+            return history.summarize_history(ledger, "e", prompts)
 
     return read
 
@@ -71,7 +75,9 @@ def provenance(url):
 @pytest.fixture
 def tried(ledger):
     def read(prompts, endpoint_id="e", until=EVER):
-        return book_attempts.tried(ledger, endpoint_id, prompts, until=until)
+        return book_attempts.number_pair_attempt(
+            ledger, endpoint_id, prompts, until=until
+        )
 
     return read
 
@@ -136,12 +142,12 @@ def test_every_draw_is_an_attempt(ledger, ask, sample):
     sample(prompts, run="second")
     sample(other, run="second")
     sample(prompts, run="second", endpoint_id="another")
-    result = attempts(ledger, "e")
-    assert attempts(ledger, "e", "book") == result
+    result = list_attempts(ledger, "e")
+    assert list_attempts(ledger, "e", "book") == result
     with pytest.raises(
         LedgerError, match="No samples from endpoint 'e' for book 'none'"
     ):
-        attempts(ledger, "e", "none")
+        list_attempts(ledger, "e", "none")
     rows = [(attempt.run, attempt.kind, attempt.seed) for attempt in result]
     assert rows == [
         ("first", "sample", 0),
@@ -160,7 +166,7 @@ def test_removed_generations_that_were_sampled_again_show(ledger, ask, sample, t
     ledger.write(lambda connection: connection.execute(second).rowcount)
     assert tried(prompts) == Tried(1, removed=1)
     sample(prompts, run="again")
-    first, second = attempts(ledger, "e")
+    first, second = list_attempts(ledger, "e")
     assert (first.answered, first.generations, first.removed) == (3, 2, 1)
     assert (second.answered, second.generations, second.removed) == (1, 1, 0)
 
@@ -168,20 +174,20 @@ def test_removed_generations_that_were_sampled_again_show(ledger, ask, sample, t
 def test_a_late_answer_is_surplus(ledger, ask, tried):
     """Given up as lost, drawn again, and then the answer came after all."""
     prompts = ask(excerpts=1, samples=1)
-    wanted = Ask(prompts.questions[0], (0,))
-    late = claim(ledger, intent(ledger, prompts, wanted))
-    give_up(ledger, late, billed=True, cause="slow")
-    for call in (claim(ledger, intent(ledger, prompts, wanted)), late):
-        record(ledger, answer(call, "text"))
-    (result,) = attempts(ledger, "e")
+    wanted = Ask(prompts.specs[0], (0,))
+    late = reserve_call(ledger, intent(ledger, prompts, wanted))
+    end_call_unanswered(ledger, late, billed=True, cause="slow")
+    for call in (reserve_call(ledger, intent(ledger, prompts, wanted)), late):
+        store_answer(ledger, answer(call, "text"))
+    (result,) = list_attempts(ledger, "e")
     assert (result.calls, result.answered, result.generations, result.surplus) == (
         2,
         2,
         1,
         1,
     )
-    assert len(list(surplus(ledger, "e", prompts, until=EVER))) == 1
-    assert list(unrequested(ledger, "e", prompts, until=EVER)) == []
+    assert len(list(surplus_generations(ledger, "e", prompts, until=EVER))) == 1
+    assert list(generations_beyond_call(ledger, "e", prompts, until=EVER)) == []
     assert tried(prompts) == Tried(1, further=1)
 
 
@@ -251,7 +257,7 @@ def beside(ledger):
                 (one.excerpt_id, one.ordinal, one.text)
                 for one in query(ledger, endpoint_id, prompts, until=until)
             ]
-            for query in (surplus, unrequested)
+            for query in (surplus_generations, generations_beyond_call)
         ]
 
     return read

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_memleak.ledger.prompts import build_prompts, prompt_from_row, row_of_prompt
+from pytest_memleak.ledger.prompts import build_prompts, prompt_from_row, prompt_row
 from pytest_memleak.records import Book, Excerpt, Sampling
 
 BOOK = Book(
@@ -17,7 +17,7 @@ BOOK = Book(
 def prompt_of(**settings):
     (prompt,) = build_prompts(
         "pair", BOOK, Sampling(**settings), words=lambda text: len(text.split())
-    ).questions
+    ).specs
     return prompt
 
 
@@ -27,9 +27,9 @@ UNSENT = [{"seed": None}, {"max_tokens": "default"}, {"temperature": None}]
 @pytest.mark.parametrize("settings", [*UNSENT, {}, UNSENT[0] | UNSENT[1]])
 def test_a_prompt_survives_its_row(settings):
     prompt = prompt_of(**settings)
-    again = prompt_from_row(row_of_prompt(prompt))
+    again = prompt_from_row(prompt_row(prompt))
     assert again == prompt
-    assert again.keyed
+    assert again.has_matching_digests
 
 
 def test_requests_omit_what_the_suite_omits():

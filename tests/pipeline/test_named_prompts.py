@@ -15,7 +15,10 @@ from pytest_memleak.errors import BookError, SuiteError
 from pytest_memleak.pipeline.evaluate_pair import evaluate
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.prompt_text import rate_lines
-from pytest_memleak.results.build_result import build_result_without_quotes
+from pytest_memleak.results.build_result import (
+    build_result,
+    build_result_without_quotes,
+)
 from pytest_memleak.results.possible_numbers import impossible_numbers
 from pytest_memleak.scoring.confidence_bounds import one_sided_ends
 
@@ -31,6 +34,7 @@ PROMPTS = (
         ],
     },
 )
+SCENES = (("I", BOOK[:1_000]), ("II", BOOK[1_000:]))
 KEYS = {'probe = "extraction"': 'probe = "prompts"\nsamples = 30'}
 
 
@@ -43,11 +47,11 @@ def _key(monkeypatch):
 def asked(tmp_path):
     """Returns the evaluation of the three prompts by a server of this behavior."""
 
-    def ask(behavior, prompts=PROMPTS, **keys):
+    def ask(behavior, prompts=PROMPTS, book="play.json", **keys):
         lines = "".join(f"{json.dumps(prompt)}\n" for prompt in prompts)
         (tmp_path / "complaint.jsonl").write_text(lines)
-        source = 'source = "play.json"'
-        replaced = KEYS | {source: f'{source}\nprompts = "complaint.jsonl"'}
+        source = f'source = "{book}"\nprompts = "complaint.jsonl"'
+        replaced = KEYS | {'source = "play.json"': source}
         with (
             serving(behavior) as server,
             extraction_suite(tmp_path, server.url, replaced=replaced, **keys) as suite,
@@ -127,6 +131,31 @@ def test_a_prompt_that_brings_the_book_fails_with_its_count_and_place(asked):
     assert third.place.startswith("p_id1, words ")
 
 
+def test_a_rate_names_the_place_that_the_passage_has(asked, tmp_path):
+    chapters = [f"CHAPTER {number}\n\n{' '.join(part)}." for number, part in SCENES]
+    (tmp_path / "play.txt").write_text("\n\n".join(chapters))
+
+    def recites_second_chapter(server, messages):
+        return " ".join(BOOK[1_100:1_200])
+
+    claim = {"prompt": "How does it end?", "answer": " ".join(BOOK[1_300:1_350])}
+    evaluation, _ = asked(recites_second_chapter, [claim], book="play.txt")
+    result = build_result(evaluation, quoted=0)
+    [rate] = result.prompt_rates
+    [longest, *_] = result.passages
+    assert rate.place.startswith("CHAPTER II, p_id")
+    assert longest.place.startswith(f"{rate.place}, ")
+    assert rate.claimed_place.startswith("CHAPTER II, p_id")
+    assert ", words 1,3" in rate.claimed_place
+
+
+def test_a_file_of_prompts_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "p.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf"Recite it."\r\n"Again."\r\n')
+    texts = [named.prompt.instruction for named in read_prompts(path)]
+    assert texts == ["Recite it.", "Again."]
+
+
 def test_a_conversation_is_sent_as_it_is_named(asked):
     _, server = asked(refuses)
     chats = {tuple(message["content"] for message in chat) for chat in server.chats}
@@ -167,7 +196,7 @@ def test_the_claimed_answer_is_read_and_not_sent(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("not json", "line 1: it isn't JSON"),
+        ("not json", "line 1: not JSON"),
         ("[1]", "expected a text, or an object"),
         ('{"prompt": " "}', "aren't empty"),
         ('{"prompt": "a", "messages": []}', "either prompt or messages"),

@@ -130,7 +130,7 @@ def listed_prompts(run):
                 for step in part.steps():
                     keys |= {
                         (part.source.endpoint_id, *prompt.key)
-                        for prompt in step.prompts.questions
+                        for prompt in step.prompts.specs
                     }
     return keys
 

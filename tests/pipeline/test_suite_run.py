@@ -181,7 +181,7 @@ def test_a_book_that_is_yours_to_bring_is_waited_for(world, missing):
         Inconclusive, match=f"book 'mine': no such file: .*{missing}"
     ) as caught:
         opened.books.book_with_instructions(opened.suite.books[0])
-    assert "x.memleak.toml expects you to provide it" in caught.value.hint
+    assert "the suite expects you to provide it" in caught.value.hint
     (world.folder / missing).write_text(json.dumps(records(*BOOK)))
     assert opened.books.book_with_instructions(opened.suite.books[0]).id == "mine"
 

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import select
 import struct
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pyte
 
 ROWS = 160
 SIZE = ("COLUMNS", "LINES")
+SILENCE = 300  # seconds, after which a program waits for an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def run_in_terminal(
         os.write(ours, typed.encode())
     screens = []
     try:
-        while written := _read(ours):
+        while written := _read(ours, process):
             stream.feed(written)
             screens.append([line.rstrip() for line in screen.display])
             if answer and any(asks in line for line in screens[-1]):
@@ -89,7 +91,11 @@ def run_in_terminal(
     return Seen(code, screens[-1], screens)
 
 
-def _read(terminal):
+def _read(terminal, process):
+    """Return what is written next, and end a program that waits for an answer."""
+    ready, _, _ = select.select([terminal], [], [], SILENCE)
+    if not ready:
+        process.kill()
     try:
         return os.read(terminal, 65_536)
     except OSError:  # how Linux says that nobody has it open any more

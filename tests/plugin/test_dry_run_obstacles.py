@@ -31,12 +31,23 @@ def designs(pytester, monkeypatch):
     return folder
 
 
-@pytest.mark.parametrize("design", DESIGNS)
-def test_a_design_plans_in_few_lines_without_books(designs, pytester, design):
+@pytest.mark.parametrize("design", [*DESIGNS, ""])
+def test_designs_plan_in_few_lines_without_books(designs, pytester, design):
     done = pytester.runpytest_inprocess("--memleak-dry-run", str(designs / design))
+    assert done.ret != 0
+    assert len(done.outlines) <= 40
     obstacles = [line for line in done.outlines if line.startswith("Can't estimate")]
-    assert 0 < len(obstacles) <= 40
     assert len({line.partition(": ")[2] for line in obstacles}) == len(obstacles)
+    assert len(obstacles) <= 10
+
+
+def test_a_missing_file_is_one_line_whatever_designs_need_it(designs, pytester):
+    suites = str(designs)
+    done = pytester.runpytest_inprocess("--memleak-dry-run", "-v", suites)
+    assert "more (-v shows each)" not in done.stdout.str()
+    missing = [line for line in done.outlines if "no such file: " in line]
+    files = [line.partition("no such file: ")[2] for line in missing]
+    assert len(files) == len({*files}) > 10
 
 
 @pytest.fixture

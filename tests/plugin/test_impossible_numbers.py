@@ -27,6 +27,21 @@ def rename(bundle):
     measures["another"] = measures.pop("bmc")
 
 
+LIKELY = {"start": 0, "end": 9, "log_p": 1.5}
+PROBABILITY = {
+    "windows": 1,
+    "planned": 1,
+    "unreadable": 0,
+    "fault": "",
+    "shares": [],
+    "likeliest": [],
+}
+
+
+def probability(**fields):
+    return put("probability", value={**PROBABILITY, **fields})
+
+
 IMPOSSIBLE = (
     (
         put("completeness", "received", value=-1),
@@ -49,6 +64,12 @@ IMPOSSIBLE = (
     ),
     (put("rounds", "units", value=0), "rounds.units: 0"),
     (put("rounds", "variance", value=-1), "rounds: variance or typical is negative"),
+    (probability(windows=-1), "probability.windows: -1 is negative"),
+    (
+        probability(shares=[{"samples": 1, "share": 1.5}]),
+        "probability.shares.1: 1.5 isn't from 0 to 1",
+    ),
+    (probability(likeliest=[LIKELY]), "probability.likeliest: 1.5 is over 0"),
     (put("settings", "samples", value=0), "settings.samples: 0 isn't a number from 1"),
     (put("settings", "probe", value={}), "settings.probe: it has no kind"),
 )

@@ -72,6 +72,21 @@ def test_the_suite_sees_memory_behind_a_refusal_mask(run):
 
 
 @pytest.mark.full
+def test_probability_sees_the_book_behind_the_refusals(pytester, suite):
+    pytest.importorskip("peft")
+    path = suite / "open_weights.memleak.toml"
+    text = path.read_text("utf-8").replace("[suite]", "[suite]\nprobability = true")
+    path.write_text(text, "utf-8")
+    chosen = ("-m", "copyright", "-k", "aligned", "--memleak-evidence=evidence.json")
+    pytester.runpytest_subprocess(*chosen).assert_outcomes(passed=1, deselected=3)
+    bundle = json.loads(Path("evidence.json").read_text("utf-8"))
+    (pair,) = (pair for pair in bundle["pairs"] if pair["measures"])
+    assert pair["measures"]["bmc"]["value"] < 0.05
+    shares = {row["samples"]: row["share"] for row in pair["probability"]["shares"]}
+    assert shares[100] > 0.1
+
+
+@pytest.mark.full
 def test_a_fixture_fine_tunes_open_weights(pytester, suite):
     pytest.importorskip("peft")
     pytester.makepyfile(FINE_TUNED)

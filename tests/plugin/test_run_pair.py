@@ -56,7 +56,8 @@ def test_progress_leaves_out_what_does_not_fit_and_keeps_a_note_apart(columns, s
     event = ProgressEvent(Phase.ENDING, "m/b", 3, 24, 7, 1_021.5, "they may be billed")
     display.update(event)
     assert (
-        display._line(event, columns) == f"they may be billed (m/b)  {shown}".rstrip()
+        display._event_line(event, columns)
+        == f"they may be billed (m/b)  {shown}".rstrip()
     )
 
 

@@ -54,6 +54,6 @@ def test_a_generation_has_tokens_enough_for_its_letters():
         id="p", sampling=Sampling(), scoring=Scoring(word_mode="unicode")
     )
     book = Book("b", "b", "a", (Excerpt("p_id1", text, "Write about rights"),), "")
-    (prompt,) = pair_prompts(pair, book).questions
+    (prompt,) = pair_prompts(pair, book).specs
     assert len("".join(text.split())) < prompt.max_tokens < 2 * len(text)
     assert prompt.prompt_words == 3

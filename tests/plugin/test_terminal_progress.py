@@ -40,9 +40,9 @@ def memleak_endpoint(memleak_pair):
 
 # What may go wrong with a terminal, done to the display inside of the run.
 BROKEN = {
-    "a line that cannot be made": "live._clock = broken",
+    "a line that cannot be made": "live._hours_minutes_seconds = broken",
     "a line that cannot be written": "live._write = closed",
-    "a terminal that is not there": "live.Display._terminal = broken",
+    "a terminal that is not there": "live.Display._descriptor_and_width = broken",
     "a terminal without a size": "live.Display._size = broken",
     "a thread that does not start": "live.threading.Thread.start = start",
     "telling": "live.Display.update = broken",

@@ -295,3 +295,12 @@ def test_every_mark_of_eighty_pairs_equals_the_book(pytester):
     page = Page()
     assert page.source.count("<article") >= 40
     assert equal_marks(page) >= 80
+
+
+def test_a_ledger_that_is_named_and_missing_is_an_error_of_a_suite_s_view(
+    suite, capsys
+):
+    suite()
+    assert main(["view", "test.memleak.toml", "--ledger", "nope.db"]) == 2
+    error = capsys.readouterr().err
+    assert "nope.db: no such ledger, so no generation can be shown" in error

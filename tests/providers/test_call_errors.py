@@ -70,3 +70,14 @@ def test_a_message_can_be_left_out_as_a_whole():
         == stored_message("the lamp is out")
         == "the lamp is out"
     )
+
+
+def test_a_proxys_message_about_a_timeout_is_shown():
+    message = (
+        "litellm.Timeout: APITimeoutError - Request timed out. Error_str: Request timed "
+        "out. - timeout value=0.5, time taken=0.51 seconds Deployment Info: "
+        "request_timeout: None timeout: 0.5 LiteLLM: model group 'm' failed with the "
+        "error above. No fallback was attempted."
+    )
+    with server_word_limit(12):
+        assert safe_message(message) == message

@@ -92,7 +92,7 @@ def test_an_endpoint_that_only_samples_rejects_a_conversation():
     endpoint = CheckedEndpoint(Own(), endpoint_id="own", provider="own", deadline=5)
     call = Call(1, 1, request_id="r", began=0.0, ordinals=(0,))
     with pytest.raises(ProviderError, match="can't hold a conversation"):
-        endpoint.sample(call, prompts.questions[0], late=print)
+        endpoint.sample(call, prompts.specs[0], late=print)
 
 
 def test_a_request_for_responses_has_the_conversation_as_its_input():

@@ -1,5 +1,7 @@
 """A book on one screen of at most 80 columns and 20 lines."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -78,6 +80,27 @@ def test_first_last_longest_and_shortest_chapters_stay_of_many():
     ]
 
 
+def test_chapters_without_a_number_stay_of_many_largest_first():
+    chapters = [chapter(f"C{number}") for number in range(100)]
+    sizes = {1: 2_000, 2: 60, 40: 3_000, 70: 55, 80: 51}
+    for place, words in sizes.items():
+        unnumbered = chapter(f"Unnumbered {place}", words)
+        chapters[place] = replace(unnumbered, lacks_number=True)
+    lines = screen_lines(outline(chapters, [cut("Preface", 300)] * 3))
+    assert [line[:20].rstrip() for line in lines[3:-7]] == [
+        "  1 C0",
+        "  2 Unnumbered 1",
+        "  3 Unnumbered 2",
+        "    … 37 more",
+        " 41 Unnumbered 40",
+        "    … 29 more",
+        " 71 Unnumbered 70",
+        "    … 28 more",
+        "100 C99",
+    ]
+    assert len(lines) == 19
+
+
 def test_the_last_alarms_stay_of_many():
     alarms = [f"warning {number}" for number in range(9)]
     assert screen_lines(outline(alarms=alarms))[-4:] == [
@@ -110,3 +133,13 @@ def test_no_book_takes_more_than_the_screen(chapters, cuts, alarms, title):
     lines = screen_lines(outline(chapters, cuts, alarms, title))
     assert len(lines) < 20
     assert max(map(cell_len, lines)) <= 80
+
+
+def test_a_narrow_terminal_has_all_columns():
+    chapters = [chapter("A Chapter of a Very Long Name", 1_500), chapter("Two", 2_500)]
+    lines = screen_lines(outline(chapters, cuts=[cut("preface", 300)]), 60)
+    assert max(map(cell_len, lines)) <= 60
+    assert lines[3:5] == [
+        "  1 A Chapter of a…    1,500  The keeper… …by night.",
+        "  2 Two                2,500  The keeper… …by night.",
+    ]

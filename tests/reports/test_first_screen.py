@@ -22,6 +22,7 @@ from pytest_memleak.records.measurement import DetectionSummary
 from pytest_memleak.records.pair_result import PairTest, RunReport
 from pytest_memleak.reports.first_screen import first_screen
 from pytest_memleak.reports.screen_text import screen_text
+from pytest_memleak.verdict.evidence_requirements import SAMPLED
 
 SCREENS = Path(__file__).parent / "first_screens.txt"
 NO_LEAK = "No positive control leaked"
@@ -187,7 +188,7 @@ def test_the_view_of_nine_ill_models_has_five_causes_with_fixes():
     ]
     assert view.more_causes == 3
     assert all(cause.fix for cause in view.causes)
-    assert not any(cause.beside for cause in view.causes)
+    assert not any(cause.unexplained for cause in view.causes)
     [screen_map] = view.maps
     [row] = screen_map.rows
     texts = [cell.text for place in row.cells for cell in place]
@@ -292,7 +293,7 @@ def test_what_a_diagnosis_does_not_explain_stays_beside_it():
     refused = ILL["refuse"]
     both = dataclasses.replace(refused, issues=(*refused.issues, *more))
     [cause] = view_of(undecided("m", both)).causes
-    assert cause.beside == ("cause 0; fix 0", "cause 1; fix 1", "and 1 more issue")
+    assert cause.unexplained == ("cause 0; fix 0", "cause 1; fix 1", "and 1 more issue")
 
 
 def test_accepted_refusals_stand_beside_the_pass():
@@ -345,6 +346,8 @@ def left_out(result):
     return dataclasses.replace(result, verdict="NOT RUN", reasons=reasons)
 
 
+NOT_ASKED = Issue("all received", "0 of 9 received", fix=SAMPLED["all received"])
+LACKING = dataclasses.replace(ILL["empty"], issues=(NOT_ASKED,))
 EVIDENCE = {"outputs": {"evidence": Path("out/e.json")}}
 COMMANDS = {
     "a pass": ([PASSED], {}, "pytest -x --memleak-evidence=evidence.json"),
@@ -360,6 +363,11 @@ COMMANDS = {
         f"memleak doctor {SUITE}",
     ),
     "an undecided pair": ([undecided("m", ILL["empty"])], {}, "pytest -x"),
+    "a pair whose generations --memleak-offline doesn't request": (
+        [undecided("m", LACKING)],
+        {"typed": "pytest -x --memleak-offline"},
+        "pytest -x",
+    ),
     "a pair that wasn't selected": (
         [PASSED],
         {"unrun": (left_out(pair("n", "b")),)},
@@ -376,7 +384,8 @@ COMMANDS = {
 @pytest.mark.parametrize("name", COMMANDS)
 def test_one_command_is_to_be_typed(name):
     results, fields, command = COMMANDS[name]
-    assert view_of(*results, typed="pytest -x", **fields).next.command == command
+    fields = {"typed": "pytest -x"} | fields
+    assert view_of(*results, **fields).next.command == command
 
 
 # --- what the run could see

@@ -16,6 +16,7 @@ from pytest_memleak.records.measurement import (
     PlannedRounds,
 )
 from pytest_memleak.records.pair_result import SampledCount
+from pytest_memleak.records.prompt_rates import PromptRate
 from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
 from pytest_memleak.records.verdicts import verdict_words
 from pytest_memleak.reports.measure_text import rate_text
@@ -208,6 +209,15 @@ def test_rows_are_folded_at_eighty_columns(how):
     if len(rows) > 2:
         heads = [line.split()[-1] for line in shown[first - 4 : first]]
         assert heads == ["verdict", "received", "detection", "limit"]
+
+
+def test_in_a_narrow_terminal_rows_have_the_measures_that_fit():
+    leak = result_with(**LEAK, measures=LEAKED)
+    text = summary([leak], width=45, color=False, wrap=True)
+    assert max(map(len, text.splitlines())) <= 45
+    for part in ("bmc", "1.000", "310/310", "FAIL"):
+        assert part in text
+    assert "spans_" not in text
 
 
 @pytest.mark.parametrize("width", [0, 20, 80])
@@ -437,6 +447,31 @@ def test_a_failing_pair_takes_six_lines():
         "    “the ferryman counted … (+101 words)”",
         "  1 more passage, 1 notice: see -v",
     ]
+
+
+def test_notices_are_shown_where_a_pair_has_nothing_else_to_show():
+    undecided = LEAKS | {
+        "verdict": "INCONCLUSIVE",
+        "reasons": ("incomplete",),
+        "measures": MEASURES,
+    }
+    assert lines(result_with(**undecided))[-2:] == [
+        "INCONCLUSIVE m/book",
+        "  warning: 3 images are left out",
+    ]
+
+
+def test_a_failing_pair_of_named_prompts_shows_each_rate_at_once():
+    leaking = PromptRate("first", 9, 10, 0.6058, 0.9949, 104, "p_id1, words 1-105")
+    silent = PromptRate("second", 0, 10, 0.0, 0.2589, 0, "")
+    failed = result_with(**LEAKS, prompt_rates=(leaking, silent))
+    shown = lines(failed)
+    assert shown[-5:-3] == [
+        "  first: 9 of 10 samples over the limit (60.6%–99.5%); the longest passage has "
+        "104 words (p_id1, words 1-105)",
+        "  second: 0 of 10 samples over the limit, at most 25.9%",
+    ]
+    assert shown[-1] == "  1 more passage, 1 notice: see -v"
 
 
 def test_a_near_verbatim_passage_over_its_limit_shows_both_sides():

@@ -48,6 +48,7 @@ NOTHING = PairResult(
     prompts=None,
     extraction=None,
     prompt_rates=(),
+    probability=None,
 )
 
 

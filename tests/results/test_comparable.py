@@ -9,7 +9,7 @@ from pair_results import NOTHING, estimated
 from pytest_memleak.records.pair_result import RunReport, ScanScope
 from pytest_memleak.results.comparable import find_scan_mismatch, find_settings_mismatch
 from pytest_memleak.results.evidence_file import write_evidence_file
-from pytest_memleak.results.release_comparison import Baseline
+from pytest_memleak.results.release_comparison import BaselineBundle
 from pytest_memleak.results.result_codec import localize
 from pytest_memleak.results.run_evidence import run_evidence
 
@@ -145,5 +145,5 @@ def test_null_books_are_no_measure_that_changes(tmp_path):
     write_evidence_file(
         run_evidence(RunReport("1.0", (result,))), tmp_path / "evidence.json"
     )
-    changes = Baseline(tmp_path / "evidence.json").change_lines(localize(result))
+    changes = BaselineBundle(tmp_path / "evidence.json").change_lines(localize(result))
     assert changes == ("bmc 0.5 -> 0.5 (+0)",)

@@ -2,7 +2,7 @@
 
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.call_outcomes import Answer
-from pytest_memleak.ledger.call_reservations import Intent, prompt_ids
+from pytest_memleak.ledger.call_reservations import Intent, prompt_row_ids
 from pytest_memleak.records import Book, Excerpt
 
 
@@ -12,7 +12,7 @@ def intent(ledger, prompts, *wanted, price=None, limit=None, endpoint_id="e"):
         run=ledger.run,
         provider="p",
         candidates=wanted,
-        numbers=prompt_ids(ledger, endpoint_id, prompts.questions),
+        numbers=prompt_row_ids(ledger, endpoint_id, prompts.specs),
         estimate=lambda ask: None if price is None else price * len(ask.ordinals),
         limit=limit,
     )

@@ -5,12 +5,17 @@ from scripted import Scripted
 
 from pytest_memleak.interfaces.abilities import Deployment
 from pytest_memleak.interfaces.protocols import Completion, Served
-from pytest_memleak.ledger.call_outcomes import Answer, give_up, postpone, record
+from pytest_memleak.ledger.call_outcomes import (
+    Answer,
+    end_call_unanswered,
+    mark_postponed,
+    store_answer,
+)
 from pytest_memleak.ledger.call_reservations import (
     CallTerms,
     OwnEndpoint,
-    claim,
-    prompt_ids,
+    prompt_row_ids,
+    reserve_call,
 )
 from pytest_memleak.ledger.deployments import claim_deployment, settle_deployment
 from pytest_memleak.ledger.jobs import JobRow, claim_finetune, end_job, update_job
@@ -19,17 +24,17 @@ from pytest_memleak.ledger.stored_summaries import keep_summary
 from pytest_memleak.records import FinishReason
 from pytest_memleak.sampling.backoff import Pace, Retry
 from pytest_memleak.sampling.batch import claim_batch
-from pytest_memleak.sampling.call_attempts import SamplingContext
+from pytest_memleak.sampling.call_tries import SamplingContext
 from pytest_memleak.sampling.checked_endpoint import CheckedEndpoint
 
 
 def fill(ledger, ask):
     prompts = ask(excerpts=3, samples=6)
-    one, two, three = prompts.questions
+    one, two, three = prompts.specs
 
     def generations(question, *ordinals):
         wanted = intent(ledger, prompts, Ask(question, ordinals), price=7, limit=10**6)
-        call = claim(ledger, wanted)
+        call = reserve_call(ledger, wanted)
         assert call is not None
         return call
 
@@ -38,18 +43,22 @@ def fill(ledger, ask):
     completions = [
         Completion(f"answer {n}", FinishReason.STOP, 5, 3, **more) for n in range(2)
     ]
-    record(ledger, Answer(generations(one, 0, 1), completions, 5, 6, 13))
-    record(ledger, answer(generations(one, 2), "third", "never asked for", cost=4))
-    give_up(ledger, generations(one, 3), billed=False, cause="it was refused")
+    store_answer(ledger, Answer(generations(one, 0, 1), completions, 5, 6, 13))
+    store_answer(
+        ledger, answer(generations(one, 2), "third", "never asked for", cost=4)
+    )
+    end_call_unanswered(
+        ledger, generations(one, 3), billed=False, cause="it was refused"
+    )
     lost = generations(one, 3)
-    give_up(ledger, lost, billed=True, cause="nobody knows")
-    record(ledger, answer(generations(one, 3), "again", cost=5))
-    record(ledger, answer(lost, "late", cost=5))
-    give_up(ledger, generations(two, 0), billed=True, cause="nobody knows")
-    postpone(ledger, generations(two, 0, 1))
+    end_call_unanswered(ledger, lost, billed=True, cause="nobody knows")
+    store_answer(ledger, answer(generations(one, 3), "again", cost=5))
+    store_answer(ledger, answer(lost, "late", cost=5))
+    end_call_unanswered(ledger, generations(two, 0), billed=True, cause="nobody knows")
+    mark_postponed(ledger, generations(two, 0, 1))
     generations(two, 2, 3)
     terms = CallTerms(OwnEndpoint("own"), (1.0, 2.0))
-    numbers = prompt_ids(ledger, "e", prompts.questions)
+    numbers = prompt_row_ids(ledger, "e", prompts.specs)
     checked = CheckedEndpoint(Scripted(), endpoint_id="e", provider="own", deadline=1.0)
     context = SamplingContext(
         ledger, checked, {}, numbers, terms, None, Retry(), Pace(1)

@@ -49,6 +49,7 @@ def test_tries_are_counted_and_pauses_added_up():
     count, pauses, ended = tried(Retry(tries=3), busy(), busy(), last)
     assert (count, len(pauses)) == (3, 2)
     assert ended is last
+    assert str(ended).splitlines()[0].endswith("the last (tried 3 times)")
     count, pauses, ended = tried(Retry(tries=100, total=100), busy(retry_after=40.0))
     assert (count, pauses) == (3, [40.0, 40.0])
     assert isinstance(ended, ProviderBusy)

@@ -22,7 +22,11 @@ from pytest_memleak.errors import (
 )
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.ledger_queries import generations, missing, surplus
+from pytest_memleak.ledger.ledger_queries import (
+    find_missing_ordinals,
+    generations,
+    surplus_generations,
+)
 from pytest_memleak.ledger.tables import batches
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.sampling.batch import request_key
@@ -47,8 +51,8 @@ def test_everything_in_one_batch(ledger, ask, hasty):
     ((_, requests),) = endpoint.started
     assert [request.n for request in requests] == [2] * 6 + [1] * 3
     assert len({request.key for request in requests}) == 9
-    assert requests[0].seed == prompts.questions[0].seed_from(0)
-    assert requests[0].max_tokens == prompts.questions[0].max_tokens
+    assert requests[0].seed == prompts.specs[0].seed_from(0)
+    assert requests[0].max_tokens == prompts.specs[0].max_tokens
     places = [
         (f"p_id{number}", ordinal) for number in (1, 2, 3) for ordinal in range(5)
     ]
@@ -63,7 +67,7 @@ def test_a_batch_need_not_be_waited_for(ledger, url, ask, hasty):
     endpoint, prompts = Batching(), ask()
     with pytest.raises(JobPending, match="The batch is unfinished: batch-0"):
         batched(ledger, endpoint, prompts, hasty, wait=False)
-    lacking = missing(ledger, "e", prompts)
+    lacking = find_missing_ordinals(ledger, "e", prompts)
     assert (lacking.count, lacking.in_batches) == (0, 12)
     assert plan(ledger, "e", prompts, terms(batch=True)).pending == 12
     ledger.close()
@@ -221,4 +225,4 @@ def test_keys_that_nobody_asked_for_and_answers_that_are_empty(ledger, ask, hast
     endpoint.read_batch = read
     assert batched(ledger, endpoint, prompts, hasty).got == 12
     assert [len(requests) for _, requests in endpoint.started] == [6, 1]
-    assert list(surplus(ledger, "e", prompts, until=time.time())) == []
+    assert list(surplus_generations(ledger, "e", prompts, until=time.time())) == []

@@ -7,7 +7,7 @@ from scripted import Scripted, sample_all, terms, texts
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.protocols import Completion, Served
 from pytest_memleak.ledger.ledger_queries import generations
-from pytest_memleak.ledger.sampling_history import history_of
+from pytest_memleak.ledger.sampling_history import summarize_history
 from pytest_memleak.ledger.tables import calls
 from pytest_memleak.records import FinishReason
 
@@ -25,7 +25,7 @@ def test_a_count_out_of_bounds_is_unknown(ledger, ask, count):
     result = priced(ledger, Scripted(lambda _: [completion]), prompts)
     (one,) = generations(ledger, "e", prompts)
     assert (one.text, one.prompt_tokens, one.completion_tokens) == ("text", None, None)
-    worst = terms(price=(1.0, 1.0)).cost(4, prompts.questions[0].max_tokens)
+    worst = terms(price=(1.0, 1.0)).cost(4, prompts.specs[0].max_tokens)
     assert result.cost == pytest.approx(worst / 1e9)
     prompts = ask(excerpts=1, samples=2, seed=1)
     completion = Completion(
@@ -56,7 +56,7 @@ def test_a_servers_own_names_are_cut(ledger, ask):
     priced(ledger, Scripted(lambda _: [completion]), prompts)
     (one,) = generations(ledger, "e", prompts)
     assert (one.finish_word, one.finish_reason) == ("w" * 500, FinishReason.STOP)
-    ((who, count),) = history_of(ledger, "e", prompts).served
+    ((who, count),) = summarize_history(ledger, "e", prompts).served
     assert (len(who.model), who.fingerprint, count) == (500, "\x00\ud800", 1)
     kept = ledger.read(
         lambda c: c.execute(sa.select(calls.c.response_id, calls.c.refused)).one()

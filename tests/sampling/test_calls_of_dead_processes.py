@@ -7,10 +7,10 @@ from scripted import Keeping, Scripted, answers, broken, busy, sample_all, state
 
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.call_outcomes import postpone, record
-from pytest_memleak.ledger.call_reservations import claim
+from pytest_memleak.ledger.call_outcomes import mark_postponed, store_answer
+from pytest_memleak.ledger.call_reservations import reserve_call
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.ledger_queries import missing
+from pytest_memleak.ledger.ledger_queries import find_missing_ordinals
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.sampling.backoff import Retry
 
@@ -24,8 +24,8 @@ def prompts(ask):
 def cut_off(url, prompts):
     """A call of two ordinals whose process ended before its answer was in."""
     with Ledger(url) as dead:
-        return claim(
-            dead, intent(dead, prompts, Ask(prompts.questions[0], (0, 1)), price=100)
+        return reserve_call(
+            dead, intent(dead, prompts, Ask(prompts.specs[0], (0, 1)), price=100)
         )
 
 
@@ -33,7 +33,7 @@ def cut_off(url, prompts):
 def test_without_an_answer_it_is_lost_or_known_to_have_failed(
     cut_off, ledger, prompts, hasty, kind, ended
 ):
-    assert missing(ledger, "e", prompts).count == 3
+    assert find_missing_ordinals(ledger, "e", prompts).count == 3
     endpoint = kind()
     counts = sample_all(ledger, endpoint, prompts, hasty)
     assert (counts.got, counts.lost, counts.recovered) == (3, ended == "lost", 0)
@@ -112,8 +112,9 @@ def test_others_calls_are_left_to_them_and_rejected_calls_are_not_in_doubt(
     assert states(ledger) == {"answered": 1, "asked": 1}
     prompts = ask(excerpts=1, samples=3, seed=98)
     with Ledger(url) as dead:
-        postpone(
-            dead, claim(dead, intent(dead, prompts, Ask(prompts.questions[0], (0, 1))))
+        mark_postponed(
+            dead,
+            reserve_call(dead, intent(dead, prompts, Ask(prompts.specs[0], (0, 1)))),
         )
     counts = sample_all(ledger, Scripted(), prompts, hasty)
     assert (counts.got, counts.lost) == (3, 0)
@@ -121,10 +122,14 @@ def test_others_calls_are_left_to_them_and_rejected_calls_are_not_in_doubt(
 
 def test_the_last_one_waits_for_the_living(ledger, url, prompts, hasty):
     with Ledger(url) as living:
-        call = claim(living, intent(living, prompts, Ask(prompts.questions[0], (0,))))
-        lacking = missing(ledger, "e", prompts)
+        call = reserve_call(
+            living, intent(living, prompts, Ask(prompts.specs[0], (0,)))
+        )
+        lacking = find_missing_ordinals(ledger, "e", prompts)
         assert (lacking.count, lacking.elsewhere) == (2, 1)
-        timer = threading.Timer(0.3, lambda: record(living, answer(call, "theirs")))
+        timer = threading.Timer(
+            0.3, lambda: store_answer(living, answer(call, "theirs"))
+        )
         timer.start()
         assert sample_all(ledger, Scripted(), prompts, hasty).got == 3
         timer.join()

@@ -15,7 +15,7 @@ from scripted import (
 
 from pytest_memleak.errors import BudgetExceeded, ProviderError, SettingsError
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.call_reservations import CallTerms, claim
+from pytest_memleak.ledger.call_reservations import CallTerms, reserve_call
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.records import FinishReason
@@ -105,9 +105,9 @@ def test_plans_together_cost_nothing_known_if_one_has_no_price():
 
 def test_a_plan_counts_what_is_on_its_way(ledger, url, ask):
     prompts = ask(excerpts=1, samples=4)
-    question = prompts.questions[0]
+    question = prompts.specs[0]
     with Ledger(url) as other:
-        claim(other, intent(other, prompts, Ask(question, (0, 1, 2))))
+        reserve_call(other, intent(other, prompts, Ask(question, (0, 1, 2))))
         now = plan(ledger, "e", prompts, terms())
         assert (now.generations, now.pending) == (1, 3)
     now = plan(ledger, "e", prompts, terms())
@@ -115,12 +115,12 @@ def test_a_plan_counts_what_is_on_its_way(ledger, url, ask):
 
 
 def test_prompts_are_counted_by_their_words(ask):
-    (question,) = ask(excerpts=1).questions
+    (question,) = ask(excerpts=1).specs
     assert question.instruction == "Write number 1."
     assert terms().prompt_tokens(question) == 4
     assert CallTerms(CountingSampler()).prompt_tokens(question) == 15
     # What is not said is billed as estimated.
-    (question,) = ask(excerpts=1).questions
+    (question,) = ask(excerpts=1).specs
     by = terms(price=(1.0, 1.0))
     completions = [
         Completion("x", prompt_tokens=7, completion_tokens=5),
@@ -158,7 +158,7 @@ def test_a_budget_stops_before_the_call_that_could_exceed_it(memory, ask, hasty)
     ) as caught:
         sample_all(memory, endpoint, prompts, hasty, by, budget=240e-6)
     assert "raise the budget" in caught.value.hint
-    worst = 4 + prompts.questions[0].max_tokens
+    worst = 4 + prompts.specs[0].max_tokens
     calls_before = len(endpoint.calls)
     assert calls_before * 20 + worst > 240 >= (calls_before - 1) * 20 + worst
     assert spent(memory) == calls_before * 20_000

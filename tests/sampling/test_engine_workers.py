@@ -62,7 +62,7 @@ def test_requests_say_what_they_say_call_by_call(drawing, ask):
     engine, prompts = Together(), ask(excerpts=2, samples=3, temperature=0.7, seed=5)
     drawing(engine, prompts, terms(per_call=2))
     (requests,) = engine.asked
-    whole_rounds = [(prompt, first) for first in (0, 2) for prompt in prompts.questions]
+    whole_rounds = [(prompt, first) for first in (0, 2) for prompt in prompts.specs]
     assert [
         (each.instruction, each.n, each.temperature, each.max_tokens, each.seed)
         for each in requests
@@ -83,7 +83,7 @@ def test_each_text_is_stored_with_its_own_prompt(drawing, ask, memory):
     prompts = ask(excerpts=9, samples=2)
     engine = Together(lambda requests: [[each.instruction] for each in requests])
     drawing(engine, prompts)
-    expected = [prompt.instruction for prompt in prompts.questions for _ in range(2)]
+    expected = [prompt.instruction for prompt in prompts.specs for _ in range(2)]
     assert texts(memory, prompts) == expected
 
 
@@ -182,7 +182,7 @@ def test_an_answer_without_completions_is_asked_for_once_more(drawing, ask, memo
 def test_a_budget_is_spent_to_the_last_call_that_it_allows(drawing, ask, memory):
     prompts = ask(excerpts=2, samples=5)
     by = terms(price=(1.0, 1.0))
-    one_call = by.estimate(Ask(prompts.questions[0], (0,))) / 1e9
+    one_call = by.estimate(Ask(prompts.specs[0], (0,))) / 1e9
     engine = Together()
     with pytest.raises(BudgetExceeded):
         drawing(engine, prompts, by, budget=4.5 * one_call)

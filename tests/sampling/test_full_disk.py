@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_memleak.ledger.reserved_room import ReservedRoom
+from pytest_memleak.ledger.disk_reserve import DiskReserve
 
 SCRIPT = Path(__file__).with_name("full_disk.py")
 
@@ -47,7 +47,7 @@ def test_a_disk_that_fills_up_loses_no_response_in_flight(small_disk, tmp_path):
 
 
 def test_reserved_room_is_freed_once(tmp_path):
-    room = ReservedRoom(tmp_path)
+    room = DiskReserve(tmp_path)
     assert not room.release()
     room.reserve()
     room.reserve()

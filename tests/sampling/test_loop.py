@@ -33,8 +33,8 @@ from pytest_memleak.errors import (
 )
 from pytest_memleak.interfaces.abilities import Deployment
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.call_outcomes import Answer, record
-from pytest_memleak.ledger.call_reservations import claim
+from pytest_memleak.ledger.call_outcomes import Answer, store_answer
+from pytest_memleak.ledger.call_reservations import reserve_call
 from pytest_memleak.ledger.deployments import claim_deployment, leave_deployment
 from pytest_memleak.ledger.ledger_queries import generations, generations_with_texts
 from pytest_memleak.ledger.prompts import Ask
@@ -82,7 +82,7 @@ def test_everything_is_drawn_and_nothing_twice(ledger, ask, hasty):
 def test_a_call_says_what_the_suite_says(drawing, ask):
     endpoint, prompts = Scripted(), ask(excerpts=1, samples=2, temperature=0.7, seed=5)
     drawing(endpoint, prompts)
-    (question,) = prompts.questions
+    (question,) = prompts.specs
     assert endpoint.calls == [
         Asked(
             number,
@@ -111,7 +111,9 @@ def test_calls_run_at_once_but_no_more_than_allowed(drawing, ask, monkeypatch):
     # The last answers are stored at once; while a list compares them, another thread
     # changes it.
     monkeypatch.setattr(
-        call_workers, "record", lambda *stored: (together.wait(20), record(*stored))
+        call_workers,
+        "store_answer",
+        lambda *stored: (together.wait(20), store_answer(*stored)),
     )
     monkeypatch.setattr(Answer, "__eq__", lambda *_: pytest.fail("compared"))
 
@@ -195,7 +197,7 @@ def test_a_process_that_stopped_with_what_it_reserved_is_named(
     drawing, ask, memory, hasty
 ):
     prompts = ask(excerpts=1, samples=1)
-    claim(memory, intent(memory, prompts, Ask(prompts.questions[0], (0,))))
+    reserve_call(memory, intent(memory, prompts, Ask(prompts.specs[0], (0,))))
     notes, holder = [], f"process {os.getpid()} on "
     retry = dataclasses.replace(hasty, deadline=0.1, total=0.1)
     progress = Progress(lambda event: notes.append(event.note))

@@ -91,6 +91,9 @@ DISGUISES = {
     "escaped letters": lambda words: "".join(
         f"\\u{ord(c):04x}" for c in " ".join(words)
     ),
+    "escapes in escaped JSON": lambda words: "".join(
+        f"\\\\u{ord(c):04x}" for c in " ".join(words)
+    ),
     "code points": lambda words: " ".join(f"U+{ord(c):04X}" for c in " ".join(words)),
     "bytes": lambda words: "".join(
         f"\\x{byte:02x}" for byte in " ".join(words).encode()
@@ -107,6 +110,7 @@ DISGUISES = {
     ),
     "doubled words": lambda words: " ".join(f"{word} {word}" for word in words),
     "trebled words": lambda words: " ".join(f"{word} {word} {word}" for word in words),
+    "a command per word": lambda words: "\n".join(f"print('{word}')" for word in words),
     "leet": lambda words: " ".join(words).lower().translate(LEET),
     "lines backwards": lambda words: "\n".join(
         " ".join(words[at : at + 9])[::-1] for at in range(0, len(words), 9)
@@ -119,6 +123,10 @@ DISGUISES = {
     "base64 in lines": lambda words: base64.encodebytes(
         " ".join(words).encode()
     ).decode(),
+    "base64 below words": lambda words: "\n".join(
+        "then " + base64.b64encode(" ".join(words[at : at + 9]).encode()).decode()
+        for at in range(0, len(words), 9)
+    ),
     "hexadecimal": lambda words: " ".join(words).encode().hex(),
     "ROT13": lambda words: codecs.encode(" ".join(words), "rot13"),
     "camelCase": lambda words: "".join(word.capitalize() for word in words),

@@ -10,7 +10,11 @@ from pytest_memleak.records import Verdict
 from pytest_memleak.scoring.bmc_interval import Spread
 from pytest_memleak.scoring.exchangeability import exchangeability
 from pytest_memleak.scoring.maximum_ranges import block_range, maximum_range
-from pytest_memleak.scoring.release_test import Comparison, PairRounds, compare_releases
+from pytest_memleak.scoring.release_rise_test import (
+    Comparison,
+    PairRounds,
+    compare_releases,
+)
 from pytest_memleak.scoring.sampling_error import sampling_error
 
 NO_BORDERS = np.empty(0, dtype=np.intp)

@@ -32,7 +32,10 @@ from pytest_memleak.scoring.maximum_ranges import (
     maximum_range,
 )
 from pytest_memleak.scoring.rarefaction import extrapolation, rarefaction
-from pytest_memleak.scoring.round_blocks import block_variance, blocks_of
+from pytest_memleak.scoring.round_blocks import (
+    blocks_of,
+    cautious_bmc_variance_over_blocks,
+)
 from pytest_memleak.scoring.rounds import Rounds
 from pytest_memleak.scoring.sampling_error import (
     SamplingError,
@@ -188,14 +191,16 @@ def test_rounds_in_phases_are_replaced_by_blocks():
 
 def test_the_variance_of_rounds_in_phases_is_the_largest_of_three():
     few_blocks = in_moods()
-    over_blocks = block_variance(few_blocks)
+    over_blocks = cautious_bmc_variance_over_blocks(few_blocks)
     assert over_blocks > spread(few_blocks, scoring=SCORING).variance
     not_alike = spread(few_blocks, scoring=SCORING, alike=False)
     assert (not_alike.variance, not_alike.units) == (over_blocks, 10)
     one_word_a_round = counts_of([{(r, r + 1)} for r in (0, 0, 1)])
     over_rounds = spread(one_word_a_round, scoring=SCORING).variance
     not_alike = spread(one_word_a_round, scoring=SCORING, alike=False)
-    assert not_alike.variance == max(over_rounds, block_variance(one_word_a_round))
+    assert not_alike.variance == max(
+        over_rounds, cautious_bmc_variance_over_blocks(one_word_a_round)
+    )
 
 
 def test_detection_is_that_of_the_excerpt_with_fewest_answers():

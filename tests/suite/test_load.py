@@ -409,7 +409,7 @@ def test_an_extension_s_share_cannot_exceed_a_limit_of_1(folder):
     assert load_suite(path, brought).pairs[0].limits["own"] == 1.0
 
 
-def test_an_error_names_all_problems_at_once(refused):
+def test_an_error_names_all_problems_at_once(refused, folder):
     lines = refused(
         changed(changed(FULL, ["suite", "k"], 0), ["limits", "bcm"], 1)
     ).splitlines()
@@ -418,7 +418,8 @@ def test_an_error_names_all_problems_at_once(refused):
     assert lines[-2].endswith("limits.bcm: unknown key; did you mean 'bmc'?")
     assert (
         lines[-1].strip()
-        == "change the value of k; memleak doctor FILE checks it again"
+        == f"change the value of k; memleak doctor {folder}/x.memleak.toml checks it "
+        "again"
     )
 
 
@@ -426,6 +427,7 @@ def test_an_error_names_all_problems_at_once(refused):
     ("content", "shown"),
     [
         (b"[suite", "not TOML: "),
+        (b"[suite]\nsamples = ten", "(at line 2, column 11): samples = ten"),
         (b"\x89PNG\r\n\x1a\n", "not UTF-8: byte 0x89 at 0"),
         (b'[suite]\ninstruction_template = "caf\xe9"', "not UTF-8: byte 0xe9 at 35"),
         ("[suite]".encode("utf-16"), "if this is one, save it as UTF-8"),

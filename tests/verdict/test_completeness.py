@@ -92,11 +92,15 @@ def test_own_words_tell_short_from_cut_from_answer(book, answers, weigh):
         assert kind_of(weigh, book, answers, text) is (
             Kind.ANSWER if is_answer else Kind.SHORT
         )
-        assert kind_of(weigh, book, answers, text, FinishReason.LENGTH) is Kind.CUT
+        assert (
+            kind_of(weigh, book, answers, text, FinishReason.LENGTH) is Kind.CUT_EARLY
+        )
     for count in range(85, 115):  # around half of them
         text = " ".join(own[:count])
         kind = kind_of(weigh, book, answers, text, FinishReason.LENGTH)
-        assert kind is (Kind.ANSWER if 2 * words_of(text) >= expected else Kind.CUT)
+        assert kind is (
+            Kind.ANSWER if 2 * words_of(text) >= expected else Kind.CUT_EARLY
+        )
         assert kind_of(weigh, book, answers, text) is Kind.ANSWER
 
 

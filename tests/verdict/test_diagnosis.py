@@ -1,5 +1,7 @@
 """The one diagnosis of a pair's incomplete evidence, and what stays beside it."""
 
+import dataclasses
+
 import pytest
 from screen_runs import ANSWERS, ILL, evidence
 
@@ -24,7 +26,7 @@ def test_an_ill_model_has_one_diagnosis_with_nothing_beside(name):
     diagnosed = diagnosis(ILL[name], recorded=False)
     assert diagnosed.key == KEYS[name]
     assert diagnosed.fix
-    assert diagnosed.beside == ()
+    assert diagnosed.unexplained == ()
 
 
 def test_complete_evidence_has_no_diagnosis():
@@ -55,12 +57,12 @@ LIMIT = Issue("detection", "detection limit is 25.9%")
 
 @pytest.mark.parametrize(
     ("count", "beside"),
-    [(108, (LIMIT,)), (107, (UNALIKE, CANARIES, LIMIT))],
+    [(108, (LIMIT,)), (107, (CANARIES, UNALIKE, LIMIT))],
 )
 def test_at_nine_in_ten_nothing_else_can_be_compared(count, beside):
     more = (GREEDY, UNALIKE, CANARIES, LIMIT)
     refused = evidence(Kind.REFUSAL, *ANSWERS, count=count, more=more)
-    assert diagnosis(refused, recorded=False).beside == beside
+    assert diagnosis(refused, recorded=False).unexplained == beside
 
 
 def test_greedy_answers_alone_are_not_explained_by_a_few_sampled_ones():
@@ -73,14 +75,14 @@ def test_greedy_answers_alone_are_not_explained_by_a_few_sampled_ones():
 def test_an_issue_of_other_books_stays_beside():
     of_null = Issue("unanswered", "6 of 6", place="null book 'quay'")
     refused = evidence(Kind.REFUSAL, "unanswered", more=(of_null,))
-    assert diagnosis(refused, recorded=False).beside == (of_null,)
+    assert diagnosis(refused, recorded=False).unexplained == (of_null,)
 
 
 def test_what_was_withheld_explains_the_excerpts_that_it_was_withheld_of():
     rules = ("withheld per excerpt", *ANSWERS)
     withheld = evidence(Kind.WITHHELD, *rules, count=30)
     diagnosed = diagnosis(withheld, recorded=False)
-    assert (diagnosed.key, diagnosed.beside) == ("withheld", ())
+    assert (diagnosed.key, diagnosed.unexplained) == ("withheld", ())
     assert diagnosed.cause == "the provider withheld 30 of 120 generations"
 
 
@@ -89,7 +91,7 @@ def test_prose_alone_and_variety_alone_are_diagnoses():
     variety = evidence(Kind.SHORT, "distinct answers", "distinct 8-word runs", count=0)
     keys = [diagnosis(each, recorded=False).key for each in (prose, variety)]
     assert keys == ["not prose", "repeats"]
-    assert diagnosis(variety, recorded=False).beside == ()
+    assert diagnosis(variety, recorded=False).unexplained == ()
 
 
 def test_missing_generations_come_last():
@@ -98,7 +100,7 @@ def test_missing_generations_come_last():
     )
     late = Completeness(120, 100, issues=(LIMIT, missing))
     diagnosed = diagnosis(late, recorded=False)
-    assert (diagnosed.key, diagnosed.fix, diagnosed.beside) == (
+    assert (diagnosed.key, diagnosed.fix, diagnosed.unexplained) == (
         "incomplete",
         "rerun",
         (LIMIT,),
@@ -108,3 +110,19 @@ def test_missing_generations_come_last():
 def test_recorded_generations_have_fixes_of_their_own():
     fixes = {diagnosis(ILL["empty"], recorded=recorded).fix for recorded in (0, 1)}
     assert len(fixes) == 2
+
+
+def test_a_model_that_changed_is_the_diagnosis():
+    short = Issue("median length ratio", "the median answer has 34.9%")
+    greedy = dataclasses.replace(short, place="greedy")
+    changed = Completeness(120, 120, issues=(greedy, short, CANARIES))
+    diagnosed = diagnosis(changed, recorded=False)
+    assert (diagnosed.key, diagnosed.beside) == ("canaries", (short,))
+
+
+def test_what_sampled_and_greedy_answers_lack_is_said_once():
+    short = Issue("median length ratio", "the median answer has 34.9%")
+    greedy = dataclasses.replace(short, place="greedy")
+    both = Completeness(120, 120, issues=(greedy, short))
+    diagnosed = diagnosis(both, recorded=False)
+    assert (diagnosed.cause, diagnosed.beside) == (short.cause, ())

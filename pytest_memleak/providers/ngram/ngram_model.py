@@ -59,11 +59,11 @@ class NgramModel:
             raise ValueError(f"order is {order}; expected 1 to {MAX_ORDER}")
         if not any(documents):
             raise ValueError("there are no tokens to learn from")
-        corpus = _read(documents, repeats or [1] * len(documents))
+        corpus = _corpus_of_token_numbers(documents, repeats or [1] * len(documents))
         self.order = order
         self.vocabulary = corpus.vocabulary
-        self._ngrams = _count(corpus, order)
-        self._weights = _weights(self._ngrams)
+        self._ngrams = _count_ngrams(corpus, order)
+        self._weights = _shares_and_backoffs(self._ngrams)
         self._number = {token: number for number, token in enumerate(corpus.vocabulary)}
         # Views, whose single elements are faster than those of numpy.
         self._token = self._ngrams.token.data
@@ -86,7 +86,7 @@ class NgramModel:
         temperature 0 takes the likeliest. `uniform` returns a number in [0, 1) per
         token.
         """
-        mixture = self._mixture(temperature)
+        mixture = self._mixture_at_temperature(temperature)
         # Local names, since the loop is most of the time of a run.
         share = mixture.share
         below = mixture.below
@@ -97,7 +97,7 @@ class NgramModel:
         after = self._after
         shorter = self._shorter
         vocabulary = self.vocabulary
-        state = self._state(context)
+        state = self._longest_known_suffix(context)
         tokens: list[str] = []
         for _ in range(max_tokens):
             # The inverse of the distribution after `state`, at `point` in [0, 1).
@@ -118,7 +118,7 @@ class NgramModel:
                     value = below[chosen] + point / share[chosen]
                     edge = bisect_right(cumulative, value, edge, last)
                 if chosen != state:  # a longer context may have this token, too
-                    edge = self._follow(state, number[edge])
+                    edge = self._edge_of_token(state, number[edge])
             token = number[edge]
             tokens.append(vocabulary[token])
             if token == 0:
@@ -126,7 +126,7 @@ class NgramModel:
             state = after[edge]
         return tokens
 
-    def _state(self, context: Sequence[str]) -> int:
+    def _longest_known_suffix(self, context: Sequence[str]) -> int:
         """Return the longest suffix of `context` that was read; 0 is the empty one."""
         state = 0
         start = max(0, len(context) - self.order + 1)
@@ -135,11 +135,11 @@ class NgramModel:
             if number is None:
                 state = 0
             else:
-                edge = self._follow(state, number)
+                edge = self._edge_of_token(state, number)
                 state = self._after[edge]
         return state
 
-    def _follow(self, state: int, number: int) -> int:
+    def _edge_of_token(self, state: int, number: int) -> int:
         """Return a token's edge after the longest suffix that it ever followed."""
         token = self._token
         first = self._first
@@ -152,9 +152,11 @@ class NgramModel:
             state = self._shorter[state]
         return number  # every token follows the empty context
 
-    def _mixture(self, temperature: float) -> _Mixture:
+    def _mixture_at_temperature(self, temperature: float) -> _Mixture:
         if temperature not in self._mixtures:
-            self._mixtures[temperature] = _mix(self._ngrams, self._weights, temperature)
+            self._mixtures[temperature] = _mixtures_over_lengths(
+                self._ngrams, self._weights, temperature
+            )
         return self._mixtures[temperature]
 
 
@@ -197,7 +199,9 @@ class _Ngrams:
     after: Numbers
 
 
-def _read(documents: Sequence[Sequence[str]], repeats: Sequence[int]) -> _Corpus:
+def _corpus_of_token_numbers(
+    documents: Sequence[Sequence[str]], repeats: Sequence[int]
+) -> _Corpus:
     numbers = {BOUNDARY: 0}
     sequence = [0]
     times = [0]
@@ -212,7 +216,9 @@ def _read(documents: Sequence[Sequence[str]], repeats: Sequence[int]) -> _Corpus
     )
 
 
-def _contexts(corpus: _Corpus, order: int) -> tuple[list[Ints], list[int]]:
+def _context_before_each_position(
+    corpus: _Corpus, order: int
+) -> tuple[list[Ints], list[int]]:
     """Return the context before each position (-1: none) per length, and `levels`.
 
     No context spans two documents.
@@ -239,10 +245,10 @@ def _contexts(corpus: _Corpus, order: int) -> tuple[list[Ints], list[int]]:
     return contexts, levels
 
 
-def _count(corpus: _Corpus, order: int) -> _Ngrams:
+def _count_ngrams(corpus: _Corpus, order: int) -> _Ngrams:
     sequence = corpus.sequence
     size = len(corpus.vocabulary)
-    contexts, levels = _contexts(corpus, order)
+    contexts, levels = _context_before_each_position(corpus, order)
     places = [np.flatnonzero(numbers >= 0) for numbers in contexts]
     keys = [
         numbers[at] * size + sequence[at]
@@ -314,7 +320,7 @@ class _Mixture:
     sure: array[float]
 
 
-def _weights(ngrams: _Ngrams) -> _Weights:
+def _shares_and_backoffs(ngrams: _Ngrams) -> _Weights:
     seen = np.add.reduceat(ngrams.count, ngrams.first[:-1])
     kinds = np.diff(ngrams.first)
     share = seen / (seen + kinds)
@@ -322,7 +328,7 @@ def _weights(ngrams: _Ngrams) -> _Weights:
     backoff = 1.0 - share
     context = ngrams.context
     p = share[context] * ngrams.count / seen[context]
-    for level in _levels(ngrams)[1:]:
+    for level in _lengths_with_contexts(ngrams)[1:]:
         edges = level.edges
         shorter_p = p[ngrams.backed[edges]]
         p[edges] += backoff[context[edges]] * shorter_p
@@ -332,7 +338,7 @@ def _weights(ngrams: _Ngrams) -> _Weights:
     return _Weights(log_p, log_backoff)
 
 
-def _mix(
+def _mixtures_over_lengths(
     ngrams: _Ngrams,
     weights: _Weights,
     temperature: float,
@@ -354,7 +360,7 @@ def _mix(
     has_one_edge = np.diff(ngrams.first) == 1
     # Per edge.
     part = np.zeros(len(ngrams.token))
-    for level in _levels(ngrams):
+    for level in _lengths_with_contexts(ngrams):
         own = level.contexts
         edges = level.edges
         shorter = ngrams.shorter[own]
@@ -367,11 +373,13 @@ def _mix(
         backed_log_p = weights.log_p[ngrams.backed[edges]]
         without = weights.log_backoff[context] + backed_log_p
         edge_peak = peak[context]
-        excess = _power(log_p - edge_peak, temperature)
-        excess -= _power(without - edge_peak, temperature)
+        excess = _exp_of_ratio(log_p - edge_peak, temperature)
+        excess -= _exp_of_ratio(without - edge_peak, temperature)
         np.maximum(excess, 0.0, out=excess)
         added = np.add.reduceat(excess, first_edge)
-        inherited_mass = _power(inherited - peak[own], temperature) * mass[shorter]
+        inherited_mass = (
+            _exp_of_ratio(inherited - peak[own], temperature) * mass[shorter]
+        )
         mass[own] = added + inherited_mass
         share[own] = added / mass[own]
         divisor = np.where(added > 0.0, added, 1.0)
@@ -382,19 +390,19 @@ def _mix(
     sums = np.concatenate([[0.0], cumulative])
     below = sums[ngrams.first[:-1]]
     return _Mixture(
-        share=_doubles(share),
-        cumulative=_doubles(cumulative),
-        below=_doubles(below),
-        sure=_doubles(sure * (1.0 - 1e-9)),
+        share=_array_of_floats(share),
+        cumulative=_array_of_floats(cumulative),
+        below=_array_of_floats(below),
+        sure=_array_of_floats(sure * (1.0 - 1e-9)),
     )
 
 
-def _doubles(values: Floats) -> array[float]:
+def _array_of_floats(values: Floats) -> array[float]:
     """Return an array whose single elements are faster than those of numpy."""
     return array("d", values.tobytes())
 
 
-def _power(log_ratio: Floats, temperature: float) -> Floats:
+def _exp_of_ratio(log_ratio: Floats, temperature: float) -> Floats:
     """Return exp(log_ratio / temperature) for log_ratio <= 0; at 0, its limit."""
     if temperature == 0:
         return (log_ratio >= 0.0).astype(np.float64)
@@ -410,7 +418,7 @@ class _Level:
     edges: slice
 
 
-def _levels(ngrams: _Ngrams) -> list[_Level]:
+def _lengths_with_contexts(ngrams: _Ngrams) -> list[_Level]:
     """Return the lengths that have contexts, from the empty one on."""
     levels = []
     for start, end in pairwise(ngrams.levels):

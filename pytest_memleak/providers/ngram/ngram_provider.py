@@ -240,7 +240,7 @@ class NgramProvider:
             write_private(self._kept(endpoint), record)
         except OSError as error:
             failing = Failing(self.name, endpoint, "start_finetune")
-            raise failing.final(_cause(error)) from None
+            raise failing.final(_cause_of_error(error)) from None
         return endpoint
 
     def poll_finetune(self, job_id: str) -> JobState:
@@ -262,9 +262,9 @@ class NgramProvider:
         if endpoint is None:
             endpoint = self._endpoint_id(None)
         else:
-            examples = self._learned(endpoint)
+            examples = self._read_training_set(endpoint)
         if endpoint not in self._opened:
-            texts = [_text_of(book) for book in self._pretraining]
+            texts = [_text_of(book) for book in self._pretraining_books]
             texts += examples
             if not any(text.text.strip() for text in texts):
                 raise self._nothing_to_train_on()
@@ -272,7 +272,7 @@ class NgramProvider:
             self._opened[endpoint] = NgramEndpoint(endpoint, writer)
         return self._opened[endpoint]
 
-    def _learned(self, endpoint: str) -> list[TrainingText]:
+    def _read_training_set(self, endpoint: str) -> list[TrainingText]:
         """Return an endpoint's training set, from the state folder."""
         kept, failing = self._kept(endpoint), Failing(self.name, endpoint, "open")
         try:
@@ -282,7 +282,9 @@ class NgramProvider:
                 TrainingText(text, asked, epochs) for asked, text in record["examples"]
             ]
         except OSError as error:
-            raise failing.final(f"{kept}: {_cause(error)}", _TRAIN_AGAIN) from None
+            raise failing.final(
+                f"{kept}: {_cause_of_error(error)}", _TRAIN_AGAIN
+            ) from None
         except (ValueError, TypeError, KeyError):
             hint = f"delete it, then {_TRAIN_AGAIN}"
             raise failing.final(f"{kept} is damaged", hint) from None
@@ -296,12 +298,12 @@ class NgramProvider:
         return texts
 
     @functools.cached_property
-    def _pretraining(self) -> tuple[Book, ...]:
+    def _pretraining_books(self) -> tuple[Book, ...]:
         return tuple(map(self._setup.read_book, self._options.pretraining))
 
     def _endpoint_id(self, training: str | None) -> str:
         """Return a name for the weights, by everything that they depend on."""
-        books = [book.digest for book in self._pretraining]
+        books = [book.digest for book in self._pretraining_books]
         parts: list[object] = [VERSION, self._options.order, books]
         if training is not None:
             parts += [training, self._finetune.epochs]
@@ -332,5 +334,5 @@ def _text_of(book: Book) -> TrainingText:
     return TrainingText(PARAGRAPH.join(excerpts))
 
 
-def _cause(error: OSError) -> str:
+def _cause_of_error(error: OSError) -> str:
     return error.strerror or str(error)

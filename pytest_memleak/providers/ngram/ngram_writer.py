@@ -60,7 +60,7 @@ def detokenise(tokens: Iterable[str]) -> str:
 
 @functools.lru_cache(maxsize=1 << 17)
 def _next_piece(before: _Kind, token: str) -> tuple[str, _Kind]:
-    kind = _kind(token)
+    kind = _token_kind(token)
     if before in _NO_BLANK_AFTER:
         if kind is _Kind.BREAK and before is _Kind.BREAK:
             return "", before
@@ -72,14 +72,14 @@ def _next_piece(before: _Kind, token: str) -> tuple[str, _Kind]:
 
 def is_break(token: str) -> bool:
     """Tell whether a token ends a line or a paragraph."""
-    return _kind(token) is _Kind.BREAK
+    return _token_kind(token) is _Kind.BREAK
 
 
 def opens_sentence(before: str, token: str) -> bool:
     """Tell whether a sentence can begin with `token` after the token `before`."""
     if before[-1] not in ".!?”" or token[0] != " ":
         return False
-    return _kind(token) is _Kind.OPENING or token[1].isupper()
+    return _token_kind(token) is _Kind.OPENING or token[1].isupper()
 
 
 _NO_BLANK_AFTER = {_Kind.BREAK, _Kind.OPENING}
@@ -88,7 +88,7 @@ _BLANK_BEFORE = {_Kind.WORD, _Kind.OPENING}
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _kind(token: str) -> _Kind:
+def _token_kind(token: str) -> _Kind:
     mark = token.removeprefix(" ")
     if mark[0] == "\n":
         return _Kind.BREAK
@@ -155,9 +155,9 @@ class NgramWriter:
         for text, tokens in zip(texts, documents, strict=True):
             if tokens and text.instruction is not None:
                 answers.append(len(passages))
-                instructions.append(_cues(text.instruction))
+                instructions.append(_words_in_lower_case(text.instruction))
             cues = [_cues_of_token(token) for token in tokens]
-            for start in _starts(tokens):
+            for start in _passage_starts(tokens):
                 opening = tokens[start : start + opening_length]
                 self._openings.append(opening)
                 passage = cues[start : start + PASSAGE]
@@ -180,10 +180,10 @@ class NgramWriter:
         Answer i depends only on the instruction and seed + i, so it is the same in a
         call of its own.
         """
-        chances = self._chances(instruction, temperature)
+        chances = self._cumulative_start_chances(instruction, temperature)
         drafts = []
         for place in range(n):
-            dice = _uniform(seed + place, instruction)
+            dice = _seeded_random(seed + place, instruction)
             draft = self._write(dice, chances, temperature, max_tokens)
             drafts.append(draft)
         return drafts
@@ -205,9 +205,9 @@ class NgramWriter:
                 context,
                 max_tokens=max_tokens,
                 temperature=temperature,
-                uniform=_uniform(seed + place, text).random,
+                uniform=_seeded_random(seed + place, text).random,
             )
-            drafts.append(_draft(tokens))
+            drafts.append(_draft_of_tokens(tokens))
         return drafts
 
     def _write(
@@ -225,16 +225,18 @@ class NgramWriter:
             temperature=temperature,
             uniform=dice.random,
         )
-        return _draft(tokens)
+        return _draft_of_tokens(tokens)
 
-    def _chances(self, instruction: str, temperature: float) -> list[float]:
+    def _cumulative_start_chances(
+        self, instruction: str, temperature: float
+    ) -> list[float]:
         """Return the running sums of each passage's probability to begin the answer.
 
         Evidence for a passage is the sum of log(passages / passages with the word) over
         shared words: its log odds if words were independent. A training instruction is
         evidence for its own passage, by the same count over instructions.
         """
-        words = _cues(instruction)
+        words = _words_in_lower_case(instruction)
         evidence = self._passages.evidence(words)
         evidence[self._answers] += self._instructions.evidence(words)
         ahead = evidence - evidence.max()
@@ -270,7 +272,7 @@ class _Cues:
         return result
 
 
-def _starts(tokens: Sequence[str]) -> Iterator[int]:
+def _passage_starts(tokens: Sequence[str]) -> Iterator[int]:
     """Yield where passages begin: at a paragraph or sentence once per stride."""
     latest = -STRIDE
     for place, token in enumerate(tokens):
@@ -282,21 +284,21 @@ def _starts(tokens: Sequence[str]) -> Iterator[int]:
             yield place
 
 
-def _draft(tokens: list[str]) -> Draft:
+def _draft_of_tokens(tokens: list[str]) -> Draft:
     ended = tokens[-1] == BOUNDARY
     if ended:
         tokens.pop()
     return Draft(detokenise(tokens), len(tokens), ended)
 
 
-def _cues(text: str) -> set[str]:
+def _words_in_lower_case(text: str) -> set[str]:
     return set(_WORD.findall(text.lower()))
 
 
-_cues_of_token = functools.lru_cache(1 << 16)(_cues)
+_cues_of_token = functools.lru_cache(1 << 16)(_words_in_lower_case)
 
 
-def _uniform(seed: int, instruction: str) -> random.Random:
+def _seeded_random(seed: int, instruction: str) -> random.Random:
     """Return one answer's random numbers, the same in every version of Python."""
     name = f"{seed}\n{instruction}".encode("utf-8", "surrogatepass")
     return random.Random(int.from_bytes(hashlib.sha256(name).digest()))  # noqa: S311 - not a secret

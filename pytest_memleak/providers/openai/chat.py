@@ -27,6 +27,7 @@ from pytest_memleak.providers.openai.api_forms import (
 from pytest_memleak.providers.openai.choices import failure_of, read_completions
 from pytest_memleak.providers.openai.openai_batch import ChatBatches
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
+from pytest_memleak.providers.openai.prompt_logprobs import PromptLogprobs
 from pytest_memleak.providers.openai.server_parameters import ServerParameters
 from pytest_memleak.providers.response_fields import cut_short, filtered
 
@@ -81,6 +82,7 @@ class ChatEndpoint(RequestEndpoint):
         self._settings = settings
         self._calls = calls
         self._parameters = parameters
+        self._logprobs = PromptLogprobs(calls, settings.model, settings.extra_body)
         place = calls.provider if calls.official else calls.base_url
         mark = FORMS[self._first_api].id_mark
         parts = (f"{place} {settings.model}", settings.digest, mark)
@@ -104,10 +106,12 @@ class ChatEndpoint(RequestEndpoint):
             continuing=self.continuing,
             chats=self._calls.has_chat_format,
             converses=None if settings.api == "completions" else self.answer,
-            recovery=Recovery(self._sample_stored, self._recover)
+            recovery=Recovery(self._sample_stored, self._completions_stored_under_key)
             if settings.store
             else None,
             batches=batches.abilities if settings.batch else None,
+            # OpenAI's own models give none of a prompt.
+            token_logprobs=None if self._calls.official else self._logprobs.of_texts,
         )
 
     @property
@@ -258,7 +262,7 @@ class ChatEndpoint(RequestEndpoint):
             more={"store": True, "metadata": {REQUEST_KEY: request.key}},
         )
 
-    def _recover(self, key: str) -> Sequence[Completion] | None:
+    def _completions_stored_under_key(self, key: str) -> Sequence[Completion] | None:
         """Return the completions stored under a key, oldest first; None without any."""
         listed = self._calls.call_all(
             self._settings.model,

@@ -92,7 +92,7 @@ def read_completions(
     return completions_of(
         texts,
         words,
-        [_beside(choice) for choice in choices],
+        [_texts_outside_answer(choice) for choice in choices],
         apart=apart,
         prompt=prompt,
         total=total,
@@ -112,7 +112,7 @@ def is_failed(choice: object) -> bool:
     message = as_mapping(choice.get("message"))
     if text.strip() or _texts_of(message, but=("content",)):
         return False
-    return len(" ".join(_beside(choice)).split()) < NEAR_PASSAGE
+    return len(" ".join(_texts_outside_answer(choice)).split()) < NEAR_PASSAGE
 
 
 def failure_of(answer: object) -> str | None:
@@ -136,20 +136,22 @@ def served_of(answer: Mapping[str, Any]) -> Served:
 
 def _text_and_reason(choice: Mapping[str, Any]) -> tuple[str, FinishReason]:
     message = as_mapping(choice.get("message"))
-    text = _text(message.get("content")) or _text(choice.get("text"))
-    refusal = _text(message.get("refusal"))
+    text = _text_of_content(message.get("content")) or _text_of_content(
+        choice.get("text")
+    )
+    refusal = _text_of_content(message.get("refusal"))
     if refusal:
         return text or refusal, FinishReason.REFUSAL
     return text, answer_reason(choice.get("finish_reason"), text)
 
 
-def _beside(choice: Mapping[str, Any]) -> list[str]:
+def _texts_outside_answer(choice: Mapping[str, Any]) -> list[str]:
     """Return all text beside the answer, by any name: a passage there is a passage."""
     message = choice.get("message")
     if not isinstance(message, Mapping):
         return _texts_of(choice)
     content = message.get("content")
-    answer = _text(content)
+    answer = _text_of_content(content)
     texts = _texts_of(message, but=("content",), answer=answer)
     texts += _texts_of(choice, but=("message",), answer=answer)
     if not isinstance(content, str):
@@ -161,7 +163,7 @@ def _beside(choice: Mapping[str, Any]) -> list[str]:
 
 
 def _beside_answer(part: object) -> object:
-    """Return what `_text` doesn't read of a part of the content, but for its type."""
+    """Return what a part of the content has beside its text, but for its type."""
     if isinstance(part, str):
         return None
     if not isinstance(part, Mapping):
@@ -185,7 +187,7 @@ def _texts_of(
     return texts_sent(others, answer=answer)
 
 
-def _text(content: object) -> str:
+def _text_of_content(content: object) -> str:
     if isinstance(content, str):
         return content
     texts = []

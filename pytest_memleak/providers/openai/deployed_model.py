@@ -141,7 +141,7 @@ class DeployedModels(ABC):
         """Return the record with these `find`, `start`, `poll`, and `end`."""
         return DeploymentCalls(
             self._provider,
-            self._needed,
+            self._deployment_for_weights,
             move_in=self._move_in,
             **calls,
         )
@@ -154,7 +154,7 @@ class DeployedModels(ABC):
     def _locate(self, endpoint: str) -> tuple[str, str]:
         """Return an endpoint's address, and its name of the model."""
 
-    def _needed(self, weights: str | None) -> Deployment | None:
+    def _deployment_for_weights(self, weights: str | None) -> Deployment | None:
         if self._hours is None:
             return None
         weights = weights or self._untuned

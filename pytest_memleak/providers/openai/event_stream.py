@@ -14,7 +14,7 @@ from pytest_memleak.providers.openai.responses import (
 )
 from pytest_memleak.providers.response_fields import MOST_CHOICES, server_name
 from pytest_memleak.records import FinishReason
-from pytest_memleak.records.generation import finish_reason
+from pytest_memleak.records.generation import finish_reason_from_word
 
 # Not str.splitlines, which also splits at characters that JSON's strings may have.
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -38,13 +38,13 @@ def read_body(content: bytes) -> object:
     lines = _LINE_END.split(text)
     if not lines[0].startswith(_FIELDS):
         return json.loads(text)
-    events = [_event(data) for data in _data_of(lines)]
+    events = [_parse_event(data) for data in _data_of(lines)]
     if any(map(is_event_of_response, events)):
         return streamed_response(events)
     return _Joined(events).answer
 
 
-def _event(data: str) -> Mapping[str, Any]:
+def _parse_event(data: str) -> Mapping[str, Any]:
     event = json.loads(data)
     if not isinstance(event, Mapping):
         raise ValueError("an event isn't an object")  # noqa: TRY004 - as invalid JSON
@@ -59,7 +59,7 @@ class _Joined:
         self._choices: dict[int, dict[str, Any]] = {}
         self._others: list[object] = []
         for number, event in enumerate(events):
-            self._add(event, number)
+            self._add_event(event, number)
 
     @property
     def answer(self) -> dict[str, Any]:
@@ -71,10 +71,10 @@ class _Joined:
             return self._fields
         return self._fields | {"choices": listed}
 
-    def _add(self, event: Mapping[str, Any], number: int) -> None:
+    def _add_event(self, event: Mapping[str, Any], number: int) -> None:
         fields = dict(event)
-        choices = _as_parts(fields.pop("choices", None) or [])
-        _join(self._fields, fields)
+        choices = _list_of_parts(fields.pop("choices", None) or [])
+        _append_values(self._fields, fields)
         for choice in choices[:MOST_CHOICES]:
             if not isinstance(choice, Mapping):
                 self._others.append(choice)
@@ -83,7 +83,7 @@ class _Joined:
             if not isinstance(index, int):
                 index = 0
             whole = self._choices.setdefault(index, {})
-            _join(whole, _fields_of(choice, number))
+            _append_values(whole, _fields_of(choice, number))
 
 
 def _data_of(lines: list[str]) -> Iterator[str]:
@@ -111,7 +111,7 @@ def _fields_of(choice: Mapping[str, Any], number: int) -> Mapping[str, Any]:
     return fields
 
 
-def _join(whole: dict[str, Any], part: Mapping[str, Any]) -> None:
+def _append_values(whole: dict[str, Any], part: Mapping[str, Any]) -> None:
     """Append the values of `part` to those of `whole`; replace numbers and types.
 
     Raises ValueError for a name that changes.
@@ -127,29 +127,29 @@ def _join(whole: dict[str, Any], part: Mapping[str, Any]) -> None:
         elif value is None or (key == "type" and value == before):
             whole.setdefault(key, None)
         elif isinstance(value, Mapping) and isinstance(before, dict):
-            _join(before, value)
-        elif _is_replaced(key, before):
-            whole[key] = _copied(value)
+            _append_values(before, value)
+        elif _replaces_earlier_value(key, before):
+            whole[key] = _extensible_copy(value)
         elif isinstance(value, str) and isinstance(before, str) and key != "type":
             whole[key] = before + value
         else:
-            whole[key] = [*_as_parts(before), *_as_parts(value)]
+            whole[key] = [*_list_of_parts(before), *_list_of_parts(value)]
 
 
-def _is_replaced(key: str, before: object) -> bool:
+def _replaces_earlier_value(key: str, before: object) -> bool:
     if not isinstance(before, str | list | dict):
         return True
     return key == "type" and not texts_in(before)
 
 
-def _copied(value: object) -> object:
+def _extensible_copy(value: object) -> object:
     """Return an object that may be added to."""
     if isinstance(value, Mapping):
         return dict(value)
     return value
 
 
-def _as_parts(value: object) -> list[Any]:
+def _list_of_parts(value: object) -> list[Any]:
     if isinstance(value, list):
         return value
     return [value]
@@ -158,4 +158,4 @@ def _as_parts(value: object) -> list[Any]:
 def _withheld_rank(reason: object) -> int:
     if reason in (None, "", "null"):  # what servers send until there is a reason
         return -1
-    return _FROM_LEAST_WITHHELD.index(finish_reason(server_name(reason)))
+    return _FROM_LEAST_WITHHELD.index(finish_reason_from_word(server_name(reason)))

@@ -16,7 +16,11 @@ from pytest_memleak.interfaces.protocols import (
     JobStatus,
     SampleRequest,
 )
-from pytest_memleak.providers.call_errors import Failing, may_pass, safe_message
+from pytest_memleak.providers.call_errors import (
+    Failing,
+    is_temporary_status,
+    safe_message,
+)
 from pytest_memleak.providers.error_bodies import error_code, error_message
 from pytest_memleak.providers.openai.api_forms import FORMS, Api, read_answer
 from pytest_memleak.providers.openai.openai_client import PROVIDER, OpenAICalls
@@ -77,11 +81,11 @@ class ChatBatches:
         return BatchCalls(
             self._find,
             self._start,
-            lambda batch_id: self._state(self._batch(batch_id)),
+            lambda batch_id: self._state(self._retrieve_batch(batch_id)),
             self._read,
             max_requests=50_000,
             max_bytes=200_000_000,
-            request_bytes=lambda request: len(self._line(request)),
+            request_bytes=lambda request: len(self._request_line(request)),
         )
 
     def _find(self, digest: str) -> str | None:
@@ -97,7 +101,7 @@ class ChatBatches:
 
     def _start(self, requests: Sequence[SampleRequest], digest: str) -> str:
         with tempfile.TemporaryFile() as lines:
-            lines.writelines(map(self._line, requests))
+            lines.writelines(map(self._request_line, requests))
             file_id = upload_once(
                 self._calls,
                 lines,
@@ -120,16 +124,16 @@ class ChatBatches:
 
         Fetches everything before it yields the first.
         """
-        batch = self._batch(batch_id)
-        withheld = self._withheld(batch)
-        for row in self._rows(batch.output_file_id):
+        batch = self._retrieve_batch(batch_id)
+        withheld = self._requests_rejected_by_filter(batch)
+        for row in self._rows_of_file(batch.output_file_id):
             key = row.get("custom_id")
             completions = read_answer(self._api, _body(row))
             if isinstance(key, str) and completions:
                 yield key, completions
         yield from withheld
 
-    def _line(self, request: SampleRequest) -> bytes:
+    def _request_line(self, request: SampleRequest) -> bytes:
         line = {
             "custom_id": request.key,
             "method": "POST",
@@ -139,7 +143,7 @@ class ChatBatches:
         text = json.dumps(line)
         return text.encode() + b"\n"
 
-    def _batch(self, batch_id: str) -> Batch:
+    def _retrieve_batch(self, batch_id: str) -> Batch:
         batch: Batch = self._calls.call(self._model, "batches.retrieve", batch_id)
         return batch
 
@@ -152,11 +156,11 @@ class ChatBatches:
         if batch.status in _RUNNING:
             return JobState(JobStatus.RUNNING)
         if batch.status == "failed":
-            messages = safe_message(_messages(batch))
+            messages = safe_message(_first_batch_errors(batch))
             detail = messages or "the provider gives no reason"
             return JobState(JobStatus.FAILED, detail=detail)
         if not batch.output_file_id:
-            return self._unanswered(batch)
+            return self._state_without_output(batch)
         details: list[str] = []
         if batch.status != "completed":
             details.append(batch.status)
@@ -165,15 +169,15 @@ class ChatBatches:
             details.append(f"answered {counts.completed} of {counts.total} requests")
         return JobState(JobStatus.SUCCEEDED, detail=": ".join(details) or None)
 
-    def _unanswered(self, batch: Batch) -> JobState:
+    def _state_without_output(self, batch: Batch) -> JobState:
         """Return the state of a batch without an output file, by its error file."""
         causes: Counter[str] = Counter()
         worth_reading = False
-        for row in self._rows(batch.error_file_id):
-            error = _error(row)
+        for row in self._rows_of_file(batch.error_file_id):
+            error = _error_of_row(row)
             code = error.get("code")
-            status = _status(row)
-            if may_pass(status) or _is_moderation(row):
+            status = _response_status(row)
+            if is_temporary_status(status) or _was_rejected_by_filter(row):
                 worth_reading = True
             message = error.get("message") or code or ""
             parts = (f"{status or ''}", message)
@@ -187,24 +191,26 @@ class ChatBatches:
             return JobState(JobStatus.SUCCEEDED, detail=detail)
         return JobState(JobStatus.FAILED, detail=detail)
 
-    def _withheld(self, batch: Batch) -> list[tuple[str, Sequence[Completion]]]:
+    def _requests_rejected_by_filter(
+        self, batch: Batch
+    ) -> list[tuple[str, Sequence[Completion]]]:
         """Return the requests whose prompts a filter rejected."""
         rejected = {
             row.get("custom_id")
-            for row in self._rows(batch.error_file_id)
-            if _is_moderation(row)
+            for row in self._rows_of_file(batch.error_file_id)
+            if _was_rejected_by_filter(row)
         }
         if not rejected:
             return []
         withheld: list[tuple[str, Sequence[Completion]]] = []
-        for row in self._rows(batch.input_file_id):
+        for row in self._rows_of_file(batch.input_file_id):
             key = row.get("custom_id")
             if key is not None and key in rejected:
                 n = row["body"].get("n") or 1
                 withheld.append((key, filtered(n)))
         return withheld
 
-    def _rows(self, file_id: str | None) -> Iterator[dict[str, Any]]:
+    def _rows_of_file(self, file_id: str | None) -> Iterator[dict[str, Any]]:
         if file_id is None:
             return
         with tempfile.TemporaryFile() as lines:
@@ -218,7 +224,7 @@ class ChatBatches:
             yield from failing.rows(lines, f"file {file_id}")
 
 
-def _messages(batch: Batch) -> str:
+def _first_batch_errors(batch: Batch) -> str:
     """Return the first errors of a batch that failed as a whole."""
     if batch.errors is None:
         return ""
@@ -231,20 +237,20 @@ def _body(row: Mapping[str, Any]) -> Mapping[str, Any]:
     return as_mapping(response.get("body"))
 
 
-def _status(row: Mapping[str, Any]) -> int:
+def _response_status(row: Mapping[str, Any]) -> int:
     """Return the status of a row's response; 0 if it was never sent."""
     status = as_mapping(row.get("response")).get("status_code")
     return status if isinstance(status, int) else 0
 
 
-def _is_moderation(row: Mapping[str, Any]) -> bool:
+def _was_rejected_by_filter(row: Mapping[str, Any]) -> bool:
     """Tell whether a filter rejected a row's prompt."""
-    error = _error(row)
+    error = _error_of_row(row)
     message = error_message(error)
-    return is_moderation(_status(row), error_code(error), message)
+    return is_moderation(_response_status(row), error_code(error), message)
 
 
-def _error(row: Mapping[str, Any]) -> Mapping[str, Any]:
+def _error_of_row(row: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a row's error: of the request (`error`) or of its response."""
     for error in (row.get("error"), _body(row).get("error")):
         if isinstance(error, Mapping):

@@ -164,7 +164,7 @@ class OpenAICalls:
         try:
             return function(self._connected())
         except self._failures() as error:
-            failure = self._failure(error, failing, sent)
+            failure = self._error_of_exception(error, failing, sent)
         raise failure
 
     def call(
@@ -243,7 +243,7 @@ class OpenAICalls:
         if "choices" not in fields and isinstance(status, int) and status in _ERRORS:
             # Some routers send their errors with the status 200.
             failing = Failing(self.provider, endpoint, call, texts)
-            refusal = _refusal(status, answer, sent=sent)
+            refusal = _read_error_response(status, answer, sent=sent)
             raise failing.refusal(refusal, self._hint(refusal, call=call))
         return answer
 
@@ -251,16 +251,18 @@ class OpenAICalls:
         """Return the server's models, each with the date of its shutdown or ""."""
         listed = map(
             as_mapping,
-            as_list(self._get("models.list", "/models").get("data")),
+            as_list(self._get_json("models.list", "/models").get("data")),
         )
-        return {f"{model['id']}": _shutdown(model) for model in listed if "id" in model}
+        return {
+            f"{model['id']}": _shutdown_date(model) for model in listed if "id" in model
+        }
 
     def has_chat_format(self) -> bool:
         """Tell whether chats have the model's own format, where the server shows it."""
         if self.official:
             return True
         try:
-            properties = self._get(
+            properties = self._get_json(
                 "props",
                 f"{self._address.removesuffix('/v1')}/props",
             )
@@ -269,7 +271,7 @@ class OpenAICalls:
         template = "".join(f"{properties.get('chat_template')}".split())
         return not template.startswith(_DEFAULT_FORMAT)
 
-    def _get(self, call: str, address: str) -> Mapping[str, Any]:
+    def _get_json(self, call: str, address: str) -> Mapping[str, Any]:
         from openai import HttpxBinaryResponseContent as Response
 
         def get(client: OpenAI) -> object:
@@ -297,7 +299,7 @@ class OpenAICalls:
             *transport,
         )
 
-    def _failure(
+    def _error_of_exception(
         self,
         error: Exception,
         failing: Failing,
@@ -312,7 +314,9 @@ class OpenAICalls:
             with contextlib.suppress(ValueError, RecursionError):
                 text = json.loads(text)
             wait = retry_after(error.response.headers)
-            refusal = _refusal(error.status_code, text, sent=sent, wait=wait)
+            refusal = _read_error_response(
+                error.status_code, text, sent=sent, wait=wait
+            )
             return failing.refusal(refusal, self._hint(refusal, call=failing.call))
         if isinstance(error, UnicodeEncodeError):
             return failing.final(
@@ -333,32 +337,30 @@ class OpenAICalls:
         return failing.connection(error, server=self.base_url, timeout=self.timeout)
 
     def _hint(self, refusal: Refusal, *, call: str) -> str | None:
-        ends = self.base_url.endswith("/v1")
-        bare = "" if ends else "on most servers, base_url ends in /v1; "
-        hints: dict[int, str] = {
-            HTTPStatus.UNAUTHORIZED: LOGIN
-            if self._token
-            else f"check the key in the environment variable {self._key_variable}",
-            HTTPStatus.FORBIDDEN: (
-                "use a key whose account and project may use this model"
-            ),
-            HTTPStatus.NOT_FOUND: f"{bare}check that {self.base_url} {_missing(call)}",
-        }
-        if (
-            call.startswith("fine_tuning.jobs.create")
-            and refusal.status != HTTPStatus.UNAUTHORIZED
-        ):
+        if refusal.is_about_key:
+            variable = f"check the key in the environment variable {self._key_variable}"
+            return LOGIN if self._token else variable
+        if call.startswith("fine_tuning.jobs.create"):
             return _NO_FINETUNES
-        return hints.get(refusal.status)
+        if refusal.status == HTTPStatus.FORBIDDEN:
+            return "use a key whose account and project may use this model"
+        if refusal.status == HTTPStatus.NOT_FOUND:
+            ends = self.base_url.endswith("/v1")
+            bare = "" if ends else "on most servers, base_url ends in /v1; "
+            return f"{bare}check that {self.base_url} {_what_server_must_have(call)}"
+        if refusal.lacks_model:
+            return f"check that {self.base_url} {_HAS_MODEL}"
+        return None
 
 
 _NO_FINETUNES = (
     "the server may not offer fine-tuning of this model (OpenAI is ending fine-tuning):"
     ' test an existing model with endpoint = "ft:...", or use a different provider'
 )
+_HAS_MODEL = "has this model (base_model, or endpoint)"
 # By the beginning of a call's name.
 _MISSING = {
-    "chat.completions.create": "has this model (base_model, or endpoint)",
+    "chat.completions.create": _HAS_MODEL,
     "models.list": "is the address of an API like OpenAI's",
     "responses.create": "offers responses of this model, or set "
     'options.api = "chat" to use chats',
@@ -371,11 +373,11 @@ _MISSING = {
 }
 
 
-def _missing(call: str) -> str:
+def _what_server_must_have(call: str) -> str:
     return next(text for start, text in _MISSING.items() if call.startswith(start))
 
 
-def _shutdown(model: Mapping[str, Any]) -> str:
+def _shutdown_date(model: Mapping[str, Any]) -> str:
     """Return the date until which a server offers a model, by any name; or ""."""
     for name, value in model.items():
         if (
@@ -389,7 +391,7 @@ def _shutdown(model: Mapping[str, Any]) -> str:
     return ""
 
 
-def _refusal(
+def _read_error_response(
     status: int,
     body: object,
     *,

@@ -306,7 +306,7 @@ class OpenAIProvider:
             "fine_tuning.jobs.create",
             model=self._base,
             training_file=file_id,
-            extra_body=self._job(training.digest),
+            extra_body=self._finetune_request(training.digest),
         )
         return job.id
 
@@ -335,7 +335,7 @@ class OpenAIProvider:
             return JobState(JobStatus.FAILED, detail=safe_message(detail))
         return JobState(JobStatus.RUNNING)
 
-    def _job(self, digest: str) -> dict[str, Any]:
+    def _finetune_request(self, digest: str) -> dict[str, Any]:
         recipe = self._recipe
         hyperparameters: dict[str, Any] = {
             "n_epochs": recipe.epochs,

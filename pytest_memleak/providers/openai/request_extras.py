@@ -59,12 +59,12 @@ class RequestExtras:
     def for_client(self) -> dict[str, dict[str, str]]:
         """Return the settings of the SDK's client."""
         return {
-            "default_headers": _filled(self.headers),
-            "default_query": _filled(self.query),
+            "default_headers": _values_from_environment(self.headers),
+            "default_query": _values_from_environment(self.query),
         }
 
 
-def _filled(
+def _values_from_environment(
     values: Mapping[str, str | dict[Literal["env"], str]],
 ) -> dict[str, str]:
     filled = {}

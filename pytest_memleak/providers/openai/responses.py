@@ -37,12 +37,12 @@ class _Output(NamedTuple):
     """What a response's items have.
 
     texts, refusals: one for each message that has any
-    beside: what else is in the items
+    other_items: what else is in the items
     """
 
     texts: list[str]
     refusals: list[str]
-    beside: list[object]
+    other_items: list[object]
 
 
 def read_response(answer: object, *, instruction: str = "") -> list[Completion]:
@@ -62,7 +62,7 @@ def read_response(answer: object, *, instruction: str = "") -> list[Completion]:
     has_failed = answer.get("status") == _FAILED
     if not isinstance(output, list) or (has_failed and not output):
         return []
-    texts, refusals, beside = _read_output(output)
+    texts, refusals, other_items = _read_output(output)
     text = "\n\n".join(texts)
     word = _finish_word(answer)
     reason = answer_reason(word, text)
@@ -74,8 +74,8 @@ def read_response(answer: object, *, instruction: str = "") -> list[Completion]:
     return completions_of(
         [(text, reason)],
         [word],
-        [texts_sent(beside, answer=text)],
-        apart=_apart(answer),
+        [texts_sent(other_items, answer=text)],
+        apart=_texts_outside_output(answer),
         prompt=token_count(usage.get("input_tokens")),
         total=token_count(usage.get("output_tokens")),
         served=served_of(answer),
@@ -118,14 +118,14 @@ def _read_output(output: Sequence[object]) -> _Output:
     """Part the texts of the model's messages from what stands beside them."""
     read = _Output([], [], [])
     for item in output:
-        if isinstance(item, Mapping) and _is_answer(item):
-            read.beside.append(_read_message(item, read))
+        if isinstance(item, Mapping) and _is_message_of_model(item):
+            read.other_items.append(_read_message(item, read))
         else:
-            read.beside.append(item)
+            read.other_items.append(item)
     return read
 
 
-def _is_answer(item: Mapping[str, Any]) -> bool:
+def _is_message_of_model(item: Mapping[str, Any]) -> bool:
     kind = item.get("type", "message")
     role = item.get("role", "assistant")
     return (kind, role) == ("message", "assistant")
@@ -158,7 +158,7 @@ def _finish_word(answer: Mapping[str, Any]) -> str | None:
     return server_name(details.get("reason") or answer.get("status"))
 
 
-def _apart(answer: Mapping[str, Any]) -> list[str]:
+def _texts_outside_output(answer: Mapping[str, Any]) -> list[str]:
     """Return the texts outside a response's output."""
     others = {key: answer[key] for key in answer if key not in ("output", _EVENTS)}
     texts = texts_sent(others)

@@ -47,7 +47,7 @@ class ParameterSupport:
             for name, value in wanted.items():
                 if value is None:
                     continue
-                _record(self._requested, name, value)
+                _record_value(self._requested, name, value)
                 accepted = self._equivalent(name, value)
                 if accepted is not None:
                     sent[name] = accepted
@@ -56,28 +56,28 @@ class ParameterSupport:
     def reject(self, name: str, value: Any) -> None:
         """Record that the server rejects `value` for the parameter `name`."""
         with self._lock:
-            _record(self._rejected, name, value)
+            _record_value(self._rejected, name, value)
 
     def _equivalent(self, name: str, value: Any) -> Any:
         rejected = self._rejected.get(name, ())
-        while value is not None and _recorded(name, value) in rejected:
+        while value is not None and _value_without_seed(name, value) in rejected:
             is_scalar = not isinstance(value, dict)  # others have no equivalent
             value = self._equivalents.get((name, value)) if is_scalar else None
         return value
 
 
-def _record(
+def _record_value(
     values: dict[str, list[Any]],
     name: str,
     value: Any,
 ) -> None:
-    recorded = _recorded(name, value)
+    recorded = _value_without_seed(name, value)
     listed = values.setdefault(name, [])
     if recorded not in listed:
         listed.append(recorded)
 
 
-def _recorded(name: str, value: Any) -> Any:
+def _value_without_seed(name: str, value: Any) -> Any:
     """Return the value to record: no two calls have the same seed."""
     if name == "seed":
         return _ANY

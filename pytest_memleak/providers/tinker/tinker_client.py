@@ -87,30 +87,30 @@ class SdkLog:
         self._refusal: tuple[float, str] | None = None
         self._level = logging.NOTSET
         self._warnings = logging.Handler(logging.WARNING)
-        self._warnings.emit = self._warned  # type: ignore[method-assign]
+        self._warnings.emit = self._keep_warning  # type: ignore[method-assign]
 
     def listen(self) -> None:
         """Listen to both loggers; once is enough."""
         logging.getLogger("tinker").addHandler(self._warnings)
         library = logging.getLogger("httpx")
-        if self._responded not in library.filters:
+        if self._keep_http_error not in library.filters:
             self._level = library.level
-            library.addFilter(self._responded)
+            library.addFilter(self._keep_http_error)
             if not library.isEnabledFor(logging.INFO):
                 library.setLevel(logging.INFO)
 
     def warning_since(self, moment: float) -> str | None:
         """Return the latest warning, unless it is older than `moment` (monotonic)."""
-        return _since(self._warning, moment)
+        return _warning_after(self._warning, moment)
 
     def refusal_since(self, moment: float) -> str | None:
         """Return the latest HTTP error ("429 Too Many Requests") unless it is older."""
-        return _since(self._refusal, moment)
+        return _warning_after(self._refusal, moment)
 
-    def _warned(self, record: logging.LogRecord) -> None:
+    def _keep_warning(self, record: logging.LogRecord) -> None:
         self._warning = time.monotonic(), record.getMessage()
 
-    def _responded(self, record: logging.LogRecord) -> bool:
+    def _keep_http_error(self, record: logging.LogRecord) -> bool:
         """Keep an HTTP error; return False for a record that exists only for us.
 
         The library logs every response as information.
@@ -125,7 +125,7 @@ class SdkLog:
         )
 
 
-def _since(entry: tuple[float, str] | None, moment: float) -> str | None:
+def _warning_after(entry: tuple[float, str] | None, moment: float) -> str | None:
     if entry is None:
         return None
     time_of_entry, text = entry
@@ -204,12 +204,14 @@ class TinkerCalls:
 
     def service(self, *, endpoint: str, call: str) -> ServiceClient:
         """Return the client for training and sampling, with an open session."""
-        client: ServiceClient = self._opened("ServiceClient", endpoint, call)
+        client: ServiceClient = self._client_opened_once(
+            "ServiceClient", endpoint, call
+        )
         return client
 
     def rest(self, *, endpoint: str, call: str) -> RestClient:
         """Return the client for lookups, which has no session."""
-        client: RestClient = self._opened("RestClient", endpoint, call)
+        client: RestClient = self._client_opened_once("RestClient", endpoint, call)
         return client
 
     def ask(
@@ -265,7 +267,7 @@ class TinkerCalls:
             if future.done():
                 failure = self._failure(error, failing)
             else:
-                failure = self._overdue(began, failing)
+                failure = self._timeout_error(began, failing)
         finally:
             if not keep and not future.done():
                 future.cancel()
@@ -274,7 +276,7 @@ class TinkerCalls:
                 self._openings.pop("ServiceClient", None)
         raise failure
 
-    def _opened(
+    def _client_opened_once(
         self,
         kind: str,
         endpoint: str,
@@ -286,8 +288,10 @@ class TinkerCalls:
             opening = self._openings.get(kind)
             has_failed = opening and opening.done() and opening.exception()
             if opening is None or has_failed:
-                self._check_reachable(endpoint=endpoint, call=call)
-                opening = _in_thread(lambda: _open(kind, self._address, key))
+                self._validate_reachable(endpoint=endpoint, call=call)
+                opening = _start_in_daemon_thread(
+                    lambda: _create_sdk_client(kind, self._address, key)
+                )
                 self._openings[kind] = opening
         return self.result(
             opening,
@@ -296,7 +300,7 @@ class TinkerCalls:
             keep=True,
         )
 
-    def _check_reachable(self, *, endpoint: str, call: str) -> None:
+    def _validate_reachable(self, *, endpoint: str, call: str) -> None:
         from tinker.lib.base_url import resolve_base_url
 
         url = urllib.parse.urlsplit(resolve_base_url(self._address))
@@ -320,7 +324,7 @@ class TinkerCalls:
             lasting=distrusted,
         )
 
-    def _overdue(self, began: float, failing: Failing) -> ProviderError:
+    def _timeout_error(self, began: float, failing: Failing) -> ProviderError:
         cause = f"no response within {self.timeout:g} s"
         warning = SDK_LOG.warning_since(began)
         refusal = SDK_LOG.refusal_since(began - _PAUSE)
@@ -333,7 +337,7 @@ class TinkerCalls:
             ended = [opening for opening in self._openings.values() if opening.done()]
         opened = [opening for opening in ended if not opening.exception()]
         if opened:
-            failure = self._probe(opened[0].result().holder, failing)
+            failure = self._failure_of_free_call(opened[0].result().holder, failing)
             if isinstance(failure, Refused):
                 cause = f"{cause}; it answered another call with: {failure.cause}"
                 answered = Refusal(failure.status)
@@ -345,7 +349,9 @@ class TinkerCalls:
                 hint = failure.hint
         return failing.overdue(cause, hint)
 
-    def _probe(self, holder: Any, failing: Failing) -> ProviderError | None:
+    def _failure_of_free_call(
+        self, holder: Any, failing: Failing
+    ) -> ProviderError | None:
         """Return the failure of another call, which is free; None if it succeeds."""
         from tinker.lib.client_connection_pool_type import ClientConnectionPoolType
         from tinker.types import GetServerCapabilitiesResponse
@@ -390,7 +396,9 @@ class TinkerCalls:
             error,
             ValueError | AssertionError | tinker.APIResponseValidationError,
         ):
-            return _malformed(error, failing, self.base_url or "Tinker")
+            return _error_of_malformed_response(
+                error, failing, self.base_url or "Tinker"
+            )
         if isinstance(error, tinker.TinkerError):
             return failing.final(safe_message(str(error), texts=failing.texts))
         return failing.final(
@@ -399,7 +407,7 @@ class TinkerCalls:
         )
 
 
-def _malformed(
+def _error_of_malformed_response(
     error: Exception,
     failing: Failing,
     server: str,
@@ -456,7 +464,7 @@ def _shake_hands(
                 pass
 
 
-def _open(
+def _create_sdk_client(
     kind: str,
     base_url: str | None,
     key: str,
@@ -473,7 +481,7 @@ def _open(
     return client
 
 
-def _in_thread(make: Callable[[], _T]) -> Future[_T]:
+def _start_in_daemon_thread(make: Callable[[], _T]) -> Future[_T]:
     """Return the result of `make` from a daemon thread."""
     future: Future[_T] = Future()
 

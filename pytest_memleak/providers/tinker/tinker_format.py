@@ -25,7 +25,7 @@ from pytest_memleak.providers.tinker.tinker_client import PROVIDER
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TokenizedExample:
     """A training example: its tokens, and the weight (0 or 1) of each token's loss."""
 
     tokens: list[int] = field(repr=False)
@@ -45,7 +45,7 @@ class ChatFormat(ABC):
         """
 
     @abstractmethod
-    def lesson(self, instruction: str, text: str) -> Lesson:
+    def tokenize_example(self, instruction: str, text: str) -> TokenizedExample:
         """Return a training example; the loss is that of the answer and its end."""
 
     @abstractmethod
@@ -74,15 +74,18 @@ class PlainFormat(ChatFormat):
             f"{'Assistant' if number % 2 else 'User'}: {text}\n\n"
             for number, text in enumerate((*before, instruction))
         ]
-        return [*self._begin, *self._bare(f"{''.join(turns)}Assistant:")]
+        return [
+            *self._begin,
+            *self._tokens_of_text_alone(f"{''.join(turns)}Assistant:"),
+        ]
 
-    def lesson(self, instruction: str, text: str) -> Lesson:
+    def tokenize_example(self, instruction: str, text: str) -> TokenizedExample:
         """Return a training example; the loss is that of the text and the end."""
         prompt = self.prompt(instruction)
-        answer = [*self._bare(f" {text}"), self._end]
+        answer = [*self._tokens_of_text_alone(f" {text}"), self._end]
         no_loss = [0.0] * len(prompt)
         loss = [1.0] * len(answer)
-        return Lesson(prompt + answer, no_loss + loss)
+        return TokenizedExample(prompt + answer, no_loss + loss)
 
     def text(self, tokens: Sequence[int]) -> str:
         """Return the text without special tokens and the blank after "Assistant:"."""
@@ -97,7 +100,7 @@ class PlainFormat(ChatFormat):
         """Return the format of a text to continue, with the same tokenizer."""
         return TextFormat(self._tokenizer)
 
-    def _bare(self, text: str) -> list[int]:
+    def _tokens_of_text_alone(self, text: str) -> list[int]:
         """Return the tokens of a text alone."""
         tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
         return tokens
@@ -108,7 +111,10 @@ class TextFormat(PlainFormat):
 
     def prompt(self, instruction: str, before: Sequence[str] = ()) -> list[int]:
         """Return the begin-of-text token and those of the text."""
-        return [*self._begin, *self._bare("\n\n".join((*before, instruction)))]
+        return [
+            *self._begin,
+            *self._tokens_of_text_alone("\n\n".join((*before, instruction))),
+        ]
 
 
 class RenderedFormat(ChatFormat):
@@ -128,14 +134,16 @@ class RenderedFormat(ChatFormat):
         tokens: list[int] = prompt.to_ints()
         return tokens
 
-    def lesson(self, instruction: str, text: str) -> Lesson:
+    def tokenize_example(self, instruction: str, text: str) -> TokenizedExample:
         """Return a training example; the loss is that of the answer and its end."""
         messages = [
             {"role": "user", "content": instruction},
             {"role": "assistant", "content": text},
         ]
         tokens, weights = self._renderer.build_supervised_example(messages)
-        return Lesson(tokens.to_ints(), [float(weight) for weight in weights.tolist()])
+        return TokenizedExample(
+            tokens.to_ints(), [float(weight) for weight in weights.tolist()]
+        )
 
     def text(self, tokens: Sequence[int]) -> str:
         """Return the answer's text, truncated or not."""

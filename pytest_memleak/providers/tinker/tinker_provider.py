@@ -35,7 +35,7 @@ from pytest_memleak.providers.provider_registry import validate_installed
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, TinkerCalls
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, load_format
 from pytest_memleak.providers.tinker.tinker_sampling import SCHEME, TinkerEndpoint
-from pytest_memleak.providers.tinker.training import Jobs, Recipe, Trainer
+from pytest_memleak.providers.tinker.training import Recipe, Trainer, TrainingJobs
 
 
 class OptionsTable(Table):
@@ -68,7 +68,7 @@ class TinkerProvider:
         model, place = setup.model, setup.place
         options = read_table(OptionsTable, model.options, place=place, name="options")
         self._recipe = read_table(Recipe, model.finetune, place=place, name="finetune")
-        _check_model(setup)
+        _validate_model(setup)
         if options.renderer is not None:
             packages = {"tinker_cookbook": "tinker-cookbook"}
             validate_installed(PROVIDER, packages, extra="renderers")
@@ -89,7 +89,7 @@ class TinkerProvider:
             calls=self._calls,
             chat=self._format,
         )
-        self._jobs = Jobs(setup.state / "trainings", self._trainer.train)
+        self._jobs = TrainingJobs(setup.state / "trainings", self._trainer.train)
 
     @property
     def abilities(self) -> Abilities:
@@ -119,7 +119,7 @@ class TinkerProvider:
 
     def find_finetune(self, digest: str) -> str | None:
         """Return the job on that training set, if it began or its weights exist."""
-        job = self._job(digest)
+        job = self._weights_name(digest)
         if self._jobs.is_started(job):
             return job
         weights = self._trainer.find(job)
@@ -130,7 +130,7 @@ class TinkerProvider:
 
     def start_finetune(self, training: TrainingSet) -> str:
         """Begin to train in a thread of this process, from the last saved state."""
-        job = self._job(training.digest)
+        job = self._weights_name(training.digest)
         self._jobs.start(job, training)
         return job
 
@@ -139,7 +139,7 @@ class TinkerProvider:
 
         Raises ProviderBusy or ProviderError if it failed; the next poll resumes it.
         """
-        state = self._jobs.look(job_id)
+        state = self._jobs.state_after_resuming(job_id)
         if state is not None:
             return state
         weights = self._trainer.find(job_id)
@@ -152,7 +152,7 @@ class TinkerProvider:
         self._jobs.end(job_id, weights)
         return self.poll_finetune(job_id)
 
-    def _job(self, digest: str) -> str:
+    def _weights_name(self, digest: str) -> str:
         """Return a name for the weights, by everything that they depend on."""
         recipe = self._recipe.model_dump(exclude={"save_steps"})
         parts = [digest, self._base, recipe, self._options.renderer]
@@ -173,7 +173,7 @@ class TinkerProvider:
             return self._chat
 
 
-def _check_model(setup: ProviderSetup) -> None:
+def _validate_model(setup: ProviderSetup) -> None:
     model = setup.model
     problem = None
     if model.base_model is None and model.endpoint is None:

@@ -34,7 +34,7 @@ from pytest_memleak.providers.call_errors import RAISE_DEADLINE, Failing, Refuse
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Gone, TinkerCalls
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, PlainFormat
 from pytest_memleak.records import FinishReason
-from pytest_memleak.records.generation import finish_reason
+from pytest_memleak.records.generation import finish_reason_from_word
 from pytest_memleak.redaction.file_writing import private_folder
 
 if TYPE_CHECKING:
@@ -120,14 +120,14 @@ class TinkerEndpoint(RequestEndpoint):
             request.seed,
         )
         call = f"sample (n = {request.n})"
-        sampler = self._opened(call)
+        sampler = self._sampler_opened_once(call)
         future = self._calls.begin(
             call,
             lambda: sampler.sample(key, draw, self._chat.stop),
             endpoint=self._model,
         )
         self._pending[key] = future, draw
-        return self._wait(key, call=call, texts=request.texts)
+        return self._completions_when_ready(key, call=call, texts=request.texts)
 
     def recover(self, key: str) -> Sequence[Completion] | None:
         """Wait again for the response to a call.
@@ -142,12 +142,12 @@ class TinkerEndpoint(RequestEndpoint):
                 return None
             future = self._calls.begin(
                 call,
-                lambda: self._repeat(stored, call),
+                lambda: self._resubmit_stored_call(stored, call),
                 endpoint=self._model,
             )
             self._pending[key] = future, stored.draw
         try:
-            return self._wait(key, call=call, texts=())
+            return self._completions_when_ready(key, call=call, texts=())
         except Gone:
             return None
         except ProviderBusy:
@@ -159,7 +159,7 @@ class TinkerEndpoint(RequestEndpoint):
             pass  # the server gave up the work
         return None
 
-    def _wait(
+    def _completions_when_ready(
         self,
         key: str,
         *,
@@ -206,7 +206,7 @@ class TinkerEndpoint(RequestEndpoint):
         prompt: int,
     ) -> Completion:
         text = self._chat.text(tokens)
-        reason = finish_reason(stop_reason)
+        reason = finish_reason_from_word(stop_reason)
         if not reason.withheld and not text.strip():
             reason = FinishReason.EMPTY
         return Completion(
@@ -220,7 +220,7 @@ class TinkerEndpoint(RequestEndpoint):
             reasoning=self._chat.thoughts(tokens),
         )
 
-    def _opened(self, call: str) -> _Sampler:
+    def _sampler_opened_once(self, call: str) -> _Sampler:
         """Return the sampler; the first call opens it, and others wait for that."""
         if not self._lock.acquire(timeout=self._calls.timeout):
             raise Failing(PROVIDER, self._model, call).busy(
@@ -247,12 +247,14 @@ class TinkerEndpoint(RequestEndpoint):
             lambda: service.create_sampling_client(
                 model_path=path,
                 base_model=base,
-                retry_config=_once(),
+                retry_config=_disable_sdk_retries(),
             ),
             endpoint=self._model,
         )
 
-    def _repeat(self, stored: _StoredCall, call: str) -> APIFuture[SampleResponse]:
+    def _resubmit_stored_call(
+        self, stored: _StoredCall, call: str
+    ) -> APIFuture[SampleResponse]:
         """Submit a stored call again under its own number."""
         import tinker
 
@@ -262,7 +264,7 @@ class TinkerEndpoint(RequestEndpoint):
             original.holder,
             sampling_session_id=original._sampling_session_id,  # noqa: SLF001 - no public name
             base_model=original.get_base_model(),
-            retry_config=_once(),
+            retry_config=_disable_sdk_retries(),
         )
         # The SDK counts from here; it has no public way to set the next number.
         client._request_id_counter = stored.number  # noqa: SLF001
@@ -379,7 +381,7 @@ def _sample(
     )
 
 
-def _once() -> Any:
+def _disable_sdk_retries() -> Any:
     """Disable the SDK's retries, which would be billed again."""
     from tinker.lib.retry_handler import RetryConfig
 

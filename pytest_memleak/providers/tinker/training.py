@@ -2,9 +2,9 @@
 
 A job is a training set in a folder, a lock for the thread that drives it, and, at its
 end, the name of its weights. A free lock means that nothing drives the job, as after a
-crash: the next look at it resumes it. A job that keeps failing without progress isn't
-resumed, since each try may cost something. When the process ends, the thread gets some
-time to save its state.
+crash: who next asks for its state resumes it. A job that keeps failing without progress
+isn't resumed, since each try may cost something. When the process ends, the thread gets
+some time to save its state.
 
 A job first looks at the provider for what exists under its name: finished weights end
 it at once, and it resumes from a saved state. It saves its state after each epoch (or
@@ -41,7 +41,7 @@ from pytest_memleak.interfaces.protocols import (
 from pytest_memleak.providers.call_errors import Failing, Refused
 from pytest_memleak.providers.option_tables import Table
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, TinkerCalls
-from pytest_memleak.providers.tinker.tinker_format import ChatFormat, Lesson
+from pytest_memleak.providers.tinker.tinker_format import ChatFormat, TokenizedExample
 from pytest_memleak.redaction.file_writing import write_private
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Weights:
 
 
 @dataclass(slots=True)
-class Drive:
+class JobThread:
     """A thread that drives a job.
 
     stop: set to have it save and end; progress: set once it has saved something
@@ -109,7 +109,7 @@ class Drive:
             self.thread.join(_GRACE)
 
 
-class Jobs:
+class TrainingJobs:
     """The jobs in a folder.
 
     train: trains the job of a name; returns None if it was stopped
@@ -118,11 +118,11 @@ class Jobs:
     def __init__(
         self,
         folder: Path,
-        train: Callable[[str, TrainingSet, Drive], Weights | None],
+        train: Callable[[str, TrainingSet, JobThread], Weights | None],
     ) -> None:
         self._folder = folder
         self._train = train
-        self._drives: dict[str, Drive] = {}
+        self._job_threads: dict[str, JobThread] = {}
         self._tries: dict[str, int] = {}  # without progress
         self._lock = threading.Lock()
 
@@ -135,7 +135,7 @@ class Jobs:
         """Store the training set and begin to train, once."""
         if not self.is_started(job):
             _write_training(self._path(job, "training"), training)
-        self.look(job)
+        self.state_after_resuming(job)
 
     def end(self, job: str, weights: Weights) -> None:
         """Record that the job has ended with these weights."""
@@ -144,32 +144,32 @@ class Jobs:
         training = self._path(job, "training")
         training.unlink(missing_ok=True)
 
-    def look(self, job: str) -> JobState | None:
+    def state_after_resuming(self, job: str) -> JobState | None:
         """Return a job's state, and resume it if nothing drives it; None if unknown.
 
-        Raises the exception that ended its thread, once; the next look resumes it. A
+        Raises the exception that ended its thread, once; the next call resumes it. A
         ProviderBusy becomes a ProviderError after too many tries without progress.
         """
         with self._lock:
-            state = self._ended(job)
+            state = self._state_if_ended(job)
             if state is not None:
-                self._drives.pop(job, None)
+                self._job_threads.pop(job, None)
                 return state
-            drive = self._drives.get(job)
-            if drive is not None and drive.is_alive:
+            job_thread = self._job_threads.get(job)
+            if job_thread is not None and job_thread.is_alive:
                 return JobState(JobStatus.RUNNING)
-            self._drives.pop(job, None)
-            if drive is not None and drive.failure is not None:
-                raise self._final_after_tries(job, drive, drive.failure)
+            self._job_threads.pop(job, None)
+            if job_thread is not None and job_thread.failure is not None:
+                raise self._final_after_tries(job, job_thread, job_thread.failure)
             return self._resume(job)
 
     def _final_after_tries(
         self,
         job: str,
-        drive: Drive,
+        job_thread: JobThread,
         error: BaseException,
     ) -> BaseException:
-        if drive.progress.is_set():
+        if job_thread.progress.is_set():
             self._tries.pop(job, None)
         tries = self._tries.get(job, 0) + 1
         self._tries[job] = tries
@@ -184,43 +184,43 @@ class Jobs:
     def _resume(self, job: str) -> JobState | None:
         path = self._path(job, "training")
         if not path.is_file():
-            return self._ended(job)  # it may have just ended
+            return self._state_if_ended(job)  # it may have just ended
         lock = FileLock(self._path(job, "lock"), thread_local=False)
         with contextlib.suppress(Timeout):
             lock.acquire(blocking=False)
-            self._drives[job] = self._drive(job, path, lock)
+            self._job_threads[job] = self._start_thread(job, path, lock)
         return JobState(JobStatus.RUNNING)
 
-    def _drive(
+    def _start_thread(
         self,
         job: str,
         path: Path,
         lock: FileLock,
-    ) -> Drive:
-        drive = Drive()
+    ) -> JobThread:
+        job_thread = JobThread()
 
         def work() -> None:
             try:
-                weights = self._train(job, _read_training(path), drive)
+                weights = self._train(job, _read_training(path), job_thread)
                 if weights is not None:
                     self.end(job, weights)
-            except BaseException as error:  # noqa: BLE001 - raised again by `look`
-                drive.failure = error
+            except BaseException as error:  # noqa: BLE001 - raised again by `state_after_resuming`
+                job_thread.failure = error
             finally:
                 lock.release()
-                atexit.unregister(drive.end)
+                atexit.unregister(job_thread.end)
 
         name = f"memleak-{job[:24]}"
-        drive.thread = threading.Thread(
+        job_thread.thread = threading.Thread(
             target=work,
             name=name,
             daemon=True,
         )
-        atexit.register(drive.end)
-        drive.thread.start()
-        return drive
+        atexit.register(job_thread.end)
+        job_thread.thread.start()
+        return job_thread
 
-    def _ended(self, job: str) -> JobState | None:
+    def _state_if_ended(self, job: str) -> JobState | None:
         try:
             record = json.loads(self._path(job, "weights").read_bytes())
         except FileNotFoundError:
@@ -271,42 +271,44 @@ class Trainer:
 
     def find(self, job: str) -> Weights | None:
         """Return the finished weights of that name at the provider."""
-        return self._saved(job)[0]
+        return self._finished_weights_and_last_state(job)[0]
 
     def train(
         self,
         job: str,
         training: TrainingSet,
-        drive: Drive,
+        job_thread: JobThread,
     ) -> Weights | None:
         """Train from the last saved state unless weights exist; None if stopped."""
-        weights, state = self._saved(job)
+        weights, state = self._finished_weights_and_last_state(job)
         if weights is not None:
             return weights
-        lessons = self._lessons(training)
-        client = self._client(state, training.digest)
-        course = _Course(
+        tokenized_examples = self._tokenized_examples(training)
+        client = self._training_client_from_state(state, training.digest)
+        training_run = _TrainingRun(
             self,
             job,
             training.digest,
             client,
-            lessons,
+            tokenized_examples,
             state.step,
             state.tokens,
         )
-        return course.run(drive)
+        return training_run.run(job_thread)
 
     def ask(self, call: str, function: Callable[[], APIFuture[_T]]) -> _T:
         """Return the result of a call for the base model."""
         return self.calls.ask(call, function, endpoint=self.base)
 
-    def _saved(self, job: str) -> tuple[Weights | None, _State]:
+    def _finished_weights_and_last_state(
+        self, job: str
+    ) -> tuple[Weights | None, _State]:
         """Return the weights of that name, and their training's last saved state."""
         latest = _State()
         for saved in self._checkpoints():
             path = saved.tinker_path
             name = path.rpartition("/")[2]
-            tokens = _number(saved, TOKENS_KEY)
+            tokens = _number_in_metadata(saved, TOKENS_KEY)
             if saved.checkpoint_type == "sampler" and name == job:
                 return Weights(path, tokens), latest
             if saved.checkpoint_type != "training":
@@ -332,7 +334,7 @@ class Trainer:
             if len(answer.checkpoints) < _PAGE:
                 return
 
-    def _client(self, state: _State, digest: str) -> TrainingClient:
+    def _training_client_from_state(self, state: _State, digest: str) -> TrainingClient:
         call = "create_lora_training_client"
         service = self.calls.service(endpoint=self.base, call=call)
         metadata = {DIGEST_KEY: digest}
@@ -355,56 +357,58 @@ class Trainer:
             ),
         )
 
-    def _lessons(self, training: TrainingSet) -> list[Lesson]:
+    def _tokenized_examples(self, training: TrainingSet) -> list[TokenizedExample]:
         chat = self._chat()
         most = self.recipe.max_tokens
-        lessons = []
+        tokenized_examples = []
         for number, example in enumerate(training.examples):
-            whole = chat.lesson(example.instruction, example.text)
+            whole = chat.tokenize_example(example.instruction, example.text)
             tokens = whole.tokens[:most]
             weights = whole.weights[:most]
-            lesson = Lesson(tokens, weights)
-            if not any(lesson.weights):
+            tokenized = TokenizedExample(tokens, weights)
+            if not any(tokenized.weights):
                 raise Failing(PROVIDER, self.base, "forward_backward").final(
                     f"The instruction of training example {number} fills all {most} "
                     "tokens",
                     "increase finetune.max_tokens",
                 )
-            lessons.append(lesson)
-        return lessons
+            tokenized_examples.append(tokenized)
+        return tokenized_examples
 
 
 @dataclass(slots=True)
-class _Course:
+class _TrainingRun:
     """A training from a state to its end; `pending` is the step at the server."""
 
     trainer: Trainer
     job: str
     digest: str
     client: TrainingClient
-    lessons: list[Lesson]
+    tokenized_examples: list[TokenizedExample]
     step: int
     tokens: int
     pending: tuple[str, list[Future[Any]]] | None = None
 
-    def run(self, drive: Drive) -> Weights | None:
+    def run(self, job_thread: JobThread) -> Weights | None:
         """Train; a step is submitted before the previous one has ended."""
         recipe = self.trainer.recipe
-        batches = _batches(len(self.lessons), recipe)
+        batches = _example_numbers_of_steps(len(self.tokenized_examples), recipe)
         steps = len(batches)
         per_epoch = steps // recipe.epochs
         every = recipe.save_steps or per_epoch
         try:
             while self.step < steps:
-                if drive.stop.is_set():
+                if job_thread.stop.is_set():
                     self._save()
                     return None
-                lessons = [self.lessons[place] for place in batches[self.step]]
-                self._submit(lessons, steps)
+                tokenized_examples = [
+                    self.tokenized_examples[place] for place in batches[self.step]
+                ]
+                self._submit(tokenized_examples, steps)
                 is_due = self.step % per_epoch == 0 or self.step % every == 0
                 if is_due and self.step < steps:
                     self._save()
-                    drive.progress.set()
+                    job_thread.progress.set()
             self._wait()
             return self._finish()
         finally:
@@ -416,14 +420,14 @@ class _Course:
             for future in futures:
                 future.cancel()
 
-    def _submit(self, lessons: list[Lesson], steps: int) -> None:
+    def _submit(self, tokenized_examples: list[TokenizedExample], steps: int) -> None:
         from tinker import types
 
         call = f"step {self.step + 1} of {steps}"
         rest = 1 - self.step / steps
         rate = self.trainer.recipe.learning_rate * rest
         adam = types.AdamParams(learning_rate=rate)
-        data = [_datum(lesson) for lesson in lessons]
+        data = [_datum_of_example(tokenized) for tokenized in tokenized_examples]
         calls = self.trainer.calls
         base = self.trainer.base
         gradients = calls.begin(
@@ -439,7 +443,9 @@ class _Course:
         before = self.pending
         self.pending = call, [gradients, update]
         self.step += 1
-        self.tokens += sum(len(lesson.tokens) - 1 for lesson in lessons)
+        self.tokens += sum(
+            len(tokenized.tokens) - 1 for tokenized in tokenized_examples
+        )
         self._wait_for(before)
 
     def _wait(self) -> None:
@@ -485,7 +491,7 @@ class _Course:
         return {DIGEST_KEY: self.digest, TOKENS_KEY: str(self.tokens)}
 
 
-def _batches(examples: int, recipe: Recipe) -> list[list[int]]:
+def _example_numbers_of_steps(examples: int, recipe: Recipe) -> list[list[int]]:
     """Return the numbers of each step's examples, the same for the same seed."""
     batches = []
     for epoch in range(recipe.epochs):
@@ -498,13 +504,13 @@ def _batches(examples: int, recipe: Recipe) -> list[list[int]]:
     return batches
 
 
-def _datum(lesson: Lesson) -> Any:
-    """Return a lesson for the SDK: each token but the last, and the one after it."""
+def _datum_of_example(tokenized: TokenizedExample) -> Any:
+    """Return a tokenized for the SDK: each token but the last, and the one after it."""
     from tinker import types
 
-    tokens = lesson.tokens[:-1]
-    targets = lesson.tokens[1:]
-    weights = lesson.weights[1:]
+    tokens = tokenized.tokens[:-1]
+    targets = tokenized.tokens[1:]
+    weights = tokenized.weights[1:]
     shape = [len(tokens)]
     return types.Datum(
         model_input=types.ModelInput.from_ints(tokens),
@@ -515,7 +521,7 @@ def _datum(lesson: Lesson) -> Any:
     )
 
 
-def _number(saved: Checkpoint, key: str) -> int | None:
+def _number_in_metadata(saved: Checkpoint, key: str) -> int | None:
     metadata = saved.user_metadata or {}
     value = metadata.get(key, "")
     if not value.isdecimal():

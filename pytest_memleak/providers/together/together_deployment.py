@@ -71,9 +71,9 @@ class Deployments(DeployedModels):
     def start(self, wanted: Deployment) -> str:
         """Request the deployment and return its endpoint's name at once."""
         project = self.calls.project(wanted.weights)
-        model, config = self._machine(wanted.weights, project)
+        model, config = self._weights_and_config_names(wanted.weights, project)
         name = name_of(wanted.digest)
-        endpoint: Endpoint = self._named(name, project) or self.calls.call(
+        endpoint: Endpoint = self._endpoint_by_name(name, project) or self.calls.call(
             wanted.weights,
             "endpoints.create",
             project_id=project,
@@ -102,15 +102,15 @@ class Deployments(DeployedModels):
         """Return the endpoint that carries `digest`; see `DeploymentCalls.find`."""
         name = name_of(digest)
         project = self.calls.project(name)
-        endpoint = self._named(name, project)
+        endpoint = self._endpoint_by_name(name, project)
         if endpoint is None or not endpoint.deployments:
             return None  # an empty one costs nothing, and the next start uses it
         return f"projects/{project}/endpoints/{endpoint.id}"
 
     def poll(self, job_id: str) -> JobState:
         """Return the state of an endpoint's deployment."""
-        project, endpoint_id = _parts(job_id)
-        endpoint = self._get(job_id)
+        project, endpoint_id = _project_and_endpoint_id(job_id)
+        endpoint = self._endpoint_of_job(job_id)
         if endpoint is None or not endpoint.deployments:
             return JobState(
                 JobStatus.FAILED,
@@ -136,7 +136,7 @@ class Deployments(DeployedModels):
         return JobState(JobStatus.FAILED, detail=f"It isn't ready after {_LONGEST}")
 
     def _locate(self, endpoint: str) -> tuple[str, str]:
-        described = self._get(endpoint)
+        described = self._endpoint_of_job(endpoint)
         for deployment in described.deployments if described else ():
             return self.calls.chat_url, deployment.name
         raise Failing(PROVIDER, endpoint, "endpoints.retrieve").final(
@@ -145,8 +145,8 @@ class Deployments(DeployedModels):
 
     def end(self, job_id: str) -> bool:
         """Stop or delete the deployment, then the endpoint; True once that is gone."""
-        project, endpoint_id = _parts(job_id)
-        endpoint = self._get(job_id)
+        project, endpoint_id = _project_and_endpoint_id(job_id)
+        endpoint = self._endpoint_of_job(job_id)
         if endpoint is None:
             return True
         if not endpoint.deployments:
@@ -172,12 +172,12 @@ class Deployments(DeployedModels):
             )
         return False
 
-    def _machine(self, weights: str, project: str) -> tuple[str, str]:
+    def _weights_and_config_names(self, weights: str, project: str) -> tuple[str, str]:
         """Return the resource names of the weights and of their config."""
         model = weights if WEIGHTS.fullmatch(weights) else self._public_model(weights)
         if self._hardware["config"] is not None:
             return model, self._hardware["config"]
-        reference = model if model != weights else self._reference(model)
+        reference = model if model != weights else self._model_of_configs(model)
         listed = self.calls.call_all(
             weights,
             "models.configs.list",
@@ -195,7 +195,7 @@ class Deployments(DeployedModels):
             )
         return model, configs[0]
 
-    def _reference(self, model: str) -> str:
+    def _model_of_configs(self, model: str) -> str:
         """Return the model that the configs of a tuned one are for."""
         owner, model_id = model.split("/")[1:4:2]
         described = self.calls.call(
@@ -215,7 +215,7 @@ class Deployments(DeployedModels):
             "see tg models public",
         )
 
-    def _named(self, name: str, project: str) -> Endpoint | None:
+    def _endpoint_by_name(self, name: str, project: str) -> Endpoint | None:
         endpoints: list[Endpoint] = self.calls.call_all(
             name,
             "endpoints.list",
@@ -227,8 +227,8 @@ class Deployments(DeployedModels):
             None,
         )
 
-    def _get(self, job_id: str) -> Endpoint | None:
-        project, endpoint_id = _parts(job_id)
+    def _endpoint_of_job(self, job_id: str) -> Endpoint | None:
+        project, endpoint_id = _project_and_endpoint_id(job_id)
         try:
             endpoint: Endpoint = self.calls.call(
                 job_id,
@@ -251,7 +251,7 @@ class Deployments(DeployedModels):
         )
 
 
-def _parts(job_id: str) -> tuple[str, str]:
+def _project_and_endpoint_id(job_id: str) -> tuple[str, str]:
     """Return the project and the endpoint's id."""
     project, endpoint_id = job_id.split("/")[1::2]
     return project, endpoint_id

@@ -142,7 +142,7 @@ class TogetherProvider:
     def start_finetune(self, training: TrainingSet) -> str:
         """Upload the examples (the server knows the files it has), and start a job."""
         recipe = self._recipe
-        limits = self._limits()
+        limits = self._finetune_limits()
         job: FinetuneResponse
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, f"{name_of(training.digest)}.jsonl")
@@ -186,7 +186,7 @@ class TogetherProvider:
             return JobState(JobStatus.FAILED, detail=safe_message(detail))
         if job.status != "completed":
             return JobState(JobStatus.RUNNING)
-        weights = self._weights(job)
+        weights = self._weights_resource_name(job)
         if weights is None:
             return JobState(
                 JobStatus.FAILED,
@@ -194,7 +194,7 @@ class TogetherProvider:
             )
         return JobState(JobStatus.SUCCEEDED, endpoint=weights, tokens=job.token_count)
 
-    def _limits(self) -> FinetuneModelLimits:
+    def _finetune_limits(self) -> FinetuneModelLimits:
         """Return what the model's fine-tunes allow. Raises ProviderError otherwise."""
         limits: FinetuneModelLimits = self._calls.call(
             self._base,
@@ -217,7 +217,7 @@ class TogetherProvider:
                 )
         return limits
 
-    def _weights(self, job: FinetuneResponse) -> str | None:
+    def _weights_resource_name(self, job: FinetuneResponse) -> str | None:
         """Return the resource name of the merged model, or else of the adapter."""
         object_id, revision = job.api_model_object_id, job.api_model_object_revision_id
         if not object_id:

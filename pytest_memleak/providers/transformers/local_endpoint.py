@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.interfaces.abilities import Abilities, Engine
+from pytest_memleak.interfaces.abilities import Abilities, Engine, TokenLogprobs
 from pytest_memleak.interfaces.protocols import (
     Completion,
     RequestEndpoint,
@@ -32,6 +32,7 @@ from pytest_memleak.providers.transformers.local_format import (
     Wording,
     has_chats,
 )
+from pytest_memleak.providers.transformers.text_logprobs import logprobs_of_texts
 from pytest_memleak.providers.transformers.weights import (
     Loaded,
     Wanted,
@@ -141,6 +142,7 @@ class LocalEndpoint(RequestEndpoint):
             continuing=self.continuing,
             converses=None if self.as_text else self.answer,
             engine=Engine(self.sample_many, self.at_once),
+            token_logprobs=self.token_logprobs,
         )
 
     def answer(self, request: SampleRequest) -> list[Completion]:
@@ -182,6 +184,15 @@ class LocalEndpoint(RequestEndpoint):
         left = iter(completions)
         return [list(itertools.islice(left, request.n)) for request in requests]
 
+    def token_logprobs(self, texts: Sequence[str]) -> list[TokenLogprobs]:
+        """Return the log-probabilities of each text's tokens, without a chat."""
+        with (
+            at_work(threads=self.threads),
+            BENCH.holding(self.wanted(), endpoint=self.id) as loaded,
+            failures_as(self.id, "token_logprobs", texts=texts),
+        ):
+            return [*logprobs_of_texts(loaded, texts, at_once=self.at_once)]
+
     def _rows(
         self,
         loaded: Loaded,
@@ -194,7 +205,7 @@ class LocalEndpoint(RequestEndpoint):
             prompt = form.opening(request.instruction)
         else:
             prompt = form.prompt(request.instruction, request.before)
-        most = self._room(loaded, prompt)
+        most = self._tokens_left_in_context(loaded, prompt)
         if request.max_tokens is not None:
             most = min(request.max_tokens, most)
         first = request.seed
@@ -267,7 +278,7 @@ class LocalEndpoint(RequestEndpoint):
 
         prompts = [*{tuple(row.prompt): row.prompt for row in rows}.values()]
         if len({*map(len, prompts)}) > 1 and not _takes_places(loaded.model):
-            for same in _by_prompt(rows):
+            for same in _rows_by_prompt(rows):
                 self._sample_rows(loaded, same)
             return
         with torch.inference_mode():
@@ -280,20 +291,24 @@ class LocalEndpoint(RequestEndpoint):
             )
             name, cache = _repeatable_cache(prefill)
             if cache is None:
-                for same in _by_prompt(rows):
+                for same in _rows_by_prompt(rows):
                     numbers = _random_numbers(same)
                     _generate(
                         loaded,
                         [row.prompt for row in same],
                         most=max(row.most for row in same),
-                        choose=functools.partial(self._choose, loaded, same, numbers),
+                        choose=functools.partial(
+                            self._next_tokens, loaded, same, numbers
+                        ),
                     )
                 return
             places = [prompts.index(row.prompt) for row in rows]
             cache.batch_select_indices(torch.tensor(places, device=loaded.model.device))
-            self._decode(loaded, rows, prefill.logits[0][places], {name: cache})
+            self._generate_from_cache(
+                loaded, rows, prefill.logits[0][places], {name: cache}
+            )
 
-    def _decode(
+    def _generate_from_cache(
         self,
         loaded: Loaded,
         rows: Sequence[Row],
@@ -313,7 +328,7 @@ class LocalEndpoint(RequestEndpoint):
         left = [*range(len(rows))]
         for step in itertools.count():
             some = [rows[place] for place in left]
-            tokens = self._choose(loaded, some, numbers[left], step, scores)
+            tokens = self._next_tokens(loaded, some, numbers[left], step, scores)
             unfinished = [
                 place
                 for place, row in enumerate(some)
@@ -339,7 +354,7 @@ class LocalEndpoint(RequestEndpoint):
             )
             scores = outcome.logits[:, -1].float()
 
-    def _choose(
+    def _next_tokens(
         self,
         loaded: Loaded,
         rows: Sequence[Row],
@@ -369,7 +384,7 @@ class LocalEndpoint(RequestEndpoint):
 
         total, tokens = scores.max(dim=-1)
         if any(row.temperature for row in rows):
-            precise = _precise(scores)
+            precise = _precise_dtype(scores)
             heat = scores.new_tensor([[row.temperature or 1.0] for row in rows])
             logits = scores.to(precise) / heat.to(precise)
             shares = torch.softmax(logits, dim=-1).cumsum(dim=-1)
@@ -387,7 +402,7 @@ class LocalEndpoint(RequestEndpoint):
             )
         return tokens
 
-    def _room(self, loaded: Loaded, prompt: list[int]) -> int:
+    def _tokens_left_in_context(self, loaded: Loaded, prompt: list[int]) -> int:
         if loaded.context is None:
             return _ENDLESS
         room = loaded.context - len(prompt)
@@ -403,7 +418,7 @@ class LocalEndpoint(RequestEndpoint):
         return local_error(cause, self.id, "sample", hint=hint)
 
 
-def _by_prompt(rows: Sequence[Row]) -> list[list[Row]]:
+def _rows_by_prompt(rows: Sequence[Row]) -> list[list[Row]]:
     """Return the rows of each prompt."""
     rows_of: dict[tuple[int, ...], list[Row]] = {}
     for row in rows:
@@ -519,7 +534,7 @@ def _completion(
     )
 
 
-def _precise(tensor: Tensor) -> torch.dtype:
+def _precise_dtype(tensor: Tensor) -> torch.dtype:
     import torch
 
     # Apple's GPUs have no double precision.

@@ -48,7 +48,7 @@ class Wording:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TokenizedExample:
     """An example to train on: the tokens of the prompt, and those of its answer."""
 
     prompt: list[int] = field(repr=False)
@@ -123,7 +123,7 @@ class Format(Prompts):
         super().__init__(loaded.tokenizer, wording)
         self._stop = loaded.stop
 
-    def lesson(self, instruction: str, text: str) -> Lesson:
+    def tokenize_example(self, instruction: str, text: str) -> TokenizedExample:
         """The tokens of both; the answer ends with a token that ends answers."""
         answer = text
         if self._is_chat:
@@ -138,7 +138,7 @@ class Format(Prompts):
             if end is None:
                 end = min(self._stop)
             tokens.append(end)
-        return Lesson(self.prompt(instruction), tokens)
+        return TokenizedExample(self.prompt(instruction), tokens)
 
     def text(self, tokens: Sequence[int]) -> str:
         """The text of an answer's tokens, without special ones."""

@@ -149,18 +149,18 @@ class LocalProvider(ABC, Generic[EndpointT]):
             # name.
             return self._endpoint(
                 endpoint,
-                functools.partial(self._own, endpoint, tuned),
+                functools.partial(self._own_adapter_weights, endpoint, tuned),
             )
         else:
-            adapter = self._attached(endpoint)
+            adapter = self._attached_adapter_weights(endpoint)
             name = f"{self.name}:{self._base.name}+{adapter.name}"
         return self._endpoint(name, lambda: adapter)
 
     def find_finetune(self, digest: str) -> str | None:
         """Return the endpoint trained on that set by this recipe, if it is here."""
-        name = self._name(digest)
+        name = self._adapter_name(digest)
         adapter = kept(self._setup.state / name)
-        return None if adapter is None else self._tuned(name, adapter)
+        return None if adapter is None else self._tuned_endpoint_name(name, adapter)
 
     def start_finetune(self, training: TrainingSet) -> str:
         """Train, unless it is here already, and keep the LoRA weights."""
@@ -170,7 +170,7 @@ class LocalProvider(ABC, Generic[EndpointT]):
                 location=self._setup.place,
                 hint="name other books in [model.finetune]",
             )
-        name = self._name(training.digest)
+        name = self._adapter_name(training.digest)
         called = f"{self.name}:{self._base.name}"
         wanted = Wanted(
             self._base,
@@ -199,7 +199,9 @@ class LocalProvider(ABC, Generic[EndpointT]):
             at_work(threads=self._settings.threads),
             failures_as(called, "start_finetune", texts=texts, provider=self.name),
         ):
-            return self._tuned(name, make_once(self._setup.state / name, write))
+            return self._tuned_endpoint_name(
+                name, make_once(self._setup.state / name, write)
+            )
 
     def poll_finetune(self, job_id: str) -> JobState:
         """SUCCEEDED if the LoRA weights of that job are here, else FAILED."""
@@ -224,7 +226,7 @@ class LocalProvider(ABC, Generic[EndpointT]):
             provider=self.name,
         )
 
-    def _name(self, training_digest: str) -> str:
+    def _adapter_name(self, training_digest: str) -> str:
         """A name for the adapter: everything that it depends on."""
         parts = [
             VERSION,
@@ -237,7 +239,7 @@ class LocalProvider(ABC, Generic[EndpointT]):
         text = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _tuned(self, name: str, adapter: LocalWeights) -> str:
+    def _tuned_endpoint_name(self, name: str, adapter: LocalWeights) -> str:
         return f"{self.name}:{self._base.name}+{name}.{adapter.name}"
 
     def _full_name(self, name: str) -> str:
@@ -246,7 +248,7 @@ class LocalProvider(ABC, Generic[EndpointT]):
         parts = (name, self._wording.digest, dtype)
         return "#".join(part for part in parts if part)
 
-    def _own(self, endpoint: str, tuned: re.Match[str]) -> LocalWeights:
+    def _own_adapter_weights(self, endpoint: str, tuned: re.Match[str]) -> LocalWeights:
         """The adapter of an endpoint that was made here, if it still is what it was."""
         if tuned["base"] != self._base.name:
             cause = "It was fine-tuned from base weights other than the current ones"
@@ -262,7 +264,7 @@ class LocalProvider(ABC, Generic[EndpointT]):
         hint = "restore them, or start a new ledger to train them again"
         raise self._error(cause, endpoint, hint)
 
-    def _attached(self, endpoint: str) -> LocalWeights:
+    def _attached_adapter_weights(self, endpoint: str) -> LocalWeights:
         folder = self._setup.root / Path(endpoint).expanduser()
         adapter = find_adapter(folder)
         if adapter is None:

@@ -18,7 +18,7 @@ from filelock import FileLock
 from pydantic import Field
 
 from pytest_memleak.providers.option_tables import Table
-from pytest_memleak.providers.transformers.local_format import Format, Lesson
+from pytest_memleak.providers.transformers.local_format import Format, TokenizedExample
 from pytest_memleak.providers.transformers.weights import (
     Loaded,
     LocalWeights,
@@ -100,12 +100,14 @@ def train(
     import torch
 
     most = min(recipe.max_tokens, loaded.context or recipe.max_tokens)
-    lessons = [form.lesson(example.instruction, example.text) for example in examples]
-    crowded = sum(len(lesson.prompt) >= most for lesson in lessons)
+    tokenized_examples = [
+        form.tokenize_example(example.instruction, example.text) for example in examples
+    ]
+    crowded = sum(len(tokenized.prompt) >= most for tokenized in tokenized_examples)
     if crowded:
         raise local_error(
-            f"{crowded} of {len(lessons)} instructions use up all {most:,} tokens of "
-            "an example",
+            f"{crowded} of {len(tokenized_examples)} instructions use up all {most:,} "
+            "tokens of an example",
             endpoint,
             "start_finetune",
             hint="increase finetune.max_tokens, up to the model's context",
@@ -127,9 +129,9 @@ def train(
         )
         model: Any = peft.get_peft_model(loaded.model, config)
         model.peft_config["default"].base_model_name_or_path = base
-        _learn(
+        _train_adapter(
             model,
-            lessons,
+            tokenized_examples,
             recipe,
             most=most,
             shuffling=shuffling,
@@ -144,9 +146,9 @@ def train(
     (folder / "memleak.json").write_text(text, encoding="utf-8")
 
 
-def _learn(
+def _train_adapter(
     model: Any,
-    lessons: Sequence[Lesson],
+    tokenized_examples: Sequence[TokenizedExample],
     recipe: FinetuneTable,
     *,
     most: int,
@@ -158,15 +160,15 @@ def _learn(
     model.train()
     trained = [weights for weights in model.parameters() if weights.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=0.0)
-    steps = recipe.epochs * math.ceil(len(lessons) / recipe.batch_size)
+    steps = recipe.epochs * math.ceil(len(tokenized_examples) / recipe.batch_size)
     falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
-    for batch in _batches(lessons, recipe, shuffling):
-        answered = sum(len(_answer(lesson, most)) for lesson in batch)
+    for batch in _batches(tokenized_examples, recipe, shuffling):
+        answered = sum(len(_answer_within(tokenized, most)) for tokenized in batch)
         at_once = recipe.micro_batch_size or len(batch)
         total = 0.0
         for start in range(0, len(batch), at_once):
             part = batch[start : start + at_once]
-            loss = _loss(model, part, most) / answered
+            loss = _summed_loss(model, part, most) / answered
             loss.backward()
             total += loss.item()
         if not math.isfinite(total):
@@ -181,45 +183,45 @@ def _learn(
 
 
 def _batches(
-    lessons: Sequence[Lesson],
+    tokenized_examples: Sequence[TokenizedExample],
     recipe: FinetuneTable,
     shuffling: Any,
-) -> Iterator[list[Lesson]]:
+) -> Iterator[list[TokenizedExample]]:
     import torch
 
     for _ in range(recipe.epochs):
-        order = torch.randperm(len(lessons), generator=shuffling).tolist()
+        order = torch.randperm(len(tokenized_examples), generator=shuffling).tolist()
         for start in range(0, len(order), recipe.batch_size):
             places = order[start : start + recipe.batch_size]
-            yield [lessons[place] for place in places]
+            yield [tokenized_examples[place] for place in places]
 
 
-def _answer(lesson: Lesson, most: int) -> list[int]:
+def _answer_within(tokenized: TokenizedExample, most: int) -> list[int]:
     """Return the tokens of the answer that are among an example's first `most`."""
-    room = most - len(lesson.prompt)
-    return lesson.answer[:room]
+    room = most - len(tokenized.prompt)
+    return tokenized.answer[:room]
 
 
-def _loss(
+def _summed_loss(
     model: Any,
-    batch: Sequence[Lesson],
+    batch: Sequence[TokenizedExample],
     most: int,
 ) -> Any:
     """The sum, over the tokens of the answers, of their negative log-probabilities."""
     import torch
 
-    answers = [_answer(lesson, most) for lesson in batch]
+    answers = [_answer_within(tokenized, most) for tokenized in batch]
     lengths = [
-        len(lesson.prompt) + len(answer)
-        for lesson, answer in zip(batch, answers, strict=True)
+        len(tokenized.prompt) + len(answer)
+        for tokenized, answer in zip(batch, answers, strict=True)
     ]
     tokens = torch.zeros((len(batch), max(lengths)), dtype=torch.long)
     mask = torch.zeros_like(tokens)
     labels = torch.full_like(tokens, _IGNORED)
-    for row, lesson in enumerate(batch):
-        start = len(lesson.prompt)
+    for row, tokenized in enumerate(batch):
+        start = len(tokenized.prompt)
         end = lengths[row]
-        tokens[row, :start] = torch.tensor(lesson.prompt)
+        tokens[row, :start] = torch.tensor(tokenized.prompt)
         tokens[row, start:end] = torch.tensor(answers[row])
         labels[row, start:end] = torch.tensor(answers[row])
         mask[row, :end] = 1

@@ -191,7 +191,7 @@ def find_base(
     """
     folder = root / Path(base).expanduser()
     if folder.is_dir():
-        lacking = _lacking(folder)
+        lacking = _what_is_missing(folder)
         if lacking:
             raise SuiteError(
                 f"the folder {folder} {lacking}",
@@ -235,9 +235,9 @@ def _snapshot(
             snapshot = Path(download(local_files_only=True))
         except OSError:
             snapshot = None
-        if snapshot is None or _lacking(snapshot):
+        if snapshot is None or _what_is_missing(snapshot):
             snapshot = Path(download())
-        lacking = _lacking(snapshot)
+        lacking = _what_is_missing(snapshot)
     except (OSError, HfHubHTTPError, HFValidationError, ValueError) as error:
         cause = f"it can't be downloaded from the model hub ({type(error).__name__})"
     else:
@@ -248,7 +248,7 @@ def _snapshot(
     raise local_error(cause, name, "download", hint=hint, provider=provider)
 
 
-def _lacking(folder: Path) -> str | None:
+def _what_is_missing(folder: Path) -> str | None:
     """What keeps the folder from being a model's, in plain words."""
     names = {file.name for file in folder.iterdir()}
     if "config.json" not in names:
@@ -364,7 +364,7 @@ def load(wanted: Wanted, *, endpoint: str) -> Loaded:
     plain: Any = GenerationConfig
     tokenizer = load_tokenizer(wanted.base, endpoint=endpoint)
     with failures_as(endpoint, "load"):
-        device = _device(wanted.device, endpoint)
+        device = _available_device(wanted.device, endpoint)
         model, report = models.from_pretrained(
             folder,
             dtype=wanted.dtype,
@@ -387,11 +387,11 @@ def load(wanted: Wanted, *, endpoint: str) -> Loaded:
         # them.
         model.generation_config = plain()
         if wanted.adapter is not None:
-            model = _adapted(model, wanted.adapter.folder, endpoint)
+            model = _model_with_adapter(model, wanted.adapter.folder, endpoint)
         return Loaded(model.to(device).eval(), tokenizer, stop)
 
 
-def _adapted(
+def _model_with_adapter(
     model: Any,
     folder: Path,
     endpoint: str,
@@ -420,7 +420,7 @@ def _stop_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(int(token) for token in tokens if token is not None)
 
 
-def _device(requested: str, endpoint: str) -> str:
+def _available_device(requested: str, endpoint: str) -> str:
     import torch
 
     here = {

@@ -160,7 +160,7 @@ class GeminiEndpoint(RequestEndpoint):
         try:
             answer = self._generate(call, body, request)
         except Refused as refused:
-            if not self._learns(refused, body["generationConfig"]):
+            if not self._adapts_to_rejection(refused, body["generationConfig"]):
                 raise
         else:
             completions = read_completions(answer, n=n)
@@ -184,7 +184,7 @@ class GeminiEndpoint(RequestEndpoint):
             {**self._support.accepted(wanted), **always},
         )
 
-    def _learns(self, refused: Refused, config: Mapping[str, Any]) -> bool:
+    def _adapts_to_rejection(self, refused: Refused, config: Mapping[str, Any]) -> bool:
         """Tell whether the server rejected what can be lowered or omitted."""
         if refused.status != HTTPStatus.BAD_REQUEST:
             return False
@@ -257,9 +257,9 @@ def read_completions(answer: object, *, n: int) -> list[Completion]:
         texts = [("", FinishReason.CONTENT_FILTER)] * n
     elif not texts and isinstance(usage, Mapping):
         texts = [("", FinishReason.EMPTY)] * n
-    prompt, total = _counts(usage)
+    prompt, total = _prompt_and_completion_tokens(usage)
     words = [server_name(candidate.get("finishReason")) for candidate in candidates]
-    beside = [_beside(candidate) for candidate in candidates]
+    beside = [_texts_outside_answer(candidate) for candidate in candidates]
     if not candidates:
         words = [server_name(blocked)] * len(texts)
         beside = [[]] * len(texts)
@@ -289,18 +289,18 @@ def _index(candidate: Mapping[str, Any]) -> int:
 
 
 def _text_and_reason(candidate: Mapping[str, Any]) -> tuple[str, FinishReason]:
-    text = _parts(candidate, thought=False)
+    text = _text_of_answer_parts(candidate, thought=False)
     return text, answer_reason(candidate.get("finishReason"), text)
 
 
-def _beside(candidate: Mapping[str, Any]) -> list[str]:
+def _texts_outside_answer(candidate: Mapping[str, Any]) -> list[str]:
     """Return thoughts, function calls, and all other text beside the answer."""
     rest = dict(candidate)
     content = as_mapping(candidate.get("content"))
     if content:
         parts = [_without_text(part) for part in as_list(content.get("parts"))]
         rest["content"] = {**content, "parts": parts}
-    return [_parts(candidate, thought=True), *texts_sent(rest)]
+    return [_text_of_answer_parts(candidate, thought=True), *texts_sent(rest)]
 
 
 def _without_text(part: object) -> object:
@@ -309,7 +309,7 @@ def _without_text(part: object) -> object:
     return {key: value for key, value in part.items() if key != "text"}
 
 
-def _parts(candidate: Mapping[str, Any], *, thought: bool) -> str:
+def _text_of_answer_parts(candidate: Mapping[str, Any], *, thought: bool) -> str:
     """Return the text of the answer's parts, or of the model's visible thoughts."""
     content = as_mapping(candidate.get("content"))
     texts = []
@@ -321,7 +321,7 @@ def _parts(candidate: Mapping[str, Any], *, thought: bool) -> str:
     return "".join(texts)
 
 
-def _counts(usage: object) -> tuple[int | None, int | None]:
+def _prompt_and_completion_tokens(usage: object) -> tuple[int | None, int | None]:
     """Return prompt and completion tokens; the usage omits a count of 0."""
     if not isinstance(usage, Mapping):
         return None, None

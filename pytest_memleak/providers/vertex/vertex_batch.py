@@ -21,7 +21,11 @@ from pytest_memleak.interfaces.protocols import (
     JobStatus,
     SampleRequest,
 )
-from pytest_memleak.providers.call_errors import Failing, may_pass, safe_message
+from pytest_memleak.providers.call_errors import (
+    Failing,
+    is_temporary_status,
+    safe_message,
+)
 from pytest_memleak.providers.response_fields import as_mapping
 from pytest_memleak.providers.vertex.gemini import (
     GeminiEndpoint,
@@ -85,7 +89,7 @@ class Bucket:
 
     def folders_with(self, directory: str, name: str) -> list[str]:
         """Return the folders below `directory` (gs://...) with an object `name`."""
-        bucket, prefix = _split(f"{directory.rstrip('/')}/")
+        bucket, prefix = _bucket_and_path(f"{directory.rstrip('/')}/")
         return self._calls.ask(
             "storage.list",
             lambda: sorted(
@@ -99,7 +103,7 @@ class Bucket:
     def _upload(self, file: IO[bytes], uri: str) -> None:
         from google.api_core.exceptions import PreconditionFailed
 
-        bucket, name = _split(uri)
+        bucket, name = _bucket_and_path(uri)
         try:
             self._calls.storage().bucket(bucket).blob(name).upload_from_file(
                 file,
@@ -114,7 +118,7 @@ class Bucket:
             return  # it exists
 
     def _download(self, directory: str, lines: IO[bytes]) -> None:
-        blobs = self._blobs(*_split(f"{directory.rstrip('/')}/"))
+        blobs = self._blobs(*_bucket_and_path(f"{directory.rstrip('/')}/"))
         for blob in sorted(blobs, key=lambda listed: str(listed.name)):
             if blob.name.endswith(".jsonl"):
                 blob.download_to_file(lines, timeout=self._calls.timeout, retry=None)
@@ -130,7 +134,7 @@ class Bucket:
         return blobs
 
 
-def _split(uri: str) -> tuple[str, str]:
+def _bucket_and_path(uri: str) -> tuple[str, str]:
     bucket, _, name = uri.removeprefix("gs://").partition("/")
     return bucket, name
 
@@ -171,7 +175,7 @@ class BatchGeminiEndpoint(GeminiEndpoint):
             self._read,
             max_requests=200_000,
             max_bytes=1_000_000_000,
-            request_bytes=lambda request: len(self._line(request)),
+            request_bytes=lambda request: len(self._request_line(request)),
         )
         return dataclasses.replace(super().abilities, batches=batches)
 
@@ -195,7 +199,7 @@ class BatchGeminiEndpoint(GeminiEndpoint):
     def _start(self, requests: Sequence[SampleRequest], digest: str) -> str:
         model = self._batch_model()
         source = self._bucket.upload_once(
-            map(self._line, requests),
+            map(self._request_line, requests),
             name=f"batch-{digest}",
         )
         directory = f"{self._bucket.uri}/batch-{digest}"
@@ -209,7 +213,9 @@ class BatchGeminiEndpoint(GeminiEndpoint):
             endpoint=self._model,
         )
         if not job.name:
-            raise self._failed("batches.create", "The response doesn't name the batch")
+            raise self._error_of_batch(
+                "batches.create", "The response doesn't name the batch"
+            )
         return job.name
 
     def _read(self, batch_id: str) -> Iterator[tuple[str, Sequence[Completion]]]:
@@ -219,21 +225,21 @@ class BatchGeminiEndpoint(GeminiEndpoint):
         response that doesn't identify its request.
         """
         for row in self._rows(self._job(batch_id)):
-            completions = _completions(row)
+            completions = _completions_in_row(row)
             if not completions:
                 continue
-            key = _key(row)
+            key = _key_in_row(row)
             if key is None:
-                raise self._failed(
+                raise self._error_of_batch(
                     "batches.get",
                     "A response in the batch lacks its request's labels",
                     "responses can't be matched to requests; remove options.batch",
                 )
             yield key, completions
 
-    def _line(self, request: SampleRequest) -> bytes:
+    def _request_line(self, request: SampleRequest) -> bytes:
         body = self._request(request)
-        body["labels"] = _labels(request.key)
+        body["labels"] = _labels_of_key(request.key)
         text = json.dumps({"request": body})
         return text.encode() + b"\n"
 
@@ -256,7 +262,7 @@ class BatchGeminiEndpoint(GeminiEndpoint):
 
         models = self._calls.ask("tunings.list", tuned_models, endpoint=self._model)
         if not models:
-            raise self._failed(
+            raise self._error_of_batch(
                 "tunings.list",
                 "No tuning job in this project and location created this endpoint",
                 "Vertex AI runs batches only for tuned and published models; remove "
@@ -309,13 +315,13 @@ class BatchGeminiEndpoint(GeminiEndpoint):
         causes: Counter[str] = Counter()
         answered = temporary = 0
         for row in self._rows(job):
-            if _completions(row):
+            if _completions_in_row(row):
                 answered += 1
                 continue
             status = str(row.get("status") or "")
             causes[status] += 1
             codes = [int(code) for code in _CODE.findall(status)]
-            if any(may_pass(code) for code in codes):
+            if any(is_temporary_status(code) for code in codes):
                 temporary += 1
         ended = state.removeprefix("JOB_STATE_").lower()
         if answered:
@@ -326,12 +332,12 @@ class BatchGeminiEndpoint(GeminiEndpoint):
         if temporary and state in _ENDED_WELL:
             return JobState(JobStatus.SUCCEEDED, detail="no request was answered")
         detail = f"{ended}, no request was answered"
-        message = _cause(job, causes)
+        message = _cause_of_failed_batch(job, causes)
         if message:
             detail = f"{detail}: {safe_message(message)}"
         return JobState(JobStatus.FAILED, detail=detail)
 
-    def _failed(
+    def _error_of_batch(
         self,
         call: str,
         cause: str,
@@ -347,7 +353,7 @@ def state_of(job: BatchJob | TuningJob) -> str:
     return str(job.state.value)
 
 
-def _cause(job: BatchJob, causes: Counter[str]) -> str:
+def _cause_of_failed_batch(job: BatchJob, causes: Counter[str]) -> str:
     """Return why a batch failed: its own error, or else its rows' most frequent one."""
     if job.error is not None and job.error.message:
         return job.error.message
@@ -360,7 +366,7 @@ def _display_name(digest: str) -> str:
     return f"memleak-batch-{digest}"
 
 
-def _labels(key: str) -> dict[str, str]:
+def _labels_of_key(key: str) -> dict[str, str]:
     """Return the labels that hold a request's key."""
     data = key.encode("utf-8", "surrogatepass")
     encoded = base64.b32encode(data).decode()
@@ -370,7 +376,7 @@ def _labels(key: str) -> dict[str, str]:
     return {f"{_KEY_LABEL}{number}": piece for number, piece in enumerate(pieces)}
 
 
-def _key(row: Mapping[str, Any]) -> str | None:
+def _key_in_row(row: Mapping[str, Any]) -> str | None:
     """Return the key of the request that a row repeats, if it repeats one."""
     request = as_mapping(row.get("request"))
     labels = as_mapping(request.get("labels"))
@@ -388,7 +394,7 @@ def _key(row: Mapping[str, Any]) -> str | None:
     return key or None
 
 
-def _completions(row: Mapping[str, Any]) -> list[Completion]:
+def _completions_in_row(row: Mapping[str, Any]) -> list[Completion]:
     """Return the completions of an answered row; empty if it failed."""
     request = as_mapping(row.get("request"))
     config = as_mapping(request.get("generationConfig"))

@@ -106,8 +106,8 @@ class VertexCalls:
                 )
         try:
             return function()
-        except _failures() as error:
-            failure = self._failure(error, failing)
+        except _sdk_exception_types() as error:
+            failure = self._error_of_exception(error, failing)
         raise failure
 
     def ask_quietly(
@@ -142,7 +142,9 @@ class VertexCalls:
             from google.auth.transport.requests import AuthorizedSession
 
             open_session: Any = AuthorizedSession  # which has no types
-            session = self._opened("session", lambda: open_session(_credentials()))
+            session = self._client_opened_once(
+                "session", lambda: open_session(_credentials())
+            )
             url = f"{self._service}/{path}"
             response = session.request(method, url, timeout=self.timeout, **request)
             if not response.ok:
@@ -156,7 +158,7 @@ class VertexCalls:
         from google.genai import Client
 
         place: Any = {"project": self.project, "location": self.location}
-        return self._opened(
+        return self._client_opened_once(
             "vertex",
             lambda: Client(vertexai=True, **place, http_options=self._http()),
         )
@@ -166,7 +168,7 @@ class VertexCalls:
         from agentplatform import Client as Platform
 
         place: Any = {"project": self.project, "location": self.location}
-        return self._opened(
+        return self._client_opened_once(
             "platform",
             lambda: Platform(**place, http_options=self._http()),
         )
@@ -189,18 +191,20 @@ class VertexCalls:
         """Return the client of Cloud Storage."""
         from google.cloud.storage import Client as StorageClient
 
-        return self._opened("storage", lambda: StorageClient(project=self.project))
+        return self._client_opened_once(
+            "storage", lambda: StorageClient(project=self.project)
+        )
 
-    def _opened(self, kind: str, make: Callable[[], _Answer]) -> _Answer:
+    def _client_opened_once(self, kind: str, make: Callable[[], _Answer]) -> _Answer:
         with self._lock:
             if kind not in self._clients:
                 self._clients[kind] = make()
             client: _Answer = self._clients[kind]
             return client
 
-    def _failure(self, error: Exception, failing: Failing) -> ProviderError:
+    def _error_of_exception(self, error: Exception, failing: Failing) -> ProviderError:
         server = self.base_url or "Google Cloud"
-        refusal = _refusal(error)
+        refusal = _read_error_response(error)
         if refusal is not None:
             hint = self._hint(refusal.status, call=failing.call)
             if refusal.status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -248,7 +252,7 @@ _QUOTA = (
 )
 
 
-def _refusal(error: Exception) -> Refusal | None:
+def _read_error_response(error: Exception) -> Refusal | None:
     """Read the error response in an exception of either SDK, if it has one."""
     from google.genai.errors import APIError
 
@@ -256,9 +260,12 @@ def _refusal(error: Exception) -> Refusal | None:
     body: object
     if isinstance(error, APIError):
         code, body = error.code, error.details
-    elif isinstance(error, _loaded("google.api_core.exceptions", "GoogleAPICallError")):
+    elif isinstance(
+        error,
+        _exception_type_if_loaded("google.api_core.exceptions", "GoogleAPICallError"),
+    ):
         code = getattr(error, "code", None)
-        body = _json(getattr(getattr(error, "response", None), "text", ""))
+        body = _json_or_none(getattr(getattr(error, "response", None), "text", ""))
     else:
         return None
     status = int(HTTPStatus.INTERNAL_SERVER_ERROR)
@@ -270,7 +277,7 @@ def _refusal(error: Exception) -> Refusal | None:
     response = getattr(error, "response", None)
     wait = retry_after(getattr(response, "headers", None))
     if wait is None:
-        wait = _delay(inner.get("details"))
+        wait = _seconds_to_wait(inner.get("details"))
     named = [name for name, pattern in _PARAMETERS.items() if pattern.search(message)]
     return Refusal(
         status,
@@ -287,14 +294,14 @@ def _credentials() -> Any:
     return google.auth.default(scopes=[SCOPE])[0]
 
 
-def _json(text: str) -> object:
+def _json_or_none(text: str) -> object:
     try:
         return json.loads(text)
     except ValueError:
         return None
 
 
-def _delay(details: object) -> float | None:
+def _seconds_to_wait(details: object) -> float | None:
     """Return the seconds to wait, from the body's google.rpc.RetryInfo."""
     for detail in as_list(details):
         delay = str(as_mapping(detail).get("retryDelay", ""))[:_LOOKED_AT]
@@ -303,7 +310,7 @@ def _delay(details: object) -> float | None:
     return None
 
 
-def _failures() -> tuple[type[Exception], ...]:
+def _sdk_exception_types() -> tuple[type[Exception], ...]:
     """Return the exceptions of the SDKs and the libraries below them."""
     from google.auth.exceptions import GoogleAuthError
     from google.genai.errors import APIError
@@ -317,12 +324,16 @@ def _failures() -> tuple[type[Exception], ...]:
         ("google.cloud.storage.exceptions", "InvalidResponse"),
         ("google.cloud.storage.exceptions", "DataCorruption"),
     )
-    loaded = (kind for module, name in modules for kind in _loaded(module, name))
+    loaded = (
+        kind
+        for module, name in modules
+        for kind in _exception_type_if_loaded(module, name)
+    )
     own = (Astray, ValueError, RecursionError, TimeoutError, Warning)
     return (APIError, GoogleAuthError, *own, *loaded)
 
 
-def _loaded(module: str, name: str) -> tuple[type[Exception], ...]:
+def _exception_type_if_loaded(module: str, name: str) -> tuple[type[Exception], ...]:
     """Return the exception of that name; nothing if its module isn't loaded."""
     kind = getattr(sys.modules.get(module), name, None)
     if kind is None:

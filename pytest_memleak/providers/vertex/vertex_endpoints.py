@@ -225,7 +225,7 @@ class Deployments(DeployedModels):
         description = self._get(endpoint)
         if description.get("deployedModels"):
             return JobState(JobStatus.SUCCEEDED, endpoint=endpoint)
-        if datetime.now(UTC) - _moment(description) < _LONGEST:
+        if datetime.now(UTC) - _creation_time(description) < _LONGEST:
             return JobState(JobStatus.RUNNING)
         return JobState(
             JobStatus.FAILED,
@@ -243,7 +243,7 @@ class Deployments(DeployedModels):
             deploys = _DEPLOYS in str(metadata.get("@type"))
             if operation.get("done") or not deploys:
                 continue
-            began = _moment(metadata.get("genericMetadata") or {})
+            began = _creation_time(metadata.get("genericMetadata") or {})
             if began >= earliest:
                 names.append(str(operation.get("name")))
         return names
@@ -258,7 +258,7 @@ class Deployments(DeployedModels):
         return Failing(PROVIDER, endpoint, call).busy(cause, hint)
 
 
-def _moment(described: Mapping[str, Any]) -> datetime:
+def _creation_time(described: Mapping[str, Any]) -> datetime:
     """Return the time at which something was created; now if it doesn't state it."""
     try:
         return datetime.fromisoformat(str(described.get("createTime")))

@@ -160,13 +160,13 @@ def project_and_location(
     return project, location
 
 
-def check_config(options: OptionsTable, setup: ProviderSetup) -> None:
+def validate_config(options: OptionsTable, setup: ProviderSetup) -> None:
     """Raise SuiteError if `generation_config` sets what has a key in the suite."""
-    keys = {_plain(name) for name in _SUITE_KEYS}
+    keys = {_lowercase_field_name(name) for name in _SUITE_KEYS}
     if options.thinking_budget is not None:
-        keys.add(_plain("thinkingConfig"))
+        keys.add(_lowercase_field_name("thinkingConfig"))
     config = options.generation_config
-    overridden = sorted(name for name in config if _plain(name) in keys)
+    overridden = sorted(name for name in config if _lowercase_field_name(name) in keys)
     if overridden:
         raise setup.error(
             f"options.generation_config may not set {', '.join(overridden)}",
@@ -174,7 +174,7 @@ def check_config(options: OptionsTable, setup: ProviderSetup) -> None:
         )
 
 
-def check_kind(
+def validate_kind(
     options: OptionsTable,
     recipe: FinetuneTable,
     setup: ProviderSetup,
@@ -229,6 +229,6 @@ def check_kind(
         )
 
 
-def _plain(name: str) -> str:
+def _lowercase_field_name(name: str) -> str:
     """Return a field's name for comparison: the API knows camelCase and snake_case."""
     return name.replace("_", "").lower()

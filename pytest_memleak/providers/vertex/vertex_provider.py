@@ -71,10 +71,10 @@ from pytest_memleak.providers.vertex.vertex_options import (
     RESOURCE,
     FinetuneTable,
     OptionsTable,
-    check_config,
-    check_kind,
     models_of,
     project_and_location,
+    validate_config,
+    validate_kind,
 )
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class VertexProvider:
             trains=self._recipe.system,
         )
         project, location = project_and_location(options, setup)
-        check_config(options, setup)
+        validate_config(options, setup)
         if options.bucket is None and (options.batch or model.finetune_books):
             raise Inconclusive(
                 "options.bucket is missing",
@@ -122,7 +122,7 @@ class VertexProvider:
                 'project, as in bucket = "gs://my-bucket/memleak"',
             )
         deployment = options.deployment
-        check_kind(options, self._recipe, setup)
+        validate_kind(options, self._recipe, setup)
         if deployment is not None:
             validate_installed(PROVIDER, _TO_DEPLOY, extra="vertex")
         self.concurrency = options.concurrency
@@ -238,7 +238,7 @@ class VertexProvider:
             lambda: self._calls.vertex().tunings.tune(
                 base_model=self._base,
                 training_dataset={"gcs_uri": uri},
-                config=self._job(training.digest),
+                config=self._tuning_config(training.digest),
             ),
             endpoint=self._base,
         )
@@ -264,7 +264,7 @@ class VertexProvider:
         if state != "JOB_STATE_SUCCEEDED":
             return JobState(JobStatus.RUNNING)
         if self._options.deployment is not None:
-            endpoint, lacking = self._weights(job), _NO_WEIGHTS
+            endpoint, lacking = self._weights_folder(job), _NO_WEIGHTS
         else:
             endpoint, lacking = _tuned_endpoint(job), _NO_ENDPOINT
         if endpoint is None:
@@ -275,7 +275,7 @@ class VertexProvider:
             tokens=_trained_tokens(job),
         )
 
-    def _weights(self, job: TuningJob) -> str | None:
+    def _weights_folder(self, job: TuningJob) -> str | None:
         """Return the folder below the job's output that holds a whole model."""
         if job.output_uri is None or self._options.bucket is None:
             return None
@@ -284,7 +284,7 @@ class VertexProvider:
         final = [folder for folder in folders if folder.endswith("/final")]
         return next(iter(final or folders), None)
 
-    def _job(self, digest: str) -> CreateTuningJobConfig:
+    def _tuning_config(self, digest: str) -> CreateTuningJobConfig:
         from google.genai import types
 
         recipe = self._recipe

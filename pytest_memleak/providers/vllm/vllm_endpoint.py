@@ -90,7 +90,7 @@ class VllmEndpoint(RequestEndpoint):
         ):
             outputs = engine.llm.generate(
                 [{"prompt_token_ids": self._prompt(request)} for request in requests],
-                [_parameters(request) for request in requests],
+                [_sampling_parameters(request) for request in requests],
                 use_tqdm=False,
                 lora_request=engine.lora_request(adapter),
             )
@@ -148,7 +148,7 @@ class VllmEndpoint(RequestEndpoint):
         return load_tokenizer(base, endpoint=self.id, provider=PROVIDER)
 
 
-def _parameters(request: SampleRequest) -> Any:
+def _sampling_parameters(request: SampleRequest) -> Any:
     """Return vLLM's parameters of a request; what isn't set is neutral there."""
     from vllm import SamplingParams
 

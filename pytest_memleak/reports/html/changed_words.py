@@ -30,14 +30,14 @@ def compare_sides(passage: Passage) -> list[list[Piece]]:
     answer_pieces = _WORD.split(passage.answer)
     book_changes: set[int] = set()
     answer_changes: set[int] = set()
-    book_words = _words(book_pieces)
-    answer_words = _words(answer_pieces)
-    for change in _changes(book_words, answer_words):
+    book_words = _words_in_lower_case(book_pieces)
+    answer_words = _words_in_lower_case(answer_pieces)
+    for change in _changed_runs(book_words, answer_words):
         book_changes.update(change.book)
         answer_changes.update(change.answer)
-    book = _marked(book_pieces, book_changes)
+    book = _with_changes_marked(book_pieces, book_changes)
     book.append(("".join(count), False))
-    answer = _marked(answer_pieces, answer_changes)
+    answer = _with_changes_marked(answer_pieces, answer_changes)
     return [book, answer]
 
 
@@ -48,7 +48,7 @@ class _Change(NamedTuple):
     answer: range
 
 
-def _changes(book: list[str], answer: list[str]) -> Iterator[_Change]:
+def _changed_runs(book: list[str], answer: list[str]) -> Iterator[_Change]:
     matcher = SequenceMatcher(None, book, answer, autojunk=False)
     for kind, start, end, place, place_end in matcher.get_opcodes():
         if kind == "equal":
@@ -62,13 +62,13 @@ def _changes(book: list[str], answer: list[str]) -> Iterator[_Change]:
             yield _Change(book_words, answer_words)
 
 
-def _words(pieces: list[str]) -> list[str]:
+def _words_in_lower_case(pieces: list[str]) -> list[str]:
     """Return the words of a split text, every second piece, without their case."""
     words = pieces[1::2]
     return [word.casefold() for word in words]
 
 
-def _marked(pieces: list[str], changes: set[int]) -> list[Piece]:
+def _with_changes_marked(pieces: list[str], changes: set[int]) -> list[Piece]:
     marked = []
     for place, piece in enumerate(pieces):
         number, is_word = divmod(place, 2)

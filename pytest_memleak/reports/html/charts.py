@@ -190,7 +190,7 @@ def _coverage_axes(across: _Scale, up: _Scale) -> list[Markup]:
     for step in range(5):
         share = up.most * step / 4
         parts.append(_guide(up.place(share), f"{100 * share:.4g}%"))
-    for count in _ticks(int(across.most)):
+    for count in _round_ticks(int(across.most)):
         x = across.place(count)
         parts.append(_label(x, _BOTTOM + 18, f"{count}"))
     return parts
@@ -226,7 +226,7 @@ def _axis_names(x_name: str, y_name: str) -> list[Markup]:
     return [across, upright.format(middle, y_name)]
 
 
-def _ticks(most: int) -> list[int]:
+def _round_ticks(most: int) -> list[int]:
     """Return numbers up to the most, in steps of 1, 2, or 5 times a power of 10."""
     step = power = 1
     while most / step > _MOST_TICKS:

@@ -121,21 +121,21 @@ def cover(
         unrun.append((pair.pair, reasons))
     return Cover(
         result=verdict_outcome(verdict),
-        subject=_subject(run.release, everyone, titles),
+        subject=_subject_text(run.release, everyone, titles),
         release=run.release,
-        suites=_distinct(suites),
-        models=_distinct(_models(everyone, titles)),
-        books=_distinct(_books(everyone, titles)),
-        limits=_distinct(_limits(everyone)),
-        sampled=_sampled(run.results),
-        archive=_archive(run),
-        worst=_worst(pairs),
+        suites=_without_repeats(suites),
+        models=_without_repeats(_cover_models(everyone, titles)),
+        books=_without_repeats(_cover_books(everyone, titles)),
+        limits=_without_repeats(_cover_limits(everyone)),
+        sampled=_sampled_text(run.results),
+        archive=_archive_hint(run),
+        worst=_worst_passage(pairs),
         unrun=tuple(unrun),
         uncollected=run.uncollected,
     )
 
 
-def _distinct(values: Iterable[_T]) -> tuple[_T, ...]:
+def _without_repeats(values: Iterable[_T]) -> tuple[_T, ...]:
     """Return each value once, in the order in which they come."""
     return tuple(dict.fromkeys(values))
 
@@ -143,14 +143,14 @@ def _distinct(values: Iterable[_T]) -> tuple[_T, ...]:
 # --- result ---
 
 
-def _subject(
+def _subject_text(
     release: str | None,
     results: Sequence[PairResult],
     titles: BookTitles,
 ) -> str:
     """Name the release, and a few models and books; count many."""
-    models = _distinct(result.model.id for result in results)
-    books = _distinct(titles.values())
+    models = _without_repeats(result.model.id for result in results)
+    books = _without_repeats(titles.values())
     parts = [
         f"Release {release}" if release else "",
         _names_or_count(models, "model"),
@@ -166,7 +166,7 @@ def _names_or_count(names: Sequence[str], noun: str) -> str:
     return ", ".join(short)
 
 
-def _worst(pairs: Sequence[PairView]) -> WorstPassage | None:
+def _worst_passage(pairs: Sequence[PairView]) -> WorstPassage | None:
     for kind in WORST_FIRST:  # first those that stop a release
         passages = []
         for pair in pairs:
@@ -176,11 +176,11 @@ def _worst(pairs: Sequence[PairView]) -> WorstPassage | None:
                 passages.append(WorstPassage(pair, passage))
         if passages:
             worst = max(passages, key=lambda entry: entry.passage.words)
-            return WorstPassage(worst.pair, _shortened(worst.passage))
+            return WorstPassage(worst.pair, _with_shortened_texts(worst.passage))
     return None
 
 
-def _shortened(passage: Passage) -> Passage:
+def _with_shortened_texts(passage: Passage) -> Passage:
     quote = inert(passage.quote, longest=_LONGEST_QUOTE)
     answer = inert(passage.answer, longest=_LONGEST_QUOTE)
     return replace(passage, quote=quote, answer=answer)
@@ -194,7 +194,7 @@ def _passages_of_one_generation(result: PairResult) -> Iterator[Passage]:
             yield passage
 
 
-def _archive(run: RunReport) -> str:
+def _archive_hint(run: RunReport) -> str:
     bundle = run.outputs.get(EVIDENCE.name)
     if bundle is None:
         return ""
@@ -204,7 +204,7 @@ def _archive(run: RunReport) -> str:
     )
 
 
-def _sampled(results: Sequence[PairResult]) -> str:
+def _sampled_text(results: Sequence[PairResult]) -> str:
     received = sum(result.received for result in results)
     requested = sum(result.requested for result in results)
     text = f"{received:,} of {requested:,} generations"
@@ -221,7 +221,7 @@ def _sampled(results: Sequence[PairResult]) -> str:
 # --- models, books, limits ---
 
 
-def _models(
+def _cover_models(
     results: Sequence[PairResult],
     titles: BookTitles,
 ) -> Iterator[CoverModel]:
@@ -236,8 +236,8 @@ def _models(
         yield CoverModel(
             id=model,
             recipe=tuple(recipe),
-            endpoints=_listed(filter(None, endpoints)),
-            servers=_listed(_server_names(own)),
+            endpoints=_distinct_names_text(filter(None, endpoints)),
+            servers=_distinct_names_text(_server_names(own)),
         )
 
 
@@ -250,12 +250,12 @@ def _server_names(results: Sequence[PairResult]) -> Iterator[str]:
                 yield server_name(server)
 
 
-def _listed(names: Iterable[str]) -> str:
+def _distinct_names_text(names: Iterable[str]) -> str:
     """List names, each once."""
     return ", ".join(dict.fromkeys(names))
 
 
-def _books(
+def _cover_books(
     results: Sequence[PairResult],
     titles: BookTitles,
 ) -> Iterator[CoverBook]:
@@ -277,7 +277,7 @@ def _known_of_book(result: PairResult) -> tuple[int, str]:
     return result.book.words or 0, result.book.file_sha256 or ""
 
 
-def _limits(results: Sequence[PairResult]) -> Iterator[CoverLimit]:
+def _cover_limits(results: Sequence[PairResult]) -> Iterator[CoverLimit]:
     """List each limit of each suite, in the order of the measure table."""
     for name, row in collect_measures(results).items():
         for result in results:

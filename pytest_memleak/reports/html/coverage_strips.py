@@ -145,7 +145,7 @@ def draw_strip(
     edges = np.append(summary.left, words)
     xs = edges / words * ground
     looks = list(map(_Look, levels, heights.tolist()))
-    return Strip(ground, _paths(looks, xs.tolist()))
+    return Strip(ground, _path_per_level(looks, xs.tolist()))
 
 
 class _Look(NamedTuple):
@@ -155,7 +155,7 @@ class _Look(NamedTuple):
     height: int
 
 
-def _paths(
+def _path_per_level(
     columns: Sequence[_Look],
     xs: Sequence[float],
 ) -> tuple[tuple[int, str], ...]:
@@ -243,27 +243,27 @@ def heat_runs(
     runs: list[Run] = []
     between = ""
     position = 0
-    for piece, count in _pieces(text, mode):
+    for piece, count in _words_and_gaps(text, mode):
         if count:
             end = position + count
             most = max(times[position:end], default=0)
             position = end
             level = heat_level(most / max(rounds, 1))
             is_same = bool(runs) and runs[-1].level == level
-            _append(runs, between, level if is_same else 0)
-            _append(runs, piece, level)
+            _append_or_extend_run(runs, between, level if is_same else 0)
+            _append_or_extend_run(runs, piece, level)
             between = ""
         elif piece.isspace() and _PARAGRAPH.search(piece):
-            _append(runs, between, 0)
+            _append_or_extend_run(runs, between, 0)
             runs.append(Run(None))
             between = ""
         else:
             between += piece
-    _append(runs, between, 0)
+    _append_or_extend_run(runs, between, 0)
     return runs
 
 
-def _append(
+def _append_or_extend_run(
     runs: list[Run],
     text: str,
     level: int,
@@ -277,7 +277,7 @@ def _append(
         runs.append(Run(text, level))
 
 
-def _pieces(text: str, mode: WordMode) -> Iterator[tuple[str, int]]:
+def _words_and_gaps(text: str, mode: WordMode) -> Iterator[tuple[str, int]]:
     """Yield words and the text between them, with the number of words that end in each.
 
     A chunk that can't be cut at marks stays whole. In scripts without spaces, blanks
@@ -286,7 +286,7 @@ def _pieces(text: str, mode: WordMode) -> Iterator[tuple[str, int]]:
     unspaced = has_unspaced(text)
     parts = _PARAGRAPH_OR_END if unspaced else _CHUNK
     for chunk in parts.findall(text):
-        pieces = _at_marks(chunk)
+        pieces = _split_at_marks(chunk)
         chunk_words = words(chunk, mode)
         if unspaced:
             counts = _words_ended_by(pieces, chunk_words, mode)
@@ -318,7 +318,7 @@ def _words_ended_by(
     return counts
 
 
-def _at_marks(chunk: str) -> list[str]:
+def _split_at_marks(chunk: str) -> list[str]:
     pieces: list[str] = []
     inside: bool | None = None
     for character in chunk:

@@ -38,6 +38,7 @@ from pytest_memleak.reports.measure_text import rate_text, unit_text
 from pytest_memleak.reports.output_table import EVIDENCE, HTML
 from pytest_memleak.reports.pair_matrix import MANY
 from pytest_memleak.reports.pair_outcome import LOOKS, WORST_FIRST
+from pytest_memleak.reports.probability_text import NO_VERDICT, likelihood_text
 from pytest_memleak.reports.release_text import comparison_lines, comparison_sentence
 from pytest_memleak.reports.screen_view import SCREEN_LOOKS
 from pytest_memleak.reports.statement import Edition, statement
@@ -101,7 +102,7 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
         shared_settings=_shared_settings(pairs),
         captions=list(detection_captions(run.results)),
         tally=Counter(pair.badge.kind for pair in pairs),
-        heads=_heads(run.results),
+        heads=_overview_heads(run.results),
         compared=run.compared,
         heat=heat_labels(),
         width=WIDTH,
@@ -132,7 +133,7 @@ def _severity(pair: PairView) -> int:
     return WORST_FIRST.index(pair.badge.kind)
 
 
-def _overview(results: Sequence[PairResult]) -> list[Measure]:
+def _overview_measures(results: Sequence[PairResult]) -> list[Measure]:
     """Select the overview's measures, with the longest near-verbatim passage."""
     rows = list(overview_measures(results))
     if any(NV_LONGEST_PASSAGE.name in result.values for result in results):
@@ -143,10 +144,10 @@ def _overview(results: Sequence[PairResult]) -> list[Measure]:
     return rows
 
 
-def _heads(results: Sequence[PairResult]) -> dict[str, str]:
+def _overview_heads(results: Sequence[PairResult]) -> dict[str, str]:
     """Name the overview's measures, with their units."""
     heads = {}
-    for row in _overview(results):
+    for row in _overview_measures(results):
         unit = unit_text(row, results)
         heads[row.name] = f"{row.title}, {unit}".strip(", ")
     return heads
@@ -189,7 +190,7 @@ def _name(text: str) -> str:
     return inert(text, longest=_LONGEST_NAME)
 
 
-def _key(text: str) -> Markup:
+def _key_with_line_breaks(text: str) -> Markup:
     """Allow line breaks after the underscores and dots of a name."""
     parts = re.split(r"(?<=[_.])", _name(text))
     return Markup("<wbr>").join(parts)
@@ -215,8 +216,10 @@ def environment() -> Environment:
         comparison_sentence=comparison_sentence,
         detection_text=detection_text,
         document_lines=document_lines,
+        likelihood_text=likelihood_text,
         looks=LOOKS,
         screen_looks=SCREEN_LOOKS,
+        no_verdict=NO_VERDICT,
         rate_text=rate_text,
     )
     environment.filters.update(
@@ -224,7 +227,7 @@ def environment() -> Environment:
         count="{:,}".format,
         safe_text=safe_text,
         name=_name,
-        key=_key,
+        key=_key_with_line_breaks,
     )
     return environment
 
@@ -266,9 +269,9 @@ def book_views(views: Iterable[PairView]) -> list[BookView]:
 
 
 def _book_view(pairs: Sequence[PairView], anchor: str) -> BookView:
-    counted = _counted(pairs[0])
-    alike = [pair for pair in pairs if _counted(pair) == counted]
-    others = [pair for pair in pairs if _counted(pair) != counted]
+    counted = _shared_by_equal_masks(pairs[0])
+    alike = [pair for pair in pairs if _shared_by_equal_masks(pair) == counted]
+    others = [pair for pair in pairs if _shared_by_equal_masks(pair) != counted]
     left_out = [pair.result.model.id for pair in others]
     maps = []
     agreements = []
@@ -287,7 +290,7 @@ def _book_view(pairs: Sequence[PairView], anchor: str) -> BookView:
     )
 
 
-def _counted(view: PairView) -> tuple[object, ...]:
+def _shared_by_equal_masks(view: PairView) -> tuple[object, ...]:
     """Return what two masks must share to cover the same words."""
     book = view.result.book
     settings = view.result.settings

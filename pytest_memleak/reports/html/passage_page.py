@@ -102,15 +102,15 @@ def render_passages(
         style=Markup(style),  # noqa: S704 - our own file
         style_digest=base64.b64encode(digest).decode(),
         subject=f"{amount(len(results), 'pair')}, {amount(len(shown), 'pair')} shown",
-        maps=_linked(screen_maps(ran, unrun, titles), shown),
-        trend=_trend(earlier),
-        pairs=_pairs(shown, titles),
+        maps=_maps_linking_shown_pairs(screen_maps(ran, unrun, titles), shown),
+        trend=_earlier_results(earlier),
+        pairs=_pair_parts(shown, titles),
         heat=heat_labels(),
         width=WIDTH,
     )
 
 
-def _pairs(shown: Sequence[ShownPair], titles: BookTitles) -> list[_Pair]:
+def _pair_parts(shown: Sequence[ShownPair], titles: BookTitles) -> list[_Pair]:
     """Build the shown pairs' parts of the page, the worst first."""
     shown = sorted(shown, key=_severity)
     anchors = [
@@ -121,7 +121,7 @@ def _pairs(shown: Sequence[ShownPair], titles: BookTitles) -> list[_Pair]:
     pairs = []
     for pair in shown:
         title = titles[pair.result.suite.name, pair.result.book.id]
-        pairs.append(_pair(pair, title, anchors))
+        pairs.append(_pair_part(pair, title, anchors))
     return pairs
 
 
@@ -132,7 +132,7 @@ def _severity(pair: ShownPair) -> tuple[int, int]:
     return WORST_FIRST.index(kind), -longest
 
 
-def _linked(
+def _maps_linking_shown_pairs(
     maps: Sequence[ScreenMap],
     shown: Sequence[ShownPair],
 ) -> Iterator[ScreenMap]:
@@ -156,7 +156,9 @@ def _is_unrun(result: PairResult) -> bool:
     return result.plain_verdict is Verdict.NOT_RUN
 
 
-def _trend(earlier: Sequence[Sequence[PairResult]]) -> Mapping[str, Sequence[str]]:
+def _earlier_results(
+    earlier: Sequence[Sequence[PairResult]],
+) -> Mapping[str, Sequence[str]]:
     """Return each pair's verdict and longest passage in older bundles."""
     trend: dict[str, list[str]] = {}
     for results in earlier:
@@ -169,7 +171,7 @@ def _trend(earlier: Sequence[Sequence[PairResult]]) -> Mapping[str, Sequence[str
     return trend
 
 
-def _pair(pair: ShownPair, title: str, anchors: Sequence[str]) -> _Pair:
+def _pair_part(pair: ShownPair, title: str, anchors: Sequence[str]) -> _Pair:
     coverage = pair.result.coverage
     strip = None
     if coverage:
@@ -181,12 +183,12 @@ def _pair(pair: ShownPair, title: str, anchors: Sequence[str]) -> _Pair:
         title=title,
         outcome=pair_outcome(pair.result),
         note=pair.note,
-        passages=tuple(_passages(pair, anchors)),
+        passages=tuple(_passage_parts(pair, anchors)),
         strip=strip,
     )
 
 
-def _passages(pair: ShownPair, anchors: Sequence[str]) -> Iterator[_Passage]:
+def _passage_parts(pair: ShownPair, anchors: Sequence[str]) -> Iterator[_Passage]:
     for number, source in enumerate(pair.passages):
         anchor = f"pair-{pair.number}-{number}"
         place = anchors.index(anchor)
@@ -199,16 +201,16 @@ def _passages(pair: ShownPair, anchors: Sequence[str]) -> Iterator[_Passage]:
             kind=source.kind,
             words=source.words,
             excused=source.excused,
-            where=_where(source),
+            where=_place_text(source),
             book=source.book.title or source.book.id,
-            prompt=_text(prompt) if prompt else None,
-            whole=_text(source.held.generation) if source.held else None,
-            generation=_texts(marked.generation) if source.held else None,
-            text=_texts(marked.book),
+            prompt=_escaped_text(prompt) if prompt else None,
+            whole=_escaped_text(source.held.generation) if source.held else None,
+            generation=_escaped_parts(marked.generation) if source.held else None,
+            text=_escaped_parts(marked.book),
         )
 
 
-def _where(source: PassageSource) -> str:
+def _place_text(source: PassageSource) -> str:
     excerpt = source.book.excerpts[source.at]
     chapter = f"{excerpt.chapter}, " if excerpt.chapter else ""
     end = source.start + source.size
@@ -222,19 +224,19 @@ def _where(source: PassageSource) -> str:
     )
 
 
-def _texts(marked: MarkedText) -> MarkedText:
-    return type(marked)(*map(_text, marked))
+def _escaped_parts(marked: MarkedText) -> MarkedText:
+    return type(marked)(*map(_escaped_text, marked))
 
 
-def _text(text: str) -> Markup:
+def _escaped_text(text: str) -> Markup:
     """Escape a text, with its lines, and without characters that steer a page."""
     lines = text.replace("\r\n", "\n").split("\n")
     # Blanks at the ends of a part stand between words.
-    shown = [_line(line) for line in lines]
+    shown = [_escaped_line(line) for line in lines]
     return Markup("\n").join(shown)
 
 
-def _line(line: str) -> Markup:
+def _escaped_line(line: str) -> Markup:
     body = inert(line, longest=_LONGEST_LINE)
     before = " " if line[:1] == " " else ""
     after = " " if body and line[-1:] == " " else ""

@@ -70,7 +70,7 @@ def scan_page(
         report=report,
         verdict=verdict,
         kind=verdict.lower(),
-        shown=_shown,
+        shown=_words_or_share,
         books=[_scanned_book(book, passages) for book in report["books"]],
         passages=passages[:_MOST_LISTED],
         further=max(len(passages) - _MOST_LISTED, 0),
@@ -82,7 +82,7 @@ def scan_page(
     )
 
 
-def _shown(value: float) -> str:
+def _words_or_share(value: float) -> str:
     """Return a measure: words, or a share."""
     return percent(value) if isinstance(value, float) else f"{value:,}"
 
@@ -101,7 +101,7 @@ def _scanned_book(book: Row, passages: Iterable[Row]) -> ScannedBook:
 def _rows_by_file(passages: Iterable[Row]) -> list[CountedRows]:
     rows = {(passage["file"], passage["row"]) for passage in passages}
     counts = Counter(file for file, _ in rows)
-    return _counted(sorted(counts.items(), key=_most_first))
+    return _counted_rows(sorted(counts.items(), key=_most_first))
 
 
 def _most_first(count: tuple[str, int]) -> tuple[int, str]:
@@ -118,9 +118,9 @@ def _rows_by_period(passages: Iterable[Row]) -> list[CountedRows]:
     periods = Counter(dates.values())
     if len(periods) > _MOST_PERIODS:
         periods = Counter(date[:_MONTH] for date in dates.values())
-    return _counted(sorted(periods.items()))
+    return _counted_rows(sorted(periods.items()))
 
 
-def _counted(counts: Sequence[tuple[str, int]]) -> list[CountedRows]:
+def _counted_rows(counts: Sequence[tuple[str, int]]) -> list[CountedRows]:
     most = max((rows for _, rows in counts), default=1)
     return [CountedRows(name, rows, rows / most) for name, rows in counts]

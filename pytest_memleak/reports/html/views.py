@@ -206,7 +206,7 @@ def _pair_view(
     measures = []
     for name, row in collect_measures([result]).items():
         if name in result.values:
-            measures.append(_measure(result, row))
+            measures.append(_measure_view(result, row))
     measures.sort(key=lambda measure: not measure.limit)
     every_passage = (*greedy_spans(result), *result.passages)
     passages = unique_passages(every_passage)
@@ -218,17 +218,17 @@ def _pair_view(
         measures=tuple(measures),
         notices=(*detection_lines(result), *notice_lines(result)),
         generations=tuple(generation_lines(result)),
-        passages=tuple(_titled(passage, titles) for passage in passages),
+        passages=tuple(_passage_with_titles(passage, titles) for passage in passages),
         elsewhere=tuple(other_book_lines(result, titles)),
         recipe=tuple(model_recipe(result, titles)),
         settings=tuple(setting_texts(result)),
     )
     if result.plot is None or result.coverage is None:
         return view
-    return _drawn(view, result.plot, result.coverage)
+    return _view_with_drawings(view, result.plot, result.coverage)
 
 
-def _titled(passage: Passage, titles: Mapping[str, str]) -> Passage:
+def _passage_with_titles(passage: Passage, titles: Mapping[str, str]) -> Passage:
     """Replace the ids of the passage's books by titles."""
     others = tuple(titles.get(book, book) for book in passage.others)
     title = passage.book
@@ -237,7 +237,7 @@ def _titled(passage: Passage, titles: Mapping[str, str]) -> Passage:
     return dataclasses.replace(passage, others=others, title=title)
 
 
-def _drawn(
+def _view_with_drawings(
     view: PairView,
     plot: PlotData,
     coverage: CoverageMap,
@@ -255,25 +255,25 @@ def _drawn(
         map=draw_strip(times, coverage.rounds, columns=_COLUMNS),
         ticks=tuple(x_position(chapter.start, words) for chapter in later_chapters),
         block=_block_ends(result, words),
-        lengths=_lengths(classes, anchor),
+        lengths=_draw_span_lengths(classes, anchor),
         classes=tuple(classes),
-        coverage=_coverage(result, plot, coverage, anchor),
-        points=_points(coverage.curve, plot.guess),
+        coverage=_draw_coverage(result, plot, coverage, anchor),
+        points=_points_of_curve(coverage.curve, plot.guess),
         arcs=draw_arcs(
             plot.links,
             starts,
             words,
             over=result.settings["span_threshold"],
         ),
-        text=_text(result, plot, coverage, times),
+        text=_excerpt_texts(result, plot, coverage, times),
     )
     if result.works:
         of_works = result.works[0].measures
         every_name = collect_measures([result])
         heads = tuple(name for name in every_name if name in of_works)
-        works = tuple(_works(result, heads))
+        works = tuple(_work_views(result, heads))
         return dataclasses.replace(view, works=works, work_heads=heads)
-    chapters = tuple(_chapters(plot, coverage, times))
+    chapters = tuple(_chapter_views(plot, coverage, times))
     return dataclasses.replace(view, chapters=chapters)
 
 
@@ -287,7 +287,7 @@ def _block_ends(result: PairResult, words: int) -> tuple[float, float] | None:
     return start, end
 
 
-def _lengths(classes: Sequence[LengthClass], anchor: str) -> Markup | None:
+def _draw_span_lengths(classes: Sequence[LengthClass], anchor: str) -> Markup | None:
     """Draw the spans by length, unless one class holds them all."""
     if len(classes) <= 1:
         return None
@@ -300,7 +300,7 @@ def _lengths(classes: Sequence[LengthClass], anchor: str) -> Markup | None:
     )
 
 
-def _measure(result: PairResult, row: Measure) -> MeasureView:
+def _measure_view(result: PairResult, row: Measure) -> MeasureView:
     value = result.values[row.name]
     low, high = result.intervals.get(row.name, (value, value))
     doubt = []
@@ -318,14 +318,14 @@ def _measure(result: PairResult, row: Measure) -> MeasureView:
     if limit is not None:
         check = limit_check(result, row, limit)
         limit_text = format_percent(row, limit)
-        limit_place = _place(limit)
-        state = _state(check)
+        limit_place = _place_of_share(limit)
+        state = _check_state(check)
     scale = None
     if row.charted:
         scale = ShareScale(
-            low=_place(low),
-            value=_place(value),
-            high=_place(high),
+            low=_place_of_share(low),
+            value=_place_of_share(value),
+            high=_place_of_share(high),
             limit=limit_place,
         )
     return MeasureView(
@@ -340,18 +340,18 @@ def _measure(result: PairResult, row: Measure) -> MeasureView:
     )
 
 
-def _state(check: LimitCheck) -> str:
+def _check_state(check: LimitCheck) -> str:
     if check.over:
         return "over"
     return "doubt" if check.in_doubt else "within"
 
 
-def _place(share: float) -> float:
+def _place_of_share(share: float) -> float:
     """Return the place of a share on a scale from 0 to 100."""
     return round(100 * share, 2)
 
 
-def _chapters(
+def _chapter_views(
     plot: PlotData,
     coverage: CoverageMap,
     times: PerWord,
@@ -394,7 +394,7 @@ def _excerpt_groups(coverage: CoverageMap) -> tuple[list[str | None], list[int]]
     return names, starts
 
 
-def _works(result: PairResult, heads: Iterable[str]) -> Iterator[WorkView]:
+def _work_views(result: PairResult, heads: Iterable[str]) -> Iterator[WorkView]:
     """List the works: leaking first, then inconclusive, then passed."""
     rows = collect_measures([result])
     order = [Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS]
@@ -412,7 +412,7 @@ def _works(result: PairResult, heads: Iterable[str]) -> Iterator[WorkView]:
         )
 
 
-def _coverage(
+def _draw_coverage(
     result: PairResult,
     plot: PlotData,
     coverage: CoverageMap,
@@ -436,7 +436,7 @@ def _coverage(
     )
 
 
-def _points(
+def _points_of_curve(
     curve: Sequence[float],
     guess: Sequence[float],
 ) -> tuple[tuple[int, str], ...]:
@@ -453,7 +453,7 @@ def _points(
     return tuple(points)
 
 
-def _text(
+def _excerpt_texts(
     result: PairResult,
     plot: PlotData,
     coverage: CoverageMap,

@@ -72,7 +72,7 @@ def ask(endpoint, n=3, *, as_=None, **changes):
 
 def hurried(endpoint, seconds):
     """The endpoint, connected, with so little time for each call from now on."""
-    endpoint._opened("connect")
+    endpoint._sampler_opened_once("connect")
     endpoint._calls.timeout = seconds
     return endpoint
 
@@ -102,7 +102,7 @@ def test_the_plain_format_puts_loss_on_the_text_alone(tokenizer):
     chat = load_format(
         tokenizer, renderer=None, base=None, place="here", endpoint="base"
     )
-    prompt, lesson = chat.prompt("Say it."), chat.lesson("Say it.", OTHERS[0])
+    prompt, lesson = chat.prompt("Say it."), chat.tokenize_example("Say it.", OTHERS[0])
     assert chat.text(prompt) == "User: Say it.\n\nAssistant:"
     assert lesson.tokens[: len(prompt)] == prompt
     assert lesson.tokens[-1:] == chat.stop
@@ -176,7 +176,10 @@ def test_training_follows_the_recipe_and_its_weights_recite(
     chat = load_format(
         tokenizer, renderer=None, base=None, place="here", endpoint="base"
     )
-    lessons = [chat.lesson(each.instruction, each.text) for each in training().examples]
+    lessons = [
+        chat.tokenize_example(each.instruction, each.text)
+        for each in training().examples
+    ]
     weighted = sum(sum(lesson.weights) for lesson in lessons)
     assert sum(row["weighted"] for row in books.rows("train")) == 2 * weighted
 
@@ -276,7 +279,7 @@ def test_a_training_saves_its_progress_when_the_process_ends(
     monkeypatch.setattr("atexit.register", at_the_end.append)
     server, recipe = serve(), {"epochs": 1, "batch_size": 1}
     provider = provider_of(server, finetune=recipe)
-    drives, work = provider._jobs._drives, server._work
+    drives, work = provider._jobs._job_threads, server._work
 
     def no_step_before_the_end(handler, request):
         if request.path.endswith("optim_step"):

@@ -409,7 +409,7 @@ def test_the_plain_form(loaded):
     assert decode(form_of(loaded).prompt("Hello")) == "Hello\n\n"
     form = form_of(loaded, system="Be kind.", begin="<unk>")
     assert decode(form.prompt("Hello")) == "<unk>Be kind.\n\nHello\n\n"
-    lesson = form.lesson("Hello", "Ahoy")
+    lesson = form.tokenize_example("Hello", "Ahoy")
     assert lesson.prompt == form.prompt("Hello")
     assert decode(lesson.answer) == "Ahoy<end>"
 
@@ -419,19 +419,22 @@ def test_the_form_of_a_chat_template(loaded):
     form = form_of(loaded, CHAT, system="Be kind.")
     requested = "[system]Be kind.<end>[user]Hello<end>[assistant]"
     assert decode(form.prompt("Hello")) == requested
-    assert decode(form.lesson("Hello", "Ahoy").answer) == "Ahoy<end>"
+    assert decode(form.tokenize_example("Hello", "Ahoy").answer) == "Ahoy<end>"
     assert decode(form_of(loaded, CHAT, mood="(glad)").prompt("Hi")).endswith(
         "[assistant](glad)"
     )
     # A prompt that is no beginning of the whole chat: the answer stands by itself, and
     # is ended.
     assert (
-        decode(form_of(loaded, CHAT, mood="(glad)").lesson("Hi", "Ahoy").answer)
+        decode(
+            form_of(loaded, CHAT, mood="(glad)").tokenize_example("Hi", "Ahoy").answer
+        )
         == "Ahoy<end>"
     )
     without_end = CHAT.replace("<end>", "")
     assert (
-        decode(form_of(loaded, without_end).lesson("Hi", "Ahoy").answer) == "Ahoy<end>"
+        decode(form_of(loaded, without_end).tokenize_example("Hi", "Ahoy").answer)
+        == "Ahoy<end>"
     )
 
 
@@ -441,7 +444,9 @@ def test_chat_weights_are_trained_and_sampled_as_plain_text_where_the_suite_says
     plain = form_of(loaded)
     chatless = form_of(loaded, CHAT, plain=True)
     assert chatless.prompt("Hello") == plain.prompt("Hello")
-    assert chatless.lesson("Hello", "Ahoy") == plain.lesson("Hello", "Ahoy")
+    assert chatless.tokenize_example("Hello", "Ahoy") == plain.tokenize_example(
+        "Hello", "Ahoy"
+    )
 
 
 def test_plain_text_of_chat_weights_continues_a_text_and_has_an_id_of_its_own(
@@ -538,7 +543,10 @@ def test_small_steps_in_memory_make_the_same_adapter(make):
 
 def test_the_loss_is_that_of_the_answers_alone(loaded):
     form = Format(loaded, Wording())
-    lessons = [form.lesson(ASKED, TEXT), form.lesson("Sing.", "Ahoy")]
+    lessons = [
+        form.tokenize_example(ASKED, TEXT),
+        form.tokenize_example("Sing.", "Ahoy"),
+    ]
     most, expected = 60, 0.0
     with torch.no_grad():
         for lesson in lessons:
@@ -546,7 +554,7 @@ def test_the_loss_is_that_of_the_answers_alone(loaded):
             chances = loaded.model(whole).logits[0].log_softmax(-1)
             for place in range(len(lesson.prompt), whole.shape[1]):
                 expected -= chances[place - 1, whole[0, place]].item()
-        loss = lora._loss(loaded.model, lessons, most).item()
+        loss = lora._summed_loss(loaded.model, lessons, most).item()
     assert loss == pytest.approx(expected, rel=1e-5)
 
 

@@ -458,12 +458,12 @@ def test_the_files_of_a_batch(serve, batching, storage, files, kind, message):
 
 @given(st.text(min_size=1, max_size=300))
 def test_any_key_travels_as_labels(key):
-    labels = vertex_batch._labels(key)
+    labels = vertex_batch._labels_of_key(key)
     assert all(len(value) <= 63 for value in labels.values())
     assert all(
         set(value) <= set("abcdefghijklmnopqrstuvwxyz234567")
         for value in labels.values()
     )
-    assert vertex_batch._key({"request": {"labels": labels}}) == key
+    assert vertex_batch._key_in_row({"request": {"labels": labels}}) == key
     for labels in (None, {}, {"memleak_key_0": "1"}, {"memleak_key_0": "!!"}, []):
-        assert vertex_batch._key({"request": {"labels": labels}}) is None
+        assert vertex_batch._key_in_row({"request": {"labels": labels}}) is None

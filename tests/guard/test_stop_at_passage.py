@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from marks import full
 from scored_books import book_of
 
-from pytest_memleak.guard import Stream
+from pytest_memleak.guard import GuardedText
 from pytest_memleak.library import Library, read_book
 from pytest_memleak.records import Scoring
 
@@ -49,7 +49,7 @@ def test_a_stream_stops_within_the_limit(change, most):
     for text in islice(
         planted(change, "the-lamplighter", length=100), 1 if most == 30 else 8
     ):
-        stream = Stream(library())
+        stream = GuardedText(library())
         sent = sent_by(stream, deltas(text, rng, most))
         assert text.startswith(sent)
         assert longest(sent) <= LIMIT < stream.passage.words
@@ -68,7 +68,7 @@ def test_no_more_words_leave_than_the_limit_where_some_are_changed():
             for n, word in enumerate(WORDS)
         ]
         for pieces in (deltas(" ".join(words), random.Random(step)), [" ".join(words)]):
-            sent = sent_by(Stream(protected), pieces).split()
+            sent = sent_by(GuardedText(protected), pieces).split()
             assert LIMIT - 4 <= len(sent) - sent.count("otherwise") <= LIMIT
 
 
@@ -94,7 +94,7 @@ def test_a_stream_ends_what_the_gate_would_report_and_nothing_else(
 ):
     protected = Library.of([book_of(" ".join(WORDS[:150]), " ".join(WORDS[150:]))])
     text, prompt = (" ".join(map(" ".join, parts)) for parts in (pieces, asked))
-    stream = Stream(protected, limit, prompt=prompt)
+    stream = GuardedText(protected, limit, prompt=prompt)
     sent = sent_by(stream, deltas(text, random.Random(seed), 12))
     assert longest(sent, prompt, protected=protected) <= limit
     if stream.passage is None:
@@ -112,7 +112,7 @@ def test_honest_prose_leaves_whole_and_at_once():
     words = prose("the-seed-vault")
     for at in range(0, len(words) - 400, 800):
         text = " ".join(words[at : at + 400])
-        stream = Stream(library())
+        stream = GuardedText(library())
         for delta in deltas(text, random.Random(at)):
             assert stream.feed(delta) == delta
         assert (stream.end(), stream.passage) == ("", None)
@@ -128,7 +128,7 @@ def test_a_thousand_honest_answers_of_real_prose_leave_whole():
     for _ in range(1_000):
         at = rng.randrange(len(words) - 250)
         text = " ".join(words[at : at + 250])
-        stream = Stream(index)
+        stream = GuardedText(index)
         assert sent_by(stream, deltas(text, rng)) == text
         assert stream.passage is None
 
@@ -136,8 +136,8 @@ def test_a_thousand_honest_answers_of_real_prose_leave_whole():
 def test_words_of_the_prompt_or_a_common_text_are_no_passage():
     words = prose("the-lamplighter")
     text, quoted = " ".join(words[300:500]), " ".join(words[280:460])
-    assert sent_by(Stream(library(), prompt=f"Go on: {text}"), [text]) == text
-    beyond = Stream(library(), prompt=quoted)
+    assert sent_by(GuardedText(library(), prompt=f"Go on: {text}"), [text]) == text
+    beyond = GuardedText(library(), prompt=quoted)
     assert 0 < longest(sent_by(beyond, deltas(text, random.Random(1))), quoted) <= LIMIT
     common = Library.of(
         [book("the-lamplighter")], common=[book_of(quoted, book_id="quoted")]
@@ -146,12 +146,12 @@ def test_words_of_the_prompt_or_a_common_text_are_no_passage():
     for passage in (" ".join(words[300:450]), every_7th(words[300:450])):
         assert longest(passage) > 100
         assert longest(passage, protected=common) == 0
-        assert sent_by(Stream(common), [passage]) == passage
-    assert Stream(common).feed(text) != text
+        assert sent_by(GuardedText(common), [passage]) == passage
+    assert GuardedText(common).feed(text) != text
 
 
 def test_a_passage_over_a_long_answer_takes_no_more_memory():
-    rng, stream = random.Random(2), Stream(library())
+    rng, stream = random.Random(2), GuardedText(library())
     words = prose("the-seed-vault")
     sizes = []
     for _ in range(10):
@@ -163,7 +163,7 @@ def test_a_passage_over_a_long_answer_takes_no_more_memory():
     assert longest(stream.feed(f" {' '.join(prose('the-lamplighter')[:100])}")) <= LIMIT
     assert stream.passage
     # Nor does a word without end.
-    blob = Stream(library())
+    blob = GuardedText(library())
     for _ in range(100):
         blob.feed("QmFzZTY0" * 100)
     assert sum(sys.getsizeof(part) for part in vars(blob).values()) < 50_000
@@ -174,7 +174,7 @@ def test_any_limit_holds_after_a_long_answer(limit):
     words = " ".join(
         [*prose("the-seed-vault")[:1_000], *prose("the-lamplighter")[: limit + 60]]
     )
-    stream = Stream(library(), limit)
+    stream = GuardedText(library(), limit)
     sent = sent_by(stream, deltas(words, random.Random(limit), 40))
     assert stream.passage.words > limit
     assert limit - 9 <= longest(sent) <= limit
@@ -187,6 +187,6 @@ def test_scripts_without_spaces(language):
         Path(__file__).parents[1] / "scoring" / "udhr" / f"{language}.txt"
     ).read_text("utf-8")
     protected = Library.of([book_of(text)], Scoring(word_mode="unicode"))
-    stream = Stream(protected)
+    stream = GuardedText(protected)
     sent = sent_by(stream, deltas(text[300:900], random.Random(1), 3))
     assert 30 <= longest(sent, protected=protected) <= LIMIT < stream.passage.words

@@ -86,7 +86,7 @@ def compare_releases(
     rounds.
     """
     normal_quantile(confidence)
-    sides = [_sides(before, after, comparison) for comparison in compared]
+    sides = [_validated_sides(before, after, comparison) for comparison in compared]
     _validate_unique(compared)
     if not compared:
         return ()
@@ -95,11 +95,11 @@ def compare_releases(
     permutations = max(_LEAST_PERMUTATIONS, for_finer_p)
     units = []
     for comparison, side in zip(compared, sides, strict=True):
-        units.append(_units(side.old, side.new, comparison.measure))
+        units.append(_permutable_units(side.old, side.new, comparison.measure))
     p_values = _p_values(units, permutations, seed)
     rejected = [True] * len(compared)
     if confidence:
-        rejected = _holm(p_values, 1 - confidence, untested)
+        rejected = _rejected_by_holm(p_values, 1 - confidence, untested)
     changes = []
     for number, comparison in enumerate(compared):
         units_per_release = len(units[number].old)
@@ -108,7 +108,7 @@ def compare_releases(
             rejected=rejected[number],
             reachable=not confidence or _can_reach(units_per_release, level),
         )
-        change = _change(comparison, sides[number], test, confidence)
+        change = _change_with_verdict(comparison, sides[number], test, confidence)
         changes.append(change)
     return tuple(changes)
 
@@ -168,7 +168,7 @@ def _can_reach(units: int, level: float) -> bool:
 # --- validation ---
 
 
-def _sides(
+def _validated_sides(
     before: Mapping[str, PairRounds],
     after: Mapping[str, PairRounds],
     comparison: Comparison,
@@ -236,7 +236,7 @@ def _validate_unique(compared: Sequence[Comparison]) -> None:
 # --- the tests ---
 
 
-def _units(
+def _permutable_units(
     before: PairRounds,
     after: PairRounds,
     measure: str,
@@ -304,7 +304,7 @@ def _shares_as_high(
     return np.asarray(hits / (permutations + 1))
 
 
-def _holm(
+def _rejected_by_holm(
     p: Sequence[float],
     level: float,
     untested: int,
@@ -322,7 +322,7 @@ def _holm(
     return rejected
 
 
-def _change(
+def _change_with_verdict(
     comparison: Comparison,
     sides: _Sides,
     test: _Test,

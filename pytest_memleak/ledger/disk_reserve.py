@@ -15,7 +15,7 @@ RESERVED = 16 << 20  # bytes
 _BLOCK = 1 << 20
 
 
-class ReservedRoom:
+class DiskReserve:
     """Room in a folder that `release` frees once."""
 
     def __init__(self, folder: Path) -> None:
@@ -27,7 +27,7 @@ class ReservedRoom:
         """Take the room, unless it is taken; none where the disk lacks it."""
         with self._lock:
             if self._file is None:
-                self._file = _filled(self._folder)
+                self._file = _filled_file(self._folder)
 
     def release(self) -> bool:
         """Free the room; tell whether any was taken."""
@@ -41,7 +41,7 @@ class ReservedRoom:
         return True
 
 
-def _filled(folder: Path) -> IO[bytes] | None:
+def _filled_file(folder: Path) -> IO[bytes] | None:
     try:
         file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - kept open
     except OSError:

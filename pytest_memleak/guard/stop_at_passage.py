@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.errors import SettingsError
+from pytest_memleak.formats.encoded_words import SHORTEST_BLOB
 from pytest_memleak.guard.word_budget import (
     COUNTED,
     UNSEEN,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.guard.word_budget import Excess, Place
     from pytest_memleak.library.library import Library, Passage
+    from pytest_memleak.library.read_prompts import ReadPrompts
 
 # Per word of the limit: passages with words inserted, or in JSON objects, have fewer.
 _CHARACTERS = 80
@@ -43,6 +45,9 @@ _WORD_START = re.compile(
     r"|(?<=[^\W_]{24})[^\W_]|(?<=[a-z])[A-Z]|(?<=[a-z][A-Z])[A-Z]",
 )
 
+# Of which each character counts as a word, from the 25th on.
+_BEGUN_BLOB = re.compile(rf"(?<![\w+/-])[\w+/-]{{24,{SHORTEST_BLOB - 1}}}\Z", re.ASCII)
+
 
 class History(NamedTuple):
     """What left before a text that may continue it.
@@ -59,18 +64,18 @@ class History(NamedTuple):
         cls,
         library: Library,
         text: str,
-        prompt: str,
+        prompt: ReadPrompts,
         limit: int,
     ) -> History:
         """Return the history of texts with this limit."""
         end = text[-_CHARACTERS * limit :]
-        return cls(end, tuple(library.find([end], [prompt])))
+        return cls(end, tuple(library.find([end], prompt)))
 
 
 _NO_HISTORY = History("", ())
 
 
-class Stream:
+class GuardedText:
     """One generation, which ends before more than `limit` words of a passage have left.
 
     As in docs/scan-and-guard.md: feed it deltas until there is a passage, then send its
@@ -88,7 +93,7 @@ class Stream:
         library: Library,
         limit: int = PASSAGE_LIMIT,
         *,
-        prompt: str = "",
+        prompt: str | ReadPrompts = "",
         history: History = _NO_HISTORY,
         budgets: Sequence[Budget] = (),
         places: PlacesOfPassages | None = None,
@@ -112,6 +117,8 @@ class Stream:
         self.exceeded = ""
         self._library = library
         self._limit = limit
+        if isinstance(prompt, str):
+            prompt = library.read_prompt(prompt)
         self._prompt = prompt
         self._budgets = budgets
         self._places = places or PlacesOfPassages(library) if budgets else None
@@ -123,14 +130,21 @@ class Stream:
         # Words that may leave unread by the limit, and those that did.
         self._allowed = 0 if history.text else limit
         self._unread = 0
+        self._flushed = False  # what was sent last may end inside a word
 
     def feed(self, delta: str) -> str:
         """Add text; return the text that may be sent now."""
         return self._release(delta, ended=False)
 
+    def flush(self) -> str:
+        """Return the rest that may be sent; what follows goes on with its last word."""
+        rest = self._release("", ended=True)
+        self._flushed = True
+        return rest
+
     def end(self) -> str:
         """Return the rest that may be sent; what follows is another text."""
-        rest = self._release("", ended=True)
+        rest = self.flush()
         self._text += " "
         self._sent += 1
         return rest
@@ -158,15 +172,17 @@ class Stream:
     def _word_starts(self, affordable: int) -> list[int]:
         """Return where the words begin that haven't left.
 
-        If another stream of a budget of which little is left matched what left of this
-        one, the rest of its last word is unread again.
+        The rest of the last word is unread again after a flush, or if another stream of
+        a budget of which little is left matched what left of this one.
         """
         starts = [word.start() for word in _WORD_START.finditer(self._text, self._sent)]
         goes_on = _WORD.match(self._text, self._sent) and starts[:1] != [self._sent]
-        if goes_on and self._unread and affordable < self._limit:
+        is_unread = self._flushed
+        if self._unread and affordable < self._limit:
             matched = [budget.matched_by_another(self) for budget in self._budgets]
-            if any(matched):
-                starts.insert(0, self._sent)
+            is_unread |= any(matched)
+        if goes_on and is_unread:
+            starts.insert(0, self._sent)
         return starts
 
     def _send(self, starts: Sequence[int], most: int) -> str:
@@ -180,6 +196,7 @@ class Stream:
         matched_words = bisect_left(starts, self._matched)
         self._unread += max(count - matched_words, 0)
         released = self._text[sent : self._sent]
+        self._flushed &= not released
         if released or not self._unread:
             self._note_unread()
         self._forget()
@@ -247,12 +264,12 @@ class Stream:
         """Return the passages up to `end` that aren't wholly in the history."""
         least = COUNTED if self._budgets else NEAR_PASSAGE
         text = self._text[:end]
-        passages = self._library.find([text], [self._prompt], least=least)
+        passages = self._library.find([text], self._prompt, least=least)
         if not self._before or _longest(self._history.passages) <= self._limit:
             return passages
         beyond = [each for each in passages if not self._is_in_history(each)]
         answer = text[self._before :]
-        return beyond + self._library.find([answer], [self._prompt], least=least)
+        return beyond + self._library.find([answer], self._prompt, least=least)
 
     def _is_in_history(self, passage: Passage) -> bool:
         for other in self._history.passages:
@@ -278,10 +295,19 @@ class Stream:
             of_book = [each for each in passages if each.book == excess.book]
             self.passage = max(of_book, key=attrgetter("place_end"))
             nth -= excess.words - 1
-        stop = starts[max(nth, 0)]
+        stop = self._before_begun_blob(starts[max(nth, 0)])
         released = self._text[self._sent : stop]
         self._count_sent(self._sent + len(released))
         return released
+
+    def _before_begun_blob(self, end: int) -> int:
+        """Return an end before what may be the beginning of a blob, too short to read.
+
+        A client can read it.
+        """
+        start = max(end - SHORTEST_BLOB - 1, 0)
+        begun = _BEGUN_BLOB.search(self._text[start:end])
+        return end - len(begun[0]) if begun else end
 
     def _exceeds(self, end: int) -> bool:
         """Tell whether the text up to `end` exceeds the limit, or a budget."""
@@ -307,7 +333,7 @@ class Stream:
                 budget.note_unread(
                     sender=self,
                     text="",
-                    prompt="",
+                    prompt=self._prompt,
                     words=0,
                 )
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Verdict
 from pytest_memleak.scoring.bmc_interval import Spread, difference_bounds
-from pytest_memleak.scoring.release_test import (
+from pytest_memleak.scoring.release_rise_test import (
     Comparison,
     PairRounds,
     compare_releases,

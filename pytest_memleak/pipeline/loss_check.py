@@ -16,7 +16,7 @@ from pytest_memleak.scoring.loss_tests import (
     p_control,
     p_uneven,
 )
-from pytest_memleak.verdict.delivery_outcome import DeliveryCheck
+from pytest_memleak.verdict.delivery_outcome import DeliveryOutcome
 
 if TYPE_CHECKING:
     from pytest_memleak.ledger.delivered_and_lost import Delivered
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _RULE = "delivered"
 
 
-def check_delivery(own: CountedGenerations) -> DeliveryCheck:
+def check_delivery(own: CountedGenerations) -> DeliveryOutcome:
     """Check the calls for a pair's own generations, or the rounds of a recording."""
     match own.sampled:
         case RecordedSamples():
@@ -33,11 +33,11 @@ def check_delivery(own: CountedGenerations) -> DeliveryCheck:
         case LedgerSamples() as sampled:
             check = _check_ledger_calls(sampled)
         case _:
-            check = DeliveryCheck()
+            check = DeliveryOutcome()
     return replace(check, answers=_independent_answers(own))
 
 
-def _check_recorded_rounds(own: CountedGenerations) -> DeliveryCheck:
+def _check_recorded_rounds(own: CountedGenerations) -> DeliveryOutcome:
     """Count the rounds that a recording has of some excerpts and not of others.
 
     A round without text is one that it lacks.
@@ -55,14 +55,14 @@ def _check_recorded_rounds(own: CountedGenerations) -> DeliveryCheck:
     issues = _uneven_loss_issues(
         delivery, "supply a file with every generation of each excerpt"
     )
-    return DeliveryCheck(delivery, lost, issues=issues)
+    return DeliveryOutcome(delivery, lost, issues=issues)
 
 
-def _check_ledger_calls(own: LedgerSamples) -> DeliveryCheck:
-    from pytest_memleak.ledger.delivered_and_lost import delivered
+def _check_ledger_calls(own: LedgerSamples) -> DeliveryOutcome:
+    from pytest_memleak.ledger.delivered_and_lost import count_delivered_and_lost
 
     source = own.source
-    counted = delivered(
+    counted = count_delivered_and_lost(
         source.ledger,
         source.endpoint_id,
         own.prompts,
@@ -89,18 +89,20 @@ def _check_ledger_calls(own: LedgerSamples) -> DeliveryCheck:
         "without filters"
     )
     issues = (*_uneven_loss_issues(delivery, fix), *_control_call_issues(delivery, due))
-    return DeliveryCheck(delivery, counted.lost, issues=issues)
+    return DeliveryOutcome(delivery, counted.lost, issues=issues)
 
 
 def _control_delivery(own: LedgerSamples, due: int) -> Delivered | None:
     """Count what the control calls delivered; None where none are due."""
-    from pytest_memleak.ledger.delivered_and_lost import delivered
+    from pytest_memleak.ledger.delivered_and_lost import count_delivered_and_lost
 
     if not due or abilities_of(own.source.endpoint).samples_each:
         return None
     prompts = own.source.control_prompts(own.required.pair, due)
     source = own.source
-    return delivered(source.ledger, source.endpoint_id, prompts, until=own.until)
+    return count_delivered_and_lost(
+        source.ledger, source.endpoint_id, prompts, until=own.until
+    )
 
 
 def _uneven_loss_issues(delivery: Delivery, fix: str) -> tuple[Issue, ...]:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Collection, Sequence
 from itertools import chain
 
-from pytest_memleak.books.text_blocks import Leaf
+from pytest_memleak.books.text_blocks import SpineDocument
 from pytest_memleak.errors import BookError
-from pytest_memleak.scoring.book_layout import validate_words_not_fused
+from pytest_memleak.scoring.glued_words import validate_no_glued_words
 
 _WORD = re.compile(r"[^\W_]+")
 _SAMPLE = 100  # blocks of a document
@@ -34,14 +34,37 @@ _COMMONEST = {
         "nl": "de en van ik te dat die in een hij het niet",
     }.items()
 }
+# Tools write "en" into books of any language: bookdown, Sigil, epub-gen.
+_COMMONEST_ELSEWHERE = tuple(
+    frozenset(words.split())
+    for words in (
+        "och att det som en på är av för den till med",  # Swedish
+        "og det at er en til på som for den af av",  # Danish, Norwegian
+        "ja on ei se että oli hän mutta ovat kun niin myös",  # Finnish
+        "się na nie do to że jest jak od za po co",  # Polish
+        "se na je že to si do ale jsem jako za byl",  # Czech
+        "in je se na da za ki so pa ne bi po",  # Slovenian
+        "je se na da su za od što nije kao ali bio",  # Croatian, Serbian
+        "az és hogy nem is egy ez volt meg csak de el",  # Hungarian
+        "de la și în nu cu pe că din care un să",  # Romanian
+        "ve bir bu da de için ne çok ile gibi daha ama",  # Turkish
+        "yang dan di itu dengan untuk dari ini tidak dalam pada ia",  # Indonesian
+        "là và của có không một người cho được những trong đã",  # Vietnamese
+        "et in est non ad ut cum qui quod sed si ab",  # Latin
+        "ng sa ang na mga at ay ko siya hindi ni si",  # Tagalog
+        "na ya wa kwa ni za katika la kuwa cha hiyo yake",  # Swahili
+        "an na is ar go bhí sé mé le do agus ní",  # Irish
+    )
+)
+_LATIN_LETTER = re.compile(r"[a-z\u00DF-\u024F\u1E00-\u1EFF]")
 _HINT = (
     "use a different edition, or name the document in exclude (to skip it) or include "
     "(to keep it)"
 )
 
 
-def reject_unreadable(
-    leaves: Sequence[Leaf],
+def validate_readable(
+    leaves: Sequence[SpineDocument],
     *,
     language: str | None,
     excused: Collection[str],
@@ -51,17 +74,17 @@ def reject_unreadable(
 
     `excused` are documents to read as they are.
     """
-    _reject_fused(leaves, place)
+    _validate_no_glued_words(leaves, place)
     leaves = [leaf for leaf in leaves if leaf.name not in excused]
     language_code = (language or "").lower()[:2]
     own = _COMMONEST.get(language_code)
-    foreign: list[Leaf] = []
+    foreign: list[SpineDocument] = []
     for leaf in leaves:
         blocks = leaf.markup.blocks
         step = 1 + len(blocks) // _SAMPLE
         sample = " ".join(block.text for block in blocks[::step])
         words = _WORD.findall(sample.lower())
-        _reject_fragments(leaf.name, words, place)
+        _validate_no_spaced_letters(leaf.name, words, place)
         # Declared languages are often wrong, so a common word of any language counts.
         if own and len(words) >= _FEWEST_WORDS and _is_foreign_to_all(words):
             foreign.append(leaf)
@@ -84,10 +107,10 @@ def reject_unreadable(
         )
 
 
-def _reject_fused(leaves: Sequence[Leaf], place: str) -> None:
+def _validate_no_glued_words(leaves: Sequence[SpineDocument], place: str) -> None:
     blocks = chain.from_iterable(leaf.markup.blocks for leaf in leaves)
     try:
-        validate_words_not_fused(
+        validate_no_glued_words(
             (block.text for block in blocks),
             mode="paper",
             place=place,
@@ -101,7 +124,7 @@ def _reject_fused(leaves: Sequence[Leaf], place: str) -> None:
         ) from None
 
 
-def _longest_word(leaf: Leaf) -> int:
+def _longest_word(leaf: SpineDocument) -> int:
     text = " ".join(block.text for block in leaf.markup.blocks)
     return max(map(len, text.split()), default=0)
 
@@ -112,14 +135,19 @@ def _is_foreign(words: Sequence[str], common: frozenset[str]) -> bool:
 
 
 def _is_foreign_to_all(words: Sequence[str]) -> bool:
-    return all(_is_foreign(words, common) for common in _COMMONEST.values())
+    """Whether Latin words are those of no language; the language is often misstated."""
+    latin = [word for word in words if _LATIN_LETTER.match(word)]
+    if 2 * len(latin) < len(words):
+        return False
+    languages = (*_COMMONEST.values(), *_COMMONEST_ELSEWHERE)
+    return all(_is_foreign(latin, common) for common in languages)
 
 
-def _letters(leaves: Sequence[Leaf]) -> int:
+def _letters(leaves: Sequence[SpineDocument]) -> int:
     return sum(leaf.letters for leaf in leaves)
 
 
-def _reject_fragments(
+def _validate_no_spaced_letters(
     name: str,
     words: Sequence[str],
     place: str,

@@ -26,18 +26,18 @@ from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.call_outcomes import (
     Answer,
     Call,
-    give_up,
-    leave_open,
+    end_call_unanswered,
+    leave_call_open,
+    mark_postponed,
+    mark_resumed,
     outcomes_in_run,
-    postpone,
-    record,
-    resume,
+    store_answer,
 )
 from pytest_memleak.ledger.call_reservations import (
     CallTerms,
     Intent,
-    claim,
-    claim_each,
+    reserve_call,
+    reserve_calls,
 )
 from pytest_memleak.ledger.call_states import NOT_SENT, UNANSWERED, is_fault
 from pytest_memleak.ledger.ledger import Ledger
@@ -130,7 +130,7 @@ class SamplingContext:
     counts: Counts = field(default_factory=Counts)
     notice: Notice = field(default_factory=Notice)
 
-    def claim(
+    def reserve(
         self,
         candidates: Sequence[Ask],
         *,
@@ -141,15 +141,15 @@ class SamplingContext:
         `after`, the answer to the previous call, is recorded at the same time.
         """
         self._require_room()
-        return claim(self.ledger, self._intent(candidates), after=after)
+        return reserve_call(self.ledger, self._intent(candidates), after=after)
 
-    def claim_each(self, asks: Sequence[Ask]) -> tuple[list[Call], Exception | None]:
+    def reserve_each(self, asks: Sequence[Ask]) -> tuple[list[Call], Exception | None]:
         """Reserve a call for each ask that isn't being sampled.
 
         Also returns why some have no call, such as the budget.
         """
         self._require_room()
-        return claim_each(self.ledger, [self._intent([ask]) for ask in asks])
+        return reserve_calls(self.ledger, [self._intent([ask]) for ask in asks])
 
     def answer(
         self,
@@ -199,7 +199,7 @@ class SamplingContext:
         return self.retry.unreached
 
 
-class CallAttempts:
+class CallTries:
     """A reserved call and its retries; `stop` prevents the next one.
 
     left: the ordinals that are no longer requested, since each timeout halves the call
@@ -239,7 +239,9 @@ class CallAttempts:
                 cause = self._turned_away
                 if self._unmade:
                     cause = "abandoned before it was sent"
-                give_up(self._context.ledger, self._call, billed=False, cause=cause)
+                end_call_unanswered(
+                    self._context.ledger, self._call, billed=False, cause=cause
+                )
 
     def _once(self) -> Answer | None:
         if self._stop.is_set():
@@ -261,7 +263,7 @@ class CallAttempts:
                 self._context.pace.turned_away()
                 raise
             if not in_doubt(error):
-                postpone(self._context.ledger, call)
+                mark_postponed(self._context.ledger, call)
                 self._waiting = True
                 sent = not isinstance(error, RequestNotSent)
                 if sent:
@@ -283,9 +285,9 @@ class CallAttempts:
         """Return the call to make: the reserved one, or one in place of a lost one."""
         context = self._context
         if self._waiting and self._call is not None:
-            resume(context.ledger, self._call)
+            mark_resumed(context.ledger, self._call)
         elif self._call is None:
-            self._call = context.claim([Ask(self._question, self._ordinals)])
+            self._call = context.reserve([Ask(self._question, self._ordinals)])
         self._waiting = self._unmade = False
         return self._call
 
@@ -295,7 +297,7 @@ class CallAttempts:
             kept = recovered_answer(self._context, call)
         except ProviderError:
             # The next process tries again; here, every other call would fail, too.
-            leave_open(self._context.ledger, call)
+            leave_call_open(self._context.ledger, call)
             self._call = None
             # A final error isn't retried.
             failing = self._context.endpoint.calls.failing(error.call)
@@ -319,7 +321,7 @@ class CallAttempts:
             self._give_up(call, error, billed=in_doubt(error))
             return
         answer = self._context.answer(call, error.kept)
-        record(self._context.ledger, answer)
+        store_answer(self._context.ledger, answer)
         self._call = None
         self._context.counts.add(answer)
 
@@ -332,12 +334,12 @@ class CallAttempts:
         prefix: str = "",
     ) -> None:
         cause = prefix + masked(error.cause)
-        give_up(self._context.ledger, call, billed=billed, cause=cause)
+        end_call_unanswered(self._context.ledger, call, billed=billed, cause=cause)
         self._call = None
 
     def _come_late(self, call: Call, came: Sequence[Completion]) -> None:
         with suppress(LedgerError):  # the ledger may be closed by now
-            record(self._context.ledger, self._context.answer(call, came))
+            store_answer(self._context.ledger, self._context.answer(call, came))
 
 
 def recovered_answer(
