@@ -83,7 +83,7 @@ TAKEN_AS_SAID = {
     "created",
     "sha256",
 }
-TAKEN_AS_SAID |= {"tests", "path", "stopped_early", "offline"}
+TAKEN_AS_SAID |= {"tests", "path", "stopped_early", "offline", "made_by"}
 
 
 def leaves(value, path=()):
