@@ -1,4 +1,4 @@
-"""Numbers of chapters, as their titles have them, and which of them are missing."""
+"""Numbers of chapters, as their titles have them: missing, out of place, or none."""
 
 from __future__ import annotations
 
@@ -37,16 +37,54 @@ def missing_numbers(titles: Sequence[str | None]) -> str:
     """Return the numbers that are missing, as in "1, 7-9"; "" if none is.
 
     Only if more than half of the titles have a number. Each part of a book may count
-    from 1.
+    from 1. A number that stands elsewhere isn't missing.
     """
-    numbers = [number for number in map(chapter_number, titles) if number is not None]
-    if len(numbers) < _FEWEST or 2 * len(numbers) <= len(titles):
-        return ""
-    gaps: list[str] = []
-    for series in _series(numbers):
+    numbers = _numbers_of_most(titles)
+    strays = {numbers[place] for place in _stray_places(numbers)}
+    gaps: list[range] = []
+    for series in _series(_without_strays(numbers)):
         gaps += _gaps(series)
-    more = ", …" if len(gaps) > _MOST_SHOWN else ""
-    return ", ".join(gaps[:_MOST_SHOWN]) + more
+    return _first_few(map(_range_text, (gap for gap in gaps if not strays >= {*gap})))
+
+
+def misplaced_numbers(titles: Sequence[str | None]) -> str:
+    """Return the numbers between two that follow each other, as in "9 after 5".
+
+    "" if there is none, if at most half of the titles have a number, or if more than
+    five are: those number parts and sections alike.
+    """
+    numbers = _numbers_of_most(titles)
+    places = _stray_places(numbers)
+    if len(places) > _MOST_SHOWN:
+        return ""
+    return _first_few(
+        f"{numbers[place]} after {numbers[place - 1]}"
+        if place
+        else f"{numbers[place]} first"
+        for place in places
+    )
+
+
+def unnumbered_places(titles: Sequence[str | None]) -> list[int]:
+    """Return the indices of titles without a number, if most titles have one."""
+    if not _numbers_of_most(titles):
+        return []
+    return [
+        place for place, title in enumerate(titles) if chapter_number(title) is None
+    ]
+
+
+def _numbers_of_most(titles: Sequence[str | None]) -> list[int]:
+    """Return the titles' numbers; none if at most half of the titles have one."""
+    numbers = [number for number in map(chapter_number, titles) if number is not None]
+    are_few = len(numbers) < _FEWEST or 2 * len(numbers) <= len(titles)
+    return [] if are_few else numbers
+
+
+def _first_few(texts: Iterable[str]) -> str:
+    listed = list(texts)
+    more = ", …" if len(listed) > _MOST_SHOWN else ""
+    return ", ".join(listed[:_MOST_SHOWN]) + more
 
 
 def chapter_number(title: str | None) -> int | None:
@@ -66,6 +104,29 @@ def _value(number: str) -> int:
     return sum(_VALUES[word] for word in re.split("[- ]", number.lower()))
 
 
+def _stray_places(numbers: Sequence[int]) -> list[int]:
+    """Return the indices of numbers without which the others ascend by 1, or by 2."""
+    places: list[int] = []
+    before = 0
+    for place, number in enumerate(numbers):
+        following = numbers[place + 1] if place + 1 < len(numbers) else None
+        if following is None:
+            is_stray = 1 < number < before
+        else:
+            ascends = before < following <= before + 2
+            is_stray = ascends and not before <= number <= following
+        if is_stray:
+            places.append(place)
+        else:
+            before = number
+    return places
+
+
+def _without_strays(numbers: Sequence[int]) -> list[int]:
+    strays = set(_stray_places(numbers))
+    return [number for place, number in enumerate(numbers) if place not in strays]
+
+
 def _series(numbers: Sequence[int]) -> Iterator[list[int]]:
     """Yield ascending series; a new one begins with 1, or where two ascend again."""
     series: list[int] = []
@@ -80,10 +141,14 @@ def _series(numbers: Sequence[int]) -> Iterator[list[int]]:
     yield series
 
 
-def _gaps(series: Iterable[int]) -> Iterator[str]:
+def _gaps(series: Iterable[int]) -> Iterator[range]:
     expected = 1
     for number in series:
         if number > expected:
-            last = number - 1
-            yield f"{expected}" if last == expected else f"{expected}-{last}"
+            yield range(expected, number)
         expected = number + 1
+
+
+def _range_text(numbers: range) -> str:
+    first, last = numbers[0], numbers[-1]
+    return f"{first}" if first == last else f"{first}-{last}"

@@ -8,6 +8,7 @@ all of them.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -110,8 +111,8 @@ def select_documents(
 
     repeated = _repeated_documents(_without(leaves, rules), included)
     for name, first in repeated.items():
-        rules[name] = Exclusion(f"its text is also in {first!r}")
-        warnings.append(f"counted the text of {name!r} once: it is also in {first!r}")
+        rules[name] = Exclusion(f"it repeats {first!r}")
+        warnings.append(f"{name!r} repeats {first!r}, so it counts once")
     return DocumentSelection(
         leaves=leaves,
         entries=entries,
@@ -344,7 +345,7 @@ def _rules_of_markup(
 def _repeated_documents(
     leaves: Sequence[SpineDocument], included: Collection[str]
 ) -> dict[str, str]:
-    """Map each document that only repeats earlier ones to the first of these."""
+    """Map each document that only repeats earlier ones to the one with most of it."""
     seen: dict[str, str] = {}
     repeated: dict[str, str] = {}
     for leaf in leaves:
@@ -352,7 +353,8 @@ def _repeated_documents(
         size = sum(len(text.split()) for text in paragraphs)
         is_large = size >= _FEWEST_REPEATED and leaf.name not in included
         if is_large and all(text in seen for text in paragraphs):
-            repeated[leaf.name] = seen[paragraphs[0]]
+            earlier = Counter(seen[text] for text in paragraphs)
+            repeated[leaf.name] = earlier.most_common(1)[0][0]
         for text in paragraphs:
             seen.setdefault(text, leaf.name)
     return repeated

@@ -240,6 +240,11 @@ _INVISIBLE = (
 # U+0080 to U+009F are unused controls; windows-1252, which was meant, has characters
 # there.
 _ODD = re.compile(f"[{_INVISIBLE}\x80-\x9f]")
+# Letters that stand in reverse of how they are shown, up to the end of a line.
+_OVERRIDDEN = re.compile("([\u202d\u202e])([^\u202c-\u202e\n\u2029]*)")
+_RLO = "\u202e"  # RIGHT-TO-LEFT OVERRIDE
+_LEFT_TO_RIGHT = {"L"}
+_RIGHT_TO_LEFT = {"R", "AL"}
 # Latin and Armenian; Arabic ligatures occur only in old files.
 _LIGATURES = re.compile("[\ufb00-\ufb06\ufb13-\ufb17]")
 _FROM_CP1252 = {
@@ -274,9 +279,20 @@ def legible(text: str) -> str:
     """
     if text.isascii():
         return text
+    text = _OVERRIDDEN.sub(_in_order_shown, text)
     text = _ODD.sub(_from_cp1252, text)
     text = _LIGATURES.sub(_letters_of_ligature, text)
     return normalized(text, "NFC")
+
+
+def _in_order_shown(overridden: re.Match[str]) -> str:
+    """Return text in its order of reading, if an override shows it in reverse."""
+    override, text = overridden.groups()
+    directions = Counter(map(unicodedata.bidirectional, text))
+    leftward = sum(directions[name] for name in _RIGHT_TO_LEFT)
+    rightward = sum(directions[name] for name in _LEFT_TO_RIGHT)
+    is_reversed = rightward > leftward if override == _RLO else leftward > rightward
+    return text[::-1] if is_reversed else text
 
 
 def _from_cp1252(odd: re.Match[str]) -> str:

@@ -334,7 +334,11 @@ def _print_findings(
     )
     lines = statement(
         bundle.pairs,
-        Edition(bundle.created, f"{bundle.made_by.text} (as its author says)"),
+        Edition(
+            bundle.created,
+            f"{bundle.made_by.text} (as its author says)",
+            () if verification.wrong else tuple(verification.attempts),
+        ),
         _what_files_add(evidence, parsed, verification),
     )
     _print_lines("the bundle's statement", [*statement_text(lines)])

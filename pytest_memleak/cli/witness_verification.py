@@ -67,8 +67,9 @@ def check_witness(
             "announcement",
         )
     verification.witnessed = not seedless
-    for line in attempt_lines(log, witnessed, name):
-        verification.checked.append(f"witness: {line}")
+    attempts = attempt_lines(log, witnessed, name)
+    verification.attempts = [line.removeprefix("attempt ") for line in attempts]
+    verification.checked += [f"witness: {line}" for line in attempts]
     _check_stamp(log, witnessed, parsed, verification)
 
 

@@ -78,6 +78,7 @@ class PreparedBooks:
         self._writer = writer
         self._mode = suite.pairs[0].scoring.word_mode
         self._cut: dict[str, Book] = {}
+        self._refusals: dict[str, BookError] = {}
         self._files: dict[str, str | None] = {}
         self._whole: dict[str, Book] = {}
         self._ready_made: set[str] = set()
@@ -232,10 +233,16 @@ class PreparedBooks:
         return self._common_shares[book.id]
 
     def cut_into_excerpts(self, source: BookSource) -> Book:
-        """Return the book with its own instructions."""
+        """Return the book with its own instructions; a refused one is read once."""
+        if source.id in self._refusals:
+            raise self._refusals[source.id].with_traceback(None)
         if source.id not in self._cut:
             self._validate_file_exists(source)
-            book = with_icu(self._read_book(source), mode=self._mode)
+            try:
+                book = with_icu(self._read_book(source), mode=self._mode)
+            except BookError as error:
+                self._refusals[source.id] = error
+                raise
             self._cut[source.id] = dataclasses.replace(
                 book,
                 words_digest=words_digest(book),

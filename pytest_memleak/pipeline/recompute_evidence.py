@@ -60,6 +60,7 @@ class Verification:
     attested: whether a signature by the given key is valid
     complete: whether everything that can be recomputed was
     witnessed: whether a receipt shows that the run was announced before its calls
+    attempts: which attempts a witness knows the pairs as, by the receipt
     current: whether requirements were stated, and the bundle meets them all
     """
 
@@ -71,6 +72,7 @@ class Verification:
     attested: bool = False
     complete: bool = True
     witnessed: bool = False
+    attempts: list[str] = field(default_factory=list)
     current: bool = False
 
     @property

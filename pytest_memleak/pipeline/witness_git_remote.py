@@ -230,7 +230,8 @@ class GitWitness:
         return EvidenceError(
             f"The witness {what}: {_reason(output)}",
             location=self.name,
-            hint=f"make sure that this works: git ls-remote {self.name}",
+            hint=f"make sure that this works: git ls-remote {self.name}; if it does, "
+            f"move the copy {self._copy} away, which is then made anew",
         )
 
     def _rewritten_error(self) -> EvidenceError:

@@ -76,7 +76,7 @@ class LoggedAnnouncement:
 class AnnouncedAttempts:
     """The attempts at a model and a book that a witness knows of.
 
-    number: of the announcement, from 1; None if it isn't one of them
+    number: of the pair, in the order of announcements, from 1; None if it isn't one
     """
 
     number: int | None
@@ -117,17 +117,21 @@ class WitnessLog:
         return None
 
     def count_announced_attempts(
-        self, identity: tuple[str, str], own_commit: str
+        self, own: AnnouncedPair, own_commit: str
     ) -> AnnouncedAttempts:
-        """Count the attempts at a model and a book, whatever suites called them."""
-        commits = [
-            logged.commit
-            for logged in self.announcements.values()
-            if identity in {pair.identity for pair in logged.announcement.pairs}
-        ]
-        number = commits.index(own_commit) + 1 if own_commit in commits else None
-        open_ones = [commit for commit in commits if not self.bundles.get(commit)]
-        return AnnouncedAttempts(number, len(commits), len(open_ones))
+        """Count the attempts at a model and a book, whatever suites called them.
+
+        Each set of prompts and settings of an announcement is one.
+        """
+        announced: list[tuple[str, AnnouncedPair]] = []
+        for logged in self.announcements.values():
+            pairs = logged.announcement.pairs
+            same = [pair for pair in pairs if pair.identity == own.identity]
+            announced += [(logged.commit, pair) for pair in same]
+        key = (own_commit, own)
+        number = announced.index(key) + 1 if key in announced else None
+        open_ones = [pair for commit, pair in announced if not self.bundles.get(commit)]
+        return AnnouncedAttempts(number, len(announced), len(open_ones))
 
 
 def read_log(head: str, files: Iterable[CommittedFile]) -> WitnessLog:
@@ -184,7 +188,9 @@ def announcement_text(
     pairs: Iterable[AnnouncedPair],
 ) -> bytes:
     """Return the announcement of a run in canonical JSON."""
-    distinct = sorted(set(pairs), key=lambda pair: (pair.identity, pair.settings))
+    distinct = sorted(
+        set(pairs), key=lambda pair: (pair.identity, pair.settings, pair.prompts)
+    )
     announcement = Announcement(_ANNOUNCEMENT, head, ledger, tuple(distinct))
     return canonical_json(encode(announcement))
 
@@ -196,16 +202,22 @@ def end_text(announcement: str, bundle_sha256: str) -> bytes:
 
 def announcement_files(text: bytes, stamp: bytes | None) -> Mapping[str, bytes]:
     """Return the files of an announcement's commit by their paths."""
-    name = hashlib.sha256(text).hexdigest()
-    files = {f"announcements/{name}.json": text}
+    place = f"announcements/{_place_of(text)}"
+    files = {f"{place}.json": text}
     if stamp is not None:
-        files[f"announcements/{name}.tsr"] = stamp
+        files[f"{place}.tsr"] = stamp
     return files
 
 
 def end_files(text: bytes) -> Mapping[str, bytes]:
     """Return the file of an end's commit by its path."""
-    return {f"ends/{hashlib.sha256(text).hexdigest()}.json": text}
+    return {f"ends/{_place_of(text)}.json": text}
+
+
+def _place_of(text: bytes) -> str:
+    """Return a name in one of 256 folders, since each commit lists its folder anew."""
+    name = hashlib.sha256(text).hexdigest()
+    return f"{name[:2]}/{name}"
 
 
 def seed_from_head(head: str) -> int:

@@ -163,9 +163,7 @@ def attempt_lines(
     """Return which attempt the run's pairs are, once if all are alike."""
     texts: dict[str, list[str]] = {}
     for pair in witnessed.pairs:
-        attempts = log.count_announced_attempts(
-            pair.announced.identity, witnessed.announcement
-        )
+        attempts = log.count_announced_attempts(pair.announced, witnessed.announcement)
         text = attempts.text.format(witness=witness)
         if pair.announced.identified_by == BY_CHOSEN_NAME:
             text += "; its model goes by a name that its author chose"

@@ -77,14 +77,16 @@ def terminal_settings(config: pytest.Config) -> dict[str, Any]:
 
 def folded(text: str, config: pytest.Config) -> str:
     """Break a text's lines between words at a terminal; a log keeps them whole."""
-    terminal = terminal_settings(config)
-    if not terminal["wrap"]:
+    if not terminal_settings(config)["wrap"]:
         return text
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    # While pytest captures output, the writer no longer knows the terminal's width.
+    width = reporter._screen_width  # noqa: SLF001 - the width at its start
     lines = []
     for line in text.splitlines():
         lines += textwrap.wrap(
             line,
-            terminal["width"],
+            width,
             subsequent_indent="  ",
             break_long_words=False,
             break_on_hyphens=False,

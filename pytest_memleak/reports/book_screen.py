@@ -7,6 +7,7 @@ then chapters other than the first and the last.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.records.number_format import amount
@@ -107,7 +108,7 @@ def _chapter_lines(
     room: int,
     widths: _Widths,
 ) -> Iterator[str]:
-    """Yield the first and the last chapter, and the longest and the shortest."""
+    """Yield the first, the last, the longest, the shortest, and unnumbered ones."""
     before = -1
     for place in _shown_places(chapters, room):
         if place > before + 1:
@@ -132,11 +133,19 @@ def _shown_places(chapters: Sequence[OutlinedChapter], room: int) -> list[int]:
     candidates = [longest]
     if sizes[shortest] < _SHORT:
         candidates.insert(0, shortest)
+    unnumbered = [place for place in range(len(sizes)) if chapters[place].lacks_number]
+    candidates += sorted(unnumbered, key=lambda place: -sizes[place])
     for place in candidates:
-        # A gap's line stands before each and at the end.
-        if 2 * len(places | {place}) - 1 <= room:
+        if _count_lines(places | {place}) <= room:
             places.add(place)
     return sorted(places)
+
+
+def _count_lines(places: set[int]) -> int:
+    """Return the lines of chapters and of the gaps between them."""
+    ordered = sorted(places)
+    gaps = sum(after > before + 1 for before, after in pairwise(ordered))
+    return len(ordered) + gaps
 
 
 # --- cuts

@@ -335,7 +335,7 @@ def _row_of_pair(
     cross = pair.measures.get(CROSS_EXCERPT)
     if cross:
         row[CROSS_EXCERPT] = cross["ratio"]
-        row[f"{CROSS_EXCERPT}_span_rows"] = cross["cross"]
+        row[f"{CROSS_EXCERPT}_spans"] = cross["cross"]
     return dict(book.metadata) | row
 
 

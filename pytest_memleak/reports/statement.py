@@ -55,10 +55,12 @@ class Edition:
     """When a bundle or a page was made, in seconds since 1970, and by whom and where.
 
     author: the author's statement, "" for none
+    attempts: which attempts a witness knows the pairs as, by a checked receipt
     """
 
     created: float
     author: str = ""
+    attempts: tuple[str, ...] = ()
 
 
 def statement(
@@ -79,7 +81,7 @@ def statement(
         Line("samples", _samples_text(gated)),
         _limits_line(gated),
         Line("detection limit", _detection_text(gated)),
-        Line("attempt", _attempts_text(gated)),
+        Line("attempt", "; ".join([*edition.attempts, _attempts_text(gated)])),
         Line("tried", tried_text(gated)),
         Line("controls", _controls_text(everyone)),
         Line("dates", _dates_text(gated, edition)),

@@ -32,6 +32,12 @@ _COMMA = re.compile(r"(?<=[^\W\d_])[,;](?=(\D))", re.DOTALL)
 _FEWEST_COMMAS = 10
 _MOST_GLUED_COMMAS = 0.2
 
+# Commas and periods are next to the word before them, or stand alone.
+_BEFORE_WORD = re.compile(r"(?<=\s)[,.،](?=[^\W\d_])")
+_BEHIND_WORD = re.compile(r"(?<=[^\W\d_])[,.،](?=\s)")
+_FEWEST_REVERSED = 10
+_TO_BEHIND_WORD = 9
+
 _MOST_BEYOND_ASCII = 0.45
 _BEYOND_ASCII = re.compile("[\u0080-\u024f]")
 
@@ -46,6 +52,14 @@ _VOWELS = re.compile("[aeiou]")
 
 _TENTH = 9
 _MOST_OF_TENTH_LETTER = 0.012
+
+_MOST_CODES = 0.05  # of what stands between blanks
+_FEWEST_CODES = 50
+# "&#1074;", "&eacute;", "\\u0432", "\\xd0\\xb2", "%D0%B2", "=D0=B2".
+_CODE = re.compile(
+    r"&#\w{2,7};|&[A-Za-z]{2,8};|\\u[0-9A-Fa-f]{4}"
+    r"|(?:\\x[0-9A-Fa-f]{2}){2,99}|(?:%[0-9A-F]{2}){2,99}|(?:=[0-9A-F]{2}){2,99}"
+)
 
 _HINT = (
     "no generation could match such words, so every model would pass: use another "
@@ -68,8 +82,12 @@ def validate_matchable(blocks: Sequence[str], *, place: str) -> None:
 def why_unmatchable(text: str) -> str | None:
     """Return why no generation could match the text; None for readable text.
 
-    Judges 1,000 letters or more, of scripts that separate words by spaces.
+    Judges 50 codes of characters or more; and 1,000 letters or more, of scripts that
+    separate words by spaces.
     """
+    codes = _CODE.findall(text)
+    if len(codes) > max(_FEWEST_CODES, _MOST_CODES * len(text.split())):
+        return f"it has codes of characters instead of these, such as {codes[0][:20]!r}"
     words = _WORD.findall(text)
     if has_unspaced(text):
         words = [word for word in words if not has_unspaced(word)]
@@ -78,6 +96,7 @@ def why_unmatchable(text: str) -> str | None:
         return None
     return (
         _why_glued(text, words, letters)
+        or _why_reversed(text)
         or _why_misread(text, words, letters)
         or _why_other_letters(words, letters)
     )
@@ -99,6 +118,14 @@ def _why_glued(
         return None
     share = in_long_words / letters
     return f"{share:.0%} of its letters are in words without spaces between them"
+
+
+def _why_reversed(text: str) -> str | None:
+    before = len(_BEFORE_WORD.findall(text))
+    behind = len(_BEHIND_WORD.findall(text))
+    if before < _FEWEST_REVERSED or before <= _TO_BEHIND_WORD * behind:
+        return None
+    return "its commas and periods stand before words, as where letters are reversed"
 
 
 def _why_misread(

@@ -1,6 +1,7 @@
 """What a person is shown of a book: chapters, cuts with their rules, and alarms."""
 
 import json
+import re
 
 import pytest
 from epub_texts import page, paragraphs, prose
@@ -142,3 +143,30 @@ def test_excerpts_are_outlined_by_their_chapters():
         ("One", 4, "a b c d"),
         ("Two", 2, "e f"),
     ]
+
+
+def test_a_chapter_out_of_place_is_an_alarm(outline):
+    shown = outline(novel(1, 2, 5, 3, 4, 6))
+    assert shown.alarms == ("chapter numbers out of place: 5 after 2",)
+
+
+def test_a_chapter_without_every_second_space_is_an_alarm(outline):
+    glued = re.sub(r"(\w+) (\w+)", r"\1\2", prose("ship3", 15))
+    page_3 = page(f"<h1>Chapter 3</h1>{glued}")
+    shown = outline({**novel(1, 2), "c3.xhtml": page_3, **novel(4)})
+    assert shown.alarms == ("spaces may be missing between words: Chapter 3",)
+
+
+def test_a_chapter_without_a_number_is_marked_among_numbered_ones(outline):
+    preface = page(f"<h1>On Lamps</h1>{prose('editor', 15)}")
+    shown = outline({"p.xhtml": preface, **novel(1, 2, 3)})
+    assert [one.lacks_number for one in shown.chapters] == [True, False, False, False]
+
+
+def test_a_repeated_document_names_the_one_with_most_of_its_text(outline):
+    pages = {
+        name: page(f"<h1>Chapter {name}</h1><p>From the log.</p>{prose(word, 15)}")
+        for name, word in (("1", "ship"), ("2", "sail"), ("3", "sail"))
+    }
+    shown = outline({f"c{name}.xhtml": text for name, text in pages.items()})
+    assert [cut.rule for cut in shown.cuts] == ["it repeats 'OEBPS/c2.xhtml'"]

@@ -2,7 +2,12 @@
 
 import pytest
 
-from pytest_memleak.books.chapter_numbers import chapter_number, missing_numbers
+from pytest_memleak.books.chapter_numbers import (
+    chapter_number,
+    misplaced_numbers,
+    missing_numbers,
+    unnumbered_places,
+)
 
 
 @pytest.mark.parametrize(
@@ -52,3 +57,32 @@ def chapters(*numbers):
 )
 def test_gaps_count_where_most_chapters_have_a_number(titles, missing):
     assert missing_numbers(titles) == missing
+
+
+@pytest.mark.parametrize(
+    ("numbers", "missing", "misplaced"),
+    [
+        ([1, 2, 3, 4, 5, 9, 6, 7, 8, 9], "", "9 after 5"),
+        ([1, 2, 6, 4, 5, 3, 7], "", "6 after 2, 3 after 5"),
+        ([1, 3, 2, 4], "", "3 after 1"),
+        ([6, 2, 3, 4, 5, 1, 7], "", "6 first, 1 after 5"),
+        ([1, 2, 7, 4, 5, 6, 3], "", "7 after 2, 3 after 6"),
+        ([1, 2, 3, 2, 4, 6], "5", "2 after 3"),
+        ([1, 2, 3, 1, 2, 3], "", ""),
+        ([1, 2, 3, 1], "", ""),
+        ([1, 2, 2, 3], "", ""),
+        ([1, 2, 5, 6], "3-4", ""),
+        ([1, 2, 9, 3, 7, 8, 10], "4-6", "9 after 2"),
+        ([1, 9, 2, 9, 3, 9, 4, 9, 5, 9, 6, 9, 7], "", ""),
+    ],
+)
+def test_a_number_that_stands_elsewhere_is_misplaced_and_not_missing(
+    numbers, missing, misplaced
+):
+    assert missing_numbers(chapters(*numbers)) == missing
+    assert misplaced_numbers(chapters(*numbers)) == misplaced
+
+
+def test_titles_without_a_number_are_odd_where_most_have_one():
+    assert unnumbered_places(["Preface", *chapters(1, 2, 3), None]) == [0, 4]
+    assert unnumbered_places(["Preface", "Sea", "Land", *chapters(1, 2, 3)]) == []

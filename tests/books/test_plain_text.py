@@ -28,6 +28,13 @@ def read(tmp_path):
         ("    indented and\nwrapped\n\ntwo", ["indented and wrapped", "two"]),
         ("a verse\n  of two\n  lines\n\ntwo", ["a verse\nof two\nlines", "two"]),
         ("hy\u00adphen\n\nno\u200bspace", ["hyphen", "nospace"]),
+        # What an override shows in reverse reads forward; it ends with its line.
+        (
+            "\u202e.nwod tnew eH\u202c So\n\n\u202eeH\n\nwe",
+            ["He went down. So", "He", "we"],
+        ),
+        ("ab \u202dcd\u202c\n\n\u202eשלום\u202c", ["ab cd", "שלום"]),
+        ("\u202dםולש\u202c", ["שלום"]),
         ("one\fpage two\n\nthree", ["one", "page two", "three"]),
         # Lines that are paragraphs, though blank lines group them.
         (
@@ -35,7 +42,7 @@ def read(tmp_path):
             ["Title", *[("word " * 60).strip()] * 20],
         ),
     ],
-    ids=range(9),
+    ids=range(12),
 )
 def test_lines_of_a_text_become_paragraphs(read, text, expected):
     assert [

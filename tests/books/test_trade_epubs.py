@@ -196,7 +196,7 @@ def test_an_unreadable_document_is_read_if_it_is_included(read):
 def test_repeated_text_counts_once(read, more):
     manuscript = read(novel(**more))
     assert texts_of(manuscript) == TRUTH
-    assert "once: it is also in 'OEBPS/c" in manuscript.warnings[0]
+    assert "repeats 'OEBPS/c" in manuscript.warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_honest_samples_are_complete(runs):
     # At temperature 0 a model of word pairs writes one loop, whatever it continues.
     issues = runs[0]["continued/the-lamplighter"]["completeness"]["issues"]
     assert issues
-    assert all("greedy" in issue["cause"] for issue in issues)
+    assert {issue["place"] for issue in issues} == {"greedy"}
 
 
 @pytest.mark.full

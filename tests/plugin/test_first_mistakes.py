@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from screen import run_in_terminal
 from suite_files import write_book
 
 from pytest_memleak.cli.main import main
@@ -303,3 +304,13 @@ def test_a_misspelt_measure_in_a_test_names_the_right_one():
     evaluation = SimpleNamespace(analysis=None, measurement=SimpleNamespace())
     with pytest.raises(AttributeError, match="did you mean 'longest_passage'"):
         _ = Memorization(evaluation, None).longest_passages
+
+
+def test_a_mistake_in_a_suite_is_told_within_the_terminal_s_width(pytester):
+    content = "[suite]\nsamples = ten\n"
+    (pytester.path / "a.memleak.toml").write_text(content, encoding="utf-8")
+    options = ["-m", "copyright", "a.memleak.toml"]
+    seen = run_in_terminal(options, folder=pytester.path, columns=60)
+    shown = " ".join(line.strip() for line in seen.lines)
+    assert "not TOML: Invalid value (at line 2, column 11): samples = ten" in shown
+    assert "  and false unquoted" in seen.lines

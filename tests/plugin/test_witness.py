@@ -60,6 +60,10 @@ def test_a_run_killed_after_its_announcement_is_without_a_result(witnessed, caps
     _, text = witnessed.verify(capsys, "next")
     assert "attempt 2 of 2 known to" in text
     assert "1 without a result" in text
+    (line,) = (line for line in text.splitlines() if line.startswith("  attempt: "))
+    assert line.startswith("  attempt: 2 of 2 known to file://")
+    assert "1 without a result; 1 (0 generations removed" in line
+    assert line.endswith("as its ledger has it")
 
 
 def test_a_killed_run_goes_on_with_its_announcement_and_seed(witnessed, capsys):
@@ -104,6 +108,19 @@ def test_what_a_ledger_samples_again_is_announced_again(witnessed, old, new):
     path.write_text(text.replace(old, new), encoding="utf-8")
     result = witnessed.run("one")
     result.stdout.fnmatch_lines(["witness: attempt 2 of 2 known to *"])
+
+
+def test_each_setting_of_one_announcement_is_an_attempt(witnessed, capsys):
+    """Whoever runs five suites at once, and shows one, made five attempts."""
+    path = witnessed.write_suite("one")
+    text = path.read_text(encoding="utf-8")
+    warm = text.replace("samples = 2", "samples = 2\ntemperature = 0.9")
+    path.with_name("warm.memleak.toml").write_text(warm, encoding="utf-8")
+    witnessed.run("one")
+    result = witnessed.run("one", path.name)
+    result.stdout.fnmatch_lines(["witness: attempt [12] of 2 known to *"])
+    _, text = witnessed.verify(capsys, "one")
+    assert "level: recomputed, witnessed\n" in text
 
 
 def test_without_a_seed_a_run_is_not_witnessed(witnessed, pytester, capsys):
@@ -256,6 +273,20 @@ def test_the_users_git_does_not_divert_an_announcement(
     assert [min(entry) for entry in witnessed.log()] == ["head", "announcement"]
 
 
+def test_a_damaged_copy_of_the_log_is_named(witnessed):
+    """Git itself says only that an object is bad."""
+    path = witnessed.write("one")
+    witnessed.run("one")
+    (copy,) = (path / ".memleak/witness").glob("*.git")
+    branch = copy / "refs/heads/memleak-witness"
+    branch.write_text("not a commit", encoding="utf-8")
+    result = witnessed.run("one")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*if it does, move the copy *.git away*"])
+    shutil.rmtree(copy)
+    witnessed.run("one").stdout.fnmatch_lines(["witness: attempt 1 of 1 known to *"])
+
+
 def test_verify_sees_a_rewritten_history(witnessed, capsys):
     witnessed.begin("failed")
     before = witnessed.git("rev-parse", "memleak-witness").strip()
@@ -335,6 +366,15 @@ def test_a_changed_statement_on_the_witness_is_wrong(witnessed, capsys, name):
     resealed(Path("evidence.json"), CHANGES[name])
     code, text = witnessed.verify(capsys, "one")
     assert (code, "wrong:\n  witness: " in text) == (1, True)
+
+
+def test_a_bundle_that_no_end_names_is_wrong(witnessed, capsys):
+    """Whoever seals a changed bundle anew has its announcement, but not its end."""
+    witnessed.begin("one")
+    resealed(Path("evidence.json"), lambda bundle: bundle.update(release="other"))
+    code, text = witnessed.verify(capsys, "one")
+    assert code == 1
+    assert "witness: no end of the announced run names this bundle" in text
 
 
 def test_a_missing_receipt_leaves_the_attempt_open(witnessed, capsys):

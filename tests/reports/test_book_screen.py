@@ -1,5 +1,7 @@
 """A book on one screen of at most 80 columns and 20 lines."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -76,6 +78,27 @@ def test_first_last_longest_and_shortest_chapters_stay_of_many():
         "    … 38 more",
         "100 C99",
     ]
+
+
+def test_chapters_without_a_number_stay_of_many_largest_first():
+    chapters = [chapter(f"C{number}") for number in range(100)]
+    sizes = {1: 2_000, 2: 60, 40: 3_000, 70: 55, 80: 51}
+    for place, words in sizes.items():
+        unnumbered = chapter(f"Unnumbered {place}", words)
+        chapters[place] = replace(unnumbered, lacks_number=True)
+    lines = screen_lines(outline(chapters, [cut("Preface", 300)] * 3))
+    assert [line[:20].rstrip() for line in lines[3:-7]] == [
+        "  1 C0",
+        "  2 Unnumbered 1",
+        "  3 Unnumbered 2",
+        "    … 37 more",
+        " 41 Unnumbered 40",
+        "    … 29 more",
+        " 71 Unnumbered 70",
+        "    … 28 more",
+        "100 C99",
+    ]
+    assert len(lines) == 19
 
 
 def test_the_last_alarms_stay_of_many():

@@ -1,7 +1,9 @@
 """Which text no generation could match, and that text of any language is readable."""
 
 import codecs
+import quopri
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -23,6 +25,18 @@ FINNISH = (
     "Järjestelmällisyydettömyydestäänkö hän puhui, vai lentokonesuihkuturbiinimoottori"
     "apumekaanikosta, sitä emme koskaan saaneet tietää, eikä kukaan kysynyt.\n\n"
 ) * 12
+HEBREW = (
+    "הסירה עמדה בנמל, ובעליה ישב על הרציף ותיקן רשת שהסערה קרעה. הוא לא הרים את ראשו.\n\n"
+) * 20
+
+
+def test_a_text_about_codes_is_matchable():
+    about = "In a page, &amp; stands for an ampersand, and &#8217; for an apostrophe. "
+    assert why_unmatchable(f"{ENGLISH}{about * 25}{ENGLISH * 5}") is None
+
+
+def test_commas_before_a_few_words_are_no_reversed_text():
+    assert why_unmatchable(f"{ENGLISH}{'He wrote .NET and ,Lisp. ' * 9}") is None
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +62,12 @@ def encoded_twice(text):
         (RUSSIAN.encode("cp1251").decode("cp1252"), "misread encoding"),
         (encoded_twice(ENGLISH), "read as windows-1252"),
         (" ".join(ENGLISH.replace(" ", "")), "spaces between letters"),
+        (ENGLISH[::-1], "letters are reversed"),
+        (HEBREW[::-1], "letters are reversed"),
+        (RUSSIAN.encode("ascii", "xmlcharrefreplace").decode(), "such as '&#1051;'"),
+        (RUSSIAN.encode("unicode_escape").decode(), "codes of characters"),
+        (quote(RUSSIAN, safe=" "), "such as '%D0%9B"),
+        (quopri.encodestring(RUSSIAN.encode()).decode(), "codes of characters"),
     ],
 )
 def test_unreadable_text_is_unmatchable(text, reason):
