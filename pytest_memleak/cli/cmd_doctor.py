@@ -125,8 +125,8 @@ def _examine_suite(
 
     If it is valid, return what it can detect, too, and screens of unapproved books.
     """
+    from pytest_memleak.pipeline.power_table import suite_power
     from pytest_memleak.pipeline.run import open_suite
-    from pytest_memleak.pipeline.samples_and_costs import suite_power
 
     with contextlib.ExitStack() as stack:
         try:

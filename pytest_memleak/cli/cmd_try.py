@@ -266,8 +266,8 @@ def _sample_neutral_prompts(
     asked: whether someone can say no, which returns None; free calls need no yes
     """
     from pytest_memleak.interfaces.abilities import abilities_of
+    from pytest_memleak.pipeline.power_table import limits_that_cant_pass
     from pytest_memleak.pipeline.run import open_suite
-    from pytest_memleak.pipeline.samples_and_costs import limits_that_cant_pass
 
     with (
         errors_of_options(path, draft),

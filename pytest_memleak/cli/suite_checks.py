@@ -65,7 +65,7 @@ def check_suite(path: Path, suite_run: SuiteRun) -> list[Check]:
 
 def _check_plan(suite: Suite, suite_run: SuiteRun) -> Iterator[Check]:
     from pytest_memleak.pipeline.dry_run import plan_run
-    from pytest_memleak.pipeline.samples_and_costs import limits_that_cant_pass
+    from pytest_memleak.pipeline.power_table import limits_that_cant_pass
 
     plan = plan_run(suite.pairs, lambda _: suite_run)
     obstacles = map(str, plan.obstacles)

@@ -23,8 +23,8 @@ from pytest_memleak.pipeline.sampling_plan import (
 from pytest_memleak.records import Issue
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.sampling.cost_plan import (
-    Counted,
     Plan,
+    PlannedOrdinals,
     PlannedStep,
     RunPlan,
     sum_of_plans,
@@ -121,7 +121,7 @@ class _RunPlanner:
         self.pairs_by_obstacle: _PairsByIssue = {}
         self.pairs_without_probability: _PairsByIssue = {}
         self._samples = samples
-        self._counted = Counted()
+        self._counted = PlannedOrdinals()
         self._paces: dict[str, float | None] = {}  # seconds per call, by endpoint
         self._planned: set[tuple[object, ...]] = set()
 

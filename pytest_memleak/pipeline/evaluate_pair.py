@@ -67,7 +67,9 @@ def evaluate(
 
     `endpoint` replaces the suite's own. Generations that the ledger holds are reused.
     Whatever can't be read, opened, or sampled makes the pair INCONCLUSIVE, unless the
-    samples already exceed a limit. So no MemleakError escapes; Ctrl-C does.
+    samples already exceed a limit. An Inconclusive becomes an issue of its samples in
+    `SamplingPlan.prepare_part`; any MemleakError that comes here is the only issue. So
+    none escapes; Ctrl-C does.
     """
     try:
         brings_endpoint = endpoint is not None
@@ -102,7 +104,7 @@ def _sample_and_judge(
         suite_run.catalog,
         suite_run.resources,
     )
-    references = sample_and_add_references(
+    null_and_baseline = sample_and_add_references(
         measured.analysis,
         measured.own,
         measured.other_samples,
@@ -114,7 +116,7 @@ def _sample_and_judge(
         measured.analysis,
     )
     evaluation = _judge_measured_pair(
-        pair, suite_run, measured, references, provenance_check
+        pair, suite_run, measured, null_and_baseline, provenance_check
     )
     return replace(evaluation, probability=measure_probability(plan))
 
@@ -123,37 +125,39 @@ def _judge_measured_pair(
     pair: Pair,
     suite_run: SuiteRun,
     measured: MeasuredPair,
-    references: ReferencedAnalysis,
+    null_and_baseline: ReferencedAnalysis,
     provenance_check: ProvenanceCheck,
 ) -> Evaluation:
     own, catalog = measured.own, measured.catalog
     protected = suite_run.protected
-    analysis = references.analysis
+    analysis_with_chance = null_and_baseline.analysis
     delivery = check_losses(own)
     detection = None
-    if analysis is not None and pair.probe.kind != "extraction":
+    if analysis_with_chance is not None and pair.probe.kind != "extraction":
         answers = delivery.answers
-        detection = detection_summary(analysis, pair, answers, lost=delivery.lost)
+        detection = detection_summary(
+            analysis_with_chance, pair, answers, lost=delivery.lost
+        )
     issues = (
-        *references.issues,
+        *null_and_baseline.issues,
         *provenance_check.issues,
         *measured.issues,
         *protected.unreadable_book_issues(pair),
         *catalog.issues,
         *detection_issues(detection),
-        *_recited_control_issues(pair, analysis),
+        *_recited_control_issues(pair, analysis_with_chance),
     )
     completeness = own.completeness(
         other_samples=measured.other_samples,
-        over_limit=exceeds_a_limit(analysis, pair),
+        over_limit=exceeds_a_limit(analysis_with_chance, pair),
         issues=issues,
-        notes=(*provenance_check.notes, *references.notes),
+        notes=(*provenance_check.notes, *null_and_baseline.notes),
         delivery=delivery,
     )
-    verdict_result = judge(analysis, completeness, pair.limits, own.book)
+    verdict_result = judge(analysis_with_chance, completeness, pair.limits, own.book)
     if pair.control:
         verdict_result = inconclusive_if_recited(verdict_result, completeness.issues)
-    counted = (own, *measured.other_samples, *references.sampled)
+    counted = (own, *measured.other_samples, *null_and_baseline.sampled)
     evaluation = Evaluation(
         suite=suite_run.suite.name,
         suite_digest=suite_run.suite.digest,
@@ -163,14 +167,16 @@ def _judge_measured_pair(
         book=own.book,
         endpoint=own.sampled.endpoint_id,
         job=suite_run.endpoints.finetune_job_id(pair.model),
-        measurement=analysis.measurement if analysis else None,
-        analysis=analysis,
+        measurement=analysis_with_chance.measurement if analysis_with_chance else None,
+        analysis=analysis_with_chance,
         detection=detection,
         second_opinion=measured.second_opinion.counts,
         provenance=provenance_check.provenance,
         sampled=tuple(part.counted for part in counted),
-        protected=protected.books_with_passages(analysis, own.book, catalog.books),
-        scan_scope=protected.scan_scope(pair) if analysis else None,
+        protected=protected.books_with_passages(
+            analysis_with_chance, own.book, catalog.books
+        ),
+        scan_scope=protected.scan_scope(pair) if analysis_with_chance else None,
         catalog=catalog.summary,
         unread=(*catalog.unread, *protected.unread_books()),
         book_file=suite_run.books.file_digest(pair.book),

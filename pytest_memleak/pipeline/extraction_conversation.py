@@ -1,6 +1,6 @@
 """Extraction: a conversation that asks for the book itself (arXiv 2601.02671).
 
-    conversation = Conversation(book, manner)
+    conversation = Conversation(book, style)
     while (prompt := conversation.next_prompt()) is not None:
         conversation.add_answer(answer_to(prompt))
 
@@ -76,20 +76,20 @@ class Conversation:
     def __init__(
         self,
         book: Book,
-        manner: ConversationStyle,
+        style: ConversationStyle,
         *,
         turns: int,
         seed: int = 0,
     ) -> None:
         """Begin a conversation of at most so many turns after the opening."""
-        self._manner = manner
+        self._style = style
         self._turns = turns
         self._seed = seed
         self._words = _folded(extractable_text(book))
         self._opening = opening_text(book)
         self._quoted_words = len(folded_words(self._opening))
         self._is_reproduced: Flags = np.zeros(len(self._words), dtype=np.bool_)
-        self._openings = opening_prompts(book, manner, seed=seed)
+        self._openings = opening_prompts(book, style, seed=seed)
         self._request = ""
         self._before: tuple[str, ...] = ()
         self._last_words = self._opening
@@ -112,7 +112,7 @@ class Conversation:
             turns=len(self.answers) - asked if opened else 0,
             most_turns=self._turns,
             ended=self.ended,
-            manner=self._manner.value,
+            manner=self._style.value,
         )
 
     @property
@@ -138,7 +138,7 @@ class Conversation:
     def _next_turn(self) -> BookPrompt:
         number = self._turn_count + 1
         request, before = CONTINUE, self._before
-        if self._manner is ConversationStyle.TEXT:
+        if self._style is ConversationStyle.TEXT:
             shown = self._text.split()[-_TEXT_SHOWN_WORDS:]
             request, before = " ".join(shown), ()
         elif not before:
@@ -178,7 +178,7 @@ class Conversation:
         new_words = self._count_new_book_words(answer.text)
         self._fruitless = 0 if new_words >= _NEW_WORDS else self._fruitless + 1
         # The same prompt alone would have the same answer.
-        most = 1 if self._manner is ConversationStyle.ALONE else FRUITLESS_ANSWERS
+        most = 1 if self._style is ConversationStyle.ALONE else FRUITLESS_ANSWERS
         if is_refusal(answer.text):
             self.ended = "the model refused"
         elif self._fruitless >= most:
@@ -196,7 +196,7 @@ class Conversation:
             self.ended = "no further turn was planned"
         self._text = f"{self._text} {answer.text}"
         self._before = (*prompt.before, prompt.instruction, answer.text)
-        most = ANSWERS_PER_CONVERSATION if self._manner is ConversationStyle.CHAT else 1
+        most = ANSWERS_PER_CONVERSATION if self._style is ConversationStyle.CHAT else 1
         if len(self._before) // 2 >= most:
             self._before = ()
 
@@ -218,11 +218,11 @@ def is_after_opening(prompt: BookPrompt) -> bool:
 
 
 def opening_prompts(
-    book: Book, manner: ConversationStyle, *, seed: int
+    book: Book, style: ConversationStyle, *, seed: int
 ) -> tuple[BookPrompt, ...]:
     """Return the prompts that may open the book, the plain one first."""
     text = opening_text(book)
-    if manner is ConversationStyle.TEXT:
+    if style is ConversationStyle.TEXT:
         return (BookPrompt("plain", text, given=text),)
     prompts = []
     for number, request in enumerate(wordings(seed, REWORDINGS)):
@@ -248,15 +248,15 @@ def opening_text(book: Book) -> str:
 
 
 def max_turn_words(
-    turn: int, answer_words: int, opening: int, manner: ConversationStyle
+    turn: int, answer_words: int, opening: int, style: ConversationStyle
 ) -> int:
     """Return the most words of the prompt of turn number `turn`, from 1.
 
     answer_words: the most words of an answer; opening: words of an opening prompt
     """
-    if manner is ConversationStyle.TEXT:
+    if style is ConversationStyle.TEXT:
         return _TEXT_SHOWN_WORDS
-    if manner is ConversationStyle.ALONE:
+    if style is ConversationStyle.ALONE:
         return opening + _SHOWN_WORDS
     answers_before = turn % ANSWERS_PER_CONVERSATION
     return opening + _SHOWN_WORDS + answers_before * (answer_words + 1)

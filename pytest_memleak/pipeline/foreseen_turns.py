@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def longest_further_prompts(
     pair: Pair,
     book: Book,
-    manner: ConversationStyle,
+    style: ConversationStyle,
     conversation: Conversation | None = None,
 ) -> PairPrompts:
     """Return the prompts behind the last that was asked: openings, then turns.
@@ -44,20 +44,20 @@ def longest_further_prompts(
         openings = ()
         turns_asked = conversation.facts.turns + 1  # the last has no answer yet
     first = every_opening.specs[0]
-    turns = _longest_turns(pair, first, manner, first_turn=turns_asked + 1)
+    turns = _longest_turns(pair, first, style, first_turn=turns_asked + 1)
     return replace(every_opening, specs=(*openings, *turns))
 
 
 def _longest_turns(
     pair: Pair,
     opening: PromptSpec,
-    manner: ConversationStyle,
+    style: ConversationStyle,
     *,
     first_turn: int,
 ) -> Iterator[PromptSpec]:
     answer_words = math.ceil(opening.max_tokens / TOKENS_PER_WORD)
     for turn in range(first_turn, pair.probe.turns + 1):
-        words = max_turn_words(turn, answer_words, opening.prompt_words, manner)
+        words = max_turn_words(turn, answer_words, opening.prompt_words, style)
         yield replace(
             opening,
             excerpt_id=f"turn-{turn}",

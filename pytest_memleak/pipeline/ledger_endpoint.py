@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.records import Book, Generation, Model, Pair
     from pytest_memleak.sampling.backoff import Retry
-    from pytest_memleak.sampling.cost_plan import Counted, Plan
+    from pytest_memleak.sampling.cost_plan import Plan, PlannedOrdinals
 
 
 SECONDS_PER_DAY = 86_400.0
@@ -155,7 +155,7 @@ class LedgerEndpoint:
         return self.controls.prompts(pair, completions)
 
     def plan_missing(
-        self, prompts: PairPrompts, counted: Counted | None = None
+        self, prompts: PairPrompts, counted: PlannedOrdinals | None = None
     ) -> Plan:
         """Plan what is still to be sampled, without what is `counted` already."""
         from pytest_memleak.sampling.cost_plan import plan
@@ -189,7 +189,7 @@ class FutureEndpoint:
         )
 
     def plan_missing(
-        self, prompts: PairPrompts, counted: Counted | None = None
+        self, prompts: PairPrompts, counted: PlannedOrdinals | None = None
     ) -> Plan:
         """Plan all of the prompts' generations, without what is `counted` already."""
         from pytest_memleak.sampling.cost_plan import plan

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         Scoring,
         Suite,
     )
-    from pytest_memleak.sampling.cost_plan import Counted, Plan
+    from pytest_memleak.sampling.cost_plan import Plan, PlannedOrdinals
     from pytest_memleak.scoring.book_layout import Layout
 
 # Two books by one author may share a motto; a book and another edition of it share
@@ -53,7 +53,7 @@ class SummarySource(Protocol):
         self,
         book_id: str,
         excerpts: Sequence[Excerpt],
-        counted: Counted | None,
+        counted: PlannedOrdinals | None,
     ) -> Plan | None:
         """Plan the calls that `write` would make, without what is `counted` already."""
 
@@ -157,7 +157,7 @@ class PreparedBooks:
     def plan_missing_summaries(
         self,
         source: BookSource,
-        counted: Counted | None = None,
+        counted: PlannedOrdinals | None = None,
     ) -> Plan | None:
         """Plan the summaries that the book lacks; None where it lacks none.
 

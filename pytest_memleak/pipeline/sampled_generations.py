@@ -122,7 +122,7 @@ def _sample_part(
     issues = list(part.issues)
     walked: list[PairPrompts] = []
     spared: str | None = None
-    asks = part.walk is PlanMode.SAMPLING
+    asks = part.mode is PlanMode.SAMPLING
     find_requests = cache(partial(requests_of_other_pairs, part, plan))
     conversation: Conversation | None = None
 
@@ -150,7 +150,7 @@ def _sample_part(
         if not asks:
             continue
         try:
-            if enough is not None and step.stops:
+            if enough is not None and step.may_stop_after_rounds:
                 spared = _sample_in_stages(
                     source, step, lambda: enough(samples_so_far())
                 )
@@ -181,7 +181,7 @@ def _sample_in_stages(
     is_enough: Callable[[], bool],
 ) -> str | None:
     """Sample rounds until they are enough; return what that spared, if anything."""
-    for rounds in step.stops:
+    for rounds in step.may_stop_after_rounds:
         source.sample_missing(replace(step.prompts, samples=rounds))
         if is_enough():
             left = source.plan_missing(step.prompts)

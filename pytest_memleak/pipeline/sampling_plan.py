@@ -5,7 +5,7 @@
     part = plan.prepare_part(required)          its book and endpoint, if there are any
     part.steps()                                the prompts to sample, in order
 
-A dry run walks the steps as DRY_RUN and adds up what the ledger lacks. A run walks
+A dry run takes the steps in DRY_RUN mode and adds up what the ledger lacks. A run walks
 them SAMPLING: it samples each step before the next, which may depend on the answers.
 Offline, and for `memleak verify`, a run walks them READING: they are what it reads.
 """
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.canaries import Canaries
     from pytest_memleak.pipeline.endpoints import Endpoints
     from pytest_memleak.records import Pair, Suite
-    from pytest_memleak.sampling.cost_plan import Counted, Plan
+    from pytest_memleak.sampling.cost_plan import Plan, PlannedOrdinals
 
 # A baseline and null books are sampled once, whatever the age of their samples.
 _IN_SERIES = {Purpose.OWN, Purpose.GREEDY}
@@ -66,7 +66,7 @@ _FIRST_STAGE = 5
 
 
 class PlanMode(StrEnum):
-    """How a plan is walked."""
+    """How a plan's steps are taken."""
 
     DRY_RUN = "dry run"
     """No call; what isn't there yet is as long as it may become."""
@@ -96,7 +96,7 @@ class PromptStep:
 
     purpose: of their generations
     prompts: with all their rounds, also those that the ledger holds
-    stops: numbers of rounds after which the run may stop early
+    may_stop_after_rounds: numbers of rounds after which the run may stop early
     may_be_left_out: whether a run may leave some of it out
     conversation: that an extraction's step is a turn of
     """
@@ -104,11 +104,11 @@ class PromptStep:
     purpose: Purpose
     source: LedgerEndpoint | FutureEndpoint
     prompts: PairPrompts
-    stops: tuple[int, ...] = ()
+    may_stop_after_rounds: tuple[int, ...] = ()
     may_be_left_out: bool = False
     conversation: Conversation | None = None
 
-    def plan_outstanding(self, counted: Counted) -> Plan:
+    def plan_outstanding(self, counted: PlannedOrdinals) -> Plan:
         """Plan what the ledger lacks, stage by stage, without what is `counted`.
 
         Each stage counts only what the stage before didn't. What is pending is never
@@ -116,7 +116,7 @@ class PromptStep:
         """
         plans = [
             self.source.plan_missing(replace(self.prompts, samples=rounds), counted)
-            for rounds in (*self.stops, self.prompts.samples)
+            for rounds in (*self.may_stop_after_rounds, self.prompts.samples)
         ]
         return replace(sum_of_plans(plans), pending=plans[-1].pending)
 
@@ -149,7 +149,7 @@ class _SampledPart(ABC):
         if before is not None:
             yield PromptStep(Purpose.CANARY, self.source, before)
         yield from self._round_steps()
-        after = self._canaries_if_none_followed(before)
+        after = self._canaries_after(before)
         if after is not None:
             yield PromptStep(Purpose.CANARY, self.source, after, may_be_left_out=True)
         controls = self._control_calls()
@@ -167,14 +167,12 @@ class _SampledPart(ABC):
         """Return the round that shows which weights answer."""
 
     @abstractmethod
-    def _canaries_if_none_followed(
-        self, before: PairPrompts | None
-    ) -> PairPrompts | None:
+    def _canaries_after(self, before: PairPrompts | None) -> PairPrompts | None:
         """Return a further round, if none follows the reused samples."""
 
     @abstractmethod
     def _control_calls(self) -> PairPrompts | None:
-        """Return the control calls that losses call for; unasked, the most of them."""
+        """Return the control calls due for losses; in a dry run, the most of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,29 +180,27 @@ class LedgerPart(_SampledPart):
     """A requirement that is sampled through the ledger.
 
     source: its endpoint, in the current series
-    walk: READING for instructions that can't earn a pass
+    mode: READING for instructions that can't earn a pass
     issues: why it is only read
     """
 
     source: LedgerEndpoint
-    walk: PlanMode
+    mode: PlanMode
     issues: tuple[Issue, ...] = ()
 
     def _canaries_before(self) -> PairPrompts | None:
         """Return the round that shows which weights answer; reading, all stored."""
-        if self.walk is PlanMode.READING:
+        if self.mode is PlanMode.READING:
             return self._canaries.prompts_of_stored_rounds()
         return self._canaries.to_request(
             self.prompts,
             only_name_identifies_weights=self._only_name_identifies_weights,
         )
 
-    def _canaries_if_none_followed(
-        self, before: PairPrompts | None
-    ) -> PairPrompts | None:
+    def _canaries_after(self, before: PairPrompts | None) -> PairPrompts | None:
         canaries = self._canaries
         by_name = self._only_name_identifies_weights
-        match self.walk:
+        match self.mode:
             case PlanMode.READING:
                 return None
             case PlanMode.SAMPLING:
@@ -222,7 +218,7 @@ class LedgerPart(_SampledPart):
         source = self.source
         if abilities_of(source.endpoint).samples_each:
             return None
-        if self.walk is PlanMode.DRY_RUN:
+        if self.mode is PlanMode.DRY_RUN:
             due = most_controls(self.prompts.requested)
         else:
             due = self._control_completions_due()
@@ -255,16 +251,16 @@ class ConversationPart(LedgerPart):
     """An extraction: each prompt follows from the answers before it.
 
     prompts: its openings
-    manner: how its endpoint holds a conversation
+    style: how its endpoint holds a conversation
     """
 
-    manner: ConversationStyle = field(kw_only=True)
+    style: ConversationStyle = field(kw_only=True)
 
     def _round_steps(self) -> Iterator[PromptStep]:
         pair = self.required.pair
         conversation = Conversation(
             self.book,
-            self.manner,
+            self.style,
             turns=pair.probe.turns,
             seed=pair.sampling.seed or 0,
         )
@@ -280,9 +276,9 @@ class ConversationPart(LedgerPart):
             if answer is None:
                 break
             conversation.add_answer(answer)
-        if conversation.ended or self.walk is not PlanMode.DRY_RUN:
+        if conversation.ended or self.mode is not PlanMode.DRY_RUN:
             return
-        left = longest_further_prompts(pair, self.book, self.manner, conversation)
+        left = longest_further_prompts(pair, self.book, self.style, conversation)
         if left.specs:
             yield PromptStep(
                 self.required.purpose, self.source, left, may_be_left_out=True
@@ -306,7 +302,7 @@ class FuturePart(_SampledPart):
         """Return the first round of a new endpoint."""
         return canary_prompts(self.required.pair, self.book, 1)
 
-    def _canaries_if_none_followed(self, before: PairPrompts | None) -> None:  # noqa: ARG002 - nothing is reused
+    def _canaries_after(self, before: PairPrompts | None) -> None:  # noqa: ARG002 - nothing is reused
         return None
 
     def _control_calls(self) -> PairPrompts | None:
@@ -363,15 +359,15 @@ Part = LedgerPart | FuturePart | RecordedPart | MissingPart
 class SamplingPlan:
     """All that one pair's verdict requires, its own samples first.
 
-    Each requirement is opened in its turn: its instructions may need summaries, and its
-    endpoint a fine-tune.
+    Each requirement is prepared in its turn: its instructions may need summaries, and
+    its endpoint a fine-tune.
 
     suite: whose other pairs request prompts of their own; None without any
     """
 
     required: tuple[RequiredSamples, ...]
     endpoints: Endpoints
-    walk: PlanMode
+    mode: PlanMode
     suite: Suite | None = None
 
     @property
@@ -382,9 +378,9 @@ class SamplingPlan:
     def foreseen_steps(self, required: RequiredSamples) -> Iterator[Step]:
         """Yield every step that may cost something, as known without a call.
 
-        For a dry run: a run samples each part's own steps (`open`).
+        For a dry run: a run samples the steps of each `prepare_part`.
         """
-        assert self.walk is PlanMode.DRY_RUN  # noqa: S101 - a run would skip calls in between
+        assert self.mode is PlanMode.DRY_RUN  # noqa: S101 - a run would skip calls in between
         books, model = self.endpoints.books, required.pair.model
         if required.purpose is Purpose.PROBABILITY:
             logprobs = self.window_logprobs(required)
@@ -405,17 +401,17 @@ class SamplingPlan:
     def prepare_part(self, required: RequiredSamples) -> Part:
         """Return the requirement with its book and endpoint.
 
-        When asking, that writes the book's summaries and fine-tunes the model.
+        When sampling, that writes the book's summaries and fine-tunes the model.
         Instructions that can't earn a pass cost nothing: their samples are only read.
         Raises MemleakError for an unusable book.
         """
-        unasked = self.walk is PlanMode.DRY_RUN
-        book = self.endpoints.books.pair_book(required.pair, foreseen=unasked)
+        is_dry_run = self.mode is PlanMode.DRY_RUN
+        book = self.endpoints.books.pair_book(required.pair, foreseen=is_dry_run)
         if required.missing is not None:
             reason = required.with_label(Issue("sampled", required.missing))
             return MissingPart(required, book, (reason,))
         faults = unusable_instruction_issues(required, book)
-        if faults and unasked:
+        if faults and is_dry_run:
             self._raise_unless_summary_missing(required, faults[0])
         # A pair's own completeness lists its faults.
         listed = () if required.purpose is Purpose.OWN else faults
@@ -424,22 +420,22 @@ class SamplingPlan:
         )
         try:
             endpoint = self._prepared_endpoint(
-                required, only_if_ready=unasked or bool(faults)
+                required, only_if_ready=is_dry_run or bool(faults)
             )
         except Inconclusive as error:
-            if unasked:
+            if is_dry_run:
                 raise
             missing = required.with_label(Issue.of_error("sampled", error))
             return MissingPart(required, book, (missing,))
-        if endpoint is None and not unasked:
+        if endpoint is None and not is_dry_run:
             return MissingPart(required, book, issues)
         if endpoint is None:
             return self._future_part(required, book)
         recording = abilities_of(endpoint).recording
         if recording is not None:
             return _recorded_part(required, book, recording)
-        walk = PlanMode.READING if faults and not unasked else self.walk
-        return self._ledger_part(required, book, endpoint, walk, issues)
+        mode = PlanMode.READING if faults and not is_dry_run else self.mode
+        return self._ledger_part(required, book, endpoint, mode, issues)
 
     def _raise_unless_summary_missing(
         self, required: RequiredSamples, fault: Issue
@@ -468,7 +464,7 @@ class SamplingPlan:
         Raises MemleakError where its endpoint gives none, or doesn't exist yet.
         """
         pair = required.pair
-        is_dry_run = self.walk is PlanMode.DRY_RUN
+        is_dry_run = self.mode is PlanMode.DRY_RUN
         endpoint = self._prepared_endpoint(required, only_if_ready=is_dry_run)
         if endpoint is None:
             raise Inconclusive(
@@ -477,7 +473,7 @@ class SamplingPlan:
                 hint="the run measures it after the fine-tune",
             )
         can_give = abilities_of(endpoint).token_logprobs is not None
-        if not can_give and self.walk is not PlanMode.READING:
+        if not can_give and self.mode is not PlanMode.READING:
             provider = OWN_PROVIDER if required.endpoint else pair.model.provider
             raise Inconclusive(
                 f"{provider} gives no log-probabilities of a text",
@@ -491,7 +487,7 @@ class SamplingPlan:
             own=required.endpoint is not None,
         )
         texts = WindowTexts(pair, self.endpoints.books.cut_into_excerpts(pair.book))
-        may_sample = self.walk is not PlanMode.READING
+        may_sample = self.mode is not PlanMode.READING
         in_series = source.endpoint_of_series(
             pair, texts.parts(), may_sample=may_sample
         )
@@ -512,7 +508,7 @@ class SamplingPlan:
         required: RequiredSamples,
         book: Book,
         endpoint: Endpoint,
-        walk: PlanMode,
+        mode: PlanMode,
         issues: tuple[Issue, ...],
     ) -> LedgerPart:
         pair = required.pair
@@ -526,7 +522,7 @@ class SamplingPlan:
             probed=endpoint,
         )
         if required.purpose in _IN_SERIES:
-            may_sample = walk is not PlanMode.READING
+            may_sample = mode is not PlanMode.READING
             source = source.endpoint_of_series(pair, prompts, may_sample=may_sample)
         is_extraction = pair.probe.kind == "extraction"
         converses = is_extraction or any(prompt.before for prompt in probed.prompts)
@@ -542,11 +538,11 @@ class SamplingPlan:
                 probed,
                 source,
                 prompts,
-                walk,
+                mode,
                 issues,
-                manner=conversation_style(endpoint),
+                style=conversation_style(endpoint),
             )
-        return LedgerPart(required, probed, source, prompts, walk, issues)
+        return LedgerPart(required, probed, source, prompts, mode, issues)
 
 
 def plan_pair(
@@ -560,13 +556,13 @@ def plan_pair(
     """Plan the samples of a pair.
 
     endpoint: replaces the suite's own
-    for_dry_run: whether for a dry run; else the run asks, or reads if it is offline
+    for_dry_run: whether for a dry run; else the run samples, or reads if it is offline
     """
-    walk = PlanMode.READING if endpoints.resources.offline else PlanMode.SAMPLING
+    mode = PlanMode.READING if endpoints.resources.offline else PlanMode.SAMPLING
     if for_dry_run:
-        walk = PlanMode.DRY_RUN
+        mode = PlanMode.DRY_RUN
     required = required_samples(pair, suite, endpoint)
-    return SamplingPlan(required, endpoints, walk, suite)
+    return SamplingPlan(required, endpoints, mode, suite)
 
 
 def _recorded_part(

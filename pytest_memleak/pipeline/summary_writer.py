@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_memleak.pipeline.endpoints import Endpoints
-    from pytest_memleak.sampling.cost_plan import Counted, Plan
+    from pytest_memleak.sampling.cost_plan import Plan, PlannedOrdinals
 
 # The template is part of a summary's key: after a change, all summaries are rewritten.
 PROMPT = (
@@ -121,7 +121,7 @@ class SummaryWriter:
         self,
         book_id: str,
         excerpts: Sequence[Excerpt],
-        counted: Counted | None = None,
+        counted: PlannedOrdinals | None = None,
     ) -> Plan | None:
         """Plan the first try that `write` would make; None where there is none.
 

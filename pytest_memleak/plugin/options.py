@@ -152,7 +152,7 @@ def _name(option: str, value: str) -> str:
     return value.strip()
 
 
-def parse_tolerances(value: str) -> dict[str, float]:
+def tolerances_option(value: str) -> dict[str, float]:
     """Parse `bmc=0.01,longest_span=10`."""
     from pytest_memleak.results.comparable import parse_tolerances
 
@@ -201,7 +201,7 @@ _VALUES: dict[str, tuple[str, str | None, Callable[[str], Any] | None]] = {
     "witness": ("URL", None, None),
     "timestamp-server": ("URL", None, None),
     "baseline": ("EVIDENCE", None, None),
-    "max-increase": ("MEASURE=BY,...", None, parse_tolerances),
+    "max-increase": ("MEASURE=BY,...", None, tolerances_option),
 }
 _HELP = {
     "quote": "show this many words of a passage: a number, 0 for none, or 'full' for "

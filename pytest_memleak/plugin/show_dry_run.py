@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_memleak.pipeline.dry_run import plan_run
-from pytest_memleak.pipeline.samples_and_costs import (
+from pytest_memleak.pipeline.power_table import (
     next_usual_samples,
     pairs_with_rounds,
     power_row,

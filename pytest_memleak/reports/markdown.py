@@ -17,8 +17,7 @@ from pytest_memleak.reports.detection_and_chance import detection_text
 from pytest_memleak.reports.first_screen import first_screen
 from pytest_memleak.reports.generation_text import generation_lines, notice_lines
 from pytest_memleak.reports.measure_text import measure_cell
-from pytest_memleak.reports.pair_matrix import MANY
-from pytest_memleak.reports.pair_outcome import LOOKS, pair_outcome
+from pytest_memleak.reports.pair_outcome import BRIEF_FROM_PAIRS, LOOKS, pair_outcome
 from pytest_memleak.reports.passage_selection import (
     other_book_lines,
     passage_text,
@@ -67,7 +66,7 @@ def summary(run: RunReport) -> str:
     """Render the whole summary in GitHub's Markdown."""
     lines = [*_first_screen_lines(first_screen(run)), ""]
     table = _table_lines(run.results[:_MOST_ROWS])
-    if len(run.results) < MANY:
+    if len(run.results) < BRIEF_FROM_PAIRS:
         lines += table
     else:
         lines += ["<details><summary>All measures</summary>", "", *table]

@@ -36,6 +36,9 @@ LOOKS = {
 """The kinds of outcomes, the worst first. Marks show them where no color does."""
 WORST_FIRST = tuple(LOOKS)
 
+BRIEF_FROM_PAIRS = 9
+"""From so many pairs on, reports show a pair's details only on request."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

@@ -23,8 +23,7 @@ from pytest_memleak.reports.generation_text import (
     reuse_lines,
 )
 from pytest_memleak.reports.measure_text import format_value, rate_text
-from pytest_memleak.reports.pair_matrix import MANY
-from pytest_memleak.reports.pair_outcome import pair_outcome
+from pytest_memleak.reports.pair_outcome import BRIEF_FROM_PAIRS, pair_outcome
 from pytest_memleak.reports.passage_selection import (
     other_book_lines,
     passage_text,
@@ -63,7 +62,7 @@ def summary(
     compared: the comparison with an earlier release, shown last
     """
     console, out = text_console(width=width, color=color)
-    has_many = len(results) >= MANY
+    has_many = len(results) >= BRIEF_FROM_PAIRS
     detail = verbosity - has_many
     if results and detail >= 0:
         print_rows(console, results, wrap=wrap)

@@ -159,7 +159,7 @@ def summed(steps: Sequence[PlannedStep], what: str) -> PlannedStep:
     )
 
 
-class Counted:
+class PlannedOrdinals:
     """The generations that a run's plan has counted, so that none is counted twice.
 
     By book and excerpt, too: summaries that aren't written yet make equal prompts.
@@ -187,7 +187,7 @@ def plan(
     endpoint_id: str,
     prompts: PairPrompts,
     terms: CallTerms,
-    counted: Counted | None = None,
+    counted: PlannedOrdinals | None = None,
 ) -> Plan:
     """Plan the calls that `sample_missing` would make now, without making any.
 

@@ -73,7 +73,7 @@ def measurement_of_tally(tally: Tally, rounds: Rounds | None = None) -> Measurem
         rounds = tally.rounds()
     rounds_of_word = rounds.times(words=layout.total)
     is_covered = rounds_of_word > 0
-    spans = _distinct_spans(tally)
+    spans = _spans_without_overlaps(tally)
     covered_words = int(np.count_nonzero(is_covered))
     return Measurement(
         words=layout.total,
@@ -119,11 +119,11 @@ def _longest_block(is_covered: Flags, borders: Positions) -> Block:
     return Block(end - start, start, end)
 
 
-def _distinct_spans(tally: Tally) -> tuple[Span, ...]:
-    """Return the distinct own runs over `effective_threshold` words, longest first.
+def _spans_without_overlaps(tally: Tally) -> tuple[Span, ...]:
+    """Return own runs over `effective_threshold` words, without overlaps.
 
-    Of the runs that end at the same word only the longest matters: the others are its
-    suffixes.
+    The longest is first. Of the runs that end at the same word only the longest
+    matters: the others are its suffixes.
     """
     runs = tally.longest_runs_by_end()
     threshold = tally.scoring.effective_threshold

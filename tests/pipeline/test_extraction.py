@@ -27,8 +27,8 @@ from pytest_memleak.ledger.verify_chain import check_ledger
 from pytest_memleak.pipeline.dry_run import plan_run
 from pytest_memleak.pipeline.evaluate_pair import evaluate
 from pytest_memleak.pipeline.extraction_conversation import ANSWERS_PER_CONVERSATION
+from pytest_memleak.pipeline.power_table import next_usual_samples, suite_power
 from pytest_memleak.pipeline.request_wordings import wordings
-from pytest_memleak.pipeline.samples_and_costs import next_usual_samples, suite_power
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.prompt_text import extraction_lines
 from pytest_memleak.results.build_result import build_result_without_quotes

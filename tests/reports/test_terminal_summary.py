@@ -20,7 +20,7 @@ from pytest_memleak.records.prompt_rates import PromptRate
 from pytest_memleak.records.provenance import Provenance, ServedBy, Tried
 from pytest_memleak.records.verdicts import verdict_with_accepted_refusals
 from pytest_memleak.reports.measure_text import rate_text
-from pytest_memleak.reports.pair_matrix import MANY
+from pytest_memleak.reports.pair_outcome import BRIEF_FROM_PAIRS
 from pytest_memleak.reports.plan_tables import plan_table
 from pytest_memleak.reports.terminal_summary import summary
 from pytest_memleak.results.run_verdict import verdict_counts
@@ -544,7 +544,7 @@ def test_many_pairs_have_notices_alone():
 
 
 def test_a_further_v_shows_more_of_many_pairs():
-    pairs = tuple(many(MANY))
+    pairs = tuple(many(BRIEF_FROM_PAIRS))
     counts = [len(lines(*pairs, verbosity=verbosity)) for verbosity in (-1, 0, 1, 2)]
     assert counts == sorted(set(counts))
     heads = [lines(*pairs, verbosity=verbosity)[0].split()[0] for verbosity in (1, 2)]

@@ -20,8 +20,8 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.records import FinishReason
 from pytest_memleak.sampling.cost_plan import (
-    Counted,
     Plan,
+    PlannedOrdinals,
     PlannedStep,
     plan,
     sum_of_plans,
@@ -67,7 +67,7 @@ def test_a_plan_of_what_is_left(memory, ask, hasty):
 
 
 def test_a_plan_counts_no_generation_twice(memory, ask):
-    counted = Counted()
+    counted = PlannedOrdinals()
     few, many = ask(excerpts=2, samples=3), ask(excerpts=2, samples=5)
     by = terms(price=(1.0, 1.0))
     plans = [plan(memory, "e", prompts, by, counted) for prompts in (few, many, many)]

@@ -36,8 +36,7 @@ from pytest_memleak.reports.html.coverage_strips import WIDTH, heat_labels, safe
 from pytest_memleak.reports.html.views import pair_views
 from pytest_memleak.reports.measure_text import rate_text, unit_text
 from pytest_memleak.reports.output_table import EVIDENCE, HTML
-from pytest_memleak.reports.pair_matrix import MANY
-from pytest_memleak.reports.pair_outcome import LOOKS, WORST_FIRST
+from pytest_memleak.reports.pair_outcome import BRIEF_FROM_PAIRS, LOOKS, WORST_FIRST
 from pytest_memleak.reports.probability_text import NO_VERDICT, likelihood_text
 from pytest_memleak.reports.release_text import comparison_lines, comparison_sentence
 from pytest_memleak.reports.screen_view import SCREEN_LOOKS
@@ -97,7 +96,7 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
         books=book_views(pairs),
         cover=front,
         statement=_statement(run, created),
-        many=len(pairs) >= MANY,
+        many=len(pairs) >= BRIEF_FROM_PAIRS,
         screen=first_screen(run),
         shared_settings=_shared_settings(pairs),
         captions=list(detection_captions(run.results)),

@@ -159,7 +159,7 @@ class PairView:
     recipe: tuple[Setting, ...]
     settings: tuple[Setting, ...]
     plot: PlotData | None = None
-    map: Strip | None = None
+    coverage_strip: Strip | None = None
     ticks: tuple[float, ...] = ()
     block: tuple[float, float] | None = None
     chapters: tuple[ChapterView, ...] = ()
@@ -252,7 +252,7 @@ def _view_with_drawings(
     view = dataclasses.replace(
         view,
         plot=plot,
-        map=draw_strip(times, coverage.rounds, columns=_COLUMNS),
+        coverage_strip=draw_strip(times, coverage.rounds, columns=_COLUMNS),
         ticks=tuple(x_position(chapter.start, words) for chapter in later_chapters),
         block=_block_ends(result, words),
         lengths=_draw_span_lengths(classes, anchor),
