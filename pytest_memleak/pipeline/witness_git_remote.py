@@ -231,7 +231,7 @@ class GitWitness:
             f"The witness {what}: {_reason(output)}",
             location=self.name,
             hint=f"make sure that this works: git ls-remote {self.name}; if it does, "
-            f"move the copy {self._copy} away, which is then made anew",
+            f"move the copy {self._copy} away, and rerun: it is fetched again",
         )
 
     def _rewritten_error(self) -> EvidenceError:

@@ -215,7 +215,7 @@ def end_files(text: bytes) -> Mapping[str, bytes]:
 
 
 def _place_of(text: bytes) -> str:
-    """Return a name in one of 256 folders, since each commit lists its folder anew."""
+    """Name a text in one of 256 folders, since each commit lists its folder again."""
     name = hashlib.sha256(text).hexdigest()
     return f"{name[:2]}/{name}"
 
