@@ -205,7 +205,7 @@ RULES = (
     ),
     Rule(
         "repeated",
-        "its text is also in",
+        "it repeats ",
         _SELECT,
         "_repeated_documents",
         _returns({}),

@@ -1,6 +1,7 @@
 """`memleak guard`: what it needs before it serves, and a guard of its own process."""
 
 import contextlib
+import itertools
 import re
 import signal
 import socket
@@ -15,7 +16,9 @@ from pytest_memleak.library import read_book
 
 
 def guard(book, *more):
-    return ("guard", book, "--upstream", "http://127.0.0.1:9/v1", "--port", 0, *more)
+    needed = {"--upstream": "http://127.0.0.1:9/v1", "--port": 0}
+    left = {name: value for name, value in needed.items() if name not in more}
+    return ("guard", book, *itertools.chain(*left.items()), *more)
 
 
 @pytest.mark.parametrize(("more", "message"), [
@@ -85,7 +88,7 @@ def test_the_help_states_what_the_guard_promises(capsys):
     for promise in (
         "before it sends more than --limit words of a protected passage",
         "before a conversation has more than --budget words of one book",
-        "at most 7 words in a row leave per answer",
+        "at most 7 words in a row leave per choice",
         "if the client returns earlier turns unchanged",
         "doesn't hold over conversations, over turns that a client drops, and for a "
         "client with many keys",
