@@ -217,13 +217,14 @@ OPENED = [
      "model_name obeyed batches converses"),
     ("vertex", {}, "projects/p/locations/us-central1/endpoints/7", "obeyed converses"),
     (*("vertex", {"base": "meta/llama3_1@llama-3.1-8b", "deployment": {}}, None),
-     "obeyed continuing chats converses"),
+     "obeyed continuing chats converses token_logprobs"),
     ("together", MOST, None, CHATTING),
     (*("together", {"deployment": {}}, "projects/p/models/m/revisions/r"),
-     "fixed_weights obeyed continuing chats converses"),
+     "fixed_weights obeyed continuing chats converses token_logprobs"),
     ("tinker", MOST, None, "fixed_weights continuing recovery converses"),
     (*("transformers", {}, f"transformers:base+{'a' * 64}.{'b' * 32}"),
-     "fixed_weights weights_fingerprint samples_each continuing engine converses"),
+     "fixed_weights weights_fingerprint samples_each continuing engine converses "
+     "token_logprobs"),
     (*("vllm", {}, f"vllm:base+{'a' * 64}.{'b' * 32}"),
      "fixed_weights weights_fingerprint samples_each continuing engine converses"),
 ]  # fmt: skip
