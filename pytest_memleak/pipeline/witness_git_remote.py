@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from pytest_memleak.errors import EvidenceError, file_errors
+from pytest_memleak.redaction.credentials import masked, without_credentials
 from pytest_memleak.redaction.text import inert
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 _BRANCH = "refs/heads/memleak-witness"
 _SECONDS = 120  # that one command of git may take
 _LONGEST_REASON = 200  # characters
-_PASSWORD = re.compile("://[^/ ]*@")
 _ADDED = "A"
 MERGE = "merge"
 _SHA256_DIGITS = 64
@@ -274,8 +274,8 @@ def files_in_export(data: bytes) -> tuple[str, tuple[CommittedFile, ...]]:
 
 
 def shown_url(url: str) -> str:
-    """Return a URL without its user and password."""
-    return inert(_PASSWORD.sub("://", url))
+    """Return a URL without what may be a secret: user, password, and query."""
+    return inert(without_credentials(url))
 
 
 def validate_url(url: str) -> None:
@@ -369,8 +369,8 @@ def _run_git(
 
 
 def _reason(output: bytes) -> str:
-    """Return the last line that git printed, without passwords."""
+    """Return the first error that git printed, without credentials."""
     lines = output.decode("utf-8", "replace").strip().splitlines()
     fatal = [line for line in lines if line.startswith(("fatal:", "error:", "remote:"))]
     line = (fatal or lines or ["no reason given"])[0]
-    return shown_url(line)[:_LONGEST_REASON]
+    return masked(line, limit=_LONGEST_REASON)

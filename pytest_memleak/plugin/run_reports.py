@@ -10,7 +10,6 @@ import dataclasses
 import gc
 import inspect
 import os
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -33,6 +32,7 @@ from pytest_memleak.plugin.run_record import selection_of, tested_key
 from pytest_memleak.records import Block, Span
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.pair_result import RunReport
+from pytest_memleak.redaction.credentials import MASK, masked
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.junit_properties import case_properties
 from pytest_memleak.reports.next_command import TYPED, path_to_type
@@ -60,7 +60,6 @@ if TYPE_CHECKING:
 
 _SWITCH_INTERVAL = 1e-5  # seconds until a thread yields to others
 _LONGEST_LINE = 200  # characters of a command line that is shown again
-_PASSWORD = re.compile("://[^/ ]*@")
 
 
 def attach_result(
@@ -170,15 +169,15 @@ def run_report(
 def typed_line(config: pytest.Config) -> str:
     """Return the command line of this run, with paths from here.
 
-    Returns "" for a long line, or one with a password in a URL.
+    Returns "" for a long line, or one with a credential.
     """
     if TYPED in os.environ:
         return os.environ[TYPED]
     arguments = map(_from_here, config.invocation_params.args)
     line = " ".join(["pytest", *arguments])
-    has_password = _PASSWORD.search(line) is not None
-    is_shown = len(line) <= _LONGEST_LINE and not has_password
-    return line if is_shown else ""
+    if len(line) > _LONGEST_LINE or MASK in masked(line):
+        return ""
+    return line
 
 
 def _from_here(argument: str | os.PathLike[str]) -> str:

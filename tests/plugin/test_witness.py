@@ -298,13 +298,19 @@ def test_verify_sees_a_rewritten_history(witnessed, capsys):
     assert "its history was rewritten, or the receipt is forged" in text
 
 
-def test_verify_does_not_print_a_password(witnessed, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:s3@cret@git.example/witness.git",
+        "https://git.example/witness.git?token=s3cret",
+    ],
+)
+def test_verify_does_not_print_a_secret_of_the_url(url, witnessed, monkeypatch, capsys):
     """Of a URL that git's configuration leads to the witness."""
     witnessed.begin("one")
-    secret = "https://me:s3@cret@git.example/witness.git"
-    setting = f"'url.{witnessed.url}.insteadOf={secret}'"
+    setting = f"'url.{witnessed.url}.insteadOf={url}'"
     monkeypatch.setenv("GIT_CONFIG_PARAMETERS", setting)
-    _, text = witnessed.verify(capsys, "one", "--witness", secret)
+    _, text = witnessed.verify(capsys, "one", "--witness", url)
     assert "attempt 1 of 1 known to https://git.example/witness.git," in text
     assert "cret" not in text
 
