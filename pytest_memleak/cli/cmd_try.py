@@ -49,6 +49,8 @@ from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.reports.output_table import HTML
 
 if TYPE_CHECKING:
+    from pytest_memleak.pipeline.suite_run import SuiteRun
+    from pytest_memleak.records import Model
     from pytest_memleak.sampling.cost_plan import Plan
 
 _MINUTES = 5
@@ -153,6 +155,7 @@ def _run_existing(
     yes: whether the yes was given as an option
     Raises SettingsError for a suite of another model or book.
     """
+    from pytest_memleak.pipeline.run import open_suite
     from pytest_memleak.sampling.cost_plan import sum_of_plans
 
     subject = f"{draft.base} and {draft.books[0].name}"
@@ -166,6 +169,10 @@ def _run_existing(
         )
     draft = replace(draft, deadline=deadline_of_suite(path))
     plan = sum_of_plans(_plan_of(path, draft, _ledger_beside(path)))
+    if plan.generations:
+        with open_suite(path, hosts=draft.hosts) as suite:
+            for model in suite.suite.models:
+                _validate_access(suite, model)
     print_sentence(f"{path} is a suite for {subject} already.")
     print_sentence(f"Cost of what is left: {most_cost(plan)}.")
     if not (yes or is_confirmed("Run it?")):
@@ -274,6 +281,7 @@ def _sample_neutral_prompts(
         open_suite(path, hosts=draft.hosts) as suite,
     ):
         (pair,) = suite.suite.pairs
+        _validate_access(suite, pair.model)
         endpoint = suite.endpoints.endpoint(pair.model)
         abilities = abilities_of(endpoint)
         if abilities.recording is not None:
@@ -298,6 +306,14 @@ def _sample_neutral_prompts(
     draft = replace(draft, text_only=True)
     write_whole(path, draft.text(path))
     return _sample_neutral_prompts(path, draft, asked=asked)
+
+
+def _validate_access(suite: SuiteRun, model: Model) -> None:
+    """Raise SuiteError for bad options, or a key that is missing, before any call."""
+    from pytest_memleak.cli.model_checks import validate_variables
+
+    suite.endpoints.provider(model)
+    validate_variables(model, place=suite.endpoints.model_place(model))
 
 
 # --- the plan

@@ -9,6 +9,7 @@ from pytest_memleak.cli.confirmation import is_confirmed
 from pytest_memleak.cli.doctor_check import Check
 from pytest_memleak.cli.endpoint_preflight import Preflight, accepted_keys
 from pytest_memleak.cli.learned_keys import with_keys
+from pytest_memleak.cli.model_checks import validate_variables
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.redaction.file_writing import write_whole
@@ -49,6 +50,7 @@ def _call_and_check(
     if obstacle := _reason_not_to_call(suite_run, model):
         yield Check(subject, f"not called: {obstacle}")
         return
+    validate_variables(model, place=suite_run.endpoints.model_place(model))
     preflight = Preflight.of(suite_run, model)
     if asked:
         print_sentence(f"{model.id}: {preflight.cost}")

@@ -75,17 +75,45 @@ def _needs_of_provider(model: Model) -> ProviderNeeds:
     return built_in.needs if built_in else ProviderNeeds()
 
 
+def validate_variables(model: Model, *, place: str) -> None:
+    """Raise SuiteError for a key or setting that the environment lacks.
+
+    place: the model's, in the suite
+    """
+    missing = [check.subject for check in _check_variables(model) if check.fix]
+    if not missing:
+        return
+    names = " and ".join(missing)
+    verb = "isn't" if len(missing) == 1 else "aren't"
+    hint = f"export {' '.join(f'{name}=...' for name in missing)}, then rerun"
+    if _needs_of_provider(model).keys and not model.options.get("base_url"):
+        hint += "; for your own server, add base_url"
+    raise SuiteError(
+        f"{names} {verb} set in the environment", location=place, hint=hint
+    )
+
+
 def check_access(model: Model) -> Iterator[Check]:
     """Check the model's keys, or that its server is reachable."""
+    yield from _check_variables(model)
+    url = _needs_of_provider(model).address_of(model.options.get("base_url"))
+    if isinstance(url, str):
+        yield check_server(url)
+
+
+def _check_variables(model: Model) -> Iterator[Check]:
+    """Check the environment variables of the model's keys and settings."""
     needs = _needs_of_provider(model)
+    # An endpoint's full name has project and location.
+    is_full = (model.endpoint or "").startswith("projects/")
+    named = {*needs.settings.values()} if is_full else set()
     for name in needs.variables_of(model.options):
+        if name in named:
+            continue
         if os.environ.get(name, "").strip():
             yield Check(name, "set")
         else:
             yield Check(name, "not set", f"export {name}=...")
-    url = needs.address_of(model.options.get("base_url"))
-    if isinstance(url, str):
-        yield check_server(url)
 
 
 def check_server(url: str) -> Check:

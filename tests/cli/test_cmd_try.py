@@ -275,7 +275,7 @@ def test_the_terminal_shows_progress_and_whole_words(
 NOT_TRIED = {
     "gone.epub --model openai/x": "gone.epub: can't be read",
     "story.json --model opnai/x": f"known providers: {', '.join(sorted(PROVIDERS))}",
-    "TRY": "set the environment variable OPENAI_API_KEY",
+    "TRY": "export OPENAI_API_KEY=..., then rerun",
     "TRY --base-url http://127.0.0.1:9/v1": "check that http://127.0.0.1:9/v1 runs",
 }
 
@@ -296,6 +296,43 @@ def test_a_try_that_cannot_run_says_what_to_type(here, file, story, capsys):
     for arguments, message in NOT_TRIED.items():
         assert message in refused(arguments), arguments
         assert [path.name for path in here.iterdir()] == ["story.json"]
+
+
+def _asks_at_a_terminal(program, folder, *arguments):
+    """What a try at a terminal shows without a key, and a no to every question."""
+    seen = run_in_terminal(
+        ["try", "story.json", "--model", "openai/x", *arguments],
+        folder=folder,
+        program=program,
+        columns=100,
+        answer="n\n",
+    )
+    return seen.code, [line for line in seen.lines if line]
+
+
+NO_KEY = "OPENAI_API_KEY isn't set in the environment"
+
+
+@pytest.mark.parametrize("more", [(), ("--price", "1,2")])
+def test_a_missing_key_is_said_before_anything_is_asked(program, here, story, more):
+    code, lines = _asks_at_a_terminal(program, here, *more)
+    assert code == 2
+    assert lines == [
+        f"memleak try: --model openai/x: {NO_KEY}",
+        "  export OPENAI_API_KEY=..., then rerun; for your own server, add --base-url",
+    ]
+
+
+def test_a_missing_key_is_said_before_an_existing_suite_is_offered(
+    program, here, story, file
+):
+    file("x-story.memleak.toml", SAME)
+    code, lines = _asks_at_a_terminal(program, here)
+    assert code == 2
+    shown = " ".join(lines)
+    assert NO_KEY in shown
+    assert "Run it?" not in shown
+    assert "Cost of what is left" not in shown
 
 
 SAME = """

@@ -205,6 +205,23 @@ def test_https_to_a_server_without_tls_has_a_hint(here, server, file, capsys, co
     assert "without TLS, write http://" in output.out + output.err
 
 
+def test_doctor_names_a_missing_key_before_it_asks(program, here, server, file):
+    suite = file("it.memleak.toml", SUITE_OF.format(url=server.url))
+    text = suite.read_text("utf-8")
+    options = next(line for line in text.splitlines() if server.url in line)
+    suite.write_text(text.replace(options, ""), "utf-8")
+    seen = run_in_terminal(
+        ["doctor", suite.name, "--calls"],
+        folder=here,
+        program=program,
+        columns=200,
+        answer="n\n",
+    )
+    shown = "\n".join(seen.lines)
+    assert "OPENAI_API_KEY isn't set in the environment" in shown
+    assert "Send them?" not in shown
+
+
 def test_doctor_calls_and_syntax_only_exclude_each_other(refused, here):
     assert "remove one of them" in refused("doctor", "--calls", "--syntax-only")
 
