@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_memleak.cli.columns import print_sentence
+from pytest_memleak.cli.columns import command_line, next_step, print_sentence
 from pytest_memleak.cli.default_ledger import ledger_url, pytest_rootdir
 from pytest_memleak.cli.shared_options import REPEATED, add_command
 from pytest_memleak.cli.witness_verification import (
@@ -20,11 +20,12 @@ from pytest_memleak.cli.witness_verification import (
 from pytest_memleak.errors import EvidenceError, SettingsError
 from pytest_memleak.ledger import CLOCK_SKEW
 from pytest_memleak.records import Verdict
+from pytest_memleak.redaction.credentials import without_credentials
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.output_table import BADGE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from pytest_memleak.cli.shared_options import Commands
     from pytest_memleak.pipeline.recompute_evidence import Verification
@@ -34,6 +35,15 @@ _VERIFIED = 0
 _FAILED = 1
 _NOT_RECOMPUTED = 3
 _HEX = 64
+_PLACEHOLDERS = {
+    "ledger": "URL",
+    "suite": "FILE",
+    "public_key": "FILE",
+    "baseline": "EVIDENCE",
+    "model": "NAME",
+}
+"""What stands in the next command for what is lacking, by option."""
+_NO_OPTIONS = ("command", "evidence", "options_typed", "run")
 _UNVERIFIABLE = (
     (
         "the author's statements: release name, versions, platform, creation time, "
@@ -186,7 +196,10 @@ def _check_signature(
     else:
         verification.unchecked.append("Not signed: the author is unverified")
     if parsed.require_signature and not parsed.public_key:
-        problem = "not verified; add --public-key" if is_signed else "missing"
+        problem = "missing"
+        if is_signed:
+            problem = "not verified; add --public-key"
+            verification.lacking.add("public_key")
         verification.wrong.append(f"signature: {problem}")
 
 
@@ -245,6 +258,7 @@ def _check_comparison(
         verification.add_check(wrong, f"comparison with {parsed.baseline}")
     elif evidence.content.compared:
         verification.complete = False
+        verification.lacking.add("baseline")
         verification.unchecked.append(
             "comparison with an earlier release: add --baseline",
         )
@@ -355,6 +369,7 @@ def _print_findings(
             f"no badge: the bundle isn't fully verified; {parsed.badge} wasn't written",
         )
     if not verified:
+        _print_next_step(parsed, verification)
         return _FAILED if verification.wrong else _NOT_RECOMPUTED
     passed = bundle.result is Verdict.PASS or parsed.allow_failures
     return _VERIFIED if passed else _FAILED
@@ -366,7 +381,7 @@ def _what_files_add(
     verification: Verification,
 ) -> str:
     """Say what each file that wasn't given or found would show."""
-    if verification.wrong and not verification.lacking:
+    if verification.wrong and not verification.missing:
         return "nothing, before what is wrong is settled"
     lacking = verification.lacking
     files = {
@@ -379,6 +394,38 @@ def _what_files_add(
         and not parsed.baseline,
     }
     return "; ".join(file for file, is_missing in files.items() if is_missing) or "none"
+
+
+def _print_next_step(parsed: argparse.Namespace, verification: Verification) -> None:
+    """Print the same command with what is lacking, where that or another file helps."""
+    if verification.wrong:
+        why = "with the run's own files, or a new bundle from its author"
+    elif verification.missing:
+        why = "with the missing files above"
+    elif verification.lacking:
+        why = "recomputes the rest"
+    else:
+        return
+    options = [*_options_to_type(parsed, verification.lacking)]
+    print(next_step(command_line("memleak", "verify", parsed.evidence, *options), why))
+
+
+def _options_to_type(
+    parsed: argparse.Namespace,
+    lacking: Collection[str],
+) -> Iterator[str]:
+    """Yield the options that were typed, without credentials, and those lacking."""
+    for name, value in vars(parsed).items():
+        option = f"--{name.replace('_', '-')}"
+        if name in lacking and name in _PLACEHOLDERS:
+            yield from (option, _PLACEHOLDERS[name])
+        elif value is True:
+            yield option
+        elif value and name not in _NO_OPTIONS:
+            for each in value if isinstance(value, list) else [value]:
+                text = str(each)
+                is_secret = "://" in text and without_credentials(text) != text
+                yield from (option, "URL" if is_secret else text)
 
 
 def _print_lines(title: str, lines: Sequence[str]) -> None:

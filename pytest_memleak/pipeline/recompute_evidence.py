@@ -56,7 +56,8 @@ class Verification:
     checked: what was verified
     unchecked: what couldn't be
     missing: files without which nothing was recomputed
-    lacking: what these are: "suite", "book", "ledger"
+    lacking: "book" if one is missing, and the options whose values are: "suite",
+        "ledger", "baseline", "model", "public_key"
     attested: whether a signature by the given key is valid
     complete: whether everything that can be recomputed was
     witnessed: whether a receipt shows that the run was announced before its calls
@@ -339,6 +340,7 @@ class _Comparison:
                     0,
                     "it has none of the bundle's calls; name theirs with --ledger URL",
                 )
+                self.result.lacking.add("ledger")
             self.result.wrong += [f"ledger {place}: {fault}" for fault in chain.wrong]
             self.result.unchecked.append(
                 "no pair was recomputed, because the ledger failed verification",
@@ -561,6 +563,7 @@ class _Comparison:
             )
             if not self._models_named:
                 self.result.complete = False
+                self.result.lacking.add("model")
                 note += "; if this is the model under test, name it with --model"
             self.result.unchecked.append(note)
         provenance, received = evaluation.provenance, evaluation.completeness.received

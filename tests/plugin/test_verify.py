@@ -62,6 +62,45 @@ def test_verify_shows_progress_in_a_terminal(passed, pytester):
     assert seen.lines[0] == "evidence.json: PASS (2 PASS), release 2.1"
 
 
+def next_command(verify, *options):
+    """The last line, which says what to type next."""
+    _, text = verify(*options)
+    return text.splitlines()[-1]
+
+
+def test_a_missing_suite_is_named_in_the_next_command(passed, verify):
+    Path("test.memleak.toml").unlink()
+    assert next_command(verify, "--release=2.1") == (
+        "Next: memleak verify evidence.json --suite FILE --release 2.1"
+        "   # with the missing files above"
+    )
+
+
+def test_a_missing_book_is_named_before_the_next_command(passed, verify):
+    Path("ferry.json").unlink()
+    assert next_command(verify) == (
+        "Next: memleak verify evidence.json   # with the missing files above"
+    )
+
+
+def test_what_is_wrong_has_a_next_command(passed, verify):
+    assert next_command(verify, "--release=2.2", "--allow-failures") == (
+        "Next: memleak verify evidence.json --release 2.2 --allow-failures"
+        "   # with the run's own files, or a new bundle from its author"
+    )
+
+
+def test_the_next_command_has_no_password(passed, verify):
+    witness = "https://me:hunter2@git.example/w.git"
+    line = next_command(verify, "--release=2.2", f"--witness={witness}")
+    assert "--witness URL --release 2.2" in line
+    assert "hunter2" not in line
+
+
+def test_what_is_verified_needs_no_next_command(passed, verify):
+    assert "Next: " not in verify()[1]
+
+
 # What is replaced in the suite, options, outcomes, verify's exit code, and how it
 # begins.
 VERDICTS = {
@@ -258,9 +297,11 @@ def test_evidence_is_held_to_the_date_of_its_first_generation(sampled, verify, c
 def test_evidence_needs_its_own_ledger(sampled, check):
     other = ("--ledger", "sqlite:///elsewhere.db")
     check((other, 3, "missing:\n  the ledger: no file "))
+    check((other, 3, "Next: memleak verify evidence.json --ledger URL   # with the"))
     assert not Path("elsewhere.db").exists()  # none is begun where there is none
     Ledger("sqlite:///elsewhere.db").close()
     check((other, 1, "elsewhere.db: it has none of the bundle's"))
+    check((other, 1, "Next: memleak verify evidence.json --ledger URL   # with the"))
 
 
 def claim_ledger_end(links, entries):
@@ -313,6 +354,7 @@ def test_generations_of_one_s_own_endpoint_need_its_name(gate, suite, name, veri
     ) is kept
     assert ("if this is the model under test, name it with --model" in text) is kept
     assert "not everything was recomputed" in text
+    assert ("Next: memleak verify evidence.json --model NAME " in text) is kept
     pairs = read_evidence(Path("evidence.json")).content.pairs
     names = {name for pair in pairs for name in model_names(pair)}
     code, text = verify("--allow-failures", *(f"--model={name}" for name in names))
