@@ -10,6 +10,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from pytest_memleak.errors import SuiteError
 from pytest_memleak.records import (
     AnswerLimits,
     BookSource,
@@ -40,15 +41,20 @@ from pytest_memleak.suite.book_sources import (
     common_sources,
     record_of,
 )
-from pytest_memleak.suite.limit_validation import validate_limits
+from pytest_memleak.suite.limit_validation import (
+    LimitOrigin,
+    tables_of_limits,
+    validate_limits,
+)
 from pytest_memleak.suite.suite_file import read_suite_file
-from pytest_memleak.suite.written_suite import safe_key, suite_error
+from pytest_memleak.suite.written_suite import suite_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pytest_memleak.records import Measure, ProbeKind
+    from pytest_memleak.suite.limit_validation import TableOfLimits
     from pytest_memleak.suite.schema import (
         LimitsTable,
         ModelTable,
@@ -57,9 +63,10 @@ if TYPE_CHECKING:
         SuiteFile,
         SummarizerTable,
     )
+    from pytest_memleak.suite.suite_file import ReadSuite
 
     InputOutputAndTraining = tuple[float, float, float]
-    LimitsAndOrigins = tuple[dict[str, float], dict[str, str]]
+    LimitsAndOrigins = tuple[dict[str, float], dict[str, LimitOrigin]]
 
 
 def load_suite(
@@ -82,7 +89,7 @@ def load_suite(
         digest=read.digest,
         books=books,
         models=models,
-        pairs=_pairs(_Source(suite_file, path, extension_measures), books, models),
+        pairs=_pairs(_Source(path, read, extension_measures), books, models),
         summarizer=_summarizer(suite_file.suite.summarizer),
         catalog=catalog_files(suite_file, path),
         content_digest=read.content_digest,
@@ -139,8 +146,8 @@ def _price_from_table(table: PriceTable | None) -> InputOutputAndTraining | None
 class _Source(NamedTuple):
     """The suite file that pairs are read from, and the extensions' measures by name."""
 
-    tables: SuiteFile
     path: Path
+    read: ReadSuite
     extension_measures: Mapping[str, Measure]
 
 
@@ -149,9 +156,10 @@ def _pairs(
     books: Sequence[BookSource],
     models: Sequence[Model],
 ) -> tuple[Pair, ...]:
-    overrides = {(pair.model, pair.book): pair for pair in source.tables.pair}
+    tables = source.read.tables
+    overrides = {(pair.model, pair.book): pair for pair in tables.pair}
     pairs = []
-    for model, table in zip(models, source.tables.model, strict=True):
+    for model, table in zip(models, tables.model, strict=True):
         for book in books:
             if _are_paired(table, book):
                 override = overrides.pop((model.id, book.id), None)
@@ -187,17 +195,19 @@ def _pair(
     table: ModelTable,
     override: PairTable | None,
 ) -> Pair:
-    suite_file, path, extension_measures = source
+    path, read, extension_measures = source
+    suite_file = read.tables
     suite = suite_file.suite
     probe = (override and override.probe) or table.probe or suite.probe
     limits, origins = _limits_of_pair(
         source,
         book,
-        _limit_tables(suite_file, book, table, override),
+        _limit_tables(suite_file, book, model),
         probe,
     )
     measures = table_with(extension_measures)
-    validate_limits(limits, measures, origins, suite, f"{model.id}/{book.id}", path)
+    pair_id = f"{model.id}/{book.id}"
+    validate_limits(limits, measures, origins, suite, pair_id, source.read.place)
     expected = table.expected
     if override and override.expected:
         expected = override.expected
@@ -237,7 +247,7 @@ def _pair(
         answers=record_of(AnswerLimits, suite, table),
         expected=expected,
         probe=record_of(Probe, suite, kind=probe),
-        limit_origins=origins,
+        limit_origins={name: origin.key for name, origin in origins.items()},
     )
 
 
@@ -254,46 +264,41 @@ def _validate_extraction(book: BookSource, path: Path) -> None:
 def _limit_tables(
     suite_file: SuiteFile,
     book: BookSource,
-    table: ModelTable,
-    override: PairTable | None,
-) -> list[tuple[str, LimitsTable]]:
+    model: Model,
+) -> list[TableOfLimits]:
     """Return the tables of limits that apply to a pair, the general ones first."""
-    tables = [("limits", suite_file.limits)]
-    tables += [
-        (f"collection {book.id!r}.limits", collection.limits)
-        for collection in suite_file.collection
-        if collection.id == book.id
-    ]
-    tables.append((f"model {table.id!r}.limits", table.limits))
-    if override:
-        tables.append((f"pair {table.id}/{book.id}.limits", override.limits))
-    return tables
+    keys = {
+        "limits",
+        f"collection {book.id!r}.limits",
+        f"model {model.id!r}.limits",
+        f"pair {model.id}/{book.id}.limits",
+    }
+    return [table for table in tables_of_limits(suite_file) if table.key in keys]
 
 
 def _limits_of_pair(
     source: _Source,
     book: BookSource,
-    tables: Sequence[tuple[str, LimitsTable]],
+    tables: Sequence[TableOfLimits],
     probe: ProbeKind,
 ) -> LimitsAndOrigins:
-    """Return a pair's limits, and the suite key that each comes from."""
-    preset = source.tables.limits.preset
+    """Return a pair's limits, and where the suite sets each."""
+    preset = source.read.tables.limits.preset
     limits = _preset_limits(preset, probe)
-    origins = dict.fromkeys(limits, "limits.preset")
+    of_preset = LimitOrigin("limits.preset", ("limits", "preset"))
+    origins = dict.fromkeys(limits, of_preset)
     if limits and book.collection is not None:
         # A preset keeps this default from being loosened.
         limits[LEAKING_WORKS.name] = 0.0
-    for key, table in tables:
-        _validate_measures(table, key, source.extension_measures, source.path)
-        if key.startswith("collection ") and not preset:
+    for table in tables:
+        _validate_measures(table, source)
+        own = _limits_by_measure(table.limits)
+        if table.key.startswith("collection ") and not preset:
             # A work's limits replace those of a whole book.
-            for name in _limits_by_measure(table).keys() - OF_PASSAGES:
+            for name in own.keys() - OF_PASSAGES:
                 limits.pop(name, None)
-        _replace_by_tighter(limits, table, key, source.path)
-        origins |= {
-            measure: f"{key}.{measure}" for measure in _limits_by_measure(table)
-        }
-        origins |= {measure: f"{key}.measures.{measure}" for measure in table.measures}
+        _replace_by_tighter(limits, table, source)
+        origins |= {name: table.origin(name) for name in own}
     rows = table_with(source.extension_measures)
     for name in [name for name in limits if not _applies_to_probe(rows[name], probe)]:
         del limits[name], origins[name]
@@ -319,19 +324,20 @@ def _applies_to_probe(row: Measure, probe: ProbeKind) -> bool:
 
 def _set_limit_of_leaking_works(
     limits: dict[str, float],
-    origins: dict[str, str],
+    origins: dict[str, LimitOrigin],
     book: BookSource,
     source: _Source,
 ) -> None:
     """Limit a collection's leaking works to none by default; a book has no works."""
     if book.collection is None:
         limits.pop(LEAKING_WORKS.name, None)
-        key = origins.pop(LEAKING_WORKS.name, None)
-        if key and (key.startswith("pair ") or not source.tables.collection):
-            raise suite_error(
-                source.path,
-                f"{key}: the book {book.id!r} has no works",
-                "use leaking_works for a [[collection]] only",
+        origin = origins.pop(LEAKING_WORKS.name, None)
+        has_works = bool(source.read.tables.collection)
+        if origin and (origin.key.startswith("pair ") or not has_works):
+            raise SuiteError(
+                f"{origin.key}: the book {book.id!r} has no works",
+                location=source.read.place(origin.location),
+                hint="use leaking_works for a [[collection]] only",
             )
         return
     limits.setdefault(LEAKING_WORKS.name, 0.0)
@@ -348,45 +354,45 @@ def _limits_by_measure(table: LimitsTable) -> dict[str, float]:
 
 def _replace_by_tighter(
     limits: dict[str, float],
-    table: LimitsTable,
-    key: str,
-    path: Path,
+    table: TableOfLimits,
+    source: _Source,
 ) -> None:
     """Replace limits with the table's tighter ones; SuiteError for looser ones."""
-    tighter = _limits_by_measure(table)
+    tighter = _limits_by_measure(table.limits)
     faults = []
     highest = []
+    places = []
     for name in tighter:
         if tighter[name] > limits.get(name, math.inf):
             faults.append(
-                f"{key}.{name}: {tighter[name]} is looser than {limits[name]}",
+                f"{table.origin(name).key}: {tighter[name]} is looser than "
+                f"{limits[name]}",
             )
+            places.append(source.read.place(table.origin(name).location))
             highest.append(f"{name} = {limits[name]:g}")
     if faults:
         hint = f"write {' and '.join(highest)} or less, or leave it out"
-        if key == "limits":
+        if table.key == "limits":
             hint += ", or replace the preset with a limit per measure"
         message = f"{', '.join(faults)}, the more general limit"
-        raise suite_error(path, message, hint)
+        raise SuiteError(message, location=places[0], hint=hint)
     limits |= tighter
 
 
-def _validate_measures(
-    table: LimitsTable,
-    key: str,
-    extension_measures: Mapping[str, Measure],
-    path: Path,
-) -> None:
-    for name, limit in table.measures.items():
-        if name not in extension_measures:
-            hint = None
+def _validate_measures(table: TableOfLimits, source: _Source) -> None:
+    measures = source.extension_measures
+    for name, limit in table.limits.measures.items():
+        key, location = table.origin(name)
+        place = source.read.place(location)
+        if name not in measures:
+            hint = "install the extension that has it, or remove it"
             if name in MEASURES:
-                hint = f"{name} is a built-in measure: write {key}.{name}"
-            raise suite_error(
-                path,
-                f"{key}.measures.{safe_key(name)}: no installed extension has this "
-                f"measure; {unknown_name_hint(name, sorted(extension_measures))}",
-                hint,
+                hint = f"{name} is a built-in measure: write {table.key}.{name}"
+            raise SuiteError(
+                f"{key}: no installed extension has this measure; "
+                f"{unknown_name_hint(name, sorted(measures))}",
+                location=place,
+                hint=hint,
             )
-        if fault := extension_measures[name].limit_fault(limit):
-            raise suite_error(path, f"{key}.measures.{name}: {fault}; got {limit}")
+        if fault := measures[name].limit_fault(limit):
+            raise SuiteError(f"{key}: {fault}; got {limit}", location=place)

@@ -59,11 +59,20 @@ _WIDEST = 63  # bits: TOML's integers are signed and have 64
 
 
 class ReadSuite(NamedTuple):
-    """A suite file's tables, and the SHA-256 of its bytes and of its content."""
+    """A suite file's tables, and the SHA-256 of its bytes and of its content.
+
+    expanded: the tables before validation, which know their lines
+    """
 
     tables: SuiteFile
     digest: str
     content_digest: str
+    expanded: Expanded
+
+    def place(self, location: Location) -> str:
+        """Return file and line of a key of the tables, for an error."""
+        _, place = self.expanded.as_written(location)
+        return place
 
 
 def read_suite_file(path: Path) -> ReadSuite:
@@ -80,6 +89,7 @@ def read_suite_file(path: Path) -> ReadSuite:
         tables=_validated_by_schema(expanded),
         digest=hashlib.sha256(content).hexdigest(),
         content_digest=_content_digest(expanded.tables),
+        expanded=expanded,
     )
 
 

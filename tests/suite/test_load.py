@@ -397,6 +397,68 @@ def test_a_suite_that_could_not_fail_is_rejected(refused, tables, message):
     assert refused(MINIMAL | tables).startswith(message)
 
 
+LINED = """
+[suite]
+samples = 3
+[limits]
+bmc = 0.1
+[[book]]
+id = "road"
+source = "road.txt"
+[[model]]
+id = "m"
+provider = "openai"
+base_model = "x"
+"""
+MODEL_LIMITS = "[model.limits]\n"
+PAIR_LIMITS = '[[pair]]\nmodel = "m"\nbook = "road"\n[pair.limits]\n'
+WRONG_LIMITS = {
+    # What replaces the limit in line 5, or is appended; and the line and key of the error.
+    "bcm = 0.1": (5, "limits.bcm"),
+    "bmc = 10": (5, "limits.bmc"),
+    'bmc = "low"': (5, "limits.bmc"),
+    "leaking_works = 1": (5, "limits.leaking_works"),
+    "measures = { own = 1 }": (5, "limits.measures.own"),
+    "bmc = 1": (5, "pair m/road"),
+    "": (4, "pair m/road"),
+    'preset = "strict"\nbmc = 0.5': (6, "limits.bmc"),
+    f"{MODEL_LIMITS}bmc = 0.2": (14, "model 'm'.limits.bmc"),
+    f'{MODEL_LIMITS}preset = "strict"': (14, "model 'm'.limits.preset"),
+    f"{PAIR_LIMITS}bmc = 0.2": (17, "pair m/road.limits.bmc"),
+    f"{PAIR_LIMITS}leaking_works = 1": (17, "pair m/road.limits.leaking_works"),
+}
+
+
+@pytest.mark.parametrize("limit", WRONG_LIMITS)
+def test_an_error_about_a_limit_names_file_line_and_key(folder, limit):
+    line, key = WRONG_LIMITS[limit]
+    path = folder / "x.memleak.toml"
+    text = LINED + limit if "[" in limit else LINED.replace("bmc = 0.1", limit)
+    path.write_text(text)
+    with pytest.raises(SuiteError) as error:
+        load_suite(path)
+    assert str(error.value).startswith(f"{path}:{line}: {key}")
+
+
+def test_a_value_that_loosens_a_preset_is_named_with_its_line(folder):
+    path = folder / "x.memleak.toml"
+    text = LINED.replace("samples = 3", "max_short = 0.5")
+    path.write_text(text.replace("bmc = 0.1", 'preset = "strict"'))
+    with pytest.raises(SuiteError) as error:
+        load_suite(path)
+    assert error.value.location == f"{path}:3"
+
+
+def test_a_limit_of_a_listed_model_is_named_with_its_line(folder):
+    """Though there are more models than tables."""
+    path = folder / "x.memleak.toml"
+    text = LINED.replace('"x"', '["x", "y"]').replace('"m"', '"m{base_model}"')
+    path.write_text(f"{text}{MODEL_LIMITS}bmc = 0.2")
+    with pytest.raises(SuiteError) as error:
+        load_suite(path)
+    assert error.value.location == f"{path}:14"
+
+
 def test_an_extension_s_share_cannot_exceed_a_limit_of_1(folder):
     path = folder / "x.memleak.toml"
     path.write_text(document(MINIMAL | {"limits": {"measures": {"own": 1.0}}}))
