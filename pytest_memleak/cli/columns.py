@@ -6,10 +6,10 @@ import io
 import shlex
 import shutil
 import sys
-import textwrap
 from typing import TYPE_CHECKING
 
 from pytest_memleak.redaction.text import inert
+from pytest_memleak.reports.line_breaks import wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -40,7 +40,7 @@ def print_records(rows: Sequence[Mapping[str, object]]) -> None:
 def print_sentence(text: str, *, indent: int = 0) -> None:
     """Print a sentence, wrapped at the terminal's width with a hanging indent.
 
-    Commands to be copied are printed unwrapped instead.
+    A command after a colon stays whole.
     """
     lines = [f"{line}\n" for line in wrapped(text, output_width(), indent=indent)]
     sys.stdout.write("".join(lines))  # at once, beside other threads
@@ -61,28 +61,19 @@ def _folded(line: str) -> list[str]:
     return wrapped(line, shutil.get_terminal_size().columns, indent=2)
 
 
-def wrapped(text: str, width: int, *, indent: int = 0) -> list[str]:
-    """Break a text between words; longer words, such as paths, stay whole.
-
-    indent: blanks before every line but the first
-    """
-    return textwrap.wrap(
-        text,
-        width,
-        subsequent_indent=" " * indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
 def command_line(*parts: str | Path) -> str:
     """Quote a command for the shell."""
     return shlex.join(str(part) for part in parts)
 
 
 def next_step(command: str, why: str) -> str:
-    """Return the last line of a command's output: the next command and its purpose."""
-    return f"Next: {shown_command(command)}   # {why}"
+    """Return the end of a command's output: the next command and its purpose.
+
+    The purpose follows on a line of its own where the terminal has no room beside.
+    """
+    line = f"Next: {shown_command(command)}"
+    beside = f"{line}   # {why}"
+    return beside if len(beside) <= output_width() else f"{line}\n      # {why}"
 
 
 def shown_command(command: str) -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_memleak.reports.line_breaks import wrapped
 from pytest_memleak.reports.output_table import REPORTS
 
 if TYPE_CHECKING:
@@ -84,13 +84,7 @@ def folded(text: str, config: pytest.Config) -> str:
     width = reporter._screen_width  # noqa: SLF001 - the width at its start
     lines = []
     for line in text.splitlines():
-        lines += textwrap.wrap(
-            line,
-            width,
-            subsequent_indent="  ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        lines += wrapped(line, width, indent=2)
     return "\n".join(lines)
 
 

@@ -10,6 +10,11 @@ from rich.text import Text
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.console import text_console
+from pytest_memleak.reports.line_breaks import (
+    unbroken,
+    with_blanks,
+    with_unbroken_commands,
+)
 from pytest_memleak.reports.screen_view import SCREEN_LOOKS
 
 if TYPE_CHECKING:
@@ -76,10 +81,8 @@ def _screen_lines(
     if not brief:
         for note in view.notes:
             yield from _wrapped_lines(inert(note), room, indent=2, style="dim")
-    command = view.next.command
-    yield from _wrapped_lines(
-        f"Next: {inert(command)}  ({view.next.why})", room, indent=6
-    )
+    command = unbroken(f"Next: {inert(view.next.command)} ")
+    yield from _wrapped_lines(f"{command} ({view.next.why})", room, indent=6)
 
 
 def _suite_lines(
@@ -205,13 +208,17 @@ def _wrapped_lines(
 ) -> Iterator[Text]:
     """Yield the text in lines of at most `room` columns, broken between words.
 
-    room:   None for one line
+    room:   None for one line; a command may be longer
     indent: of further lines
     styled: how many characters have the style; None for all
     """
-    lines = [text] if room is None else list(_wrapped_at_words(text, room, indent))
+    lines = (
+        [text]
+        if room is None
+        else list(_wrapped_at_words(with_unbroken_commands(text), room, indent))
+    )
     for number, line in enumerate(lines):
-        shown = Text(line)
+        shown = Text(with_blanks(line))
         if styled is None:
             shown.stylize(style)
         elif number == 0:

@@ -431,6 +431,28 @@ def test_a_file_name_that_is_no_text_is_an_error(memleak, tmp_path, odd):
     assert not [name for name in tmp_path.iterdir() if name.name.startswith("\udcff")]
 
 
+LONG_SUITE = f"{'a-release-' * 4}.memleak.toml"
+CHECK_AGAIN = f"Next: memleak doctor {LONG_SUITE}"
+
+
+@pytest.mark.parametrize(
+    ("columns", "last"),
+    [
+        (80, [CHECK_AGAIN, "      # check again"]),
+        (120, [f"{CHECK_AGAIN}   # check again"]),
+    ],
+)
+def test_a_purpose_without_room_beside_its_command_stands_below(
+    program, file, tmp_path, columns, last
+):
+    suite = file(LONG_SUITE, "[limits]\nbmcc = 1\n").name
+    seen = run_in_terminal(
+        ["doctor", suite], program=program, folder=tmp_path, columns=columns
+    )
+    shown = [line for line in seen.lines if line]
+    assert shown[-len(last) :] == last
+
+
 def test_an_error_of_usage_is_broken_between_words_at_a_terminal(program, tmp_path):
     wrong = ["try", "a.epub", "--model", "openai/m", "--price", "3"]
     seen = run_in_terminal(wrong, program=program, folder=tmp_path, columns=60)

@@ -222,6 +222,16 @@ def test_no_line_is_wider_than_the_terminal(name, width):
     assert text.split() == whole.split()
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_long_command_stays_whole_and_its_purpose_wraps(width):
+    typed = f"pytest -m copyright {'suites/of-a-release.memleak.toml ' * 5}-v"
+    run = RunReport("9", [undecided("m", ILL["empty"])], typed=typed)
+    text = screen_text(first_screen(run), width=width, color=False, wrap=True)
+    lines = text.splitlines()
+    assert lines[-2] == f"Next: {typed}"
+    assert lines[-1].startswith("      (after the fix above; ")
+
+
 def test_eighty_pairs_fit_a_screen():
     text = screen_text(first_screen(eighty_pairs()), width=80, color=False, wrap=True)
     assert len(text.splitlines()) <= 35  # two say what was tried
