@@ -1,6 +1,9 @@
 """The first screen of real runs: what ran, what to type, what a terminal shows last."""
 
+import itertools
+
 import pytest
+from screen import run_in_terminal
 
 EXPECTED = (
     '[[model]]\nid = "leaky"',
@@ -59,6 +62,22 @@ def test_a_password_in_the_command_line_is_not_shown_again(suite, gate):
     ledger = "sqlite://somebody:secret-word@/ledger.db"
     result = gate(f"--memleak-ledger={ledger}", "-k", "clean")
     assert "secret-word" not in result.stdout.str()
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_first_screen_of_a_run_fits_the_terminal(suite, pytester, columns):
+    suite()
+    seen = run_in_terminal(["-m", "copyright"], folder=pytester.path, columns=columns)
+    begin = seen.lines.index(seen.line("FAIL: "))
+    screen = [
+        *itertools.takewhile(
+            lambda line: not line.startswith("==="), seen.lines[begin:]
+        )
+    ]
+    assert any(line.startswith("ferry  ✗") for line in screen)
+    assert any(line.startswith("Next: memleak view test.") for line in screen)
+    # A row that the terminal itself had to break is full.
+    assert max(map(len, screen)) < columns
 
 
 def test_paths_to_type_begin_here(suite, gate, pytester):

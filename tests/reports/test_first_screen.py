@@ -24,7 +24,10 @@ from pytest_memleak.reports.first_screen import first_screen
 from pytest_memleak.reports.screen_text import screen_text
 from pytest_memleak.verdict.evidence_requirements import SAMPLED
 
-SCREENS = Path(__file__).parent / "first_screens.txt"
+SCREENS = {
+    80: Path(__file__).parent / "first_screens.txt",
+    120: Path(__file__).parent / "first_screens_120.txt",
+}
 NO_LEAK = "No positive control leaked"
 SUITE = "../s.memleak.toml"
 
@@ -207,8 +210,9 @@ def screens(width):
     return "\n".join(shown)
 
 
-def test_terminals_show_the_screens_that_are_kept_at_80_columns():
-    assert screens(80) == SCREENS.read_text(encoding="utf-8")
+@pytest.mark.parametrize("width", SCREENS)
+def test_terminals_show_the_screens_that_are_kept(width):
+    assert screens(width) == SCREENS[width].read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -232,9 +236,11 @@ def test_a_long_command_stays_whole_and_its_purpose_wraps(width):
     assert lines[-1].startswith("      (after the fix above; ")
 
 
-def test_eighty_pairs_fit_a_screen():
-    text = screen_text(first_screen(eighty_pairs()), width=80, color=False, wrap=True)
-    assert len(text.splitlines()) <= 35  # two say what was tried
+@pytest.mark.parametrize(("width", "most"), [(80, 35), (120, 32)])
+def test_eighty_pairs_fit_a_screen(width, most):
+    view = first_screen(eighty_pairs())
+    text = screen_text(view, width=width, color=False, wrap=True)
+    assert len(text.splitlines()) <= most  # with what was tried
 
 
 # --- details of the view
