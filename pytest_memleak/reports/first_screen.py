@@ -9,13 +9,14 @@ Its parts: `screen_view` (the data), `screen_map`, `screen_causes`, `next_comman
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.reports.book_text import book_titles
 from pytest_memleak.reports.detection_and_chance import control_lines, highest_limit
-from pytest_memleak.reports.next_command import next_command
+from pytest_memleak.reports.next_command import advice_for_line, next_command
 from pytest_memleak.reports.pair_outcome import pair_outcome
 from pytest_memleak.reports.screen_causes import screen_causes
 from pytest_memleak.reports.screen_map import screen_maps
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pytest_memleak.records.pair_result import PairResult, RunReport
+    from pytest_memleak.reports.screen_view import ScreenCause
 
 _CONTROL_OVER = "control over a limit"
 _REFUSING = "pass with refusals"
@@ -51,10 +53,19 @@ def first_screen(run: RunReport) -> FirstScreen:
         verdict=verdict,
         headline=_headline_text(run, verdict),
         maps=screen_maps(run.results, run.unrun, titles),
-        causes=causes,
+        causes=tuple(_advised(cause, run.typed) for cause in causes),
         more_causes=more_causes,
         notes=tuple(_run_notes(run)),
         next=next_command(run, verdict),
+    )
+
+
+def _advised(cause: ScreenCause, typed: str) -> ScreenCause:
+    """Return the cause with advice for the line that was typed."""
+    return replace(
+        cause,
+        fix=advice_for_line(cause.fix, typed),
+        unexplained=tuple(advice_for_line(text, typed) for text in cause.unexplained),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ _REUSED = "stored generations are reused"
 TYPED = "_MEMLEAK_TYPED"
 """The environment variable with the line to type again, if a command runs pytest."""
 _NO_CALLS = " --memleak-offline"
+_LEAVE_OUT = re.compile(rf",? without{_NO_CALLS}\b,?")
 _LEFT_OUT = ("deselected", "none of its tests was selected", "skipped")
 """How reasons of pairs begin that the command line or a mark left out."""
 
@@ -44,6 +46,16 @@ def next_command(run: RunReport, verdict: Verdict) -> NextCommand:
         why = f"runs all pairs of the suite; {_REUSED}"
         return NextCommand(f"pytest -m copyright {suite}", why)
     return _command_after_pass(run, verdict)
+
+
+def advice_for_line(text: str, typed: str) -> str:
+    """Return advice without an option to leave out that the typed line doesn't have.
+
+    typed: "" if the line is unknown
+    """
+    if not typed or _NO_CALLS in typed:
+        return text
+    return _LEAVE_OUT.sub("", text)
 
 
 def _was_left_out(pair: PairResult) -> bool:

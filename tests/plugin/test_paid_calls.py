@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from suite_files import read_pair
 
+from pytest_memleak.cli.run_pytest import run_gate
+
 ASKED = ("-m", "copyright")
 CANARIES = 4
 BASE = (
@@ -45,6 +47,24 @@ def test_an_offline_run_without_a_fine_tune_is_inconclusive(online, server, gate
     shown = "*the ledger has no finished fine-tune of 'tuned'*"
     gate("--memleak-offline", lines=[shown], errors=1)
     assert server.plan.counts() == {}
+
+
+ADVICE = "run without --memleak-offline to fine-tune it"
+
+
+def test_advice_names_an_option_of_pytest_s_settings(online, gate, pytester):
+    online()
+    pytester.makeini("[pytest]\naddopts = --memleak-offline")
+    gate("-m", "copyright", lines=[f"*Fix: {ADVICE}*"], errors=1)
+
+
+def test_advice_names_no_option_that_a_command_adds_by_itself(online, capfd):
+    path = online()
+    typed = "pytest -m copyright online.memleak.toml"
+    run_gate(path, "--memleak-offline", folder=path.parent, typed=typed)
+    shown = capfd.readouterr().out
+    assert "Fix: run to fine-tune it" in shown
+    assert f"Next: {typed}  (" in shown
 
 
 def test_a_first_paid_run_fine_tunes_once_and_names_its_ledger(online, server, gate):

@@ -404,6 +404,22 @@ def test_one_command_is_to_be_typed(name):
     assert view_of(*results, **fields).next.command == command
 
 
+ADVICE = {
+    "pytest -x": "rerun to get those not sampled yet; or lower samples",
+    "pytest -x --memleak-offline": SAMPLED["all received"],
+    "": SAMPLED["all received"],  # a line that isn't known may have it
+}
+
+
+@pytest.mark.parametrize("typed", ADVICE)
+def test_advice_names_an_option_to_leave_out_only_if_it_was_typed(typed):
+    few = dataclasses.replace(NOT_ASKED, cause="1 of 9 received")
+    lacking = dataclasses.replace(LACKING, issues=(few,), received=9)
+    [cause] = view_of(undecided("m", lacking), typed=typed).causes
+    shown = (cause.text, cause.fix, *cause.unexplained)
+    assert any(ADVICE[typed] in text for text in shown)
+
+
 # --- what the run could see
 
 
