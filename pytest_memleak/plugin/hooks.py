@@ -35,6 +35,14 @@ if TYPE_CHECKING:
 
 pytest_plugins = ("pytest_memleak.plugin.fixtures", "pytest_memleak.plugin.end_of_run")
 _FILE_OPTIONS = ("memleak_signing_key", "memleak_baseline", "memleak_ledger")
+# What `-p no:` could leave out: a run without one of them would hide a verdict or show
+# protected text.
+_PARTS = (
+    *pytest_plugins,
+    "memleak-end-of-run",
+    "memleak-run-record",
+    "memleak-redaction",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -55,6 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "relative to the test's folder; the function runs once for each pair of that "
         "suite",
     )
+    _validate_no_part_is_disabled(config)
     if config.getoption("memleak_max_increase") and not config.getoption(
         "memleak_baseline",
     ):
@@ -79,6 +88,15 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_memleak.plugin.preflight import validate_outputs
 
         validate_outputs(config)
+
+
+def _validate_no_part_is_disabled(config: pytest.Config) -> None:
+    for part in _PARTS:
+        if config.pluginmanager.is_blocked(part):
+            raise pytest.UsageError(
+                f"-p no:{part} disables a part of pytest-memleak; omit it, or disable "
+                "the whole plugin with -p no:memleak",
+            )
 
 
 def pytest_collect_file(
