@@ -50,9 +50,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
-def pytest_load_initial_conftests(parser: pytest.Parser, args: list[str]) -> None:
-    """Suggest the right name for a misspelt option."""
+def pytest_load_initial_conftests(
+    early_config: pytest.Config,
+    parser: pytest.Parser,
+    args: list[str],
+) -> None:
+    """Suggest the right name for a misspelt option; reject a disabled part."""
     validate_option_spelling(parser, args)
+    _validate_no_part_is_disabled(early_config)
+
+
+def _validate_no_part_is_disabled(config: pytest.Config) -> None:
+    for part in _PARTS:
+        if config.pluginmanager.is_blocked(part):
+            raise pytest.UsageError(
+                f"-p no:{part} disables a part of pytest-memleak; omit it, or disable "
+                "the whole plugin with -p no:memleak",
+            )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -63,7 +77,6 @@ def pytest_configure(config: pytest.Config) -> None:
         "relative to the test's folder; the function runs once for each pair of that "
         "suite",
     )
-    _validate_no_part_is_disabled(config)
     if config.getoption("memleak_max_increase") and not config.getoption(
         "memleak_baseline",
     ):
@@ -88,15 +101,6 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_memleak.plugin.preflight import validate_outputs
 
         validate_outputs(config)
-
-
-def _validate_no_part_is_disabled(config: pytest.Config) -> None:
-    for part in _PARTS:
-        if config.pluginmanager.is_blocked(part):
-            raise pytest.UsageError(
-                f"-p no:{part} disables a part of pytest-memleak; omit it, or disable "
-                "the whole plugin with -p no:memleak",
-            )
 
 
 def pytest_collect_file(
