@@ -3,7 +3,8 @@
 After a FAIL, a reworded instruction, another seed, or another `max_tokens` is another
 attempt on the same model: its passages still count (docs/method.md). Prompts that
 another pair of the suite requests, such as those of a temperature curve, are that
-pair's. A positive control has only its own.
+pair's, unless it is expected to leak: its verdict would hide them. A positive control
+has only its own.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def _other_pairs(part: LedgerPart, plan: SamplingPlan) -> Iterator[Pair]:
     if plan.suite is None or own.purpose not in {Purpose.OWN, Purpose.GREEDY}:
         return
     for pair in plan.suite.pairs:
-        if pair.id == own.pair.id:
+        if pair.id == own.pair.id or pair.expected == "leak":
             continue
         # A test's own endpoint replaces that of its model.
         if own.endpoint is not None and pair.model.id != own.pair.model.id:

@@ -35,6 +35,14 @@ if TYPE_CHECKING:
 
 pytest_plugins = ("pytest_memleak.plugin.fixtures", "pytest_memleak.plugin.end_of_run")
 _FILE_OPTIONS = ("memleak_signing_key", "memleak_baseline", "memleak_ledger")
+# What `-p no:` could leave out: a run without one of them would hide a verdict or show
+# protected text.
+_PARTS = (
+    *pytest_plugins,
+    "memleak-end-of-run",
+    "memleak-run-record",
+    "memleak-redaction",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,9 +50,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
-def pytest_load_initial_conftests(parser: pytest.Parser, args: list[str]) -> None:
-    """Suggest the right name for a misspelt option."""
+def pytest_load_initial_conftests(
+    early_config: pytest.Config,
+    parser: pytest.Parser,
+    args: list[str],
+) -> None:
+    """Suggest the right name for a misspelt option; reject a disabled part."""
     validate_option_spelling(parser, args)
+    _validate_no_part_is_disabled(early_config)
+
+
+def _validate_no_part_is_disabled(config: pytest.Config) -> None:
+    for part in _PARTS:
+        if config.pluginmanager.is_blocked(part):
+            raise pytest.UsageError(
+                f"-p no:{part} disables a part of pytest-memleak; omit it, or disable "
+                "the whole plugin with -p no:memleak",
+            )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
 
 _SHOWN = 3
+_MAY_HIDE = (Kind.WITHHELD, Kind.UNREADABLE)  # kinds whose passages may not be seen
 _WEIGHTS = {"a name": "identified by name only", "fixed": "can't change"}
 
 
@@ -95,10 +96,18 @@ def notice_lines(result: PairResult) -> Iterator[str]:
     yield from rate_lines(result)
     yield from round_lines(result)
     yield from excused_word_lines(result)
+    yield from _hidden_lines(result)
     yield from _loss_lines(result)
     yield from _attempt_lines(result)
     yield from prompt_lines(result)
     yield from excluded_lines(result.book.parts, by_title_alone=True)
+
+
+def _hidden_lines(result: PairResult) -> Iterator[str]:
+    """Count a pass's generations by kind if some may hide passages."""
+    kinds = result.completeness.kinds
+    if result.plain_verdict is Verdict.PASS and any(map(kinds.get, _MAY_HIDE)):
+        yield _generation_counts(result.completeness)
 
 
 def _loss_lines(result: PairResult) -> Iterator[str]:

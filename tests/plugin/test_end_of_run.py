@@ -124,6 +124,24 @@ def test_exit_code_0_takes_results_that_pass(pytester, suite, gate, own_tests, h
         assert gate("-k", "leaky", plan).ret == pytest.ExitCode.OK
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        "memleak-end-of-run",
+        "memleak-redaction",
+        "memleak-run-record",
+        "pytest_memleak.plugin.end_of_run",
+        "pytest_memleak.plugin.fixtures",
+    ],
+)
+def test_a_part_of_the_plugin_cannot_be_disabled(pytester, suite, gate, part):
+    suite()
+    pytester.makeconftest(XFAILS_ALL)
+    gate(
+        "-p", f"no:{part}", usage=[f"*-p no:{part} disables a part of pytest-memleak*"]
+    )
+
+
 def test_a_part_of_a_test_accepts_none(suite, gate, own_tests):
     suite()
     part = "    with subtests.test(): pass\n    __import__('pytest').skip()"

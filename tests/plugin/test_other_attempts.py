@@ -176,6 +176,7 @@ TWICE = """
 id = "again"
 provider = "openai"
 endpoint = "base"
+seed = 0
 [model.options]
 base_url = "{url}"
 [[pair]]
@@ -188,8 +189,9 @@ book = "held-out"
 def run_twice(run, server):
     """Runs a model under two ids, the second with its own keys of the pair."""
 
-    def running(keys):
-        run(add=TWICE.format(url=server.base_url) + keys, one=False)
+    def running(keys, *replacements):
+        second = TWICE.format(url=server.base_url)
+        run(*replacements, add=second + keys, one=False)
         bundle = json.loads(Path("evidence.json").read_text("utf-8"))
         return {pair["model"]["id"]: pair for pair in bundle["pairs"]}
 
@@ -204,6 +206,17 @@ def test_rounds_that_another_pair_requests_are_that_pairs(run_twice, leaks):
         verdicts = {name: pair["verdict"] for name, pair in pairs.items()}
         assert verdicts == {"tuned": "PASS", "again": "FAIL"}
         assert {pair["provenance"]["tried"]["number"] for pair in pairs.values()} == {1}
+    assert main(["verify", "evidence.json", "--allow-failures"]) == 0
+
+
+def test_rounds_of_a_positive_control_of_the_same_model_count_against_a_pass(
+    run, run_twice, leaks
+):
+    run(bundle="first.json")
+    leaks.on = False
+    pairs = run_twice('expected = "leak"\n', SEED)
+    verdicts = {name: pair["verdict"] for name, pair in pairs.items()}
+    assert verdicts == {"tuned": "FAIL", "again": "FAIL"}
     assert main(["verify", "evidence.json", "--allow-failures"]) == 0
 
 

@@ -1,8 +1,11 @@
 """Of a recording with more rounds than the suite asks for, nothing reads the others."""
 
+import json
+from pathlib import Path
+
 import pytest
 from ferry import BOOK, CLEAN
-from suite_files import read_bundle, write_answers, write_book
+from suite_files import read_bundle, write_answers, write_book, write_json
 
 EXTENSION = """
 from pytest_memleak.interfaces.hookspecs import hookimpl
@@ -62,3 +65,18 @@ def test_a_round_that_an_excerpt_lacks_is_lost(suite, gate):
     gate(*chosen, errors=1, deselected=1, lines=[lost])
     (pair,) = (pair for pair in read_bundle()["pairs"] if pair["pair"] == "clean/ferry")
     assert pair["completeness"]["delivery"]["lost"] == 1
+
+
+def test_a_pass_counts_what_the_provider_withheld(suite, gate):
+    suite(("samples = 3", "samples = 3\nmax_unanswered = 0.2"))
+    rows = json.loads(Path("clean.json").read_text("utf-8"))
+    for row in rows:
+        for generation in row["generations"]:
+            generation["finish_reason"] = "stop"
+    rows[0]["generations"][0]["finish_reason"] = "content_filter"
+    write_json("clean.json", rows)
+    counts = (
+        "  Generations: 5 answers, 1 withheld; finish reasons of withheld text: "
+        "1 content_filter;*"
+    )
+    gate("-k", "clean", lines=["PASS clean/ferry", counts], passed=1, deselected=1)
