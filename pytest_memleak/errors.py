@@ -297,8 +297,12 @@ class ProviderBusy(ProviderError):
 class CallTimeout(ProviderBusy):
     """A call that missed its deadline, or a proxy's.
 
-    It's repeated with half of its generations.
+    It's repeated with half of its generations, if it had several.
+
+    halved: whether the next attempt requests less
     """
+
+    halved = False
 
 
 class UnusableResponse(ProviderBusy):

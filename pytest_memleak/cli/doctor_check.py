@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import copy
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pytest_memleak.errors import MemleakError
 
 
 class Check(NamedTuple):
@@ -18,3 +22,16 @@ class Check(NamedTuple):
         if self.fix:
             return "fix"
         return "-" if self.state.startswith("not installed") else "ok"
+
+
+def without_subject(error: MemleakError, subject: str) -> MemleakError:
+    """Return the error without a location that `subject`, shown before it, says.
+
+    subject: a kind and a name, such as "book dracula"
+    """
+    kind, _, name = subject.partition(" ")
+    own = {name, f"{kind} {name!r}"}
+    parts = (error.location or "").split(": ")
+    error = copy.copy(error)
+    error.location = ": ".join(part for part in parts if part not in own)
+    return error

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.columns import print_sentence
 from pytest_memleak.cli.confirmation import is_confirmed
-from pytest_memleak.cli.doctor_check import Check
+from pytest_memleak.cli.doctor_check import Check, without_subject
 from pytest_memleak.cli.endpoint_preflight import Preflight, accepted_keys
 from pytest_memleak.cli.learned_keys import with_keys
 from pytest_memleak.cli.model_checks import validate_variables
@@ -36,7 +36,11 @@ def call_models(path: Path, *, asked: bool) -> Iterator[Check]:
             try:
                 yield from _call_and_check(path, suite_run, model, asked=asked)
             except MemleakError as error:
-                yield Check(subject, "can't be called", error.line)
+                yield Check(
+                    subject,
+                    "can't be called",
+                    without_subject(error, subject).line,
+                )
 
 
 def _call_and_check(

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.columns import output_width
-from pytest_memleak.cli.doctor_check import Check
+from pytest_memleak.cli.doctor_check import Check, without_subject
 from pytest_memleak.cli.model_checks import check_model
 from pytest_memleak.errors import MemleakError, SuiteError
 from pytest_memleak.records.number_format import amount
@@ -122,7 +122,7 @@ def _check_book(
         book = suite_run.books.cut_into_excerpts(source)
         words = measurable_words(book, suite.pairs[0].scoring)
     except MemleakError as error:
-        return Check(subject, "unusable", str(error))
+        return Check(subject, "unusable", str(without_subject(error, subject)))
     state = f"{amount(len(book.excerpts), 'excerpt')}, {words:,} words"
     approved = is_approved(source, book)
     if source.approved and not approved:

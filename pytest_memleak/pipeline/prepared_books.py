@@ -7,25 +7,19 @@ import dataclasses
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_memleak.books.archive import sha256_of
-from pytest_memleak.books.build_book import (
-    make_book,
-    with_icu,
-    with_instructions,
-    words_digest,
-)
+from pytest_memleak.books.build_book import with_instructions
 from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, used_placeholders
 from pytest_memleak.books.prompt_file import read_prompts
-from pytest_memleak.errors import BookError, Inconclusive, MemleakError
-from pytest_memleak.interfaces.protocols import Manuscript
+from pytest_memleak.errors import BookError, MemleakError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from pytest_memleak.interfaces.extensions import Extensions
+    from pytest_memleak.interfaces.protocols import Manuscript
+    from pytest_memleak.pipeline.cut_books import CutBooks
     from pytest_memleak.records import (
         Book,
         BookSource,
-        CollectionSource,
         Excerpt,
         Model,
         Pair,
@@ -70,18 +64,15 @@ class PreparedBooks:
     def __init__(
         self,
         suite: Suite,
-        extensions: Extensions,
+        cut_books: CutBooks,
         writer: Callable[[], SummarySource],
     ) -> None:
         self._suite = suite
-        self._extensions = extensions
+        self._cut_books = cut_books
         self._writer = writer
-        self._mode = suite.pairs[0].scoring.word_mode
-        self._cut: dict[str, Book] = {}
-        self._refusals: dict[str, BookError] = {}
+        self._scoring = suite.pairs[0].scoring
         self._files: dict[str, str | None] = {}
         self._whole: dict[str, Book] = {}
-        self._ready_made: set[str] = set()
         self._common_shares: dict[str, float] = {}
 
     def book_with_instructions(self, source: BookSource) -> Book:
@@ -207,7 +198,7 @@ class PreparedBooks:
 
     def is_read_from_records(self, source: BookSource) -> bool:
         """Tell whether the book, once read, came as records of its excerpts."""
-        return source.id in self._ready_made
+        return self._cut_books.is_read_from_records(source, self._scoring)
 
     def _other_test_books(self, book: Book) -> Iterator[Book]:
         for source in self._suite.books:
@@ -225,98 +216,24 @@ class PreparedBooks:
             ]
             share = 0.0
             if common:
-                shared, layout = _shared_word_positions(
-                    book, common, self._suite.pairs[0].scoring
-                )
+                shared, layout = _shared_word_positions(book, common, self._scoring)
                 share = len(shared) / layout.total
             self._common_shares[book.id] = share
         return self._common_shares[book.id]
 
     def cut_into_excerpts(self, source: BookSource) -> Book:
         """Return the book with its own instructions; a refused one is read once."""
-        if source.id in self._refusals:
-            raise self._refusals[source.id].with_traceback(None)
-        if source.id not in self._cut:
-            self._validate_file_exists(source)
-            try:
-                book = with_icu(self._read_book(source), mode=self._mode)
-            except BookError as error:
-                self._refusals[source.id] = error
-                raise
-            self._cut[source.id] = dataclasses.replace(
-                book,
-                words_digest=words_digest(book),
-            )
-        return self._cut[source.id]
+        return self._cut_books.cut_into_excerpts(source, self._scoring)
+
+    def read_file(self, source: BookSource) -> Manuscript | Book:
+        """Read the file of a book that isn't a collection. Raises as `cut` does."""
+        return self._cut_books.read_file(source)
 
     def file_digest(self, source: BookSource) -> str | None:
         """Return the SHA-256 of the book's file (hexadecimal); None without a file."""
         if source.id not in self._files:
             self._files[source.id] = sha256_of(source.source)
         return self._files[source.id]
-
-    def _validate_file_exists(self, source: BookSource) -> None:
-        works = source.collection
-        named = [source.source, source.summaries]
-        if works is not None and works.files:
-            named.remove(source.source)
-        for path in named:
-            if path is not None and not path.exists():
-                raise Inconclusive(
-                    f"no such file: {path}",
-                    location=f"book {source.id!r}",
-                    hint="put the file there; the suite expects you to provide it",
-                )
-
-    def _read_book(self, source: BookSource) -> Book:
-        if source.collection is not None:
-            return self._read_works(source, source.collection)
-        read = self.read_file(source)
-        if isinstance(read, Manuscript):
-            return make_book(
-                source.id,
-                read,
-                title=source.title,
-                author=source.author,
-                summaries=source.summaries,
-                template=source.instruction_template,
-                mode=self._mode,
-            )
-        self._ready_made.add(source.id)
-        return dataclasses.replace(
-            read,
-            id=source.id,
-            title=source.title or read.title,
-            author=source.author or read.author,
-        )
-
-    def read_file(self, source: BookSource) -> Manuscript | Book:
-        """Read the file of a book that isn't a collection. Raises as `cut` does."""
-        return self._extensions.read_book(
-            source.source,
-            include=source.include,
-            exclude=source.exclude,
-            encoding=source.encoding,
-        )
-
-    def _read_works(self, source: BookSource, collection: CollectionSource) -> Book:
-        from pytest_memleak.books.works import make_collection, read_works
-
-        return make_collection(
-            source.id,
-            read_works(
-                collection,
-                self._extensions.read_book,
-                encoding=source.encoding,
-            ),
-            k=self._suite.pairs[0].scoring.k,
-            title=source.title,
-            author=source.author,
-            in_lines=collection.unit == "line",
-            summaries=source.summaries,
-            template=source.instruction_template,
-            mode=self._mode,
-        )
 
     def _excerpts_without_summary(self, source: BookSource) -> tuple[Excerpt, ...]:
         """Return the excerpts whose summaries the summarizer has to write."""
@@ -337,7 +254,7 @@ class PreparedBooks:
             author=source.author,
             title=source.title,
             template=source.instruction_template,
-            mode=self._mode,
+            mode=self._scoring.word_mode,
         )
 
 

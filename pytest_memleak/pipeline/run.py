@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import LedgerError, MemleakError
 from pytest_memleak.interfaces.abilities import id_of
 from pytest_memleak.interfaces.extensions import Extensions
+from pytest_memleak.pipeline.cut_books import CutBooks
 from pytest_memleak.pipeline.endpoints import remove_deployment
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.suite_run import SuiteRun
@@ -41,6 +42,7 @@ class Run:
         self.resources = resources
         self._looked_for_debts = False
         self.extensions = Extensions(plugins)
+        self._cut_books = CutBooks(self.extensions)
         self._suites: dict[Path, SuiteRun] = {}
         # Keep the endpoints: Python reuses the id of a deleted object.
         self._evaluations: dict[
@@ -125,6 +127,7 @@ class Run:
             self._suites[path] = SuiteRun(
                 suite,
                 self.extensions,
+                cut_books=self._cut_books,
                 state=self._state,
                 resources=self.resources,
             )

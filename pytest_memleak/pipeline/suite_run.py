@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.interfaces.extensions import Extensions
     from pytest_memleak.pipeline.catalog import Catalog
+    from pytest_memleak.pipeline.cut_books import CutBooks
     from pytest_memleak.pipeline.protected_index import ProtectedBooks
     from pytest_memleak.pipeline.required_samples import Samples
     from pytest_memleak.pipeline.resources import Resources
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 class SuiteRun:
     """What the pairs of one suite share in a run, each part opened when first used.
 
+    cut_books: the run's, which its suites share
     state: the folder where providers may keep weights
     """
 
@@ -37,6 +39,7 @@ class SuiteRun:
         suite: Suite,
         extensions: Extensions,
         *,
+        cut_books: CutBooks,
         state: Path,
         resources: Resources,
     ) -> None:
@@ -47,7 +50,7 @@ class SuiteRun:
         self._announced: frozenset[str] | None = None
         self._seed: int | None = None
         # A summarizer's endpoint writes summaries; others are fine-tuned on books.
-        self.books = PreparedBooks(suite, extensions, lambda: self._summary_writer)
+        self.books = PreparedBooks(suite, cut_books, lambda: self._summary_writer)
         self.endpoints = Endpoints(
             suite,
             extensions,

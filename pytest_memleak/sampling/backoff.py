@@ -15,7 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pytest_memleak.errors import ProviderBusy, RequestNotSent, UnusableResponse
+from pytest_memleak.errors import (
+    CallTimeout,
+    ProviderBusy,
+    RequestNotSent,
+    UnusableResponse,
+)
 
 T = TypeVar("T")
 
@@ -27,7 +32,8 @@ class Retry:
     """Times in seconds.
 
     deadline:     the most that one call may take
-    tries, total: the number of attempts at a busy provider, and the sum of the pauses
+    tries, total: the number of attempts at a busy provider, and the sum of the pauses;
+                  with two timeouts that leave nothing to halve, also of their waits
     first, most:  the first pause between attempts, doubled each time, and the longest
     unreached:    the sum of the pauses for a server that has never answered
     recovery:     how long the answer to an interrupted call may still appear
@@ -61,7 +67,8 @@ class Retry:
         unreached: how many seconds to try a server; None if it has answered before
         waiting:   receives the cause and the seconds of each pause before it begins
 
-        The last ProviderBusy is raised once `tries` or `total` is used up.
+        The last ProviderBusy is raised once `tries` or `total` is used up; a timeout
+        after which nothing can be halved is repeated at least once.
         RequestNotSent is retried for at most `unreached` seconds, and not at all if it
         is `lasting`. A response that can't be used may be billed, so the second one is
         final.
@@ -70,21 +77,27 @@ class Retry:
         began = time.monotonic()
         tries = 0
         unusable = 0
-        idle = 0.0
+        timeouts = 0
+        idle = unanswered = 0.0
         backoff = self.first
         while True:
+            asked = time.monotonic()
             try:
                 return attempt()
             except ProviderBusy as error:
                 failure = error
             tries += 1
             unusable += isinstance(failure, UnusableResponse)
+            if isinstance(failure, CallTimeout) and not failure.halved:
+                timeouts += 1
+                unanswered += time.monotonic() - asked
             jitter = random.uniform(0, self.first)  # noqa: S311 - no secret
             pause = min(backoff + jitter, self.most)
             pause = max(pause, failure.retry_after or 0.0)
             idle += pause
             backoff = min(2 * backoff, self.most)
-            if unusable > 1 or tries >= self.tries or idle > self.total:
+            waited = idle + (unanswered if timeouts > 1 else 0.0)
+            if unusable > 1 or tries >= self.tries or waited > self.total:
                 if tries > 1:
                     failure.message += f" (tried {tries} times)"
                 raise failure

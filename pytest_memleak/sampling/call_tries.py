@@ -309,15 +309,18 @@ class CallTries:
         billed = not stores_answers or isinstance(error, NoAnswer)
         self._give_up(call, error, billed=billed, prefix=f"{UNANSWERED}: ")
         if isinstance(error, CallTimeout):
-            self._halve_after_timeout()
+            error.halved = self._halve_after_timeout()
         raise error
 
-    def _halve_after_timeout(self) -> None:
-        """Request only the first half of the ordinals from now on."""
+    def _halve_after_timeout(self) -> bool:
+        """Request only the first half of the ordinals from now on, if several."""
         self._context.pace.turned_away()
-        half = max(1, len(self._ordinals) // 2)
+        if len(self._ordinals) == 1:
+            return False
+        half = len(self._ordinals) // 2
         self.left = (*self._ordinals[half:], *self.left)
         self._ordinals = self._ordinals[:half]
+        return True
 
     def _keep(self, call: Call, error: BadAnswer) -> None:
         """Record the valid completions of a bad answer: they were paid for."""

@@ -68,7 +68,7 @@ class EngineWorkers(Workers):
         except ProviderBusy as error:
             self._work.extendleft(reversed(together))
             if isinstance(error, CallTimeout):
-                self._ask_for_less(together)
+                error.halved = self._ask_for_less(together)
             raise
         if refusal is not None:
             raise refusal
@@ -84,12 +84,14 @@ class EngineWorkers(Workers):
             together.append(self._work.popleft())
         return together
 
-    def _ask_for_less(self, together: Sequence[Ask]) -> None:
-        """Halve what one call of the engine is asked for, after a timeout."""
-        half = max(1, sum(len(ask.ordinals) for ask in together) // 2)
+    def _ask_for_less(self, together: Sequence[Ask]) -> bool:
+        """Halve what one call is asked for, after a timeout; False if it had one."""
+        requested = sum(len(ask.ordinals) for ask in together)
+        half = max(1, requested // 2)
         self._most = half
         if len(together) == 1:
             self._request_at_most(half)
+        return requested > 1
 
     def _sample(self, calls: Sequence[Call]) -> None:
         """Give the engine reserved calls, and store each answer.

@@ -98,6 +98,24 @@ def test_doctor_names_fixes_of_suites(memleak, last_line, suite, file):
     assert sum(line.startswith("fix") for line in done.stdout.splitlines()) == 2
 
 
+def test_doctor_names_a_missing_book_once(memleak, suite, lamplighter):
+    text = Path(suite()).read_text("utf-8")
+    gone = 'source = "gone.epub"\nbring_your_own = true'
+    text = text.replace(f'source = "{lamplighter}"', gone)
+    Path("it.memleak.toml").write_text(text, "utf-8")
+    lines = memleak("doctor", "it.memleak.toml").stdout.splitlines()
+    assert f"book it: no such file: {Path('gone.epub').resolve()}" in lines
+
+
+def test_doctor_names_a_model_with_an_invalid_option_once(memleak, suite):
+    done = memleak("doctor", suite(end='options = { bucket = "x" }'))
+    [line] = [
+        line for line in done.stdout.splitlines() if line.startswith("model candidate:")
+    ]
+    assert line.count("candidate") == 1
+    assert "options.bucket" in line
+
+
 def test_doctor_shows_books_that_nobody_approved(memleak, suite, file):
     shown = memleak("doctor", suite()).stdout
     assert "12,345 words in 7 chapters; left out: 108 words (1%)" in shown
@@ -171,7 +189,7 @@ def test_a_host_that_only_the_suite_names_gets_no_key(
     assert main(["doctor", suite('[suite]\nprobe = "continuation"', end)]) == status
     shown = " ".join(capsys.readouterr().out.split())
     assert "model candidate not contacted" in shown
-    assert "candidate: OPENAI_API_KEY would go to models.example" in shown
+    assert "OPENAI_API_KEY would go to models.example" in shown
 
 
 @pytest.mark.full

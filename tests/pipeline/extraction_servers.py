@@ -15,6 +15,7 @@ from types import MappingProxyType
 from corpus import shakespeare
 
 from pytest_memleak.interfaces.extensions import Extensions
+from pytest_memleak.pipeline.cut_books import CutBooks
 from pytest_memleak.pipeline.evaluate_pair import evaluate
 from pytest_memleak.pipeline.request_wordings import wordings
 from pytest_memleak.pipeline.resources import Resources
@@ -225,7 +226,14 @@ def extraction_suite(
         resources.progress = progress
     suite = load_suite(path)
     try:
-        yield SuiteRun(suite, Extensions([]), state=folder, resources=resources)
+        extensions = Extensions([])
+        yield SuiteRun(
+            suite,
+            extensions,
+            cut_books=CutBooks(extensions),
+            state=folder,
+            resources=resources,
+        )
     finally:
         resources.close()
 

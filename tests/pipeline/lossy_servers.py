@@ -11,6 +11,7 @@ from corpus import shakespeare
 from pytest_memleak.errors import ProviderBusy
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.interfaces.hookspecs import hookimpl
+from pytest_memleak.pipeline.cut_books import CutBooks
 from pytest_memleak.pipeline.evaluate_pair import evaluate
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.suite_run import SuiteRun
@@ -191,8 +192,13 @@ def lossy_suite(folder, server, *, samples, offline=False):
     resources = Resources(ledger, offline=offline)
     resources.retry = HASTY
     try:
+        extensions = Extensions([server])
         yield SuiteRun(
-            load_suite(path), Extensions([server]), state=folder, resources=resources
+            load_suite(path),
+            extensions,
+            cut_books=CutBooks(extensions),
+            state=folder,
+            resources=resources,
         )
     finally:
         resources.close()

@@ -20,6 +20,7 @@ from pytest_memleak.interfaces.protocols import (
 )
 from pytest_memleak.ledger.call_outcomes import CallState
 from pytest_memleak.ledger.tables import calls
+from pytest_memleak.pipeline.cut_books import CutBooks
 from pytest_memleak.pipeline.dry_run import plan_run
 from pytest_memleak.pipeline.evaluate_pair import evaluate
 from pytest_memleak.pipeline.resources import Resources
@@ -174,9 +175,11 @@ class RandomSuite:
         resources.retry = HASTY
         with contextlib.closing(resources):
             suite = load_suite(path)
+            extensions = Extensions([self.server])
             run = SuiteRun(
                 suite,
-                Extensions([self.server]),
+                extensions,
+                cut_books=CutBooks(extensions),
                 state=self.folder / "state",
                 resources=resources,
             )

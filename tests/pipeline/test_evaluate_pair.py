@@ -8,6 +8,7 @@ import pytest
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.interfaces.hookspecs import hookimpl
+from pytest_memleak.pipeline.cut_books import CutBooks
 from pytest_memleak.pipeline.evaluate_pair import evaluate
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.suite_run import SuiteRun
@@ -95,7 +96,11 @@ def judge_it(tmp_path):
             stack.callback(resources.close)
             extensions = Extensions([Fake(*answers)])
             run = SuiteRun(
-                load_suite(path), extensions, state=tmp_path, resources=resources
+                load_suite(path),
+                extensions,
+                cut_books=CutBooks(extensions),
+                state=tmp_path,
+                resources=resources,
             )
             return evaluate(run.suite.pairs[0], run, endpoint=endpoint)
 

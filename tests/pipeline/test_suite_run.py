@@ -18,6 +18,7 @@ from pytest_memleak.interfaces.abilities import Abilities, Finetuning
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.interfaces.hookspecs import hookimpl
 from pytest_memleak.interfaces.protocols import JobState, JobStatus
+from pytest_memleak.pipeline.cut_books import CutBooks
 from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.sampled_generations import sample_requirement
@@ -127,8 +128,13 @@ class World(SimpleNamespace):
         resources.retry = HASTY
         self.resources.append(resources)
         suite = load_suite(self.write(suite or {}))
+        extensions = Extensions([self])
         return SuiteRun(
-            suite, Extensions([self]), state=self.folder / "state", resources=resources
+            suite,
+            extensions,
+            cut_books=CutBooks(extensions),
+            state=self.folder / "state",
+            resources=resources,
         )
 
     def write(self, changes):

@@ -411,6 +411,28 @@ def test_a_provider_that_always_hangs(drawing, memory, ask):
     assert caught.value.location == "scripted endpoint e"
 
 
+def test_timeouts_without_anything_left_to_halve_end_after_the_time_for_pauses(
+    drawing, memory, ask
+):
+    release = threading.Event()
+    endpoint = Scripted(lambda _: release.wait(20) and [])
+    retry = Retry(deadline=0.05, first=0.0, total=0.0)
+    with pytest.raises(ProviderBusy, match=r"within 0\.05 s \(tried 4 times\)"):
+        drawing(endpoint, ask(excerpts=1, samples=4), terms(per_call=4), retry=retry)
+    release.set()
+    assert [call.n for call in endpoint.calls] == [4, 2, 1, 1]
+
+
+def test_a_timeout_within_the_time_for_pauses_is_repeated_until_it_is_answered(
+    drawing, memory, ask
+):
+    gateway = CallTimeout("504", provider="scripted", endpoint="e", call="sample")
+    endpoint = Scripted(gateway, gateway, gateway, answers)
+    retry = Retry(first=0.0)
+    assert drawing(endpoint, ask(excerpts=1, samples=1), retry=retry).got == 1
+    assert states(memory) == {"lost": 3, "answered": 1}
+
+
 def test_progress(drawing, ask):
     told = []
     endpoint = Scripted(
