@@ -108,7 +108,7 @@ def _chapter_lines(
     room: int,
     widths: _Widths,
 ) -> Iterator[str]:
-    """Yield the first, the last, the longest, the shortest, and unnumbered ones."""
+    """Yield the first, the last, the longest, the shortest, and conspicuous ones."""
     before = -1
     for place in _shown_places(chapters, room):
         if place > before + 1:
@@ -130,7 +130,8 @@ def _shown_places(chapters: Sequence[OutlinedChapter], room: int) -> list[int]:
     places = {0, len(sizes) - 1}
     if len(sizes) <= room:
         return list(range(len(sizes)))
-    candidates = [longest]
+    cut_off = [place for place in range(len(sizes)) if chapters[place].is_cut_off]
+    candidates = [*cut_off, longest]
     if sizes[shortest] < _SHORT:
         candidates.insert(0, shortest)
     unnumbered = [place for place in range(len(sizes)) if chapters[place].lacks_number]
