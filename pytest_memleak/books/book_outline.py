@@ -17,6 +17,7 @@ from pytest_memleak.books.chapter_numbers import (
 from pytest_memleak.interfaces.protocols import Cut, Manuscript
 from pytest_memleak.records import Book, WordMode
 from pytest_memleak.records.number_format import amount
+from pytest_memleak.redaction.text import short_name
 from pytest_memleak.scoring.words import has_unspaced, words
 
 _END_WORDS = 12
@@ -122,6 +123,17 @@ def outline_of(
     )
 
 
+def text_alarms(
+    read: Manuscript | Book,
+    book: Book,
+    *,
+    mode: WordMode,
+) -> tuple[str, ...]:
+    """Return a book's alarms, as `outline_of` does, but for its reader's warnings."""
+    outline = outline_of(read, book, mode=mode)
+    return outline.alarms[len(book.warnings) :]
+
+
 def _chapters_of_excerpts(book: Book, mode: WordMode) -> Iterator[OutlinedChapter]:
     """Yield a collection's works, or the chapters that excerpts name."""
     for work in book.works:
@@ -148,7 +160,7 @@ def _outlined(
         ends=" ".join(tokens[-_END_WORDS:]),
         documents=documents,
         typical_word=_typical_word_length(text),
-        open_letters=_open_letters(paragraphs[-1]) if paragraphs else 0,
+        open_letters=_open_letters(text),
     )
 
 
@@ -160,9 +172,10 @@ def _typical_word_length(text: str) -> float:
     return median(lengths) if lengths else 0
 
 
-def _open_letters(paragraph: str) -> int:
-    """Return a paragraph's length if it ends in a letter or comma, else 0."""
-    last = paragraph.rstrip()[-1:]
+def _open_letters(text: str) -> int:
+    """Return the last paragraph's length if it ends in a letter or comma, else 0."""
+    _, _, paragraph = text.rstrip().rpartition("\n\n")
+    last = paragraph[-1:]
     is_open = last and (
         last in _WITHIN_SENTENCES or unicodedata.category(last)[0] in "LM"
     )
@@ -223,7 +236,8 @@ def _with_long_words(chapters: Sequence[OutlinedChapter]) -> list[str]:
 
 
 def _named(chapter: OutlinedChapter) -> str:
-    return chapter.title or "(no title)"
+    """Name a chapter in reports, since its heading may have a book's text in it."""
+    return short_name(chapter.title or "(no title)")
 
 
 def _first_titles(titles: Sequence[str]) -> str:

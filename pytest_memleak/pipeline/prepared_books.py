@@ -7,6 +7,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_memleak.books.archive import sha256_of
+from pytest_memleak.books.book_outline import text_alarms
 from pytest_memleak.books.build_book import (
     make_book,
     with_icu,
@@ -273,7 +274,7 @@ class PreparedBooks:
             return self._read_works(source, source.collection)
         read = self.read_file(source)
         if isinstance(read, Manuscript):
-            return make_book(
+            book = make_book(
                 source.id,
                 read,
                 title=source.title,
@@ -282,13 +283,16 @@ class PreparedBooks:
                 template=source.instruction_template,
                 mode=self._mode,
             )
-        self._ready_made.add(source.id)
-        return dataclasses.replace(
-            read,
-            id=source.id,
-            title=source.title or read.title,
-            author=source.author or read.author,
-        )
+        else:
+            self._ready_made.add(source.id)
+            book = dataclasses.replace(
+                read,
+                id=source.id,
+                title=source.title or read.title,
+                author=source.author or read.author,
+            )
+        alarms = text_alarms(read, book, mode=self._mode)
+        return dataclasses.replace(book, alarms=alarms)
 
     def read_file(self, source: BookSource) -> Manuscript | Book:
         """Read the file of a book that isn't a collection. Raises as `cut` does."""

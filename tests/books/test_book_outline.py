@@ -11,7 +11,7 @@ from pytest_memleak.books.build_book import make_book
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.interfaces.protocols import Manuscript
-from pytest_memleak.records import Excerpt
+from pytest_memleak.records import Book, Excerpt
 
 
 @pytest.fixture
@@ -130,8 +130,6 @@ def test_the_documents_of_a_folder_keep_their_cuts(tmp_path):
 
 
 def test_excerpts_are_outlined_by_their_chapters():
-    from pytest_memleak.records import Book
-
     texts = [("One", "a b"), ("One", "c d"), ("Two", "e f")]
     excerpts = tuple(
         Excerpt(f"p_id{number}", text, chapter=title)
@@ -192,6 +190,29 @@ def test_a_chapter_that_ends_with_a_mark_or_a_number_is_no_alarm(outline, end):
 def test_a_signature_at_the_end_of_a_chapter_is_no_alarm(outline):
     letter = f"<h1>Chapter 3</h1>{prose('ship3', 15)}<p>Your brother, R. Walton</p>"
     assert outline({**novel(1, 2), "c3.xhtml": page(letter), **novel(4)}).alarms == ()
+
+
+def test_a_signature_at_the_end_of_excerpts_is_no_alarm():
+    closed = paragraphs("ship", 1)[0]
+    texts = {
+        "One": closed,
+        "Two": f"{closed}\n\nYour brother, R. Walton",
+        "Three": closed,
+    }
+    excerpts = tuple(
+        Excerpt(f"p_id{number}", text, chapter=title)
+        for number, (title, text) in enumerate(texts.items())
+    )
+    book = Book("b", "T", "A", excerpts, "")
+    assert outline_of(book, book, mode="paper").alarms == ()
+
+
+def test_a_long_heading_is_shortened_in_alarms(outline):
+    heading = " ".join(f"word{number}" for number in range(30))
+    documents = {"c3.xhtml": cut_off(3, "road and").replace("Chapter 3", heading)}
+    *_, alarm = outline({**novel(1, 2), **documents, **novel(4, 5)}).alarms
+    assert "word11 …" in alarm
+    assert "word12" not in alarm
 
 
 def test_a_book_whose_chapters_end_without_marks_has_no_alarm(outline):
