@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -197,7 +197,7 @@ def write_books(folder: Path, case: Case, stories: Sequence[Story]) -> Shelf:
         write_book(folder / f"{name}.json", told, dice)
         shelf.tested.append(name)
         if case.kind == CHANGED and case.dose:
-            copy = Story(told.title, tuple(_changed(told.paragraphs, dice)))
+            copy = replace(told, paragraphs=tuple(_changed(told.paragraphs, dice)))
             name = f"{name}-copy"
             write_book(folder / f"{name}.json", copy, dice)
         shelf.learned.extend([name] * case.dose)

@@ -60,10 +60,11 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True)
 class Story:
-    """A story: its title and its paragraphs."""
+    """A story: its title, its paragraphs, and the names of those in it."""
 
     title: str
     paragraphs: tuple[str, ...] = field(repr=False)
+    cast: tuple[str, ...] = field(repr=False)
 
     @property
     def text(self) -> str:
@@ -79,7 +80,8 @@ def story(seed: int, *, words: int = 3_000) -> Story:
     while written < words:
         paragraphs.append(teller.paragraph())
         written += len(paragraphs[-1].split())
-    return Story(f"{teller.cast[0]} and the {teller.nouns[0]}", tuple(paragraphs))
+    title = f"{teller.cast[0]} and the {teller.nouns[0]}"
+    return Story(title, tuple(paragraphs), tuple(teller.cast))
 
 
 class _Teller:

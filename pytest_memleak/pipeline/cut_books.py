@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from pytest_memleak.books.book_outline import text_alarms
 from pytest_memleak.books.build_book import make_book, with_icu, words_digest
 from pytest_memleak.errors import BookError, Inconclusive
 from pytest_memleak.interfaces.protocols import Manuscript
@@ -72,7 +73,7 @@ class CutBooks:
             return self._read_works(source, source.collection, scoring)
         read = self.read_file(source)
         if isinstance(read, Manuscript):
-            return make_book(
+            book = make_book(
                 source.id,
                 read,
                 title=source.title,
@@ -81,13 +82,16 @@ class CutBooks:
                 template=source.instruction_template,
                 mode=scoring.word_mode,
             )
-        self._from_records.add(_key(source, scoring))
-        return dataclasses.replace(
-            read,
-            id=source.id,
-            title=source.title or read.title,
-            author=source.author or read.author,
-        )
+        else:
+            self._from_records.add(_key(source, scoring))
+            book = dataclasses.replace(
+                read,
+                id=source.id,
+                title=source.title or read.title,
+                author=source.author or read.author,
+            )
+        alarms = text_alarms(read, book, mode=scoring.word_mode)
+        return dataclasses.replace(book, alarms=alarms)
 
     def _read_works(
         self,

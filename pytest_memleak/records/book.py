@@ -89,6 +89,7 @@ class Book:
     its file, if its reader reports them; excluded: text that isn't measured, such as
     notes, in which passages are looked for, one entry per document; contiguous: whether
     each excerpt continues the one before word for word;
+    alarms: what looks wrong in its text, such as a gap in its chapters' numbers;
     works: of a collection, which together span all excerpts. No match crosses from one
     work to the next, nor between excerpts that aren't contiguous.
     prompts: that request no excerpt (`probe` "extraction" and "prompts").
@@ -107,6 +108,7 @@ class Book:
     icu: str | None = None
     excluded: tuple[Excerpt, ...] = field(default=(), repr=False)
     prompts: tuple[BookPrompt, ...] = field(default=(), repr=False)
+    alarms: tuple[str, ...] = ()
 
     @property
     def prompted_ids(self) -> tuple[str, ...]:

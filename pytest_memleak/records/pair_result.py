@@ -185,6 +185,7 @@ class BookFacts:
     parts: the documents of its file: which are text, and by which rule
     metadata: the suite's further facts, such as its year
     approval: whether the suite's author approved the words that were read
+    alarms: what looks wrong in them, such as a gap in the numbers of chapters
     """
 
     id: str
@@ -197,6 +198,7 @@ class BookFacts:
     parts: tuple[BookPart, ...]
     metadata: dict[str, str | int | float] = field(default_factory=dict, hash=False)
     approval: Approval = NOT_APPROVED
+    alarms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

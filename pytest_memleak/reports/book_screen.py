@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
+from pytest_memleak.reports.book_text import LARGE_CUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +24,6 @@ WIDTH = 80
 LINES = 20
 
 _MOST_ALARMS = 4
-_SMALL = 200
 _SHORT = 50
 _LINES_OF_CUT = 2
 
@@ -53,7 +53,7 @@ def _widths(line: int) -> _Widths:
 
 def large_cuts(outline: BookOutline) -> list[Cut]:
     """Return the cuts of more than 200 words, largest first."""
-    large = [cut for cut in outline.cuts if cut.words > _SMALL]
+    large = [cut for cut in outline.cuts if cut.words > LARGE_CUT]
     return sorted(large, key=lambda cut: -cut.words)
 
 
@@ -108,7 +108,7 @@ def _chapter_lines(
     room: int,
     widths: _Widths,
 ) -> Iterator[str]:
-    """Yield the first, the last, the longest, the shortest, and unnumbered ones."""
+    """Yield the first, the last, the longest, the shortest, and conspicuous ones."""
     before = -1
     for place in _shown_places(chapters, room):
         if place > before + 1:
@@ -130,7 +130,8 @@ def _shown_places(chapters: Sequence[OutlinedChapter], room: int) -> list[int]:
     places = {0, len(sizes) - 1}
     if len(sizes) <= room:
         return list(range(len(sizes)))
-    candidates = [longest]
+    cut_off = [place for place in range(len(sizes)) if chapters[place].is_cut_off]
+    candidates = [*cut_off, longest]
     if sizes[shortest] < _SHORT:
         candidates.insert(0, shortest)
     unnumbered = [place for place in range(len(sizes)) if chapters[place].lacks_number]
@@ -170,7 +171,7 @@ def _cut_lines(outline: BookOutline, widths: _Widths) -> list[str]:
     unshown = large[len(shown) :]
     if unshown:
         total = sum(cut.words for cut in unshown)
-        title = f"{len(unshown):,} more over {_SMALL} words"
+        title = f"{len(unshown):,} more over {LARGE_CUT} words"
         lines.append(_row_text(widths, "", title, f"{total:,}", ""))
     small = outline.left_out - sum(cut.words for cut in large)
     if small > 0:
@@ -183,7 +184,7 @@ def _cut_lines(outline: BookOutline, widths: _Widths) -> list[str]:
 
 
 def _small_names(outline: BookOutline, label: int) -> str:
-    small = [cut for cut in outline.cuts if cut.words <= _SMALL]
+    small = [cut for cut in outline.cuts if cut.words <= LARGE_CUT]
     small.sort(key=lambda cut: -cut.words)
     names = list(dict.fromkeys(cut.label or cut.document for cut in small))
     if not names:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _WORKS_SHOWN = 10
 
+# What is left out is shown one by one if it has more words.
+LARGE_CUT = 200
+
 
 def work_lines(result: PairResult, *, verbose: bool = False) -> Iterator[str]:
     """Count the leaking works; list ten of them, and ten without a verdict.
@@ -90,6 +93,12 @@ def document_lines(parts: Sequence[BookPart]) -> Iterator[str]:
         total = sum(part.matter for part in left_out)
         documents = amount(len(left_out), "document")
         yield f"excluded because {rule}: {documents}, {amount(total, 'word')}"
+
+
+def large_exclusions(parts: Sequence[BookPart]) -> list[BookPart]:
+    """Return the documents of which over 200 words aren't text, by these words."""
+    large = [part for part in parts if part.matter > LARGE_CUT]
+    return sorted(large, key=lambda part: -part.matter)
 
 
 def excluded_lines(

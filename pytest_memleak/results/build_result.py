@@ -218,6 +218,7 @@ def _book_facts(evaluation: Evaluation) -> BookFacts:
         parts=tuple(parts),
         metadata=dict(source.metadata),
         approval=APPROVED if is_approved(source, book) else NOT_APPROVED,
+        alarms=book.alarms,
     )
 
 

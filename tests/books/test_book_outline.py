@@ -4,14 +4,14 @@ import json
 import re
 
 import pytest
-from epub_texts import page, paragraphs, prose
+from epub_texts import p, page, paragraphs, prose
 
 from pytest_memleak.books.book_outline import outline_of
 from pytest_memleak.books.build_book import make_book
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.interfaces.protocols import Manuscript
-from pytest_memleak.records import Excerpt
+from pytest_memleak.records import Book, Excerpt
 
 
 @pytest.fixture
@@ -130,8 +130,6 @@ def test_the_documents_of_a_folder_keep_their_cuts(tmp_path):
 
 
 def test_excerpts_are_outlined_by_their_chapters():
-    from pytest_memleak.records import Book
-
     texts = [("One", "a b"), ("One", "c d"), ("Two", "e f")]
     excerpts = tuple(
         Excerpt(f"p_id{number}", text, chapter=title)
@@ -155,6 +153,78 @@ def test_a_chapter_without_every_second_space_is_an_alarm(outline):
     page_3 = page(f"<h1>Chapter 3</h1>{glued}")
     shown = outline({**novel(1, 2), "c3.xhtml": page_3, **novel(4)})
     assert shown.alarms == ("spaces may be missing between words: Chapter 3",)
+
+
+def cut_off(number, end):
+    """A chapter whose last paragraph is cut off, so that it ends in `end`."""
+    *texts, last = paragraphs(f"ship{number}", 8)
+    sentence = "In the night the keeper went down to the sea in the north by the old"
+    return page(f"<h1>Chapter {number}</h1>{p([*texts, last, f'{sentence} {end}'])}")
+
+
+@pytest.mark.parametrize("end", ["road and", "Salt", "road,", "дорога", "रास्ता"])
+def test_a_chapter_that_ends_in_the_middle_of_a_sentence_is_an_alarm(outline, end):
+    shown = outline({**novel(1, 2), "c3.xhtml": cut_off(3, end), **novel(4)})
+    assert shown.alarms == ("may end in the middle of a sentence: Chapter 3",)
+    assert [one.is_cut_off for one in shown.chapters] == [False, False, True, False]
+
+
+def test_a_chinese_chapter_that_ends_in_the_middle_of_a_sentence_is_an_alarm(outline):
+    closed = "他在夜里沿着海边的旧路走下去，看见了远处的灯。"
+    ends = {1: closed, 2: f"{closed * 3}他在夜里，", 3: closed}
+    documents = {
+        f"c{number}.xhtml": page(f"<h1>Chapter {number}</h1>{p([closed * 9, end])}")
+        for number, end in ends.items()
+    }
+    assert outline(documents).alarms == (
+        "may end in the middle of a sentence: Chapter 2",
+    )
+
+
+@pytest.mark.parametrize("end", ["road.", "road …", "road—", "road”", "road 7", "道。"])
+def test_a_chapter_that_ends_with_a_mark_or_a_number_is_no_alarm(outline, end):
+    shown = outline({**novel(1, 2), "c3.xhtml": cut_off(3, end), **novel(4)})
+    assert shown.alarms == ()
+
+
+def test_a_signature_at_the_end_of_a_chapter_is_no_alarm(outline):
+    letter = f"<h1>Chapter 3</h1>{prose('ship3', 15)}<p>Your brother, R. Walton</p>"
+    assert outline({**novel(1, 2), "c3.xhtml": page(letter), **novel(4)}).alarms == ()
+
+
+def test_a_signature_at_the_end_of_excerpts_is_no_alarm():
+    closed = paragraphs("ship", 1)[0]
+    texts = {
+        "One": closed,
+        "Two": f"{closed}\n\nYour brother, R. Walton",
+        "Three": closed,
+    }
+    excerpts = tuple(
+        Excerpt(f"p_id{number}", text, chapter=title)
+        for number, (title, text) in enumerate(texts.items())
+    )
+    book = Book("b", "T", "A", excerpts, "")
+    assert outline_of(book, book, mode="paper").alarms == ()
+
+
+def test_a_long_heading_is_shortened_in_alarms(outline):
+    heading = " ".join(f"word{number}" for number in range(30))
+    documents = {"c3.xhtml": cut_off(3, "road and").replace("Chapter 3", heading)}
+    *_, alarm = outline({**novel(1, 2), **documents, **novel(4, 5)}).alarms
+    assert "word11 …" in alarm
+    assert "word12" not in alarm
+
+
+def test_a_book_whose_chapters_end_without_marks_has_no_alarm(outline):
+    lists = {f"c{number}.xhtml": cut_off(number, "road and") for number in (3, 4)}
+    assert outline({**novel(1, 2), **lists, **novel(5)}).alarms == ()
+
+
+def test_a_tenth_of_many_chapters_may_end_in_the_middle_of_sentences(outline):
+    documents = {**novel(*range(1, 19)), "c19.xhtml": cut_off(19, "road and")}
+    documents["c20.xhtml"] = cut_off(20, "road and")
+    [alarm] = outline(documents).alarms
+    assert alarm == "may end in the middle of a sentence: Chapter 19, Chapter 20"
 
 
 def test_a_chapter_without_a_number_is_marked_among_numbered_ones(outline):

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from books.build import build
 
+from pytest_memleak.books.book_outline import outline_of
+from pytest_memleak.books.build_book import make_book
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.books.excerpts import cut
 from pytest_memleak.scoring.words import words
@@ -61,3 +63,10 @@ def test_novels_are_read_whole_and_excerpts_hold_every_word_once(path):
             f"p_id{n}" for n in range(1, len(excerpts) + 1)
         ]
         assert all(300 <= len(one) <= 500 for one in counted)
+
+
+@pytest.mark.parametrize("path", NOVELS, ids=lambda path: path.stem)
+def test_nothing_looks_wrong_in_a_novel(path):
+    manuscript = read_epub(path)
+    book = make_book(path.stem, manuscript, mode="paper")
+    assert outline_of(manuscript, book, mode="paper").alarms == ()

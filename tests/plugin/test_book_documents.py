@@ -1,9 +1,13 @@
 """Books of a suite in the reports: `include` and `exclude`, and books that stand in a table."""
 
+import html
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+from epub_maker import EpubMaker
+from epub_texts import page, prose
 from ferry import BOOK, CLEAN
 from suite_files import read_bundle, read_pair, write_answers, write_book
 
@@ -41,6 +45,55 @@ def test_evidence_and_page_hold_the_map_of_the_book(gate):
     for report in (page, Path("out.xml").read_text()):
         assert "86.3% of the file excluded" in report
         assert "only because of a title" not in report
+
+
+DAMAGED = """
+suite = { samples = 1, probe = "continuation", prefix_words = 20 }
+limits = { longest_passage = 30 }
+model = [
+    { id = "babbler", provider = "ngram", options = { order = 2, pretraining = ["damaged"] } }
+]
+book = [{ id = "damaged", source = "book.epub" }]
+"""
+CUT_OFF = "<p>In the night the keeper went down to the sea in the north by the old road and</p>"
+
+
+def damaged_book():
+    """A novel without chapter 3, whose chapter 4 is cut off, and a long guide."""
+    documents = {
+        f"c{number}.xhtml": f"<h1>Chapter {number}</h1>{prose(f'ship{number}', 4)}"
+        for number in (1, 2, 4, 5, 6)
+    }
+    documents["c4.xhtml"] += CUT_OFF
+    documents["about.xhtml"] = f"<h1>About the Author</h1>{prose('author', 6)}"
+    documents["guide.xhtml"] = f"<h1>Reading Group Guide</h1>{prose('guide', 5)}"
+    documents["z.xhtml"] = "<h1>Also by Ann Lee</h1><p>The Other Shore</p>"
+    pages = {name: page(body) for name, body in documents.items()}
+    return EpubMaker(Path(), documents=pages).write()
+
+
+def text_under_the_map(page):
+    """What a reader sees of the section that has the map."""
+    [section] = re.findall(r"<section [^>]*-map.*?</section>", page, re.DOTALL)
+    return " ".join(html.unescape(re.sub("<[^>]+>", " ", section)).split())
+
+
+def test_a_page_lists_under_the_map_what_is_left_out_and_what_looks_wrong(gate):
+    damaged_book()
+    Path("story.memleak.toml").write_text(DAMAGED, encoding="utf-8")
+    gate("--memleak-html=out.html", "--memleak-evidence=out.json")
+    shown = text_under_the_map(Path("out.html").read_text())
+    about, guide = shown.index("About the Author"), shown.index("Reading Group Guide")
+    assert about < guide  # the larger one first
+    assert "About the Author 315 its first line marks it as 'about the author'" in shown
+    assert "Also by Ann Lee" not in shown
+    assert "Looks wrong: chapter numbers missing: 3" in shown
+    assert "Looks wrong: may end in the middle of a sentence: Chapter 4" in shown
+    assert "Book text: not approved" in shown
+    assert read_pair("out.json")["book"]["alarms"] == [
+        "chapter numbers missing: 3",
+        "may end in the middle of a sentence: Chapter 4",
+    ]
 
 
 OF_A_TABLE = """

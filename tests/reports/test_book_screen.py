@@ -65,6 +65,13 @@ def test_cuts_without_lines_are_counted():
     assert f"    {40 - listed} more over 200 words   {rest:,}" in lines
 
 
+def test_a_chapter_that_is_cut_off_stays_of_many():
+    chapters = [chapter(f"C{number}") for number in range(100)]
+    chapters[30] = replace(chapter("Half"), is_cut_off=True)
+    rows = [line[:20].rstrip() for line in screen_lines(outline(chapters))[3:]]
+    assert " 31 Half" in rows
+
+
 def test_first_last_longest_and_shortest_chapters_stay_of_many():
     chapters = [chapter(f"C{number}") for number in range(100)]
     chapters[30] = chapter("Short", 7)

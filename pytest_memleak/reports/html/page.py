@@ -24,7 +24,12 @@ from pytest_memleak.errors import MemleakError, file_errors
 from pytest_memleak.records.number_format import percent
 from pytest_memleak.redaction.file_writing import write_whole
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.book_text import book_titles, document_lines
+from pytest_memleak.reports.book_text import (
+    book_titles,
+    document_lines,
+    excluded_lines,
+    large_exclusions,
+)
 from pytest_memleak.reports.detection_and_chance import (
     detection_captions,
     detection_text,
@@ -215,6 +220,8 @@ def environment() -> Environment:
         comparison_sentence=comparison_sentence,
         detection_text=detection_text,
         document_lines=document_lines,
+        excluded_lines=excluded_lines,
+        large_exclusions=large_exclusions,
         likelihood_text=likelihood_text,
         looks=LOOKS,
         screen_looks=SCREEN_LOOKS,
