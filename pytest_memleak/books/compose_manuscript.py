@@ -37,7 +37,7 @@ from pytest_memleak.books.text_blocks import (
     TextBlock,
 )
 from pytest_memleak.books.text_decoding import letters_and_digits
-from pytest_memleak.books.unreadable_documents import validate_readable
+from pytest_memleak.books.unreadable_documents import validate_readable_documents
 from pytest_memleak.interfaces.protocols import Chapter, Cut, Manuscript
 from pytest_memleak.records import BookPart
 from pytest_memleak.scoring.words import has_unspaced, words
@@ -85,7 +85,7 @@ def compose_manuscript(
         exclude=exclude,
         place=place,
     )
-    validate_readable(
+    validate_readable_documents(
         selection.texts,
         language=language,
         excused=selection.included,

@@ -64,7 +64,7 @@ _SHOWN = 3
 
 # More characters than any title, more authors than any book.
 _MOST_TEXT = 1_000
-_MOST_CREATORS = 100
+_MOST_ELEMENTS = 100
 _MOST_FALLBACKS = 10
 
 
@@ -336,9 +336,9 @@ def _metadata(root: _Element) -> _Element:
 
     metadata = etree.Element(f"{{{_OPF}}}metadata", nsmap={"opf": _OPF, "dc": _DC})
     refined = _refinements(root)
-    titles = _filled(root, "title")
+    titles = _first_nonempty_elements(root, "title")
     titles.sort(key=lambda title: not _is_main(title, refined))
-    creators = _filled(root, "creator")
+    creators = _first_nonempty_elements(root, "creator")
     authors = [creator for creator in creators if _is_author(creator, refined)]
     languages = islice(elements(root, "language"), 1)
     chosen_by_name = (
@@ -356,9 +356,9 @@ def _metadata(root: _Element) -> _Element:
 _Refinements = dict[tuple[str | None, str], set[str | None]]
 
 
-def _filled(root: _Element, name: str) -> list[_Element]:
+def _first_nonempty_elements(root: _Element, name: str) -> list[_Element]:
     """Return the first elements of that name, without empty ones."""
-    first = islice(elements(root, name), _MOST_CREATORS)
+    first = islice(elements(root, name), _MOST_ELEMENTS)
     return [element for element in first if _text(element)]
 
 

@@ -403,7 +403,7 @@ def parse_events(text: str, new_target: Callable[[], Any]) -> Any:
     except etree.XMLSyntaxError:
         # Not well-formed, or too deep for libxml2's XML parser; its HTML parser accepts
         # both.
-        _validate_nesting(text)
+        _validate_unclosed_elements(text)
         target = new_target()
         html = etree.HTMLParser(
             target=target,
@@ -415,7 +415,7 @@ def parse_events(text: str, new_target: Callable[[], Any]) -> Any:
     return target
 
 
-def _validate_nesting(text: str) -> None:
+def _validate_unclosed_elements(text: str) -> None:
     """Raise BookError for unmatched end tags too deep within other elements."""
     open_elements: Counter[str] = Counter()
     depth = steps = 0

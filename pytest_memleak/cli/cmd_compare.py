@@ -88,8 +88,8 @@ def is_bundle(path: Path) -> bool:
 
 def _compare_models(parsed: argparse.Namespace) -> int:
     from pytest_memleak.scoring.coverage_similarity import compare, self_agreement
+    from pytest_memleak.scoring.four_measures import measure
     from pytest_memleak.scoring.measure_table import BMC
-    from pytest_memleak.scoring.measures import measure
 
     scoring = scoring_of(parsed)
     models = []

@@ -371,7 +371,7 @@ def _name_keys(
     served_names: Sequence[str],
 ) -> Iterator[LearnedKey]:
     """Yield served_names if the server has another name for the model."""
-    from pytest_memleak.verdict.model_identity import is_requested
+    from pytest_memleak.verdict.provenance_issues import is_requested
 
     requested = abilities_of(endpoint).model_name
     served = completion.served.model if completion.served else None
@@ -408,7 +408,7 @@ def _identity_lines(
     from pytest_memleak.interfaces.abilities import id_of
     from pytest_memleak.pipeline.provenance_check import shortened_served_by
     from pytest_memleak.reports.generation_text import server_name
-    from pytest_memleak.verdict.model_identity import served_model_issues
+    from pytest_memleak.verdict.provenance_issues import served_model_issues
 
     yield "endpoint", id_of(endpoint) or "unnamed"
     if served := completion.served:

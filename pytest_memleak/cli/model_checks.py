@@ -18,7 +18,7 @@ from pytest_memleak.errors import (
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.providers.provider_registry import PROVIDERS, ProviderNeeds, host_of
 from pytest_memleak.redaction.text import server_word
-from pytest_memleak.verdict.model_identity import is_requested
+from pytest_memleak.verdict.provenance_issues import is_requested
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -232,7 +232,9 @@ class GuardedAnswer:
         guarded: dict[str, Any] = {}
         for key, value in part.items():
             is_empty = value is None or value in ([], {})
-            if (key in DROPPED and not is_empty) or not self._may_be_key(key):
+            if key in DROPPED and not is_empty:
+                continue
+            if not self._guard_lets_key_through(key):
                 continue
             place = (*path, key)
             if key == "index" and path and isinstance(path[-1], int):
@@ -247,7 +249,7 @@ class GuardedAnswer:
                 guarded[key] = value
         return guarded
 
-    def _may_be_key(self, key: str) -> bool:
+    def _guard_lets_key_through(self, key: str) -> bool:
         """Tell whether a key may be sent: it is usual, or read as part of a text."""
         if key in USUAL_KEYS:
             return True

@@ -53,7 +53,7 @@ from pytest_memleak.ledger.tables import calls, claims, generations, questions
 # A prompt's digests of instruction and settings.
 _PromptKey = tuple[str, str]
 # The result of an intent: a call, None without a free ordinal, or what stops it.
-_Result = Call | Exception | None
+_Reservation = Call | Exception | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def reserve_calls(
 def _store_and_reserve(
     connection: Connection,
     items: Sequence[tuple[Answer | None, Intent]],
-) -> list[_Result]:
+) -> list[_Reservation]:
     answers = [answer for answer, _ in items if answer is not None]
     if answers:
         store_answers(connection, answers)
@@ -140,8 +140,8 @@ def _store_and_reserve(
 def _reserve_new_calls(
     connection: Connection,
     intents: Sequence[Intent],
-) -> list[_Result]:
-    results: dict[str, _Result] = {}
+) -> list[_Reservation]:
+    results: dict[str, _Reservation] = {}
     results |= _calls_reserved_earlier(connection, intents)
     pending = [intent for intent in intents if intent.request_id not in results]
     results |= _reserve_each(connection, pending)
@@ -151,7 +151,7 @@ def _reserve_new_calls(
 def _reserve_each(
     connection: Connection,
     intents: Sequence[Intent],
-) -> dict[str, _Result]:
+) -> dict[str, _Reservation]:
     """Reserve a call for each intent, in order; return each result by request id."""
     asks: list[tuple[int, Ask]] = []
     for intent in intents:
@@ -161,7 +161,7 @@ def _reserve_each(
     taken = taken_ordinals(connection, asks)
     limited = {intent.run for intent in intents if intent.limit is not None}
     spent = run_spending(connection, limited)
-    results: dict[str, _Result] = {}
+    results: dict[str, _Reservation] = {}
     rows: list[dict[str, Any]] = []
     ordinals: list[tuple[int, ...]] = []
     for intent in intents:

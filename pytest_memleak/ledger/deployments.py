@@ -107,7 +107,7 @@ def claim_deployment(
         error = budget_error(spent[run], estimate or 0, limit)
         if error is not None:
             raise error
-        ledger.require_room()
+        ledger.require_disk_room()
         new = {
             "provider": provider,
             "digest": deployment.digest,

@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 from typing import IO
 
-RESERVED = 16 << 20  # bytes
+RESERVED_BYTES = 16 << 20
 _BLOCK = 1 << 20
 
 
@@ -56,8 +56,8 @@ def _filled_file(folder: Path) -> IO[bytes] | None:
 
 def _fill(file: IO[bytes]) -> None:
     if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file.fileno(), 0, RESERVED)
+        os.posix_fallocate(file.fileno(), 0, RESERVED_BYTES)
         return
-    for _ in range(RESERVED // _BLOCK):
+    for _ in range(RESERVED_BYTES // _BLOCK):
         file.write(os.urandom(_BLOCK))
     file.flush()

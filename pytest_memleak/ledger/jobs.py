@@ -209,7 +209,7 @@ def claim_finetune(
         failed_before = row is not None and failed_in_another_run(row)
         starts_anew = row is None or failed_before
         if starts_anew and not free:
-            ledger.require_room()
+            ledger.require_disk_room()
         if row is None:
             return new_job(connection)
         job = job_taken_over_if_interrupted(

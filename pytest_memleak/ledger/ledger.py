@@ -33,11 +33,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from pytest_memleak.errors import DISK_FULL, FREE_SPACE, LedgerError, file_errors
 from pytest_memleak.ledger.call_states import call_end
 from pytest_memleak.ledger.database import Database
-from pytest_memleak.ledger.disk_reserve import RESERVED, DiskReserve
+from pytest_memleak.ledger.disk_reserve import RESERVED_BYTES, DiskReserve
 from pytest_memleak.ledger.hash_chain import add_row, record_changes
 from pytest_memleak.ledger.tables import leases
 
-_ROOM = 32 << 20  # bytes: two journals of SQLite, or more than what is in flight
+# Two journals of SQLite, or more than what is in flight.
+LEAST_FREE_BYTES = 32 << 20
 
 
 class Ledger(Database):
@@ -108,7 +109,7 @@ class Ledger(Database):
                 self.expire_leases()
             return self._lease
 
-    def require_room(self) -> None:
+    def require_disk_room(self) -> None:
         """Raise LedgerError if the disk may not hold further paid responses.
 
         Reserves room for those that are in flight when another program fills it.
@@ -117,16 +118,16 @@ class Ledger(Database):
         if not self.path:
             return
         room = shutil.disk_usage(self.path.parent)
-        if room.free < _ROOM and room.total:  # some file systems don't say
+        if room.free < LEAST_FREE_BYTES and room.total:  # some file systems don't say
             raise LedgerError(
-                f"{DISK_FULL}: less than {_ROOM >> 20} MiB are free, so no more paid "
-                "calls are made",
+                f"{DISK_FULL}: less than {LEAST_FREE_BYTES >> 20} MiB are free, "
+                "so no more paid calls are made",
                 location=self.place,
                 hint=FREE_SPACE,
             )
         if self._room is None:
             self._room = DiskReserve(self.path.parent)
-        if room.free >= _ROOM + RESERVED:
+        if room.free >= LEAST_FREE_BYTES + RESERVED_BYTES:
             self._room.reserve()
 
     def keep_alive(self) -> None:
@@ -179,7 +180,7 @@ def _end_leases(connection: Connection, numbers: Sequence[int]) -> None:
     record_changes(connection, leases, rows)
 
 
-class _Locks:
+class _LeaseLock:
     """Locks that die with their process.
 
     These are those of a ledger in memory, which no other process sees.
@@ -198,16 +199,16 @@ class _Locks:
     def forget(self, name: str) -> None: ...
 
 
-def _locks_for(database: Database) -> _Locks:
+def _locks_for(database: Database) -> _LeaseLock:
     if database.path is not None:
         folder = database.path.with_name(f"{database.path.name}-leases")
-        return _LockFiles(folder)
+        return _LeaseLockFile(folder)
     if database.in_memory:
-        return _Locks()
-    return _AdvisoryLocks(database.engine)
+        return _LeaseLock()
+    return _LeaseAdvisoryLock(database.engine)
 
 
-class _LockFiles(_Locks):
+class _LeaseLockFile(_LeaseLock):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock: FileLock | None = None
@@ -231,7 +232,7 @@ class _LockFiles(_Locks):
             self._lock.release()
             file.unlink(missing_ok=True)
 
-    def is_free(self, connection: Connection, name: str) -> bool:  # noqa: ARG002 - as _Locks has it
+    def is_free(self, connection: Connection, name: str) -> bool:  # noqa: ARG002 - as _LeaseLock has it
         if not self._file(name).exists():
             return True
         try:
@@ -249,7 +250,7 @@ class _LockFiles(_Locks):
         return self._folder / f"{name}.lock"
 
 
-class _AdvisoryLocks(_Locks):
+class _LeaseAdvisoryLock(_LeaseLock):
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._session: Connection | None = None

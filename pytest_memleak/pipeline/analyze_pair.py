@@ -17,8 +17,8 @@ from pytest_memleak.scoring.analysis import (
     judged_measures_of_own_book_and_others,
 )
 from pytest_memleak.scoring.extracted_words import extracted_words
+from pytest_memleak.scoring.four_measures import measure
 from pytest_memleak.scoring.measure_table import NEAR, with_needs
-from pytest_memleak.scoring.measures import measure
 from pytest_memleak.scoring.second_opinion import (
     Sample,
     differences_by_automaton,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.pipeline.protected_index import ProtectedBooks
     from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.pipeline.samples import (
+    from pytest_memleak.pipeline.sample_readers import (
         PairSamples,
         SampledGenerations,
         StopRule,

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_memleak.pipeline.samples import FurtherSamples
+from pytest_memleak.pipeline.sample_readers import FurtherSamples
 from pytest_memleak.records import Estimate
 from pytest_memleak.records.provenance import OtherAttempt
 from pytest_memleak.scoring.measure_table import (
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_memleak.pipeline.provenance_check import ProvenanceCheck
-    from pytest_memleak.pipeline.samples import PairSamples
+    from pytest_memleak.pipeline.sample_readers import PairSamples
     from pytest_memleak.records import Pair
     from pytest_memleak.scoring.analysis import Analysis
     from pytest_memleak.scoring.protected_passages import ProtectedPassages

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.pipeline.generation_request import generation_request
-from pytest_memleak.pipeline.samples import RecordedSamples, with_reasoning_as_text
+from pytest_memleak.pipeline.sample_readers import (
+    RecordedSamples,
+    with_reasoning_as_text,
+)
 from pytest_memleak.records import (
     Completeness,
     FinishReason,
@@ -32,7 +35,7 @@ from pytest_memleak.verdict.prompt_overlap import prompt_overlap
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_memleak.pipeline.samples import SampledGenerations
+    from pytest_memleak.pipeline.sample_readers import SampledGenerations
 
 
 class CountedGenerations:

@@ -187,14 +187,14 @@ class Endpoints:
         books = self.books.training_books(model, foreseen=foreseen)
         shaping = finetuning_of(provider).weights_options
         system = finetuning_of(provider).system
-        by_all = self._training_set(books, model, None, system)
+        by_all = self._training_set_with_recipe(books, model, None, system)
         if shaping is None or model.options.keys() <= shaping:
             return by_all
         if has_unfailed_finetune(self.resources.ledger, provider.name, by_all.digest):
             return by_all
-        return self._training_set(books, model, shaping, system)
+        return self._training_set_with_recipe(books, model, shaping, system)
 
-    def _training_set(
+    def _training_set_with_recipe(
         self,
         books: tuple[Book, ...],
         model: Model,
@@ -212,7 +212,7 @@ class Endpoints:
             options = model.options
             if shaping is not None:
                 options = {name: options[name] for name in options if name in shaping}
-            training = _training_set(books, model, options, system)
+            training = _training_set_with_recipe(books, model, options, system)
             self._training_sets[key] = sources, training
         return training
 
@@ -309,13 +309,13 @@ def _are_same(objects: Sequence[object], others: Sequence[object]) -> bool:
     return [*map(id, objects)] == [*map(id, others)]
 
 
-def _training_set(
+def _training_set_with_recipe(
     books: tuple[Book, ...],
     model: Model,
     options: Mapping[str, object],
     system: tuple[str, ...],
 ) -> TrainingSet:
-    from pytest_memleak.sampling.remote_jobs import training_set
+    from pytest_memleak.sampling.training_set import build_training_set
 
     recipe: dict[str, object] = {
         "provider": model.provider,
@@ -325,7 +325,7 @@ def _training_set(
     }
     if system:
         recipe["system"] = system
-    return training_set(books, recipe, share=model.finetune_share)
+    return build_training_set(books, recipe, share=model.finetune_share)
 
 
 class Deployments:

@@ -29,8 +29,8 @@ from pytest_memleak.pipeline.measured_pair import measure_pair
 from pytest_memleak.pipeline.named_prompts import prompt_rates
 from pytest_memleak.pipeline.provenance_check import check_provenance
 from pytest_memleak.pipeline.reference_models import sample_and_add_references
-from pytest_memleak.pipeline.sampled_generations import sample_pair
-from pytest_memleak.pipeline.samples import LedgerSamples, all_rounds_reader
+from pytest_memleak.pipeline.sample_pair import sample_pair
+from pytest_memleak.pipeline.sample_readers import LedgerSamples, all_rounds_reader
 from pytest_memleak.pipeline.sampling_plan import plan_pair
 from pytest_memleak.records import Completeness, Issue, Pair
 from pytest_memleak.records.phases import Phase, ProgressEvent
@@ -50,14 +50,14 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.measured_pair import MeasuredPair
     from pytest_memleak.pipeline.provenance_check import ProvenanceCheck
     from pytest_memleak.pipeline.reference_models import ReferencedAnalysis
-    from pytest_memleak.pipeline.samples import SampledGenerations
+    from pytest_memleak.pipeline.sample_readers import SampledGenerations
     from pytest_memleak.pipeline.sampling_plan import SamplingPlan
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records.prompt_rates import PromptRate
     from pytest_memleak.scoring.analysis import Analysis
 
 
-def evaluate(
+def evaluate_pair(
     pair: Pair,
     suite_run: SuiteRun,
     *,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.interfaces.abilities import abilities_of, id_of
 from pytest_memleak.pipeline.canaries import Canaries
 from pytest_memleak.pipeline.control_prompts import ControlCalls
-from pytest_memleak.verdict.model_identity import served_model_issues
+from pytest_memleak.verdict.provenance_issues import served_model_issues
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_memleak.interfaces.abilities import abilities_of
-from pytest_memleak.pipeline.samples import LedgerSamples, RecordedSamples
+from pytest_memleak.pipeline.sample_readers import LedgerSamples, RecordedSamples
 from pytest_memleak.records import Issue
 from pytest_memleak.records.delivery import Delivery, IndependentAnswers
 from pytest_memleak.records.number_format import amount

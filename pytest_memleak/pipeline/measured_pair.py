@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.catalog import Catalog, CatalogMatches
     from pytest_memleak.pipeline.protected_index import ProtectedBooks
     from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.pipeline.samples import PairSamples
+    from pytest_memleak.pipeline.sample_readers import PairSamples
     from pytest_memleak.records import Issue, Pair
     from pytest_memleak.scoring.analysis import Analysis
 

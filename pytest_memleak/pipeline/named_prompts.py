@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pytest_memleak.pipeline.catalog import CatalogMatches
-    from pytest_memleak.pipeline.samples import SampledGenerations
+    from pytest_memleak.pipeline.sample_readers import SampledGenerations
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import Book, Pair
     from pytest_memleak.scoring.protected_passages import (

@@ -20,7 +20,7 @@ from pytest_memleak.errors import MemleakError
 from pytest_memleak.pipeline.canaries import canary_prompts
 from pytest_memleak.pipeline.ledger_endpoint import SECONDS_PER_DAY
 from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
-from pytest_memleak.pipeline.samples import FurtherSamples, LedgerSamples
+from pytest_memleak.pipeline.sample_readers import FurtherSamples, LedgerSamples
 from pytest_memleak.pipeline.sampling_plan import (
     ConversationPart,
     LedgerPart,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     )
     from pytest_memleak.ledger.ledger import Ledger
     from pytest_memleak.ledger.prompts import PairPrompts
-    from pytest_memleak.pipeline.samples import SampledGenerations
+    from pytest_memleak.pipeline.sample_readers import SampledGenerations
     from pytest_memleak.pipeline.sampling_plan import SamplingPlan
     from pytest_memleak.records import Pair
 

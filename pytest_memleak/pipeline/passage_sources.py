@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from pytest_memleak.errors import Inconclusive
-from pytest_memleak.pipeline.evaluate_pair import evaluate
+from pytest_memleak.pipeline.evaluate_pair import evaluate_pair
 from pytest_memleak.pipeline.required_samples import all_generations
-from pytest_memleak.pipeline.sampled_generations import sample_pair
+from pytest_memleak.pipeline.sample_pair import sample_pair
 from pytest_memleak.pipeline.sampling_plan import plan_pair
 from pytest_memleak.records import Book, Origin, WordMode
 from pytest_memleak.results.passage_details import book_of_passage, passages_to_list
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_memleak.interfaces.protocols import Endpoint
-    from pytest_memleak.pipeline.samples import SampledGenerations
+    from pytest_memleak.pipeline.sample_readers import SampledGenerations
     from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import Pair, Span
     from pytest_memleak.scoring.protected_passages import (
@@ -108,7 +108,7 @@ def find_sources(
 
     endpoint: stands for a test's own; else the suite's
     """
-    evaluation = evaluate(pair, suite_run, endpoint=endpoint)
+    evaluation = evaluate_pair(pair, suite_run, endpoint=endpoint)
     analysis = evaluation.analysis
     if analysis is None or analysis.passages is None:
         return PairSources(evaluation, ())

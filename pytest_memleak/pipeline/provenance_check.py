@@ -12,7 +12,7 @@ from pytest_memleak.pipeline.ledger_endpoint import (
     LedgerEndpoint,
     weights_label,
 )
-from pytest_memleak.pipeline.samples import LedgerSamples, RecordedSamples
+from pytest_memleak.pipeline.sample_readers import LedgerSamples, RecordedSamples
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.provenance import Provenance, ServedBy, weights_digest
 from pytest_memleak.redaction.text import (
@@ -21,7 +21,7 @@ from pytest_memleak.redaction.text import (
     server_word,
     short_name,
 )
-from pytest_memleak.verdict.model_identity import (
+from pytest_memleak.verdict.provenance_issues import (
     age_issues,
     is_requested,
     record_issues,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.ledger.book_attempts import Key
     from pytest_memleak.ledger.sampling_history import SamplingHistory
-    from pytest_memleak.pipeline.samples import SampledGenerations
+    from pytest_memleak.pipeline.sample_readers import SampledGenerations
     from pytest_memleak.records import Issue, Pair
 
 

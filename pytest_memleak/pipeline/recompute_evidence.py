@@ -529,7 +529,7 @@ class _Comparison:
         Nothing else ties the evaluation's time to the run's.
         """
         from pytest_memleak.ledger.sampling_history import called_between
-        from pytest_memleak.pipeline.evaluate_pair import evaluate
+        from pytest_memleak.pipeline.evaluate_pair import evaluate_pair
 
         pair, book, endpoint = evaluation.pair, evaluation.book, evaluation.endpoint
         if evaluation.as_of is None or book is None or endpoint is None:
@@ -538,7 +538,7 @@ class _Comparison:
         ledger = self._resources.ledger
         if called_between(ledger, endpoint, book.words_digest, evaluation.as_of, until):
             self._resources.as_of = until
-            again = evaluate(pair, self._of_suite(pair.suite), endpoint=absent)
+            again = evaluate_pair(pair, self._of_suite(pair.suite), endpoint=absent)
             if again.verdict != evaluation.verdict:
                 yield (
                     f"as_of: the verdict is {again.verdict} with the ledger's calls up "

@@ -16,8 +16,8 @@ from pytest_memleak.pipeline.counted_generations import CountedGenerations
 from pytest_memleak.pipeline.ledger_endpoint import weights_label
 from pytest_memleak.pipeline.recited_null_books import recited_null_book_issues
 from pytest_memleak.pipeline.required_samples import Purpose
-from pytest_memleak.pipeline.sampled_generations import sample_requirement
-from pytest_memleak.pipeline.samples import LedgerSamples
+from pytest_memleak.pipeline.sample_pair import sample_requirement
+from pytest_memleak.pipeline.sample_readers import LedgerSamples
 from pytest_memleak.records import Book, Generation, Issue
 from pytest_memleak.records.phases import Phase, ProgressEvent
 from pytest_memleak.records.provenance import describe_distribution
@@ -26,12 +26,12 @@ from pytest_memleak.scoring.measure_table import BASELINE, GREEDY, with_needs
 from pytest_memleak.scoring.null_books import excess_over_null
 from pytest_memleak.scoring.protected_passages import Protected
 from pytest_memleak.scoring.uplift import uplift
-from pytest_memleak.verdict.model_identity import greedy_sampling_issues
+from pytest_memleak.verdict.provenance_issues import greedy_sampling_issues
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pytest_memleak.pipeline.samples import SampledGenerations
+    from pytest_memleak.pipeline.sample_readers import SampledGenerations
     from pytest_memleak.pipeline.sampling_plan import SamplingPlan
     from pytest_memleak.scoring.generation_tally import Count
 
@@ -128,7 +128,7 @@ def _add_chance_level(
 ) -> Analysis:
     pair = own.required.pair
     by_book = {
-        other.required.pair.book.id: _instructions_and_texts(
+        other.required.pair.book.id: _texts_with_instructions(
             other.book,
             other.generations(),
         )
@@ -136,7 +136,7 @@ def _add_chance_level(
     }
     null = excess_over_null(
         own.book,
-        _instructions_and_texts(own.book, own.sampled.generations()),
+        _texts_with_instructions(own.book, own.sampled.generations()),
         by_book,
         pair.scoring,
         error=analysis.without_excused_words.error,
@@ -251,7 +251,7 @@ def _placed_issues(counted: CountedGenerations) -> Iterator[Issue]:
         yield issue if is_placed else counted.required.with_label(issue)
 
 
-def _instructions_and_texts(
+def _texts_with_instructions(
     book: Book,
     generations: Iterable[Generation],
 ) -> Iterator[tuple[str | None, str]]:

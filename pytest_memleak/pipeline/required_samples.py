@@ -82,7 +82,7 @@ class RequiredSamples:
 
 
 class Samples(Protocol):
-    """The samples for a requirement (`pipeline.sampled_generations`)."""
+    """The samples for a requirement (`pipeline.sample_pair`)."""
 
     @property
     def required(self) -> RequiredSamples:

@@ -151,12 +151,12 @@ class Run:
         if key not in self._evaluations:
             self._remove_abandoned_deployments()
             # With numpy, which no one needs to collect tests.
-            from pytest_memleak.pipeline.evaluate_pair import evaluate
+            from pytest_memleak.pipeline.evaluate_pair import evaluate_pair
             from pytest_memleak.scoring.freed_memory import return_freed_memory
 
             suite_run = self.suite_run_for(pair.suite)
             seeded = suite_run.seeded(pair)
-            evaluation = evaluate(seeded, suite_run, endpoint=endpoint)
+            evaluation = evaluate_pair(seeded, suite_run, endpoint=endpoint)
             suite_run.endpoints.close_recordings()
             return_freed_memory()
             self._evaluations[key] = endpoint, evaluation

@@ -64,8 +64,8 @@ def score_files(
 
     # With numpy: bad files raise without it.
     from pytest_memleak.scoring.analysis import analyze
+    from pytest_memleak.scoring.four_measures import measure
     from pytest_memleak.scoring.generation_tally import validate_scoring
-    from pytest_memleak.scoring.measures import measure
     from pytest_memleak.scoring.multi_book_index import SharedIndex
     from pytest_memleak.scoring.protected_passages import Protected
 

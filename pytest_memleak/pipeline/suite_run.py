@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.protected_index import ProtectedBooks
     from pytest_memleak.pipeline.required_samples import Samples
     from pytest_memleak.pipeline.resources import Resources
-    from pytest_memleak.pipeline.samples import PairSamples
+    from pytest_memleak.pipeline.sample_readers import PairSamples
     from pytest_memleak.pipeline.summary_writer import SummaryWriter
     from pytest_memleak.records import Model, Pair, Suite
 
@@ -143,8 +143,8 @@ class SuiteRun:
         They count up to now, whenever the run was: books that match only later
         generations do no harm.
         """
-        from pytest_memleak.pipeline.sampled_generations import sample_pair
-        from pytest_memleak.pipeline.samples import RecordedSamples
+        from pytest_memleak.pipeline.sample_pair import sample_pair
+        from pytest_memleak.pipeline.sample_readers import RecordedSamples
         from pytest_memleak.pipeline.sampling_plan import plan_pair
 
         own = parts[0].required.pair

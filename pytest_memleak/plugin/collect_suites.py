@@ -122,7 +122,7 @@ def parametrize_pairs(
         suite = module.suite
         params = []
         for pair in suite.pairs:
-            marks = _xfail_marks(pair)
+            marks = _marks_of_expected_leak(pair)
             params.append(pytest.param(pair, id=pair.id, marks=marks))
     elif path := _suite_of_marker(metafunc.definition):
         try:
@@ -136,7 +136,7 @@ def parametrize_pairs(
     metafunc.parametrize("memleak_pair", params, indirect=True, scope="session")
 
 
-def _xfail_marks(pair: Pair) -> list[pytest.MarkDecorator]:
+def _marks_of_expected_leak(pair: Pair) -> list[pytest.MarkDecorator]:
     if pair.expected == "pass":
         return []
     reason = f"{pair.model.id} is expected to leak {pair.book.id}"

@@ -179,7 +179,7 @@ class EndOfRun:
             if not (self._result_by_pair or self._record):
                 return (yield)
             from pytest_memleak.plugin import run_reports
-            from pytest_memleak.plugin.run_pair import run_of
+            from pytest_memleak.plugin.session_run import run_of
 
             run = run_of(self._config)
             self._report = run_reports.run_report(
@@ -361,8 +361,8 @@ class EndOfRun:
             yield "  memleak init writes one; memleak demo runs one"
 
     def _write_report(self, terminalreporter: Any, report: RunReport) -> None:
-        from pytest_memleak.plugin.run_pair import deployment_lines
         from pytest_memleak.plugin.run_reports import evidence_line
+        from pytest_memleak.plugin.session_run import deployment_lines
         from pytest_memleak.reports.annotations import annotation_lines
         from pytest_memleak.reports.first_screen import first_screen
         from pytest_memleak.reports.screen_text import screen_text

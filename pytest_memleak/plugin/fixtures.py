@@ -20,7 +20,7 @@ from pytest_memleak.plugin.options import run_key
 
 if TYPE_CHECKING:
     from pytest_memleak.interfaces.protocols import Endpoint
-    from pytest_memleak.plugin.run_pair import Memorization
+    from pytest_memleak.plugin.pair_evaluation import Memorization
     from pytest_memleak.records import Book, Pair
     from pytest_memleak.verdict.evaluation import Evaluation
 
@@ -40,8 +40,8 @@ def memleak_pair(request: pytest.FixtureRequest) -> Pair:
 @pytest.fixture(scope="session")
 def memleak_book(memleak_pair: Pair, request: pytest.FixtureRequest) -> Book:
     """Return the pair's book, cut into excerpts with their instructions."""
-    from pytest_memleak.plugin.run_pair import hiding_tracebacks
-    from pytest_memleak.plugin.text_views import view_of_book
+    from pytest_memleak.plugin.hidden_tracebacks import hiding_tracebacks
+    from pytest_memleak.plugin.reporting_views import view_of_book
 
     run = request.config.stash[run_key]
     with hiding_tracebacks(request.config):
@@ -53,7 +53,7 @@ def memleak_book(memleak_pair: Pair, request: pytest.FixtureRequest) -> Book:
 @pytest.fixture(scope="session")
 def memleak_endpoint(memleak_pair: Pair, request: pytest.FixtureRequest) -> Endpoint:
     """Return the model's endpoint, opened and perhaps fine-tuned on first use."""
-    from pytest_memleak.plugin.run_pair import SuiteEndpoint
+    from pytest_memleak.plugin.pair_evaluation import SuiteEndpoint
 
     return SuiteEndpoint(memleak_pair, request.config)
 
@@ -65,12 +65,12 @@ def memleak_evaluation(
     request: pytest.FixtureRequest,
 ) -> Evaluation:
     """Return the pair's evaluation, with its verdict; error if it is INCONCLUSIVE."""
-    from pytest_memleak.plugin.run_pair import (
+    from pytest_memleak.plugin.pair_evaluation import (
         evaluate_for,
         recording_failure,
         require_conclusive,
     )
-    from pytest_memleak.plugin.text_views import view_of_evaluation
+    from pytest_memleak.plugin.reporting_views import view_of_evaluation
 
     with recording_failure(request.node):
         evaluation = evaluate_for(request.node, memleak_pair, memleak_endpoint)
@@ -84,11 +84,13 @@ def memorization(
     request: pytest.FixtureRequest,
 ) -> Memorization:
     """Return the pair's measures, on complete evidence only, whatever the limits."""
-    from pytest_memleak.plugin import run_pair
+    from pytest_memleak.plugin.pair_evaluation import (
+        Memorization,
+        evaluate_for,
+        recording_failure,
+        require_complete,
+    )
 
-    with run_pair.recording_failure(request.node):
-        evaluation = run_pair.evaluate_for(request.node, memleak_pair, memleak_endpoint)
-        return run_pair.Memorization(
-            run_pair.require_complete(evaluation),
-            request.node,
-        )
+    with recording_failure(request.node):
+        evaluation = evaluate_for(request.node, memleak_pair, memleak_endpoint)
+        return Memorization(require_complete(evaluation), request.node)

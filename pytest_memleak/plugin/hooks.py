@@ -130,7 +130,7 @@ def pytest_collect_file(
 
 
 def _load_suite(config: pytest.Config, path: Path) -> Suite:
-    from pytest_memleak.plugin.run_pair import load_suite
+    from pytest_memleak.plugin.session_run import load_suite
 
     return load_suite(config, path)
 
@@ -141,7 +141,7 @@ def test_memorization(
     request: pytest.FixtureRequest,
 ) -> None:
     """The model's memorization of the book is within its limits."""
-    from pytest_memleak.plugin.run_pair import check_limits
+    from pytest_memleak.plugin.pair_evaluation import check_limits
 
     check_limits(request.node)
 
@@ -176,11 +176,8 @@ def pytest_collection_modifyitems(
 ) -> None:
     """Group pairs by file; skip those with paid calls, unless they are selected."""
     if run_key in config.stash:
-        from pytest_memleak.plugin.run_pair import (
-            group_by_file,
-            run_of,
-            skip_paid_pairs,
-        )
+        from pytest_memleak.plugin.pair_selection import group_by_file, skip_paid_pairs
+        from pytest_memleak.plugin.session_run import run_of
 
         group_by_file(items)
         skip_paid_pairs(config, items)
@@ -195,7 +192,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Announce the selected pairs, whose shared work is done once."""
     config = session.config
     if run_key in config.stash:
-        from pytest_memleak.plugin.run_pair import expect_pairs
+        from pytest_memleak.plugin.pair_selection import expect_pairs
 
         expect_pairs(session)
         if config.getoption("memleak_witness") and not config.getoption("collectonly"):
@@ -209,7 +206,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """Show plans instead of running tests with --memleak-dry-run."""
     if not session.config.getoption("memleak_dry_run") or session.testsfailed:
         return None
-    from pytest_memleak.plugin.run_pair import run_of
+    from pytest_memleak.plugin.session_run import run_of
     from pytest_memleak.plugin.show_dry_run import show_plans
 
     show_plans(session, run_of(session.config))

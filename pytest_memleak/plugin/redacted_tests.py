@@ -2,9 +2,9 @@
 
 PYTEST_DONT_REWRITE
 
-`text_views` reports each read, which marks the running test. Whatever a marked test
-raises, skips with, warns of, logs, prints, or records is redacted before any other
-plugin sees it. A test that reads no text is reported in full.
+`reporting_views` reports each read, which marks the running test. Whatever a marked
+test raises, skips with, warns of, logs, prints, or records is redacted before any
+other plugin sees it. A test that reads no text is reported in full.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pytest
 
 from pytest_memleak.errors import CallsDropped, MemleakError
 from pytest_memleak.plugin.collect_suites import Outcome
-from pytest_memleak.plugin.text_views import LISTENERS
+from pytest_memleak.plugin.reporting_views import LISTENERS
 from pytest_memleak.redaction.text import first_words
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from pytest_memleak.reports.prompt_text import (
     prompt_lines,
     rate_lines,
 )
-from pytest_memleak.verdict.model_identity import REUSE_RULES
+from pytest_memleak.verdict.provenance_issues import REUSE_RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -62,7 +62,7 @@ def write_evidence(run: RunReport, path: Path) -> None:
         write_evidence_file(
             _signed_envelope(_statement_json(pairs, PREDICATE_TYPE, bundle), key), path
         )
-        result = _test_result(pairs, Verdict(bundle["result"]), path)
+        result = _test_result_predicate(pairs, Verdict(bundle["result"]), path)
         statement = _statement_json(pairs, TEST_RESULT_TYPE, result)
         write_evidence_file(_signed_envelope(statement, key), test_result_path(path))
     else:
@@ -122,7 +122,7 @@ def _statement_json(
     }
 
 
-def _test_result(
+def _test_result_predicate(
     pairs: Sequence[PairResult],
     result: Verdict,
     path: Path,

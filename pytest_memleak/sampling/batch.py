@@ -236,7 +236,7 @@ def claim_batch(context: SamplingContext, asks: Sequence[Ask]) -> Job | None:
         free = [ask for ask in candidates if ask is not None]
         if not free:
             return None
-        context.ledger.require_room()
+        context.ledger.require_disk_room()
         estimates = [context.terms.estimate(ask) for ask in free]
         total = sum(estimate or 0 for estimate in estimates)
         spent = run_spending(connection, {run})

@@ -165,7 +165,7 @@ class SamplingContext:
 
     def _require_room(self) -> None:
         if not self.terms.free:
-            self.ledger.require_room()
+            self.ledger.require_disk_room()
 
     def _intent(self, candidates: Sequence[Ask]) -> Intent:
         return Intent(

@@ -41,7 +41,7 @@ def score(
 
     Raises SettingsError, BookError or RecordsError, each with cause and location.
     """
-    from pytest_memleak.scoring.measures import measure
+    from pytest_memleak.scoring.four_measures import measure
 
     if not isinstance(book, Book):
         book = book_from_records(list(book))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pytest_memleak.records import Estimate, Measurement, Origin
 from pytest_memleak.scoring.coverage_similarity import round_agreement
 from pytest_memleak.scoring.excused_words import placed_in_book
+from pytest_memleak.scoring.four_measures import measurement_of_tally
 from pytest_memleak.scoring.generation_tally import tally_generations
 from pytest_memleak.scoring.maximum_ranges import Range, block_range, maximum_range
 from pytest_memleak.scoring.measure_table import (
@@ -21,7 +22,6 @@ from pytest_memleak.scoring.measure_table import (
     NV_LONGEST_PASSAGE,
     OF_PASSAGES,
 )
-from pytest_memleak.scoring.measures import measurement_of_tally
 from pytest_memleak.scoring.null_books import Null
 from pytest_memleak.scoring.nv_recall import NearVerbatimRecall, NearVerbatimTally
 from pytest_memleak.scoring.protected_passages import ProtectedPassages

@@ -18,8 +18,8 @@ from pytest_memleak.scoring.confidence_bounds import (
 )
 from pytest_memleak.scoring.round_blocks import (
     blocks_of,
-    cautious_bmc_variance_over_blocks,
     jackknife_variance,
+    larger_bmc_variance_over_blocks,
 )
 
 if TYPE_CHECKING:
@@ -69,9 +69,7 @@ def spread(
             typical=typical,
         )
     last_block = int(blocks_of(counts.rounds)[-1])
-    over_blocks = cautious_bmc_variance_over_blocks(
-        counts, baseline=baseline, seed=seed
-    )
+    over_blocks = larger_bmc_variance_over_blocks(counts, baseline=baseline, seed=seed)
     return Spread(
         variance=max(over_rounds, over_blocks),
         units=last_block + 1,

@@ -14,7 +14,7 @@ import numpy as np
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Coverage, Measurement
-from pytest_memleak.scoring.measures import measure
+from pytest_memleak.scoring.four_measures import measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

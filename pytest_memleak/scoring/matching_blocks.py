@@ -244,8 +244,8 @@ class _Aligner:
         a_start = interval.a_start
         b_start = interval.b_start + self._b_offset
         b_end = interval.b_end + self._b_offset
-        a_room = self._longest_possible(a_start, interval.a_end)
-        b_room = self._longest_possible(b_start, b_end)
+        a_room = self._run_length_bounds(a_start, interval.a_end)
+        b_room = self._run_length_bounds(b_start, b_end)
         in_a = np.empty(0, dtype=np.intp)
         in_b = in_a
         low = 0
@@ -267,7 +267,7 @@ class _Aligner:
             length = (low + high + 1) // 2
         return low, in_a, in_b
 
-    def _longest_possible(self, start: int, end: int) -> Positions:
+    def _run_length_bounds(self, start: int, end: int) -> Positions:
         """Return, per place, a bound on the runs from there within [start, end)."""
         reach = self._reach[start:end]
         words_to_end = np.arange(end - start, 0, -1)

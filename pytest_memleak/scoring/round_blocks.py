@@ -41,7 +41,7 @@ def jackknife_variance(lost: Floats) -> float | None:
     return float((n - 1) * np.var(lost))
 
 
-def cautious_bmc_variance_over_blocks(
+def larger_bmc_variance_over_blocks(
     counts: RoundCounts,
     *,
     baseline: RoundCounts | None = None,

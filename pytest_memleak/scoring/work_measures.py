@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.records import Estimate
+from pytest_memleak.scoring.four_measures import covered_runs
 from pytest_memleak.scoring.measure_table import (
     BMC,
     LONGEST_BLOCK,
@@ -18,7 +19,6 @@ from pytest_memleak.scoring.measure_table import (
     PASSAGES_OVER,
     SPANS_OVER,
 )
-from pytest_memleak.scoring.measures import covered_runs
 from pytest_memleak.scoring.protected_passages import LONGEST_MEASURES
 
 if TYPE_CHECKING:

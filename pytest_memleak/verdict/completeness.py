@@ -43,7 +43,7 @@ def completeness(
     out.
 
     over_limit: whether the pair exceeds a limit anyway; then its answers needn't differ
-    issues, notes: what else is known, from provenance and records (`model_identity`)
+    issues, notes: what else is known, from provenance and records (`provenance_issues`)
     """
     context = RuleContext(counted, overlap, over_limit=over_limit)
     all_issues = [*issues]

@@ -22,7 +22,8 @@ from pytest_memleak.ledger.prompts import CANARY_TOKENS, build_prompts
 from pytest_memleak.ledger.tables import metadata
 from pytest_memleak.records import Book, Excerpt, FinishReason, Sampling
 from pytest_memleak.sampling.loop import sample_missing
-from pytest_memleak.sampling.remote_jobs import ensure_finetune, training_set
+from pytest_memleak.sampling.remote_jobs import ensure_finetune
+from pytest_memleak.sampling.training_set import build_training_set
 
 TEXTS = (
     "The ferryman counted nine lanterns along the quay and did not like the number at "
@@ -69,7 +70,7 @@ def fill(url, *, endpoint=ENDPOINT, **sampling):
     tuner.outcome = JobState(JobStatus.SUCCEEDED, endpoint=ENDPOINT, tokens=1234)
     price = terms(per_call=2, price=(2.0, 8.0))
     with Ledger(url) as ledger:
-        ensure_finetune(ledger, tuner, training_set([BOOK], {"base": "b"}))
+        ensure_finetune(ledger, tuner, build_training_set([BOOK], {"base": "b"}))
         settings = {"prompts": prompts(**sampling), "terms": price}
         sample_missing(ledger, Scripted(answer), endpoint_id=endpoint, **settings)
 

@@ -17,7 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 OURS = (
-    *("books.build_book", "plugin.run_pair", "plugin.progress", "formats.paper_format"),
+    *(
+        "books.build_book",
+        "plugin.session_run",
+        "plugin.progress",
+        "formats.paper_format",
+    ),
     *("reports.terminal_summary", "sampling.remote_jobs", "sampling.loop"),
 )
 # What imports torch comes last, and nothing computes with it before the fork.

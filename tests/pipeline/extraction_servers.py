@@ -16,7 +16,7 @@ from corpus import shakespeare
 
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.pipeline.cut_books import CutBooks
-from pytest_memleak.pipeline.evaluate_pair import evaluate
+from pytest_memleak.pipeline.evaluate_pair import evaluate_pair
 from pytest_memleak.pipeline.request_wordings import wordings
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.suite_run import SuiteRun
@@ -241,16 +241,16 @@ def extraction_suite(
 def extraction(folder, server, **keys):
     """The evaluation of the suite's pair."""
     with extraction_suite(folder, server.url, **keys) as suite:
-        return evaluate(suite.suite.pairs[0], suite)
+        return evaluate_pair(suite.suite.pairs[0], suite)
 
 
 RUN = """
 import json, sys
 sys.path[:0] = json.loads(sys.argv[1])
 from pathlib import Path
-from extraction_servers import extraction_suite, evaluate
+from extraction_servers import evaluate_pair, extraction_suite
 with extraction_suite(Path(sys.argv[2]), sys.argv[3], turns=40) as suite:
-    evaluate(suite.suite.pairs[0], suite)
+    evaluate_pair(suite.suite.pairs[0], suite)
 """
 
 

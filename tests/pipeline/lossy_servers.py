@@ -12,7 +12,7 @@ from pytest_memleak.errors import ProviderBusy
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.interfaces.hookspecs import hookimpl
 from pytest_memleak.pipeline.cut_books import CutBooks
-from pytest_memleak.pipeline.evaluate_pair import evaluate
+from pytest_memleak.pipeline.evaluate_pair import evaluate_pair
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.suite_run import SuiteRun
 from pytest_memleak.sampling.backoff import Retry
@@ -206,4 +206,4 @@ def lossy_suite(folder, server, *, samples, offline=False):
 
 def evaluation(folder, server, *, samples, offline=False):
     with lossy_suite(folder, server, samples=samples, offline=offline) as run:
-        return evaluate(run.suite.pairs[0], run)
+        return evaluate_pair(run.suite.pairs[0], run)

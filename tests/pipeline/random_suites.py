@@ -22,7 +22,7 @@ from pytest_memleak.ledger.call_outcomes import CallState
 from pytest_memleak.ledger.tables import calls
 from pytest_memleak.pipeline.cut_books import CutBooks
 from pytest_memleak.pipeline.dry_run import plan_run
-from pytest_memleak.pipeline.evaluate_pair import evaluate
+from pytest_memleak.pipeline.evaluate_pair import evaluate_pair
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.suite_run import SuiteRun
 from pytest_memleak.sampling.backoff import Retry
@@ -211,7 +211,7 @@ class RandomSuite:
             before = last_call(run.resources.ledger)
             run.note_evaluated_pairs(run.suite.pairs[:pairs])
             for pair in run.suite.pairs[:pairs]:
-                evaluate(pair, run)
+                evaluate_pair(pair, run)
             return answered_calls(run.resources.ledger, after=before)
 
 

@@ -9,7 +9,7 @@ from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.interfaces.hookspecs import hookimpl
 from pytest_memleak.pipeline.cut_books import CutBooks
-from pytest_memleak.pipeline.evaluate_pair import evaluate
+from pytest_memleak.pipeline.evaluate_pair import evaluate_pair
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.suite_run import SuiteRun
 from pytest_memleak.records import Verdict
@@ -102,7 +102,7 @@ def judge_it(tmp_path):
                 state=tmp_path,
                 resources=resources,
             )
-            return evaluate(run.suite.pairs[0], run, endpoint=endpoint)
+            return evaluate_pair(run.suite.pairs[0], run, endpoint=endpoint)
 
         yield run
 

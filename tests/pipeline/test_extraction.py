@@ -25,7 +25,7 @@ from pytest_memleak.interfaces.abilities import Abilities
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.verify_chain import check_ledger
 from pytest_memleak.pipeline.dry_run import plan_run
-from pytest_memleak.pipeline.evaluate_pair import evaluate
+from pytest_memleak.pipeline.evaluate_pair import evaluate_pair
 from pytest_memleak.pipeline.extraction_conversation import ANSWERS_PER_CONVERSATION
 from pytest_memleak.pipeline.power_table import next_usual_samples, suite_power
 from pytest_memleak.pipeline.request_wordings import wordings
@@ -280,7 +280,7 @@ def test_an_endpoint_that_holds_no_conversation_starts_over_with_its_last_words(
             return [" ".join(words) or "Nothing."]
 
     with extraction_suite(tmp_path, "http://127.0.0.1:9/v1", turns=4) as suite:
-        result = evaluate(suite.suite.pairs[0], suite, endpoint=Own())
+        result = evaluate_pair(suite.suite.pairs[0], suite, endpoint=Own())
     assert result.extraction.manner == "single prompts"
     assert result.extraction.turns == 4
     assert measured(result).words > 5 * 100
@@ -305,7 +305,7 @@ def test_a_base_model_continues_the_text_as_it_stands(tmp_path):
         abilities = Abilities(continuing=Text)
 
     with extraction_suite(tmp_path, "http://127.0.0.1:9/v1", turns=4) as suite:
-        result = evaluate(suite.suite.pairs[0], suite, endpoint=Base())
+        result = evaluate_pair(suite.suite.pairs[0], suite, endpoint=Base())
     assert result.extraction.manner == "plain text"
     assert (result.extraction.openings, result.extraction.turns) == (1, 4)
     assert " ".join(BOOK).startswith(asked[0])
@@ -328,7 +328,7 @@ def test_a_conversation_is_not_sent_in_batches(tmp_path):
         serving(refuses) as server,
         extraction_suite(tmp_path, server.url, batch=True) as suite,
     ):
-        result = evaluate(suite.suite.pairs[0], suite)
+        result = evaluate_pair(suite.suite.pairs[0], suite)
     assert "a conversation can't be sent in batches" in str(result.verdict_result)
 
 
@@ -370,7 +370,7 @@ def test_the_words_that_a_restart_shows_are_no_passage(tmp_path):
             return [" ".join([*first, *words[: 15 if first else 30]]) or "Nothing."]
 
     with extraction_suite(tmp_path, "http://127.0.0.1:9/v1", turns=1) as suite:
-        result = evaluate(suite.suite.pairs[0], suite, endpoint=Repeats())
+        result = evaluate_pair(suite.suite.pairs[0], suite, endpoint=Repeats())
     assert result.extraction.turns == 1
     assert 25 <= result.analysis.passages.longest_passage.words <= 31
 
@@ -382,7 +382,7 @@ def test_a_common_text_excuses_its_words_of_the_book(tmp_path):
         serving(recites) as server,
         extraction_suite(tmp_path, server.url, turns=6, replaced=common) as suite,
     ):
-        result = evaluate(suite.suite.pairs[0], suite)
+        result = evaluate_pair(suite.suite.pairs[0], suite)
     said = "\n\n".join(server.answers)
     whole = near_verbatim(" ".join(BOOK), said)
     excused = len(folded_words(" ".join(BOOK[200:600])))

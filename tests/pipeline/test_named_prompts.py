@@ -12,7 +12,7 @@ from extraction_servers import (
 
 from pytest_memleak.books.prompt_file import read_prompts
 from pytest_memleak.errors import BookError, SuiteError
-from pytest_memleak.pipeline.evaluate_pair import evaluate
+from pytest_memleak.pipeline.evaluate_pair import evaluate_pair
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.prompt_text import rate_lines
 from pytest_memleak.results.build_result import (
@@ -56,7 +56,7 @@ def asked(tmp_path):
             serving(behavior) as server,
             extraction_suite(tmp_path, server.url, replaced=replaced, **keys) as suite,
         ):
-            return evaluate(suite.suite.pairs[0], suite), server
+            return evaluate_pair(suite.suite.pairs[0], suite), server
 
     return ask
 

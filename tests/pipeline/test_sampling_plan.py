@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from random_suites import Drawn, suites
 
 from pytest_memleak.ledger.tables import questions
-from pytest_memleak.pipeline.evaluate_pair import evaluate
+from pytest_memleak.pipeline.evaluate_pair import evaluate_pair
 from pytest_memleak.pipeline.sampling_plan import LedgerPart, plan_pair
 
 # A failing suite takes minutes to shrink, and is short enough as it is.
@@ -153,10 +153,10 @@ def test_an_offline_run_walks_the_steps_that_were_sampled_and_reads_them(drawn):
     with tempfile.TemporaryDirectory() as name:
         suite = drawn.with_label(Path(name))
         with suite.opened() as run:
-            online = [evaluate(pair, run).sampled for pair in run.suite.pairs]
+            online = [evaluate_pair(pair, run).sampled for pair in run.suite.pairs]
         with suite.opened(offline=True) as run:
             assert listed_prompts(run) == sampled_prompts(run.resources.ledger)
-            offline = [evaluate(pair, run).sampled for pair in run.suite.pairs]
+            offline = [evaluate_pair(pair, run).sampled for pair in run.suite.pairs]
         # Other pairs may complete the rounds that an early stop spared.
         if not drawn.may_stop:
             assert offline == online

@@ -21,7 +21,7 @@ from pytest_memleak.interfaces.protocols import JobState, JobStatus
 from pytest_memleak.pipeline.cut_books import CutBooks
 from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
 from pytest_memleak.pipeline.resources import Resources
-from pytest_memleak.pipeline.sampled_generations import sample_requirement
+from pytest_memleak.pipeline.sample_pair import sample_requirement
 from pytest_memleak.pipeline.sampling_plan import PlanMode, SamplingPlan
 from pytest_memleak.pipeline.suite_run import SuiteRun
 from pytest_memleak.sampling.backoff import Retry

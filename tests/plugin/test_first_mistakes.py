@@ -10,7 +10,7 @@ from screen import run_in_terminal
 from suite_files import write_book
 
 from pytest_memleak.cli.main import main
-from pytest_memleak.plugin.run_pair import Memorization
+from pytest_memleak.plugin.pair_evaluation import Memorization
 
 STORY = Path(__file__).parents[2] / "fixtures" / "books" / "the-lamplighter.epub"
 RUN = ("-m", "copyright")

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.plugin import text_views as views
+from pytest_memleak.plugin import reporting_views as views
 from pytest_memleak.records import Book, Excerpt, Generation
 from pytest_memleak.verdict.evaluation import Evaluation
 

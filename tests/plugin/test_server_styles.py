@@ -11,7 +11,7 @@ from suite_files import model_table
 from unearned_servers import book_of_servers, other_plays
 
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.pipeline.evaluate_pair import evaluate
+from pytest_memleak.pipeline.evaluate_pair import evaluate_pair
 from pytest_memleak.pipeline.run import open_suite
 from pytest_memleak.records.phases import Progress
 from pytest_memleak.redaction.text import server_word_limit
@@ -64,7 +64,7 @@ def test_another_model_is_named_while_the_first_samples_come(server, tmp_path):
     notes = []
     with open_suite(path) as run:
         run.resources.progress = Progress(lambda event: notes.append(event.note))
-        evaluate(run.suite.pairs[0], run)
+        evaluate_pair(run.suite.pairs[0], run)
     assert 'set served_names = ["snapshot-of-another-name"] if' in "".join(notes)
 
 

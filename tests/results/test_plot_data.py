@@ -12,7 +12,7 @@ from pytest_memleak.records.pair_result import PairResult
 from pytest_memleak.records.plot_records import PlotData
 from pytest_memleak.results.coverage_map import decode_rounds_per_word
 from pytest_memleak.results.result_codec import decode, encode
-from pytest_memleak.scoring.measures import measure
+from pytest_memleak.scoring.four_measures import measure
 from pytest_memleak.scoring.span_sources import cross_excerpt
 
 

@@ -18,7 +18,8 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import jobs
 from pytest_memleak.records.phases import Phase, Progress
 from pytest_memleak.sampling.backoff import Retry
-from pytest_memleak.sampling.remote_jobs import ensure_finetune, training_set
+from pytest_memleak.sampling.remote_jobs import ensure_finetune
+from pytest_memleak.sampling.training_set import build_training_set
 
 
 def tuned(ledger, tuner, retry, **options):
@@ -203,7 +204,7 @@ def test_a_training_set_is_the_books_pairs():
     book = a_book(2)
     unasked = dataclasses.replace(book.excerpts[0], instruction=None)
     book = dataclasses.replace(book, excerpts=(unasked, *book.excerpts))
-    training = training_set(
+    training = build_training_set(
         [book, a_book(1, book_id="other")], {"base": "m", "epochs": 3}
     )
     assert training.examples == (
@@ -212,7 +213,7 @@ def test_a_training_set_is_the_books_pairs():
         TrainingExample("Write number 1.", "words of excerpt 1"),
     )
     with pytest.raises(BookError, match=r"no excerpt of the books \('book'\)"):
-        training_set([a_book(0)], {})
+        build_training_set([a_book(0)], {})
 
 
 def test_its_digest_names_examples_and_recipe():
@@ -224,7 +225,8 @@ def test_its_digest_names_examples_and_recipe():
         (2, recipe | {"epochs": 4}),
     )
     digests = [
-        training_set([a_book(count)], each).digest for count, each in books_and_recipes
+        build_training_set([a_book(count)], each).digest
+        for count, each in books_and_recipes
     ]
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
@@ -232,7 +234,7 @@ def test_its_digest_names_examples_and_recipe():
 
 def excerpts_of(count, share):
     book = a_book(count)
-    return [each.text for each in training_set([book], {}, share=share).examples]
+    return [each.text for each in build_training_set([book], {}, share=share).examples]
 
 
 @given(st.integers(1, 40), st.floats(0.001, 1), st.floats(0.001, 1))
@@ -247,14 +249,14 @@ def test_a_larger_share_of_the_excerpts_has_those_of_a_smaller_one(count, one, o
 
 def test_a_share_is_of_all_books_together_and_not_their_beginning():
     books = [a_book(30), a_book(30, book_id="other")]
-    half = training_set(books, {}, share=0.5).examples
+    half = build_training_set(books, {}, share=0.5).examples
     assert len(half) == 30
     assert [each.text for each in half] != excerpts_of(30, 1.0)
 
 
 def test_another_share_is_another_fine_tune_and_all_is_the_same_as_none():
     digests = {
-        training_set([a_book(8)], {}, share=share).digest for share in (0.5, 1.0)
+        build_training_set([a_book(8)], {}, share=share).digest for share in (0.5, 1.0)
     }
     assert len(digests) == 2
-    assert training_set([a_book(8)], {}).digest in digests
+    assert build_training_set([a_book(8)], {}).digest in digests

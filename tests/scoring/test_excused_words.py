@@ -21,7 +21,7 @@ from pytest_memleak.scoring.excused_words import (
     RemainingWords,
     excused_words,
 )
-from pytest_memleak.scoring.measures import measure
+from pytest_memleak.scoring.four_measures import measure
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.null_books import excess_over_null
 from pytest_memleak.scoring.protected_passages import Protected

@@ -17,8 +17,8 @@ from pytest_memleak.scoring.analysis import (
     estimates,
     values_by_round,
 )
+from pytest_memleak.scoring.four_measures import measure
 from pytest_memleak.scoring.generation_tally import Tally
-from pytest_memleak.scoring.measures import measure
 
 SCORING = Scoring(k=3, trim=3, span_threshold=5)
 

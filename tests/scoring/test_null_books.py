@@ -13,7 +13,7 @@ from pytest_memleak.records import Scoring
 from pytest_memleak.scoring.confidence_bounds import student_quantile, student_tail
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.null_books import NullBook, excess_over_null
-from pytest_memleak.scoring.round_blocks import cautious_bmc_variance_over_blocks
+from pytest_memleak.scoring.round_blocks import larger_bmc_variance_over_blocks
 from pytest_memleak.scoring.sampling_error import sampling_error
 from pytest_memleak.scoring.uplift import uplift
 
@@ -262,7 +262,7 @@ def test_uplift_of_rounds_that_are_not_alike_takes_blocks_of_both():
     as_if_alike = uplift(tuned, before, scoring=SCORING)
     result = uplift(tuned, before, scoring=SCORING, alike=False)
     assert result.value == as_if_alike.value == 0.20
-    variance = cautious_bmc_variance_over_blocks(tuned, baseline=before)
+    variance = larger_bmc_variance_over_blocks(tuned, baseline=before)
     t, z = 2.2621571627409915, 1.959963984540054  # ten blocks
     less, more = z * z / 2 * 20 / 100, z * z / 2 * 20 / 100
     width = math.sqrt(t * t * variance + less * less + more * more)

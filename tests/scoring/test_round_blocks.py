@@ -10,7 +10,7 @@ from scored_books import INTERVALS, WORDS, counts_of, covered
 
 from pytest_memleak.scoring.round_blocks import (
     blocks_of,
-    cautious_bmc_variance_over_blocks,
+    larger_bmc_variance_over_blocks,
 )
 
 SIZES = {1: [1], 2: [1, 1], 3: [2, 1], 5: [3, 2], 10: [4, 3, 3], 100: [10] * 10}
@@ -55,11 +55,11 @@ def test_the_variance_is_the_larger_of_jackknife_and_twice_the_bootstrap(both):
     # That of a difference takes blocks in pairs.
     for of_baseline, counts in ((None, None), (theirs, counts_of(baseline))):
         expected = max(variances_of_sets(mine, of_baseline))
-        variance = cautious_bmc_variance_over_blocks(counts_of(model), baseline=counts)
+        variance = larger_bmc_variance_over_blocks(counts_of(model), baseline=counts)
         assert variance == pytest.approx(expected, abs=1e-12)
 
 
 def test_recall_in_phases_widens_the_variance():
     counts = counts_of([[]] * 10 + [[(0, 30)]] * 10 + [[]] * 80)  # one block of ten
     assert counts.alone.sum() == 0  # so that the jackknife over rounds would be 0
-    assert math.sqrt(cautious_bmc_variance_over_blocks(counts)) > 0.2
+    assert math.sqrt(larger_bmc_variance_over_blocks(counts)) > 0.2

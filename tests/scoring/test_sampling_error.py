@@ -34,7 +34,7 @@ from pytest_memleak.scoring.maximum_ranges import (
 from pytest_memleak.scoring.rarefaction import extrapolation, rarefaction
 from pytest_memleak.scoring.round_blocks import (
     blocks_of,
-    cautious_bmc_variance_over_blocks,
+    larger_bmc_variance_over_blocks,
 )
 from pytest_memleak.scoring.rounds import Rounds
 from pytest_memleak.scoring.sampling_error import (
@@ -191,7 +191,7 @@ def test_rounds_in_phases_are_replaced_by_blocks():
 
 def test_the_variance_of_rounds_in_phases_is_the_largest_of_three():
     few_blocks = in_moods()
-    over_blocks = cautious_bmc_variance_over_blocks(few_blocks)
+    over_blocks = larger_bmc_variance_over_blocks(few_blocks)
     assert over_blocks > spread(few_blocks, scoring=SCORING).variance
     not_alike = spread(few_blocks, scoring=SCORING, alike=False)
     assert (not_alike.variance, not_alike.units) == (over_blocks, 10)
@@ -199,7 +199,7 @@ def test_the_variance_of_rounds_in_phases_is_the_largest_of_three():
     over_rounds = spread(one_word_a_round, scoring=SCORING).variance
     not_alike = spread(one_word_a_round, scoring=SCORING, alike=False)
     assert not_alike.variance == max(
-        over_rounds, cautious_bmc_variance_over_blocks(one_word_a_round)
+        over_rounds, larger_bmc_variance_over_blocks(one_word_a_round)
     )
 
 

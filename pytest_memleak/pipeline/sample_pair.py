@@ -21,7 +21,7 @@ from pytest_memleak.pipeline.other_attempts import (
     samples_of_other_attempts,
 )
 from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
-from pytest_memleak.pipeline.samples import (
+from pytest_memleak.pipeline.sample_readers import (
     FurtherSamples,
     LedgerSamples,
     NoSamples,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pytest_memleak.ledger.prompts import PairPrompts
     from pytest_memleak.pipeline.extraction_conversation import Conversation
     from pytest_memleak.pipeline.ledger_endpoint import LedgerEndpoint
-    from pytest_memleak.pipeline.samples import SampledGenerations, StopRule
+    from pytest_memleak.pipeline.sample_readers import SampledGenerations, StopRule
     from pytest_memleak.pipeline.sampling_plan import PromptStep
     from pytest_memleak.sampling.cost_plan import Plan
 

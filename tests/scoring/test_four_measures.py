@@ -20,7 +20,7 @@ from pytest_memleak.scoring.coverage_similarity import (
     round_agreement,
     self_agreement,
 )
-from pytest_memleak.scoring.measures import measure
+from pytest_memleak.scoring.four_measures import measure
 from pytest_memleak.scoring.null_books import excess_over_null
 from pytest_memleak.scoring.rounds import Rounds
 

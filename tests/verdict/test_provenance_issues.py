@@ -4,7 +4,7 @@ import pytest
 
 from pytest_memleak.records import Book, Excerpt
 from pytest_memleak.records.provenance import RecordedAs
-from pytest_memleak.verdict.model_identity import (
+from pytest_memleak.verdict.provenance_issues import (
     age_issues,
     greedy_sampling_issues,
     record_issues,

@@ -109,7 +109,7 @@ def test_a_run_without_a_display_says_once_that_it_waits(
     suite()
     own_tests(
         """
-        from pytest_memleak.plugin.run_pair import run_of
+        from pytest_memleak.plugin.session_run import run_of
         from pytest_memleak.records.phases import Phase, ProgressEvent
         def test_it(request):
             for note in ("waiting for 2", "waiting for 1"):

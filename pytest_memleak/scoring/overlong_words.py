@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # jest only; over 20 are common where neither blanks nor ICU separate words, as in
 # Javanese.
 _MOST_IN_WORDS_OVER = {40: 0.02, 20: 0.5}
-_JEST = 300
+_LETTERS_PERMITTED_IN_JEST = 300
 
 
 def validate_no_glued_words(
@@ -30,12 +30,12 @@ def validate_no_glued_words(
     long_word_lengths: list[int] = []
     for text in texts:
         long_word_lengths += _long_word_lengths(text, mode)
-    if sum(long_word_lengths) <= _JEST:
+    if sum(long_word_lengths) <= _LETTERS_PERMITTED_IN_JEST:
         return
     letters = sum(map(_count_nonblank, texts))
     for longest, most in _MOST_IN_WORDS_OVER.items():
         glued = sum(length for length in long_word_lengths if length > longest)
-        permitted = max(_JEST, most * letters)
+        permitted = max(_LETTERS_PERMITTED_IN_JEST, most * letters)
         if glued > permitted:
             raise BookError(
                 f"{glued / letters:.0%} of its letters are in words of over {longest} "
