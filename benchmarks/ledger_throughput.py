@@ -29,7 +29,7 @@ import sqlalchemy as sa
 from corpus import answers
 
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.call_outcomes import Answer, store_answers
+from pytest_memleak.ledger.call_outcomes import CallResult, store_call_results
 from pytest_memleak.ledger.call_reservations import (
     CallTerms,
     call_row,
@@ -143,7 +143,7 @@ def write_answers(
     ]
     calls = insert_calls(connection, rows, [ask.ordinals for ask in some])
     brought = [
-        Answer(
+        CallResult(
             call,
             writer.sample("", n=len(call.ordinals)),
             60,
@@ -152,7 +152,7 @@ def write_answers(
         )
         for call in calls
     ]
-    store_answers(connection, brought)
+    store_call_results(connection, brought)
 
 
 @contextmanager

@@ -18,7 +18,6 @@ from pytest_memleak.books.chapters import (
 from pytest_memleak.books.contents_list import CONTENTS, with_contents_marked
 from pytest_memleak.books.drawn_text import drawing_warnings
 from pytest_memleak.books.front_and_back_matter import Exclusion
-from pytest_memleak.books.house_pages import HOUSE_PAGE, with_house_pages_marked
 from pytest_memleak.books.html_attributes import BY_OTHERS
 from pytest_memleak.books.notice_blocks import (
     LICENSE,
@@ -28,6 +27,7 @@ from pytest_memleak.books.notice_blocks import (
     with_notices_marked,
     with_notices_split,
 )
+from pytest_memleak.books.publisher_pages import HOUSE_PAGE, with_house_pages_marked
 from pytest_memleak.books.select_documents import DocumentSelection, select_documents
 from pytest_memleak.books.text_blocks import (
     MOSTLY_LINKS,

@@ -7,8 +7,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_memleak.cli.columns import output_width, print_sentence
 from pytest_memleak.cli.suite_template import BookReview
+from pytest_memleak.cli.terminal_output import output_width, print_sentence
 from pytest_memleak.errors import BookError, SettingsError
 from pytest_memleak.records import Scoring
 

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_memleak.cli.columns import print_records
 from pytest_memleak.cli.generations_of_book import load_generations
 from pytest_memleak.cli.shared_options import REPEATED, SCORING, add_command, scoring_of
+from pytest_memleak.cli.terminal_output import print_records
 from pytest_memleak.errors import EvidenceError, SettingsError
 from pytest_memleak.records import Verdict
 from pytest_memleak.redaction.text import inert

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.book_question import show_book
-from pytest_memleak.cli.columns import command_line, print_sentence, shown_command
 from pytest_memleak.cli.complaint_suite import ComplaintSuite
 from pytest_memleak.cli.confirmation import is_confirmed
 from pytest_memleak.cli.default_ledger import default_ledger
@@ -24,6 +23,11 @@ from pytest_memleak.cli.suite_template import (
     answering_model,
     identifier,
     model_named,
+)
+from pytest_memleak.cli.terminal_output import (
+    command_line,
+    print_sentence,
+    shown_command,
 )
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Verdict

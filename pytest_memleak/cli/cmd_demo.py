@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_memleak.cli.columns import command_line, next_step, print_sentence
 from pytest_memleak.cli.run_pytest import run_gate
 from pytest_memleak.cli.shared_options import add_command
+from pytest_memleak.cli.terminal_output import command_line, next_step, print_sentence
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.reports.output_table import HTML
 

@@ -6,7 +6,6 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_memleak.cli.columns import command_line, next_step, print_sentence
 from pytest_memleak.cli.default_ledger import ledger_url, pytest_rootdir
 from pytest_memleak.cli.shared_options import (
     REPEATED,
@@ -14,6 +13,7 @@ from pytest_memleak.cli.shared_options import (
     existing_ledger,
     validate_output,
 )
+from pytest_memleak.cli.terminal_output import command_line, next_step, print_sentence
 from pytest_memleak.errors import EvidenceError, file_errors
 from pytest_memleak.records.number_format import amount, first_three
 

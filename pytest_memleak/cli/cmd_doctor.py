@@ -16,7 +16,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.cli.columns import command_line, next_step, print_table
 from pytest_memleak.cli.default_ledger import default_ledger, ledger_in_addopts
 from pytest_memleak.cli.doctor_check import Check
 from pytest_memleak.cli.model_checks import first_of
@@ -27,6 +26,7 @@ from pytest_memleak.cli.suite_checks import (
     invalid_suite,
     screens_of_unapproved,
 )
+from pytest_memleak.cli.terminal_output import command_line, next_step, print_table
 from pytest_memleak.errors import (
     LedgerError,
     MemleakError,
@@ -125,7 +125,7 @@ def _examine_suite(
 
     If it is valid, return what it can detect, too, and screens of unapproved books.
     """
-    from pytest_memleak.pipeline.power_table import suite_power
+    from pytest_memleak.pipeline.detection_table import detection_rows
     from pytest_memleak.pipeline.run import open_suite
 
     with contextlib.ExitStack() as stack:
@@ -134,7 +134,7 @@ def _examine_suite(
         except MemleakError as error:
             return [invalid_suite(path, error)], None, []
         checks = check_suite(path, suite_run)
-        return checks, suite_power(suite_run), screens_of_unapproved(suite_run)
+        return checks, detection_rows(suite_run), screens_of_unapproved(suite_run)
 
 
 # --- the installation
@@ -230,7 +230,7 @@ def _print_power(
     printed: set[str],
 ) -> None:
     """Print what a suite's samples can detect, less the fixes `printed` already."""
-    from pytest_memleak.reports.plan_tables import power_table
+    from pytest_memleak.reports.plan_tables import detection_table
 
     unsaid = tuple(limit for limit in power.limits if limit not in printed)
     power = dataclasses.replace(power, limits=unsaid)
@@ -238,7 +238,7 @@ def _print_power(
         return
     width, color = shutil.get_terminal_size().columns, sys.stdout.isatty()
     print(f"\n{inert(str(path))}, by the number of samples:")
-    print(power_table(power, width=width, color=color))
+    print(detection_table(power, width=width, color=color))
 
 
 def _print_screens(path: Path, screens: Sequence[Sequence[str]]) -> None:

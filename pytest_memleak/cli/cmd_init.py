@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.cli.book_question import NO_SUITE, show_book
-from pytest_memleak.cli.columns import command_line, next_step, print_sentence
 from pytest_memleak.cli.confirmation import is_confirmed
-from pytest_memleak.cli.endpoint_trial import BASE_MODEL
 from pytest_memleak.cli.plan_cost import most_cost
 from pytest_memleak.cli.shared_options import REPEATED, add_arguments
 from pytest_memleak.cli.suite_template import (
@@ -23,6 +21,8 @@ from pytest_memleak.cli.suite_template import (
     suite_path,
     url_of,
 )
+from pytest_memleak.cli.terminal_output import command_line, next_step, print_sentence
+from pytest_memleak.cli.time_estimate import BASE_MODEL
 from pytest_memleak.errors import BookError, MemleakError, SettingsError
 from pytest_memleak.providers.provider_registry import PROVIDERS, ProviderNeeds
 from pytest_memleak.redaction.file_writing import write_whole
@@ -273,12 +273,12 @@ def _add_what_endpoint_shows(path: Path, draft: Draft) -> Draft:
 
 def _with_learned_keys(path: Path, draft: Draft) -> Draft:
     """Send neutral prompts after a yes, and write what they show into the suite."""
-    from pytest_memleak.cli.endpoint_preflight import (
+    from pytest_memleak.cli.model_checks import check_access
+    from pytest_memleak.cli.neutral_prompts import (
         Preflight,
         accepted_keys,
         print_trial,
     )
-    from pytest_memleak.cli.model_checks import check_access
     from pytest_memleak.pipeline.run import open_suite
 
     try:

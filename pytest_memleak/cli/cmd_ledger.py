@@ -6,9 +6,9 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.cli.columns import print_table
 from pytest_memleak.cli.default_ledger import FOLDER, pytest_rootdir
 from pytest_memleak.cli.shared_options import LEDGER, add_command, existing_ledger
+from pytest_memleak.cli.terminal_output import print_table
 from pytest_memleak.errors import LedgerError, MemleakError, RecordsError
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
@@ -353,7 +353,7 @@ def _delete_unless_in_use(
 
 
 def _run_verify(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.cli.columns import print_sentence
+    from pytest_memleak.cli.terminal_output import print_sentence
     from pytest_memleak.ledger.verify_chain import check_ledger
 
     with existing_ledger(parsed) as ledger:

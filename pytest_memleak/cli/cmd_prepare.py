@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.cli.book_question import approved_line, print_book
-from pytest_memleak.cli.columns import print_table
 from pytest_memleak.cli.shared_options import (
     ENCODING,
     REPEATED,
@@ -17,6 +16,7 @@ from pytest_memleak.cli.shared_options import (
     add_command,
     validate_output,
 )
+from pytest_memleak.cli.terminal_output import print_table
 from pytest_memleak.errors import (
     BookError,
     RecordsError,

@@ -12,9 +12,9 @@ from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.cli.columns import print_sentence, print_table
 from pytest_memleak.cli.scan_outputs import ScanOutputs, write_scan_reports
 from pytest_memleak.cli.shared_options import WORD_MODE, add_command
+from pytest_memleak.cli.terminal_output import print_sentence, print_table
 from pytest_memleak.errors import RecordsError, SettingsError, escaped
 from pytest_memleak.formats.log_files import kind_of_rows
 from pytest_memleak.formats.log_paths import files_at

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.cli.columns import print_table
 from pytest_memleak.cli.shared_options import SCORING, add_command, scoring_of
+from pytest_memleak.cli.terminal_output import print_table
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Scoring
 from pytest_memleak.redaction.text import inert

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from pytest_memleak.cli.columns import WHOLE, output_width, table_text
 from pytest_memleak.cli.shared_options import add_command, validate_output
+from pytest_memleak.cli.terminal_output import WHOLE, output_width, table_text
 from pytest_memleak.errors import SettingsError, file_errors
 from pytest_memleak.redaction.file_writing import whole_file
 from pytest_memleak.redaction.text import inert

@@ -6,9 +6,9 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.cli.columns import print_records
 from pytest_memleak.cli.generations_of_book import load_generations
 from pytest_memleak.cli.shared_options import SCORING, add_command, scoring_of
+from pytest_memleak.cli.terminal_output import print_records
 from pytest_memleak.records.number_format import amount
 
 if TYPE_CHECKING:

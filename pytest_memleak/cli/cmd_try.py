@@ -16,20 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.cli.book_question import NO_SUITE, show_book, word_mode_of
-from pytest_memleak.cli.columns import (
-    command_line,
-    next_step,
-    print_sentence,
-    shown_command,
-)
 from pytest_memleak.cli.confirmation import is_confirmed
 from pytest_memleak.cli.default_ledger import default_ledger
-from pytest_memleak.cli.endpoint_preflight import Preflight, accepted_keys, print_trial
-from pytest_memleak.cli.endpoint_trial import BASE_MODEL, Trial
 from pytest_memleak.cli.existing_suite import (
     deadline_of_suite,
     differences_from_suite,
 )
+from pytest_memleak.cli.neutral_prompts import Preflight, accepted_keys, print_trial
 from pytest_memleak.cli.option_errors import errors_of_options
 from pytest_memleak.cli.plan_cost import most_cents, most_cost
 from pytest_memleak.cli.run_pytest import INTERRUPTED, run_gate
@@ -42,6 +35,13 @@ from pytest_memleak.cli.suite_template import (
     identifier,
     suite_path,
 )
+from pytest_memleak.cli.terminal_output import (
+    command_line,
+    next_step,
+    print_sentence,
+    shown_command,
+)
+from pytest_memleak.cli.time_estimate import BASE_MODEL, EndpointSpeed
 from pytest_memleak.cli.waiting import show_elapsed
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records.number_format import amount, percent_at_most
@@ -68,7 +68,7 @@ class _Probe(NamedTuple):
     """
 
     draft: Draft
-    trial: Trial
+    trial: EndpointSpeed
     plan: Plan
     stored: int
     release: Plan
@@ -187,12 +187,12 @@ def _ledger_beside(path: Path) -> str:
     return f"sqlite:///{ledger}" if ledger.exists() else _NO_LEDGER
 
 
-def _prepare_probe(path: Path, draft: Draft, trial: Trial) -> _Probe:
+def _prepare_probe(path: Path, draft: Draft, trial: EndpointSpeed) -> _Probe:
     """Write the suite with as many samples as the time allows."""
     from pytest_memleak.sampling.cost_plan import sum_of_plans
 
     single = _make_plan(path, draft)
-    samples = trial.samples_in(_MINUTES * 60, single)
+    samples = trial.samples_that_fit(_MINUTES * 60, single)
     release = sum_of_plans(_make_plan(path, replace(draft, samples=RELEASE_SAMPLES)))
     # If one generation in ten is withheld, rounded up.
     limit = math.ceil(100 * _detection_limit(samples * 9 // 10)) / 100
@@ -267,13 +267,13 @@ def _sample_neutral_prompts(
     draft: Draft,
     *,
     asked: bool,
-) -> Trial | None:
+) -> EndpointSpeed | None:
     """Sample the neutral prompts, as plain text if the server has no chats.
 
     asked: whether someone can say no, which returns None; free calls need no yes
     """
     from pytest_memleak.interfaces.abilities import abilities_of
-    from pytest_memleak.pipeline.power_table import limits_that_cant_pass
+    from pytest_memleak.pipeline.detection_table import limits_that_cant_pass
     from pytest_memleak.pipeline.run import open_suite
 
     with (

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_memleak.cli.columns import command_line, next_step, print_sentence
 from pytest_memleak.cli.default_ledger import ledger_url, pytest_rootdir
 from pytest_memleak.cli.shared_options import REPEATED, add_command
+from pytest_memleak.cli.terminal_output import command_line, next_step, print_sentence
 from pytest_memleak.cli.witness_verification import (
     check_announced_files,
     check_witness,
@@ -324,7 +324,7 @@ def _print_findings(
     evidence: EvidenceFile,
     verification: Verification,
 ) -> int:
-    from pytest_memleak.reports.statement import Edition, statement, statement_text
+    from pytest_memleak.reports.statement import Authorship, statement, statement_text
     from pytest_memleak.results.evidence_file import json_differences
     from pytest_memleak.results.run_evidence import versions
     from pytest_memleak.results.run_verdict import verdict_counts
@@ -348,7 +348,7 @@ def _print_findings(
     )
     lines = statement(
         bundle.pairs,
-        Edition(
+        Authorship(
             bundle.created,
             f"{bundle.made_by.text} (as its author says)",
             () if verification.wrong else tuple(verification.attempts),

@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_memleak.cli.columns import print_sentence
 from pytest_memleak.cli.default_ledger import (
     default_ledger,
     ledger_url,
     pytest_rootdir,
 )
 from pytest_memleak.cli.shared_options import LEDGER, add_command
+from pytest_memleak.cli.terminal_output import print_sentence
 from pytest_memleak.errors import EvidenceError, MemleakError, file_errors
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_memleak.cli.columns import print_sentence
 from pytest_memleak.cli.confirmation import is_confirmed
 from pytest_memleak.cli.doctor_check import Check, without_subject
-from pytest_memleak.cli.endpoint_preflight import Preflight, accepted_keys
 from pytest_memleak.cli.learned_keys import with_keys
 from pytest_memleak.cli.model_checks import validate_variables
+from pytest_memleak.cli.neutral_prompts import Preflight, accepted_keys
+from pytest_memleak.cli.terminal_output import print_sentence
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.redaction.file_writing import write_whole

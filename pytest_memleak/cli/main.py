@@ -42,9 +42,9 @@ from pytest_memleak.cli.cmd_trace import add_trace
 from pytest_memleak.cli.cmd_try import add_try
 from pytest_memleak.cli.cmd_verify import add_verify
 from pytest_memleak.cli.cmd_view import add_view
-from pytest_memleak.cli.columns import print_error
 from pytest_memleak.cli.default_ledger import FOLDER
 from pytest_memleak.cli.shared_options import Parser
+from pytest_memleak.cli.terminal_output import print_error
 from pytest_memleak.errors import DISK_FULL, FREE_SPACE, NO_ROOM, MemleakError
 
 if TYPE_CHECKING:

@@ -47,14 +47,14 @@ def check_model(model: Model, suite_run: SuiteRun) -> Iterable[Check]:
     needs = _needs_of_provider(model)
     host = host_of(needs.address_of(model.options.get("base_url")) or "")
     try:
-        needs.validate_host(model.options, frozenset({host}), place=model.id)
+        needs.validate_key_host(model.options, frozenset({host}), place=model.id)
     except SuiteError as error:  # whoever trusts the host
         return [
             *checks,
             Check(subject, "not contacted", without_subject(error, subject).line),
         ]
     try:
-        needs.validate_host(model.options, frozenset(), place=model.id)
+        needs.validate_key_host(model.options, frozenset(), place=model.id)
     except SuiteError as error:
         return [
             *checks,

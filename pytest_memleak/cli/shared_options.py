@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pytest_memleak.cli.columns import print_error
 from pytest_memleak.cli.default_ledger import ledger_url
+from pytest_memleak.cli.terminal_output import print_error
 from pytest_memleak.errors import LedgerError, SettingsError
 from pytest_memleak.records import Scoring
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from pytest_memleak.cli.columns import output_width
 from pytest_memleak.cli.doctor_check import Check, without_subject
 from pytest_memleak.cli.model_checks import check_model
+from pytest_memleak.cli.terminal_output import output_width
 from pytest_memleak.errors import MemleakError, SuiteError
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.pair_result import APPROVED, NOT_APPROVED
@@ -64,8 +64,8 @@ def check_suite(path: Path, suite_run: SuiteRun) -> list[Check]:
 
 
 def _check_plan(suite: Suite, suite_run: SuiteRun) -> Iterator[Check]:
+    from pytest_memleak.pipeline.detection_table import limits_that_cant_pass
     from pytest_memleak.pipeline.dry_run import plan_run
-    from pytest_memleak.pipeline.power_table import limits_that_cant_pass
 
     plan = plan_run(suite.pairs, lambda _: suite_run)
     obstacles = map(str, plan.obstacles)

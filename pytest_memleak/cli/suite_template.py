@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pytest_memleak.cli.columns import command_line
 from pytest_memleak.cli.learned_keys import LearnedKey, lines_of
 from pytest_memleak.cli.shared_options import add_arguments
+from pytest_memleak.cli.terminal_output import command_line
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.providers.provider_registry import PROVIDERS, host_of, is_loopback
 

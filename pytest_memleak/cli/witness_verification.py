@@ -33,7 +33,7 @@ def check_witness(
         return
     from pytest_memleak.pipeline.witness_git_remote import shown_url
     from pytest_memleak.pipeline.witness_receipt import (
-        attempt_lines,
+        attempt_number_lines,
         pairs_sampled_without_seed,
         read_receipt,
         receipt_faults,
@@ -67,7 +67,7 @@ def check_witness(
             "announcement",
         )
     verification.witnessed = not seedless
-    attempts = attempt_lines(log, witnessed, name)
+    attempts = attempt_number_lines(log, witnessed, name)
     verification.attempts = [line.removeprefix("attempt ") for line in attempts]
     verification.checked += [f"witness: {line}" for line in attempts]
     _check_stamp(log, witnessed, parsed, verification)

@@ -26,7 +26,7 @@ from pytest_memleak.formats.log_files import (
 )
 
 BYTES_OF_SHARD = 16 << 20
-MOST_BYTES_OF_ROW = 16 << 20
+MAX_ROW_BYTES = 16 << 20
 """The most bytes of a row that is scanned, which takes up to sixty times as much."""
 
 
@@ -77,7 +77,7 @@ def read_shard(shard: Shard, *, text: str | None = None) -> Iterator[RowBlock]:
     """
     path = shard.path
     if shard.is_whole:
-        return read_blocks(path, Reading(text, MOST_BYTES_OF_ROW))
+        return read_blocks(path, Reading(text, MAX_ROW_BYTES))
     if path.suffix.lower() == ".parquet":
         groups = range(shard.start, shard.end)
         return blocks_of(path, lambda file: rows_of_parquet(file, path, groups))
@@ -108,7 +108,7 @@ def _lines_in(
         position += skip_line(file) - 1
     if position >= shard.end:
         return
-    for line, size in lines_in_file(file, shard.path, MOST_BYTES_OF_ROW):
+    for line, size in lines_in_file(file, shard.path, MAX_ROW_BYTES):
         yield line
         position += size
         if position >= shard.end:

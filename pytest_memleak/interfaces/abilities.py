@@ -31,7 +31,7 @@ Completions = Sequence[Completion | str]
 
 
 @dataclass(frozen=True, slots=True)
-class Obeyed:
+class ParameterValues:
     """A parameter's requested values; rejected ones were omitted or replaced."""
 
     requested: tuple[Any, ...]
@@ -240,7 +240,7 @@ class Abilities:
     weights_fingerprint: Callable[[], str | None] | None = None
     samples_each: bool = False
     model_name: str | None = None
-    obeyed: Callable[[], Mapping[str, Obeyed]] = dict
+    parameter_values: Callable[[], Mapping[str, ParameterValues]] = dict
     continuing: Callable[[], Endpoint | None] | None = None
     chats: Callable[[], bool] = lambda: True
     converses: Callable[[SampleRequest], Completions] | None = None

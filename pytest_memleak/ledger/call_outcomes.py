@@ -34,7 +34,7 @@ from pytest_memleak.ledger.call_states import (
     spent_without_answer,
 )
 from pytest_memleak.ledger.generation_ordinals import IS_SURPLUS
-from pytest_memleak.ledger.generation_texts import Brought, insert_generations
+from pytest_memleak.ledger.generation_texts import CallCompletions, insert_generations
 from pytest_memleak.ledger.hash_chain import Row, add_row, record_changes, update_row
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.statements import bound_list, split_for_statement
@@ -178,7 +178,7 @@ _OUTCOME = (
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CallResult:
     """The result of a call; `cost` is what was billed, in billionths of a US$."""
 
     call: Call
@@ -189,14 +189,14 @@ class Answer:
     recovered: bool = False
 
 
-def store_answer(ledger: Ledger, answer: Answer) -> bool:
+def store_call_result(ledger: Ledger, answer: CallResult) -> bool:
     """Store an answer, whatever its call's state; tell whether it wasn't yet stored."""
-    return ledger.write_each(store_answers, answer)
+    return ledger.write_each(store_call_results, answer)
 
 
-def store_answers(
+def store_call_results(
     connection: Connection,
-    answers: Sequence[Answer],
+    answers: Sequence[CallResult],
 ) -> list[bool | Exception]:
     """Store several answers; the work of `Ledger.write_each`."""
     numbers = [answer.call.id for answer in answers]
@@ -215,14 +215,16 @@ def store_answers(
 
 def _store_new_answers(
     connection: Connection,
-    answers: Sequence[Answer],
+    answers: Sequence[CallResult],
     rows_before: Mapping[int, Any],
 ) -> None:
     """Store answers to calls without one: generations, outcomes, and spending."""
     numbers = [answer.call.id for answer in answers]
     connection.execute(_FREE, {"calls": numbers})
     brought = [
-        Brought(answer.call.question, answer.call.id, ordinals, answer.completions)
+        CallCompletions(
+            answer.call.question, answer.call.id, ordinals, answer.completions
+        )
         for answer, ordinals in _answers_with_ordinals(connection, answers)
     ]
     images = insert_generations(connection, brought)
@@ -266,7 +268,7 @@ _ANSWERED = (
 )
 
 
-def _answered_call_row(answer: Answer) -> dict[str, Any]:
+def _answered_call_row(answer: CallResult) -> dict[str, Any]:
     """Return what an answer changes in its call's row."""
     served = [
         completion.served
@@ -300,8 +302,8 @@ def _join_distinct(values: Iterable[str | None]) -> str | None:
 
 def _answers_with_ordinals(
     connection: Connection,
-    answers: Sequence[Answer],
-) -> Iterator[tuple[Answer, list[int]]]:
+    answers: Sequence[CallResult],
+) -> Iterator[tuple[CallResult, list[int]]]:
     """Yield each answer with its completions' ordinals: the call's own, or surplus."""
     taken = _stored_ordinals(connection, answers)
     for answer in answers:
@@ -322,7 +324,7 @@ def _answers_with_ordinals(
 
 def _stored_ordinals(
     connection: Connection,
-    answers: Sequence[Answer],
+    answers: Sequence[CallResult],
 ) -> dict[int, set[int]]:
     """Return the ordinals of stored generations that could collide, by prompt."""
     question_ids = {answer.call.question for answer in answers}

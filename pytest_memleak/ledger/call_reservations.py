@@ -25,13 +25,13 @@ from pytest_memleak.errors import BudgetExceeded, SettingsError
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import OWN_PROVIDER, Completion
 from pytest_memleak.ledger.call_outcomes import (
-    Answer,
     Call,
+    CallResult,
     add_to_runs,
     open_calls,
     prompt_ids_by_key,
     run_spending,
-    store_answers,
+    store_call_results,
 )
 from pytest_memleak.ledger.call_states import CallState
 from pytest_memleak.ledger.hash_chain import record_changes
@@ -101,7 +101,7 @@ def reserve_call(
     ledger: Ledger,
     intent: Intent,
     *,
-    after: Answer | None = None,
+    after: CallResult | None = None,
 ) -> Call | None:
     """Record that a call is about to be made, and reserve its ordinals.
 
@@ -128,11 +128,11 @@ def reserve_calls(
 
 def _store_and_reserve(
     connection: Connection,
-    items: Sequence[tuple[Answer | None, Intent]],
+    items: Sequence[tuple[CallResult | None, Intent]],
 ) -> list[_Reservation]:
     answers = [answer for answer, _ in items if answer is not None]
     if answers:
-        store_answers(connection, answers)
+        store_call_results(connection, answers)
     intents = [intent for _, intent in items]
     return _reserve_new_calls(connection, intents)
 

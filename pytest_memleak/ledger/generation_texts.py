@@ -20,7 +20,7 @@ from pytest_memleak.ledger.stored_text import compress_texts, decompress_texts
 from pytest_memleak.ledger.tables import call_texts, generations
 
 
-class Brought(NamedTuple):
+class CallCompletions(NamedTuple):
     """What a call brought: completions, and the ordinals that they got."""
 
     question: int
@@ -31,7 +31,7 @@ class Brought(NamedTuple):
 
 def insert_generations(
     connection: Connection,
-    results: Iterable[Brought],
+    results: Iterable[CallCompletions],
 ) -> dict[int, Row]:
     """Store what calls brought; return what the chain has of it, by call."""
     rows: list[Row] = []
@@ -54,7 +54,7 @@ def insert_generations(
     return images
 
 
-def _generation_rows(brought: Brought) -> list[Row]:
+def _generation_rows(brought: CallCompletions) -> list[Row]:
     rows = []
     placed = zip(brought.ordinals, brought.completions, strict=True)
     for place, (ordinal, source) in enumerate(placed):

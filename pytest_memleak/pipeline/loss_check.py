@@ -12,7 +12,7 @@ from pytest_memleak.records.delivery import Delivery, IndependentAnswers
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.loss_tests import (
     LEVEL,
-    due_controls,
+    control_calls_due,
     p_control,
     p_uneven,
 )
@@ -69,7 +69,7 @@ def _check_ledger_calls(own: LedgerSamples) -> DeliveryOutcome:
         until=own.until,
     )
     requested, lost = counted.all_requested, counted.all_lost
-    due = due_controls(requested, lost)
+    due = control_calls_due(requested, lost)
     control = _control_delivery(own, due)
     p = None
     if control is not None:

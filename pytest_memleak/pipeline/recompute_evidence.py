@@ -27,7 +27,7 @@ from pytest_memleak.results.build_result import (
     build_result_without_quotes,
     build_unrun_result,
 )
-from pytest_memleak.results.evidence_file import json_differences, pair_differences
+from pytest_memleak.results.evidence_file import causes_of_differences, json_differences
 from pytest_memleak.results.result_codec import encode, encode_pair
 from pytest_memleak.results.run_evidence import LIMITATIONS, suite_controls, versions
 from pytest_memleak.results.run_verdict import run_result
@@ -482,7 +482,7 @@ class _Comparison:
             self._computed += 1
         stated = encode_pair(self._with_bundle_only_facts(recomputed, claimed))
         stated["suite"]["path"] = claimed.suite.path
-        yield from pair_differences(entry, stated)
+        yield from causes_of_differences(entry, stated)
 
     def _with_bundle_only_facts(
         self, recomputed: PairResult, claimed: PairResult

@@ -48,7 +48,7 @@ from pytest_memleak.pipeline.window_logprobs import WindowLogprobs
 from pytest_memleak.pipeline.window_texts import WindowTexts
 from pytest_memleak.records import Book, BookSource, Issue, Model
 from pytest_memleak.sampling.cost_plan import sum_of_plans
-from pytest_memleak.scoring.loss_tests import due_controls, most_controls
+from pytest_memleak.scoring.loss_tests import control_calls_due, most_control_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -219,7 +219,7 @@ class LedgerPart(_SampledPart):
         if abilities_of(source.endpoint).samples_each:
             return None
         if self.mode is PlanMode.DRY_RUN:
-            due = most_controls(self.prompts.requested)
+            due = most_control_calls(self.prompts.requested)
         else:
             due = self._control_completions_due()
         return source.control_prompts(self.required.pair, due) if due else None
@@ -235,7 +235,7 @@ class LedgerPart(_SampledPart):
             self.prompts,
             until=source.resources.evaluation_time,
         )
-        return due_controls(counted.all_requested, counted.all_lost)
+        return control_calls_due(counted.all_requested, counted.all_lost)
 
     @property
     def _canaries(self) -> Canaries:
@@ -306,7 +306,7 @@ class FuturePart(_SampledPart):
         return None
 
     def _control_calls(self) -> PairPrompts | None:
-        due = most_controls(self.prompts.requested)
+        due = most_control_calls(self.prompts.requested)
         pair = self.required.pair
         return self.source.controls.prompts(pair, due) if due else None
 

@@ -64,7 +64,7 @@ def announce(
     for _ in range(_RACES):
         head = witness.fetch()
         log = unchanged_log(witness, head)
-        logged = log.announcement_to_go_on_with(ledger, announced)
+        logged = log.announcement_to_continue(ledger, announced)
         if logged is not None:
             return _witnessed(witness, logged, pairs)
         if not may_add:

@@ -104,7 +104,7 @@ class WitnessLog:
     )
     faults: list[str] = field(default_factory=list)
 
-    def announcement_to_go_on_with(
+    def announcement_to_continue(
         self,
         ledger: str,
         pairs: Iterable[AnnouncedPair],

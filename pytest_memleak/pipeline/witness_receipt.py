@@ -155,7 +155,7 @@ def _is_model_of(pair: PairResult, announced: AnnouncedPair) -> bool:
     return name is None or announced.model == digest_of_name(name)
 
 
-def attempt_lines(
+def attempt_number_lines(
     log: WitnessLog,
     witnessed: Witnessed,
     witness: str,

@@ -69,10 +69,10 @@ def _selected_pairs(
     items: Sequence[pytest.Item],
 ) -> dict[str, dict[str, Any]]:
     """Return the pair of each selected item, as if it weren't run."""
-    from pytest_memleak.plugin.run_record import selected_pairs
+    from pytest_memleak.plugin.run_record import unrun_results_by_node_id
     from pytest_memleak.results.result_codec import encode
 
-    pairs = selected_pairs(config, items)
+    pairs = unrun_results_by_node_id(config, items)
     return {item: encode(result) for item, result in pairs.items()}
 
 
@@ -143,9 +143,9 @@ class EndOfRun:
         result = yield
         only_plans = any(map(self._config.getoption, _PLANS))
         if self.items and not session.testsfailed and not only_plans:
-            from pytest_memleak.plugin.run_reports import unearned_line
+            from pytest_memleak.plugin.run_reports import failed_gate_line
 
-            self._unearned = unearned_line(self.items)
+            self._unearned = failed_gate_line(self.items)
             session.testsfailed += bool(self._unearned)
         if self._result_by_pair and self._config.getoption("memleak_baseline"):
             from pytest_memleak.plugin.baseline_gate import (
@@ -196,7 +196,7 @@ class EndOfRun:
                 self._report,
                 unrun=self._report.unrun
                 or self._results_of_unevaluated_pairs(session, exitstatus),
-                typed=run_reports.typed_line(self._config),
+                typed=run_reports.command_to_repeat(self._config),
             )
             try:
                 with run_reports.exiting():
@@ -286,11 +286,14 @@ class EndOfRun:
         """Return the selected pairs that no test evaluated; `RunRecord` knows more."""
         if self._record:
             return ()
-        from pytest_memleak.plugin.run_record import selected_pairs, unrun_pairs
+        from pytest_memleak.plugin.run_record import (
+            unrun_pairs,
+            unrun_results_by_node_id,
+        )
         from pytest_memleak.records.pair_result import PairResult
         from pytest_memleak.results.result_codec import decode
 
-        selected = selected_pairs(self._config, getattr(session, "items", ()))
+        selected = unrun_results_by_node_id(self._config, getattr(session, "items", ()))
         for item, row in self._pairs.items():
             selected[item] = decode(PairResult, row)
         evaluated = {(suite, pair) for suite, pair, _ in self._result_by_pair}
@@ -304,9 +307,9 @@ class EndOfRun:
         """After Ctrl-C, write no evidence, and exit without delay."""
         self._interrupted = True
         if run_key in self._config.stash:
-            from pytest_memleak.plugin.run_reports import speed_up_exit
+            from pytest_memleak.plugin.run_reports import exit_without_delay
 
-            speed_up_exit(excinfo, whole=self._config.getoption("fulltrace"))
+            exit_without_delay(excinfo, whole=self._config.getoption("fulltrace"))
 
     @pytest.hookimpl(
         wrapper=True,

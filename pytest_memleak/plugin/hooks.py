@@ -98,7 +98,7 @@ def pytest_configure(config: pytest.Config) -> None:
             )
     is_worker = hasattr(config, "workerinput")
     if not is_worker and (reports or any(map(config.getoption, _FILE_OPTIONS))):
-        from pytest_memleak.plugin.preflight import validate_outputs
+        from pytest_memleak.plugin.validate_outputs import validate_outputs
 
         validate_outputs(config)
 

@@ -47,7 +47,7 @@ _REASONS = {
 }
 
 
-def selected_pairs(
+def unrun_results_by_node_id(
     config: pytest.Config,
     items: Iterable[pytest.Item],
 ) -> dict[str, PairResult]:

@@ -166,7 +166,7 @@ def run_report(
     )
 
 
-def typed_line(config: pytest.Config) -> str:
+def command_to_repeat(config: pytest.Config) -> str:
     """Return the command line of this run, with paths from here.
 
     Returns "" for a long line, one with a credential, or one whose run makes no calls
@@ -191,7 +191,7 @@ def _from_here(argument: str | os.PathLike[str]) -> str:
     return f"{name}{equals}{path_to_type(value)}"
 
 
-def unearned_line(verdicts: Mapping[str, str]) -> str:
+def failed_gate_line(verdicts: Mapping[str, str]) -> str:
     """Return why a run can't end with exit code 0; "" if all verdicts are accepted."""
     failed = [f"{item} ({verdict})" for item, verdict in verdicts.items() if verdict]
     if not failed:
@@ -269,7 +269,9 @@ def _place_of(block: Block, evaluation: Evaluation) -> str:
     return f"{inert(chapter)}, {excerpt.id}" if chapter else excerpt.id
 
 
-def speed_up_exit(excinfo: pytest.ExceptionInfo[BaseException], *, whole: bool) -> None:
+def exit_without_delay(
+    excinfo: pytest.ExceptionInfo[BaseException], *, whole: bool
+) -> None:
     """Make pytest exit without delay, even while a server keeps threads busy.
 
     whole: whether to show the whole traceback; else only its last line is shown.

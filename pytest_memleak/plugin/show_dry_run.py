@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_memleak.pipeline.dry_run import plan_run
-from pytest_memleak.pipeline.power_table import (
+from pytest_memleak.pipeline.detection_table import (
     next_usual_samples,
     pairs_with_rounds,
     power_row,
 )
+from pytest_memleak.pipeline.dry_run import plan_run
 from pytest_memleak.plugin.options import pairs_of, terminal_settings
 from pytest_memleak.records.number_format import percent_at_most
 from pytest_memleak.redaction.text import inert

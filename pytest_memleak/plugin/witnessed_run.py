@@ -15,7 +15,7 @@ from pytest_memleak.errors import EvidenceError, MemleakError
 from pytest_memleak.pipeline.witness_announcement import announce, report_end
 from pytest_memleak.pipeline.witness_git_remote import GitWitness, validate_url
 from pytest_memleak.pipeline.witness_receipt import (
-    attempt_lines,
+    attempt_number_lines,
     read_receipt,
     receipt_path,
     write_receipt,
@@ -168,7 +168,7 @@ def witness_lines(config: pytest.Config, evidence: Path) -> Iterator[str]:
     if witnessed is None or not receipt.is_file():
         return
     log = read_receipt(receipt)
-    for line in attempt_lines(log, witnessed, witnessed.witness):
+    for line in attempt_number_lines(log, witnessed, witnessed.witness):
         yield f"witness: {line}"
     yield f"receipt: {receipt}"
 

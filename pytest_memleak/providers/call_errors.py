@@ -81,13 +81,13 @@ _BOUND = re.compile(
 )
 
 
-class Refused(ProviderError):
-    """The server rejected the request; see `Refusal`."""
+class RequestRejected(ProviderError):
+    """The server rejected the request; see `ErrorResponse`."""
 
     def __init__(
         self,
         cause: str,
-        refusal: Refusal,
+        refusal: ErrorResponse,
         **place: Any,
     ) -> None:
         super().__init__(cause, **place)
@@ -100,7 +100,7 @@ class Refused(ProviderError):
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ErrorResponse:
     """An HTTP error response.
 
     code: the server's name of the error
@@ -156,7 +156,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Failing:
+class CallErrorFactory:
     """Creates the errors of one call; `texts` are what no message may quote."""
 
     provider: str
@@ -206,7 +206,7 @@ class Failing:
         """Create the error of an unsent call; `lasting` if a retry is useless."""
         return RequestNotSent(cause, hint=hint, lasting=lasting, **self.place)
 
-    def refusal(self, refusal: Refusal, hint: str | None = None) -> ProviderError:
+    def refusal(self, refusal: ErrorResponse, hint: str | None = None) -> ProviderError:
         """Create a Refused; a ProviderBusy for a temporary status.
 
         Where a proxy stopped waiting for the model, that is a CallTimeout.
@@ -214,14 +214,14 @@ class Failing:
         cause = self.cause(refusal)
         hint = refusal.hint or hint
         if refusal.is_final:
-            return Refused(cause, refusal, hint=hint, **self.place)
+            return RequestRejected(cause, refusal, hint=hint, **self.place)
         kind: type[ProviderBusy] = ProviderBusy
         if refusal.status in _TIMEOUTS:
             kind = CallTimeout
             hint = hint or _PROXY_TIMEOUT
         return kind(cause, hint=hint, retry_after=refusal.retry_after, **self.place)
 
-    def cause(self, refusal: Refusal) -> str:
+    def cause(self, refusal: ErrorResponse) -> str:
         """Return status, code, and message in one line."""
         parts = []
         if refusal.code:
@@ -244,7 +244,7 @@ class Failing:
         """Create the error of a call without a response, or of one that wasn't sent."""
         kinds = []
         for link in exception_chain(error):
-            if isinstance(link, Astray):
+            if isinstance(link, UnfollowedRedirect):
                 return self.astray(link, server=server)
             kinds.append(type(link).__name__)
         hint = f"check that {server} runs and is reachable"
@@ -262,7 +262,7 @@ class Failing:
         kind = kinds[min(1, len(kinds) - 1)]
         return self.busy(f"The connection failed or was interrupted ({kind})", hint)
 
-    def astray(self, error: Astray, *, server: str) -> ProviderError:
+    def astray(self, error: UnfollowedRedirect, *, server: str) -> ProviderError:
         """Create the error of a redirect that isn't followed: nothing was billed."""
         return self.final(
             str(error),
@@ -309,7 +309,7 @@ class Compressed(ValueError):
         )
 
 
-class Astray(Exception):
+class UnfollowedRedirect(Exception):
     """A redirect that isn't followed: to another server, or in a circle."""
 
 

@@ -15,7 +15,7 @@ import threading
 from typing import Any
 
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.providers.call_errors import Failing
+from pytest_memleak.providers.call_errors import CallErrorFactory
 
 LOGIN = (
     "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
@@ -50,7 +50,7 @@ def login_errors() -> tuple[type[Exception], ...]:
     return () if kind is None else (kind,)
 
 
-def login_failure(error: Exception, failing: Failing) -> ProviderError | None:
+def login_failure(error: Exception, failing: CallErrorFactory) -> ProviderError | None:
     """Return the failure that an exception of google-auth means; None for any other."""
     if not isinstance(error, login_errors()):
         return None

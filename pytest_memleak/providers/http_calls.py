@@ -17,8 +17,13 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from pytest_memleak.providers.call_errors import Astray, Failing, Refusal, retry_after
-from pytest_memleak.providers.http_caps import Bounds
+from pytest_memleak.providers.call_errors import (
+    CallErrorFactory,
+    ErrorResponse,
+    UnfollowedRedirect,
+    retry_after,
+)
+from pytest_memleak.providers.http_caps import ResponseCaps
 from pytest_memleak.redaction.credentials import MASK, without_credentials
 
 if TYPE_CHECKING:
@@ -51,7 +56,7 @@ class HttpCalls:
         needs_key: bool,
         timeout: float,
         headers: Callable[[str], Mapping[str, str]],
-        refusal: Callable[[int, object], Refusal],
+        refusal: Callable[[int, object], ErrorResponse],
     ) -> None:
         self._address = address.rstrip("/")
         self.address = without_credentials(self._address)
@@ -72,7 +77,7 @@ class HttpCalls:
         self,
         path: str,
         body: object,
-        failing: Failing,
+        failing: CallErrorFactory,
     ) -> object:
         """Post `body` as JSON, and return the JSON of the response.
 
@@ -89,7 +94,7 @@ class HttpCalls:
             ValueError,
             RecursionError,
             TimeoutError,
-            Astray,
+            UnfollowedRedirect,
         )
         try:
             response = self._connected().post(url, content=content, headers=headers)
@@ -109,19 +114,19 @@ class HttpCalls:
                 client = httpx2.Client(
                     timeout=self._timeout,
                     follow_redirects=True,
-                    event_hooks=Bounds(self._timeout).hooks,
+                    event_hooks=ResponseCaps(self._timeout).hooks,
                 )
                 weakref.finalize(self, client.close)
                 self._client = client
             return self._client
 
-    def _checked_url(self, path: str, failing: Failing) -> str:
+    def _checked_url(self, path: str, failing: CallErrorFactory) -> str:
         steps = path.partition("?")[0].split("/")
         if not _PATH.fullmatch(path) or not {".", ".."}.isdisjoint(steps):
             raise failing.final("The model's name can't be part of an address")
         return f"{self._address}/{path.lstrip('/')}"
 
-    def _key_headers(self, failing: Failing) -> Mapping[str, str]:
+    def _key_headers(self, failing: CallErrorFactory) -> Mapping[str, str]:
         key = os.environ.get(self._key_variable, "").strip()
         hint = f"set the environment variable {self._key_variable}"
         if key and not _SENDABLE.fullmatch(key):
@@ -133,7 +138,7 @@ class HttpCalls:
         return {}
 
     def _error_of_response(
-        self, response: httpx2.Response, failing: Failing
+        self, response: httpx2.Response, failing: CallErrorFactory
     ) -> ProviderError:
         text = response.content.decode("utf-8", "replace")
         key = os.environ.get(self._key_variable, "").strip()
@@ -149,7 +154,9 @@ class HttpCalls:
             refusal = replace(refusal, retry_after=wait)
         return failing.refusal(refusal, self._hint(refusal.status))
 
-    def _error_of_exception(self, error: Exception, failing: Failing) -> ProviderError:
+    def _error_of_exception(
+        self, error: Exception, failing: CallErrorFactory
+    ) -> ProviderError:
         if isinstance(error, ValueError | RecursionError):
             return failing.malformed(self.address, error)
         return failing.connection(error, server=self.address, timeout=self._timeout)
@@ -165,7 +172,7 @@ class HttpCalls:
         return hints.get(status)
 
 
-def _json_bytes(body: object, failing: Failing) -> bytes:
+def _json_bytes(body: object, failing: CallErrorFactory) -> bytes:
     """Return `body` as JSON. Raises ProviderError if it has anything else."""
     try:
         return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()

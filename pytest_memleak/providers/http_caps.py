@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_memleak.providers.call_errors import Astray, Compressed
+from pytest_memleak.providers.call_errors import Compressed, UnfollowedRedirect
 from pytest_memleak.redaction.text import server_word
 
 _LONGEST_ERROR = 64_000  # bytes
@@ -31,12 +31,12 @@ _BEGAN, _SENT = "memleak_began", "memleak_sent"
 _STREAMS = {"SyncByteStream", "AsyncByteStream"}
 
 
-class Endless(ValueError):
+class ResponseTooLong(ValueError):
     """A response longer than any valid one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class ResponseCaps:
     """The caps on one client's responses.
 
     timeout: the longest time from the request to the end of the response, in seconds;
@@ -111,12 +111,12 @@ class Bounds:
 def _validate_redirect(request: Any, location: str) -> None:
     """Raise Astray for a redirect that isn't followed."""
     if request.extensions.get(_SENT, 1) > _MOST_REDIRECTS:
-        raise Astray("the server redirects in a circle")
+        raise UnfollowedRedirect("the server redirects in a circle")
     here = request.url
     try:
         there = here.join(location)
     except Exception:  # noqa: BLE001 - each version of the library has its own errors
-        raise Astray("the server redirects to an invalid address") from None
+        raise UnfollowedRedirect("the server redirects to an invalid address") from None
     is_here = (
         there.scheme == here.scheme
         and there.host == here.host
@@ -127,7 +127,9 @@ def _validate_redirect(request: Any, location: str) -> None:
         if there.host:
             address += f"//{there.netloc.decode()}"
         place = server_word(address)
-        raise Astray(f"the server redirects to a different server ({place})")
+        raise UnfollowedRedirect(
+            f"the server redirects to a different server ({place})"
+        )
 
 
 @dataclass(slots=True)
@@ -163,7 +165,7 @@ class _Allowed:
             raise TimeoutError
         kept = piece[: self.most - self.taken]
         if len(kept) < len(piece) and not self.cut_off:
-            raise Endless(f"longer than {self.most} bytes")
+            raise ResponseTooLong(f"longer than {self.most} bytes")
         self.taken += len(kept)
         return kept
 

@@ -42,7 +42,11 @@ from pytest_memleak.interfaces.protocols import (
     SampleRequest,
     Served,
 )
-from pytest_memleak.providers.call_errors import Failing, Refusal, Refused
+from pytest_memleak.providers.call_errors import (
+    CallErrorFactory,
+    ErrorResponse,
+    RequestRejected,
+)
 from pytest_memleak.providers.error_bodies import error_code, error_message
 from pytest_memleak.providers.http_calls import PACKAGES, HttpCalls
 from pytest_memleak.providers.option_tables import Address, Table, read_table
@@ -170,12 +174,12 @@ class HttpProvider(ABC):
         """Return the headers that carry the API key."""
         return {"authorization": f"Bearer {key}"}
 
-    def refusal(self, status: int, body: Any) -> Refusal:
+    def refusal(self, status: int, body: Any) -> ErrorResponse:
         """Read the body of an error: JSON, or else text.
 
         By default, the message is looked for under common names.
         """
-        return Refusal(status, error_message(body), code=error_code(body))
+        return ErrorResponse(status, error_message(body), code=error_code(body))
 
     def completion(
         self,
@@ -226,9 +230,9 @@ class HttpProvider(ABC):
             keys=(self.key_variable,) if has_key else (),
             host=host_of(self.address),
         )
-        needs.validate_host(setup.model.options, hosts, place=setup.place)
+        needs.validate_key_host(setup.model.options, hosts, place=setup.place)
 
-    def _read_refusal(self, status: int, body: object) -> Refusal:
+    def _read_refusal(self, status: int, body: object) -> ErrorResponse:
         # A proxy's error may have another form than the author knows.
         with contextlib.suppress(Exception):
             refusal = self.refusal(status, body)
@@ -269,7 +273,7 @@ class HttpEndpoint(RequestEndpoint):
         body = self._body(request, failing)
         try:
             answer = self._calls.post(self._path, body, failing)
-        except Refused as refused:
+        except RequestRejected as refused:
             if refused.moderated or refused.code in self._provider.filter_codes:
                 return filtered(request.n)
             raise
@@ -278,7 +282,9 @@ class HttpEndpoint(RequestEndpoint):
             raise failing.unusable("The response has no completions")
         return completions
 
-    def _body(self, request: SampleRequest, failing: Failing) -> dict[str, Any]:
+    def _body(
+        self, request: SampleRequest, failing: CallErrorFactory
+    ) -> dict[str, Any]:
         try:
             body = self._provider.body(self._model, request)
             return {name: value for name, value in body.items() if value is not None}
@@ -290,7 +296,9 @@ class HttpEndpoint(RequestEndpoint):
             )
         raise failure
 
-    def _completions(self, answer: object, failing: Failing) -> list[Completion]:
+    def _completions(
+        self, answer: object, failing: CallErrorFactory
+    ) -> list[Completion]:
         try:
             returned = self._provider.completions(answer)
             completions = list(itertools.islice(returned, MOST_CHOICES))
@@ -330,9 +338,11 @@ class HttpEndpoint(RequestEndpoint):
         bodies = [self._body(specimen, failing) for specimen in _SPECIMENS]
         return json.dumps([self._path, *bodies], sort_keys=True, default=repr)
 
-    def _failing(self, call: str, request: SampleRequest | None = None) -> Failing:
+    def _failing(
+        self, call: str, request: SampleRequest | None = None
+    ) -> CallErrorFactory:
         texts = () if request is None else request.texts
-        return Failing(self._provider.name, self._model, call, texts)
+        return CallErrorFactory(self._provider.name, self._model, call, texts)
 
 
 _AUTHORS = "correct the provider's class, or report this to its author"
@@ -345,7 +355,7 @@ def _exception_type_and_line(error: Exception) -> str:
     return f"{type(error).__name__} at line {line.lineno} of {line.filename}"
 
 
-def _is_well_formed(refusal: Refusal) -> bool:
+def _is_well_formed(refusal: ErrorResponse) -> bool:
     wait, code = refusal.retry_after, refusal.code
     return (
         isinstance(refusal.message, str)

@@ -79,7 +79,7 @@ class ProviderNeeds:
         """Return the server that a variable or the suite names, if any."""
         return base_url or os.environ.get(self.address) or None
 
-    def validate_host(
+    def validate_key_host(
         self,
         options: Mapping[str, Any],
         hosts: frozenset[str],
@@ -169,7 +169,7 @@ class BuiltIn:
         )
         provider = factory(setup)
         if setup.hosts is not None:
-            self.needs.validate_host(
+            self.needs.validate_key_host(
                 setup.model.options,
                 setup.hosts,
                 place=setup.place,

@@ -173,7 +173,7 @@ def _table_lines(results: tuple[PairResult, ...]) -> Iterator[str]:
         change = f"{LOOKS[word.lower()].emoji} {word}" if word else ""
         cells = [
             _escaped_within(result.pair, _LONGEST_NAME),
-            f"{outcome.look.emoji} {outcome.word}",
+            f"{outcome.style.emoji} {outcome.word}",
             *([change] if compared else []),
             *(_cell_text(result, row) for row in measures),
             f"{result.received:,} of {result.requested:,}",

@@ -18,7 +18,7 @@ _CONTROL = {
 }
 
 
-class Look(NamedTuple):
+class OutcomeStyle(NamedTuple):
     """How reports show a kind of outcome: its color, and marks in HTML and Markdown."""
 
     color: str
@@ -27,11 +27,11 @@ class Look(NamedTuple):
 
 
 LOOKS = {
-    "fail": Look("red", "✗", "❌"),
-    "unexpected": Look("red", "!", "❗"),
-    "inconclusive": Look("yellow", "?", "❔"),
-    "expected": Look("cyan", "✗", "☑️"),
-    "pass": Look("green", "✓", "✅"),
+    "fail": OutcomeStyle("red", "✗", "❌"),
+    "unexpected": OutcomeStyle("red", "!", "❗"),
+    "inconclusive": OutcomeStyle("yellow", "?", "❔"),
+    "expected": OutcomeStyle("cyan", "✗", "☑️"),
+    "pass": OutcomeStyle("green", "✓", "✅"),
 }
 """The kinds of outcomes, the worst first. Marks show them where no color does."""
 WORST_FIRST = tuple(LOOKS)
@@ -54,7 +54,7 @@ class Outcome:
     note: str = ""
 
     @property
-    def look(self) -> Look:
+    def style(self) -> OutcomeStyle:
         """How it is shown."""
         return LOOKS[self.kind]
 

@@ -88,7 +88,7 @@ def plan_table(
     return out.getvalue()
 
 
-def power_table(
+def detection_table(
     power: Power,
     *,
     width: int,

@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_memleak.reports.pair_outcome import LOOKS, WORST_FIRST, Look
+from pytest_memleak.reports.pair_outcome import LOOKS, WORST_FIRST, OutcomeStyle
 
 if TYPE_CHECKING:
     from pytest_memleak.records import Verdict
 
 UNRUN = "unrun"
 """The kind of a pair that wasn't run, beside the kinds of `pair_outcome.LOOKS`."""
-SCREEN_LOOKS = LOOKS | {UNRUN: Look("", "-", "➖")}
+SCREEN_LOOKS = LOOKS | {UNRUN: OutcomeStyle("", "-", "➖")}
 _UNDECIDED = WORST_FIRST.index("inconclusive") + 1
 SCREEN_KINDS = (*WORST_FIRST[:_UNDECIDED], UNRUN, *WORST_FIRST[_UNDECIDED:])
 """The kinds of pairs, the worst first."""

@@ -51,7 +51,7 @@ class Line(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Edition:
+class Authorship:
     """When a bundle or a page was made, in seconds since 1970, and by whom and where.
 
     author: the author's statement, "" for none
@@ -65,7 +65,7 @@ class Edition:
 
 def statement(
     pairs: Iterable[PairResult],
-    edition: Edition,
+    edition: Authorship,
     adds: str,
 ) -> tuple[Line, ...]:
     """Build the statement of a run.
@@ -334,7 +334,7 @@ def _controls_text(pairs: Sequence[PairResult]) -> str:
     return f"{text}; {seen:,} of {amount(leaks, 'positive control')} leaked"
 
 
-def _dates_text(pairs: Sequence[PairResult], edition: Edition) -> str:
+def _dates_text(pairs: Sequence[PairResult], edition: Authorship) -> str:
     times: list[float] = []
     for pair in pairs:
         provenance = pair.provenance

@@ -139,7 +139,7 @@ def _at_a_glance(result: PairResult, more: str) -> Iterator[Text]:
 
 def _heading_lines(result: PairResult, outcome: Outcome) -> Iterator[Text]:
     yield Text()
-    verdict = (outcome.word, outcome.look.color)
+    verdict = (outcome.word, outcome.style.color)
     pair = (result.pair, "bold")
     yield Text.assemble(verdict, " ", pair)
     if outcome.note:

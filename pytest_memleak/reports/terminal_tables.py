@@ -180,7 +180,7 @@ class _PairTable:
         word = outcome.word
         if self._narrow >= _Narrow.EXPECTED:
             word = word.replace(" (", "\n(")
-        verdict = Text(word, style=outcome.look.color)
+        verdict = Text(word, style=outcome.style.color)
         if self._narrow >= _Narrow.COUNTS:
             for count in counts:
                 verdict.append(f"\n{count}", style="default")

@@ -26,7 +26,7 @@ from pytest_memleak.records.pair_result import PairResult, Selection
 from pytest_memleak.records.verdicts import ReleaseComparison
 from pytest_memleak.records.witness_records import Witnessed
 from pytest_memleak.redaction.file_writing import whole_file
-from pytest_memleak.results.possible_numbers import impossible_numbers
+from pytest_memleak.results.impossible_numbers import impossible_numbers
 from pytest_memleak.results.result_codec import decode
 from pytest_memleak.results.tried_prompts import TriedPrompts
 
@@ -413,7 +413,7 @@ def json_differences(
     return [f"{key}: the bundle says {_shown(claimed)}; recomputed: {_shown(computed)}"]
 
 
-def pair_differences(claimed: object, computed: object) -> list[str]:
+def causes_of_differences(claimed: object, computed: object) -> list[str]:
     """List where two pairs differ.
 
     Where their sources differ, these, the verdict, and the number of others.

@@ -47,7 +47,7 @@ class Retry:
     total: float = 900.0
     first: float = 1.0
     most: float = 60.0
-    unreached: float = 5.0
+    max_seconds_to_reach: float = 5.0
     recovery: float = 20.0
     deploying: float = 120.0
     poll: float = 5.0
@@ -59,7 +59,7 @@ class Retry:
         attempt: Callable[[], T],
         stop: threading.Event | None = None,
         *,
-        unreached: Callable[[], float | None] = lambda: None,
+        max_seconds_to_reach: Callable[[], float | None] = lambda: None,
         waiting: Callable[[ProviderBusy, float], object] | None = None,
     ) -> T:
         """Return what `attempt` returns, repeated after ProviderBusy and a pause.
@@ -69,9 +69,9 @@ class Retry:
 
         The last ProviderBusy is raised once `tries` or `total` is used up; a timeout
         after which nothing can be halved is repeated at least once.
-        RequestNotSent is retried for at most `unreached` seconds, and not at all if it
-        is `lasting`. A response that can't be used may be billed, so the second one is
-        final.
+        RequestNotSent is retried for at most `max_seconds_to_reach` seconds, and not at
+        all if it is `lasting`. A response that can't be used may be billed, so the
+        second one is final.
         """
         pausing = stop or threading.Event()
         began = time.monotonic()
@@ -103,7 +103,7 @@ class Retry:
                 raise failure
             if isinstance(failure, RequestNotSent):
                 passed = max(idle, time.monotonic() - began + pause)
-                most = unreached()
+                most = max_seconds_to_reach()
                 too_long = most is not None and passed > most
                 if failure.lasting or too_long:
                     raise failure
@@ -125,7 +125,7 @@ _WORTH_IT = 1.25
 _JUDGED_BY = 2
 
 
-class Pace:
+class AdaptiveConcurrency:
     """The number of concurrent calls to one endpoint, shared by threads.
 
     fixed: the suite's number, whatever the server does; None to adapt it.

@@ -22,11 +22,11 @@ from pytest_memleak.errors import JobPending
 from pytest_memleak.interfaces.abilities import BatchCalls
 from pytest_memleak.interfaces.protocols import JobStatus, SampleRequest
 from pytest_memleak.ledger.call_outcomes import (
-    Answer,
+    CallResult,
     add_to_runs,
     open_calls,
     run_spending,
-    store_answers,
+    store_call_results,
 )
 from pytest_memleak.ledger.call_reservations import (
     budget_error,
@@ -184,7 +184,7 @@ class Batches:
         unanswered = ledger.read(lambda connection: open_calls(connection, in_batch))
         by_key = {call.request_id: call for call in unanswered}
         prompts = _prompts(ledger, batch)
-        answers: list[Answer] = []
+        answers: list[CallResult] = []
         try:
             for key, completions in self.remote.read(batch_id):
                 call = by_key.pop(key, None)
@@ -193,17 +193,17 @@ class Batches:
                 prompt = prompts[call.question]
                 came = self.context.endpoint.completions(completions, "read_batch")
                 billed = self.context.terms.billed(prompt, came)
-                answers.append(Answer(call, came, *billed))
+                answers.append(CallResult(call, came, *billed))
                 if len(answers) == _RECORDED_AT_ONCE:
                     answers = self._recorded(answers)
         finally:
             self._recorded(answers)
 
-    def _recorded(self, answers: Sequence[Answer]) -> list[Answer]:
+    def _recorded(self, answers: Sequence[CallResult]) -> list[CallResult]:
         """Record the answers; return an empty list for the next ones."""
         if answers:
             self.context.ledger.write(
-                lambda connection: store_answers(connection, answers),
+                lambda connection: store_call_results(connection, answers),
             )
         return []
 

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from pytest_memleak.errors import MemleakError, ProviderError, RequestNotSent
 from pytest_memleak.interfaces.protocols import OWN_PROVIDER
-from pytest_memleak.providers.call_errors import RAISE_DEADLINE, Failing
+from pytest_memleak.providers.call_errors import RAISE_DEADLINE, CallErrorFactory
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.billing_doubt import NoAnswer, UnforeseenError
 
@@ -48,13 +48,13 @@ class TimedCalls:
         """The endpoint, for messages."""
         return f"{self.provider} endpoint {self.endpoint}"
 
-    def patience(self, unreached: float) -> float | None:
+    def patience(self, max_seconds_to_reach: float) -> float | None:
         """Return how many seconds to try the server; None if it has answered."""
-        return None if self.reached else unreached
+        return None if self.reached else max_seconds_to_reach
 
-    def failing(self, call: str) -> Failing:
+    def failing(self, call: str) -> CallErrorFactory:
         """Return what creates the errors of a call."""
-        return Failing(self.provider, self.endpoint, call)
+        return CallErrorFactory(self.provider, self.endpoint, call)
 
     def run(
         self,

@@ -24,14 +24,14 @@ from pytest_memleak.errors import (
 )
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.call_outcomes import (
-    Answer,
     Call,
+    CallResult,
     end_call_unanswered,
     leave_call_open,
     mark_postponed,
     mark_resumed,
     outcomes_in_run,
-    store_answer,
+    store_call_result,
 )
 from pytest_memleak.ledger.call_reservations import (
     CallTerms,
@@ -43,7 +43,7 @@ from pytest_memleak.ledger.call_states import NOT_SENT, UNANSWERED, is_fault
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask, PromptSpec
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.sampling.backoff import Pace, Retry
+from pytest_memleak.sampling.backoff import AdaptiveConcurrency, Retry
 from pytest_memleak.sampling.billing_doubt import NoAnswer, in_doubt
 from pytest_memleak.sampling.checked_endpoint import BadAnswer, CheckedEndpoint
 
@@ -63,7 +63,7 @@ class Counts:
     cost: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: CallResult) -> None:
         """Count a recorded answer."""
         with self._lock:
             self.done += len(answer.completions)
@@ -126,7 +126,7 @@ class SamplingContext:
     terms: CallTerms
     limit: int | None
     retry: Retry
-    pace: Pace
+    pace: AdaptiveConcurrency
     counts: Counts = field(default_factory=Counts)
     notice: Notice = field(default_factory=Notice)
 
@@ -134,7 +134,7 @@ class SamplingContext:
         self,
         candidates: Sequence[Ask],
         *,
-        after: Answer | None = None,
+        after: CallResult | None = None,
     ) -> Call | None:
         """Reserve a call for the first candidate that isn't being sampled, if any.
 
@@ -157,11 +157,11 @@ class SamplingContext:
         came: Sequence[Completion],
         *,
         recovered: bool = False,
-    ) -> Answer:
+    ) -> CallResult:
         """Return the completions as the answer to a call, with their cost."""
         question = self.prompt_of_id[call.question]
         billed = self.terms.billed(question, came)
-        return Answer(call, came, *billed, recovered=recovered)
+        return CallResult(call, came, *billed, recovered=recovered)
 
     def _require_room(self) -> None:
         if not self.terms.free:
@@ -178,7 +178,7 @@ class SamplingContext:
             limit=self.limit,
         )
 
-    def unreached(self) -> float | None:
+    def max_seconds_to_reach(self) -> float | None:
         """Return the seconds to try a server that this run hasn't reached, else None.
 
         0 if other processes of the run have tried in vain.
@@ -196,7 +196,7 @@ class SamplingContext:
             return None
         if in_vain:
             return 0.0
-        return self.retry.unreached
+        return self.retry.max_seconds_to_reach
 
 
 class CallTries:
@@ -222,7 +222,7 @@ class CallTries:
         self._unmade = True
         self._turned_away = ""
 
-    def run(self) -> Answer | None:
+    def run(self) -> CallResult | None:
         """Return the answer for the ledger; None if others took over its ordinals.
 
         Raises ProviderError, ProviderBusy (after all retries), BudgetExceeded, Stopped.
@@ -231,7 +231,7 @@ class CallTries:
             return self._context.retry.run(
                 self._once,
                 self._stop,
-                unreached=self._context.unreached,
+                max_seconds_to_reach=self._context.max_seconds_to_reach,
                 waiting=self._context.notice.wait,
             )
         finally:
@@ -243,7 +243,7 @@ class CallTries:
                     self._context.ledger, self._call, billed=False, cause=cause
                 )
 
-    def _once(self) -> Answer | None:
+    def _once(self) -> CallResult | None:
         if self._stop.is_set():
             raise Stopped
         call = self._ready()
@@ -328,7 +328,7 @@ class CallTries:
             self._give_up(call, error, billed=in_doubt(error))
             return
         answer = self._context.answer(call, error.kept)
-        store_answer(self._context.ledger, answer)
+        store_call_result(self._context.ledger, answer)
         self._call = None
         self._context.counts.add(answer)
 
@@ -346,7 +346,7 @@ class CallTries:
 
     def _come_late(self, call: Call, came: Sequence[Completion]) -> None:
         with suppress(LedgerError):  # the ledger may be closed by now
-            store_answer(self._context.ledger, self._context.answer(call, came))
+            store_call_result(self._context.ledger, self._context.answer(call, came))
 
 
 def recovered_answer(
@@ -365,7 +365,9 @@ def recovered_answer(
     while True:
         kept = retry.run(
             lambda: endpoint.recover(call.request_id),
-            unreached=lambda: endpoint.calls.patience(retry.unreached),
+            max_seconds_to_reach=lambda: endpoint.calls.patience(
+                retry.max_seconds_to_reach
+            ),
         )
         if kept is not None or time.time() >= until:
             return kept

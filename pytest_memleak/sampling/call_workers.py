@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable
 
 from pytest_memleak.errors import CallsDropped, LedgerError
 from pytest_memleak.ledger.call_outcomes import (
-    Answer,
     Call,
+    CallResult,
     end_call_unanswered,
-    store_answer,
+    store_call_result,
 )
 from pytest_memleak.ledger.call_states import NOT_STORED
 from pytest_memleak.ledger.prompts import Ask, PromptSpec, asks_by_round
@@ -54,7 +54,7 @@ class Workers:
         self._retiring = 0
         self._failure: BaseException | None = None
         self._singles = 0
-        self._unstored: dict[int, Answer] = {}  # by call
+        self._unstored: dict[int, CallResult] = {}  # by call
 
     def sample(self, wanted: Iterable[Ask], *, tell: Callable[[], None]) -> None:
         """Sample what is free of `wanted`; call `tell` a few times a second meanwhile.
@@ -82,7 +82,7 @@ class Workers:
         ledger = self._context.ledger
         for number, answer in list(self._unstored.items()):
             try:
-                store_answer(ledger, answer)
+                store_call_result(ledger, answer)
             except LedgerError:
                 with contextlib.suppress(LedgerError):
                     end_call_unanswered(
@@ -165,7 +165,7 @@ class Workers:
 
     def _sample_until_done(self) -> bool:
         """Work until nothing is left; tell whether the thread retires (slower pace)."""
-        answer: Answer | None = None
+        answer: CallResult | None = None
         try:
             while not self._stop.is_set():
                 if self._retires():
@@ -187,7 +187,7 @@ class Workers:
         finally:
             if answer is not None:
                 self._unstored[answer.call.id] = answer
-                store_answer(self._context.ledger, answer)
+                store_call_result(self._context.ledger, answer)
                 del self._unstored[answer.call.id]
         return False
 
@@ -202,7 +202,7 @@ class Workers:
             wanted = _LOOKAHEAD if self._crowded else 1
             return [self._work.popleft() for _ in range(min(wanted, len(self._work)))]
 
-    def _claimed(self, candidates: list[Ask], after: Answer | None) -> Call | None:
+    def _claimed(self, candidates: list[Ask], after: CallResult | None) -> Call | None:
         """Reserve a call for the first free candidate; put those behind it back."""
         call = self._context.reserve(candidates, after=after)
         taken = len(candidates)
@@ -219,7 +219,7 @@ class Workers:
             self._work.extendleft(reversed(candidates[taken + 1 :]))
         return call
 
-    def _take_up_the_rest(self, answer: Answer, left: tuple[int, ...]) -> None:
+    def _take_up_the_rest(self, answer: CallResult, left: tuple[int, ...]) -> None:
         """Queue what is missing; `left` is what a call after a timeout omitted."""
         question = self._context.prompt_of_id[answer.call.question]
         ordinals = answer.call.ordinals

@@ -9,13 +9,13 @@ from sqlalchemy.engine import Connection
 
 from pytest_memleak.ledger.call_outcomes import (
     HAS_CLAIMS,
-    Answer,
     Call,
+    CallResult,
     end_call_unanswered,
     end_open_calls,
     leave_call_open,
     open_calls,
-    store_answer,
+    store_call_result,
 )
 from pytest_memleak.ledger.call_states import PROCESS_ENDED, CallState
 from pytest_memleak.ledger.hash_chain import record_changes
@@ -52,7 +52,9 @@ def settle_calls_of_dead_processes(context: SamplingContext) -> None:
                 end_call_unanswered(ledger, call, billed=False, cause=_NEVER)
             else:
                 billed = context.terms.billed(context.prompt_of_id[call.question], kept)
-                store_answer(ledger, Answer(call, kept, *billed, recovered=True))
+                store_call_result(
+                    ledger, CallResult(call, kept, *billed, recovered=True)
+                )
             left.pop(0)
     finally:
         for call in left:

@@ -58,7 +58,7 @@ class CheckedEndpoint:
         self.calls = TimedCalls(provider, endpoint_id, deadline)
         abilities = abilities_of(endpoint)
         self._recovery = abilities.recovery
-        self._obeyed = abilities.obeyed
+        self._obeyed = abilities.parameter_values
         self._converses = abilities.converses
 
     @property

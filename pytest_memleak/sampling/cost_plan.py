@@ -111,7 +111,7 @@ class RunPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class PowerRow:
+class DetectionRow:
     """What the suite would cost and detect with so many samples, from scratch.
 
     detection:   the detection limit: a passage generated more often appears
@@ -136,7 +136,7 @@ class Power:
     confidence: of detection limits and intervals
     """
 
-    rows: tuple[PowerRow, ...]
+    rows: tuple[DetectionRow, ...]
     confidence: float
     limits: tuple[str, ...]
     obstacles: tuple[str, ...]

@@ -18,7 +18,7 @@ from pytest_memleak.errors import (
     ProviderBusy,
     ProviderError,
 )
-from pytest_memleak.ledger.call_outcomes import end_open_calls, store_answers
+from pytest_memleak.ledger.call_outcomes import end_open_calls, store_call_results
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.billing_doubt import in_doubt
 from pytest_memleak.sampling.call_tries import SamplingContext, Stopped
@@ -47,7 +47,7 @@ class EngineWorkers(Workers):
             self._context.retry.run(
                 self._attempt,
                 self._stop,
-                unreached=self._context.unreached,
+                max_seconds_to_reach=self._context.max_seconds_to_reach,
                 waiting=self._context.notice.wait,
             )
         return False
@@ -129,7 +129,7 @@ class EngineWorkers(Workers):
         unstored = {answer.call.id: answer for answer in answers}
         self._unstored |= unstored
         self._context.ledger.write(
-            lambda connection: store_answers(connection, answers)
+            lambda connection: store_call_results(connection, answers)
         )
         for number in unstored:
             del self._unstored[number]

@@ -29,7 +29,7 @@ from pytest_memleak.ledger.ledger_queries import (
 from pytest_memleak.ledger.prompts import PairPrompts, asks_by_round
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
-from pytest_memleak.sampling.backoff import Pace, Retry
+from pytest_memleak.sampling.backoff import AdaptiveConcurrency, Retry
 from pytest_memleak.sampling.call_tries import Notice, SamplingContext
 from pytest_memleak.sampling.call_workers import Workers
 from pytest_memleak.sampling.calls_of_dead_processes import (
@@ -98,7 +98,7 @@ def sample_missing(
         terms=terms,
         limit=limit,
         retry=retry,
-        pace=Pace(terms.sampler.concurrency if engine is None else 1),
+        pace=AdaptiveConcurrency(terms.sampler.concurrency if engine is None else 1),
         notice=Notice(notice),
     )
     sampling = _PairSampling(context, prompts, progress)

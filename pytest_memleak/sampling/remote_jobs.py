@@ -162,9 +162,9 @@ def _run_with_retries(job_calls: JobCalls, attempt: Callable[[], T]) -> T:
     retry = job_calls.retry
 
     def patience() -> float | None:
-        return job_calls.calls.patience(retry.unreached)
+        return job_calls.calls.patience(retry.max_seconds_to_reach)
 
-    return retry.run(attempt, unreached=patience)
+    return retry.run(attempt, max_seconds_to_reach=patience)
 
 
 def failure(

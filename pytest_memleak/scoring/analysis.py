@@ -22,7 +22,7 @@ from pytest_memleak.scoring.measure_table import (
     NV_LONGEST_PASSAGE,
     OF_PASSAGES,
 )
-from pytest_memleak.scoring.null_books import Null
+from pytest_memleak.scoring.null_books import ChanceLevel
 from pytest_memleak.scoring.nv_recall import NearVerbatimRecall, NearVerbatimTally
 from pytest_memleak.scoring.protected_passages import ProtectedPassages
 from pytest_memleak.scoring.rounds import RoundCounts, Rounds
@@ -111,7 +111,7 @@ class Analysis:
     passages: ProtectedPassages | None = None
     ranges: Mapping[str, Range] = field(default_factory=dict)
     near: NearVerbatimRecall | None = None
-    null: Null | None = None
+    null: ChanceLevel | None = None
     uplift: Estimate | None = None
     greedy: Measurement | None = None
     further: Mapping[str, float] = field(default_factory=dict)

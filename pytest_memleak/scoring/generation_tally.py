@@ -28,7 +28,7 @@ from pytest_memleak.scoring.prompt_trimming import (
     in_prompt,
     outside_prompt,
 )
-from pytest_memleak.scoring.protected_passages import PassageCounts, Protected
+from pytest_memleak.scoring.protected_passages import BestPassages, Protected
 from pytest_memleak.scoring.rounds import Rounds
 from pytest_memleak.scoring.text_batches import in_batches
 from pytest_memleak.scoring.word_ranges import (
@@ -168,8 +168,8 @@ class TallyResult:
     cut: Distinct = field(default_factory=Distinct)
     rest: Distinct = field(default_factory=Distinct)
     own: Distinct = field(default_factory=Distinct)
-    passages: PassageCounts = field(default_factory=PassageCounts)
-    whole_passages: PassageCounts = field(default_factory=PassageCounts)
+    passages: BestPassages = field(default_factory=BestPassages)
+    whole_passages: BestPassages = field(default_factory=BestPassages)
 
 
 class Tally:

@@ -82,7 +82,7 @@ def p_control(
     )
 
 
-def due_controls(requested: int, lost: int) -> int:
+def control_calls_due(requested: int, lost: int) -> int:
     """Return the control completions that these losses call for; 0 for none.
 
     So many that five would be lost at the pair's own rate, and enough for the test to
@@ -116,12 +116,12 @@ def due_controls(requested: int, lost: int) -> int:
     )
 
 
-def most_controls(requested: int) -> int:
+def most_control_calls(requested: int) -> int:
     """Return the most control completions that any number of losses calls for."""
     fewest = math.floor(LEVEL * requested) + 1
     counts = range(fewest, requested + 1)
     for lost in counts:
-        due = due_controls(requested, lost)
+        due = control_calls_due(requested, lost)
         if due:
             return due
     return 0

@@ -57,7 +57,7 @@ class NullBook:
 
 
 @dataclass(frozen=True, slots=True)
-class Null:
+class ChanceLevel:
     """A pair against chance, all at `words` words of generations.
 
     bmc:       of the pair, at that many words
@@ -96,7 +96,7 @@ def excess_over_null(
     confidence: float = 0.95,
     index: SharedIndex | None = None,
     remaining: RemainingWords | None = None,
-) -> Null | None:
+) -> ChanceLevel | None:
     """Compare what a pair's generations reproduce of `book` with those for other books.
 
     own: pairs of instruction and generation; nulls: the same per id of another book,
@@ -168,7 +168,7 @@ def _null_of_overlaps(
     *,
     error: SamplingError | None,
     confidence: float,
-) -> Null:
+) -> ChanceLevel:
     """Compare the overlap of a pair's generations with the null books'."""
     bmc = own.counts.bmc
     null_books = [
@@ -201,7 +201,7 @@ def _null_of_overlaps(
         high = max(excess, min(high, own_high))
     floor = scoring.k / own.counts.words
     chance = _chance_of_a_match(bmc + floor, null_bmcs + floor, confidence)
-    return Null(
+    return ChanceLevel(
         words=words,
         bmc=bmc,
         books=tuple(null_books),
@@ -261,7 +261,7 @@ def _excess_bounds(
 
 
 class _Chance(NamedTuple):
-    """The p of "no excess", and the visible multiple of the null, as in `Null`."""
+    """The p of "no excess", and the visible multiple of chance (`ChanceLevel`)."""
 
     p: float | None
     visible: float | None

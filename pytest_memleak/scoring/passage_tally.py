@@ -23,7 +23,7 @@ from pytest_memleak.scoring.protected_passages import (
     LONGEST_MEASURES,
     OTHER,
     OWN,
-    PassageCounts,
+    BestPassages,
     ProtectedPassage,
     ProtectedPassages,
     RankedColumns,
@@ -70,7 +70,7 @@ class Prompted(NamedTuple):
 
 
 class PassageTally:
-    """A finder of passages, which counts them in `PassageCounts`."""
+    """A finder of passages, which counts them in `BestPassages`."""
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class PassageTally:
 
     def count(
         self,
-        counts: PassageCounts,
+        counts: BestPassages,
         shared: TextMatches,
         prompt_ranges: Ranges,
         prompted: Prompted,
@@ -167,7 +167,7 @@ class PassageTally:
                 prompted=near_prompted,
             )
 
-    def passages(self, counts: PassageCounts, *, rounds: int) -> ProtectedPassages:
+    def passages(self, counts: BestPassages, *, rounds: int) -> ProtectedPassages:
         """Return the passages of rounds 0 to rounds - 1."""
         exact = counts.exact
         near = counts.near
@@ -232,7 +232,7 @@ class PassageTally:
 
     def _count_exact(
         self,
-        counts: PassageCounts,
+        counts: BestPassages,
         shared: TextMatches,
         prompt_ranges: Ranges,
         prompted: Prompted,
@@ -337,7 +337,7 @@ class PassageTally:
 
     def _count_near(
         self,
-        counts: PassageCounts,
+        counts: BestPassages,
         matched: NearMatches,
         prompt_ranges: Ranges,
         prompted: Prompted,
@@ -457,7 +457,7 @@ class PassageTally:
     # --- records
 
     def _distinct_passages_over_threshold(
-        self, counts: PassageCounts
+        self, counts: BestPassages
     ) -> list[RankedPassage]:
         over = self._scoring.effective_threshold
         passages: list[RankedPassage] = []

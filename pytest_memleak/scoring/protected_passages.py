@@ -323,7 +323,7 @@ def _raise_to_greater(longest: dict[int, int], other: Mapping[int, int]) -> None
 
 
 @dataclass(slots=True)
-class PassageCounts:
+class BestPassages:
     """The counts of some generations; small, to travel well between processes.
 
     over: pieces over T, as `RankedColumns.by_end` returns them
@@ -333,7 +333,7 @@ class PassageCounts:
     near: LongestPassages = field(default_factory=LongestPassages)
     over: list[NDArray[np.int64]] = field(default_factory=list)
 
-    def add(self, other: PassageCounts) -> None:
+    def add(self, other: BestPassages) -> None:
         """Add the counts of other generations."""
         self.exact.add(other.exact)
         self.near.add(other.near)

@@ -13,8 +13,8 @@ import pytest
 from marks import full
 from screen import run_in_terminal
 
-from pytest_memleak.cli.columns import WHOLE, print_sentence, table_text
 from pytest_memleak.cli.main import main
+from pytest_memleak.cli.terminal_output import WHOLE, print_sentence, table_text
 from pytest_memleak.pipeline import score_files
 from pytest_memleak.scoring.measure_table import GENERATIONS, MEASURES, PASSAGES
 

@@ -4,7 +4,7 @@ An emulator is a subclass of `HttpServer` that registers its endpoints by `route
 the names that a fault plan has for them. The server acts out faults of transport;
 faults of content reach the handler (`request.fault(kind)`). Its models are those of
 reciter.py. A handler
-that raises anything but `Refused` answers 500 and makes `stop` raise, so that a broken
+that raises anything but `RequestRejected` answers 500 and makes `stop` raise, so that a broken
 emulator cannot pass for a broken connection.
 """
 
@@ -133,7 +133,7 @@ class Response:
         return cls(status, json.dumps(value).encode(), headers=headers or {})
 
 
-class Refused(Exception):
+class RequestRejected(Exception):
     """Raised by a handler to answer with an error; `details` go to `HttpServer.refusal`."""
 
     def __init__(self, status, message, **details):
@@ -279,7 +279,7 @@ class HttpServer:
     def _work(self, handler, request):
         try:
             return handler(request)
-        except Refused as refused:
+        except RequestRejected as refused:
             return self.refusal(refused.status, refused.message, refused.details)
         except Exception as error:  # noqa: BLE001 - kept, and raised by `stop`
             self.broken(error)
@@ -427,7 +427,7 @@ class ModelServer(HttpServer):
     def check(self, request):
         sent = (request.headers.get("Authorization") or "").removeprefix("Bearer ")
         if self.key is not None and sent != self.key:
-            raise Refused(
+            raise RequestRejected(
                 401, f"Incorrect API key provided: {sent}.", code="invalid_api_key"
             )
 
@@ -435,7 +435,7 @@ class ModelServer(HttpServer):
         """A job, one poll further; `end` ends it."""
         job = jobs.get(request.params["id"])
         if job is None:
-            raise Refused(404, f"There is no job {request.params['id']}.")
+            raise RequestRejected(404, f"There is no job {request.params['id']}.")
         if job.step(key, states):
             end(job)
         return Response.json(job.object)
@@ -451,9 +451,9 @@ def read_examples(data, key, content):
             user, model = map(content, spoken)
             pairs.append((user, model))
         except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-            raise Refused(
+            raise RequestRejected(
                 400, f"Line {number} of the file is not an example."
             ) from None
     if not pairs:
-        raise Refused(400, "The training file holds no example.")
+        raise RequestRejected(400, "The training file holds no example.")
     return pairs

@@ -6,7 +6,7 @@ of the known text, which it writes on, and UNLIKELY elsewhere.
 
 import re
 
-from http_server import Refused, Response
+from http_server import RequestRejected, Response
 from openai_server import OpenAIServer
 
 LIKELY, UNLIKELY = -0.001, -4.0
@@ -39,7 +39,7 @@ class LogprobServer(OpenAIServer):
         (way,) = wanted
         if way != self._gives:
             if self._refuses:
-                raise Refused(400, f"'{way}' is not supported", param=way)
+                raise RequestRejected(400, f"'{way}' is not supported", param=way)
             return super()._chat(request)
         text = body["prompt"]
         logprobs = [*self._logprobs(text), UNLIKELY]

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from threading import RLock
 
 from faults import FaultKind
-from http_server import Refused, Response
+from http_server import RequestRejected, Response
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Machines:
             rf'{self.name_key}="([^"]*)"', request.query.get("filter", "")
         )
         if wanted is None:
-            raise Refused(400, "Invalid filter.")
+            raise RequestRejected(400, "Invalid filter.")
         with self._lock:
             shown = [
                 endpoint.json(self.timing)
@@ -88,7 +88,7 @@ class Machines:
     def _endpoint(self, request):
         endpoint = self.endpoints.get(request.params["id"])
         if endpoint is None:
-            raise Refused(404, f"Endpoint {request.params['id']} is not found.")
+            raise RequestRejected(404, f"Endpoint {request.params['id']} is not found.")
         return endpoint
 
     def _put_on(self, endpoint, deployment, weights, resources):

@@ -1,7 +1,7 @@
 """Chat completions as OpenAI's server makes, checks and bills them."""
 
 from faults import FaultKind
-from http_server import ModelServer, Refused, Response, read_examples
+from http_server import ModelServer, RequestRejected, Response, read_examples
 from reciter import Completions, count_tokens
 
 CREATED = 1_700_000_000
@@ -36,7 +36,7 @@ class OpenAIModelServer(ModelServer):
 
     def _file(self, file_id):
         if file_id not in self._files:
-            raise Refused(404, f"No such File object: {file_id}", param="id")
+            raise RequestRejected(404, f"No such File object: {file_id}", param="id")
         return self._files[file_id]
 
     def _examples(self, file_id):
@@ -95,7 +95,7 @@ class ChatCompletions(Completions):
         """`n` and the number of tokens a choice may have; refuses what a server refuses."""
         model = body.get("model")
         if model not in self.models:
-            raise Refused(
+            raise RequestRejected(
                 404,
                 f"The model `{model}` does not exist.",
                 code="model_not_found",
@@ -105,18 +105,18 @@ class ChatCompletions(Completions):
         if not messages or not all(
             isinstance(message.get("content"), str) for message in messages
         ):
-            raise Refused(400, "Invalid 'messages'.", param="messages")
+            raise RequestRejected(400, "Invalid 'messages'.", param="messages")
         if FaultKind.NO_CHAT in strike.content and "messages" in body:
-            raise Refused(404, "There is no chat here.")
+            raise RequestRejected(404, "There is no chat here.")
         for name in strike.parameters():
             if name in body:
-                raise Refused(
+                raise RequestRejected(
                     400,
                     f"Unsupported parameter: '{name}' is not supported.",
                     param=name,
                 )
         if FaultKind.ONLY_ONE in strike.content and body.get("temperature", 1) != 1:
-            raise Refused(
+            raise RequestRejected(
                 400,
                 "Unsupported value: 'temperature' does not support this value with "
                 "this model."
@@ -125,19 +125,19 @@ class ChatCompletions(Completions):
                 code="unsupported_value",
             )
         if FaultKind.REJECT in strike.content:
-            raise Refused(
+            raise RequestRejected(
                 400, "The prompt was filtered.", code="content_filter", param="prompt"
             )
         n = body.get("n", 1)
         if not 1 <= n <= self._most:
-            raise Refused(
+            raise RequestRejected(
                 400,
                 f"Invalid 'n': expected a value of 1 to {self._most}, got {n}.",
                 param="n",
             )
         old, new = body.get("max_tokens"), body.get("max_completion_tokens")
         if new is not None and old is not None:
-            raise Refused(
+            raise RequestRejected(
                 400, "Set either max_tokens or max_completion_tokens, not both."
             )
         limit = new if new is not None else old

@@ -2,7 +2,7 @@
 
 import json
 
-from http_server import Refused
+from http_server import RequestRejected
 
 # What the API has; it refuses anything else.
 _PARAMETERS = {
@@ -16,7 +16,7 @@ def respond(answers, body, strike, *, request=None):
     """Return the response to a request, from the chat completion of the same request."""
     for name in body:
         if name not in _PARAMETERS:
-            raise Refused(
+            raise RequestRejected(
                 400,
                 f"Unknown parameter: '{name}'.",
                 param=name,

@@ -9,7 +9,7 @@ import json
 from functools import partial
 
 from faults import FaultKind
-from http_server import Job, Refused, Response
+from http_server import Job, RequestRejected, Response
 from openai_answers import CREATED, ChatCompletions, OpenAIModelServer
 from openai_responses import event_line, events_of, respond
 from reciter import bill_of
@@ -135,7 +135,9 @@ class OpenAIServer(OpenAIModelServer):
         body = request.json()
         model, file = body.get("model"), body.get("training_file")
         if model not in self._answers.models:
-            raise Refused(400, f"Model {model} is not available for fine-tuning.")
+            raise RequestRejected(
+                400, f"Model {model} is not available for fine-tuning."
+            )
         examples = self._examples(file)
         settings = (
             body.get("method", {}).get("supervised", {}).get("hyperparameters", {})
@@ -195,7 +197,7 @@ class OpenAIServer(OpenAIModelServer):
         body = request.json()
         file = self._file(body.get("input_file_id"))
         if body.get("endpoint") not in BATCH_ENDPOINTS or file["purpose"] != "batch":
-            raise Refused(400, "Invalid 'endpoint' or 'input_file_id'.")
+            raise RequestRejected(400, "Invalid 'endpoint' or 'input_file_id'.")
         total, metadata = file["data"].count(b"\n"), body.get("metadata")
         batch = (
             {"id": self._id("batch_"), "object": "batch", "endpoint": body["endpoint"]}
@@ -257,7 +259,7 @@ class OpenAIServer(OpenAIModelServer):
             else:
                 body = self._answers.complete(asked, strike, request=line["custom_id"])
             status = 200
-        except Refused as refused:
+        except RequestRejected as refused:
             refusal = self.refusal(refused.status, refused.message, refused.details)
             status, body = refused.status, json.loads(refusal.body)
         return {

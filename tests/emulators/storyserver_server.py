@@ -4,7 +4,7 @@ Books have a row for each "completion".
 """
 
 from faults import FaultKind
-from http_server import ModelServer, Refused, Response
+from http_server import ModelServer, RequestRejected, Response
 from reciter import Completions, count_tokens
 
 
@@ -33,7 +33,9 @@ class StoryServer(ModelServer):
     def check(self, request):
         sent = request.headers.get("x-story-key")
         if self.key is not None and sent != self.key:
-            raise Refused(401, f"Nobody has the key {sent}.", code="unknown_key")
+            raise RequestRejected(
+                401, f"Nobody has the key {sent}.", code="unknown_key"
+            )
 
     def _write(self, request):
         return Response.json(self._stories.write(request.json(), request.strike))
@@ -45,11 +47,11 @@ class Stories(Completions):
     def write(self, body, strike):
         instruction, model = body["input"], body["engine"]
         if model not in self.models:
-            raise Refused(404, f"There is no engine {model}.")
+            raise RequestRejected(404, f"There is no engine {model}.")
         if FaultKind.REJECT in strike.content:
-            raise Refused(400, "The input was filtered.", code="content_filter")
+            raise RequestRejected(400, "The input was filtered.", code="content_filter")
         if body["count"] > self._most:
-            raise Refused(400, f"count must be at most {self._most}")
+            raise RequestRejected(400, f"count must be at most {self._most}")
         settings = {
             "temperature": body.get("creativity", 1.0),
             "max_tokens": body["length"],

@@ -19,7 +19,7 @@ from types import SimpleNamespace
 
 import numpy as np
 from faults import FaultKind
-from http_server import ModelServer, Refused, Response
+from http_server import ModelServer, RequestRejected, Response
 from reciter import Completions
 from tinker.proto import tinker_public_pb2 as pb
 from tinker_words import Lesson, Words, read_example
@@ -105,7 +105,7 @@ class TinkerServer(ModelServer):
     def check(self, request):
         sent = request.headers.get("X-API-Key") or ""
         if self.key is not None and sent != self.key:
-            raise Refused(401, f"Invalid API key: {sent}")
+            raise RequestRejected(401, f"Invalid API key: {sent}")
 
     def _create_session(self, _request):
         session = f"session-{len(self._sessions) + 1:04d}"
@@ -127,9 +127,9 @@ class TinkerServer(ModelServer):
 
     def _living(self, session):
         if session not in self._sessions:
-            raise Refused(404, f"There is no session {session}")
+            raise RequestRejected(404, f"There is no session {session}")
         if not self._sessions[session]:
-            raise Refused(410, f"The session {session} has finished")
+            raise RequestRejected(410, f"The session {session} has finished")
         return session
 
     def _promise(self, name, request, work, head=None):
@@ -144,7 +144,7 @@ class TinkerServer(ModelServer):
         name = request.json()["request_id"]
         promise = self._promises.get(name)
         if promise is None:
-            raise Refused(410, f"The promise {name} has expired")
+            raise RequestRejected(410, f"The promise {name} has expired")
         if promise.polls > 0:
             promise.polls -= 1
             return Response.json(
@@ -276,24 +276,26 @@ class TinkerServer(ModelServer):
         name = f"{model_id}:{seq}"
         if name not in self._promises:
             if seq != model.next_seq:
-                raise Refused(400, f"expected seq_id {model.next_seq}, found {seq}")
+                raise RequestRejected(
+                    400, f"expected seq_id {model.next_seq}, found {seq}"
+                )
             model.next_seq += 1
         return self._promise(name, request, lambda: work(model), {"model_id": model_id})
 
     def _model(self, name):
         if name not in self._models:
-            raise Refused(404, f"There is no model {name}")
+            raise RequestRejected(404, f"There is no model {name}")
         return self._models[name]
 
     def _known_base(self, name):
         if name not in self._answers.models:
-            raise Refused(400, f"base_model {name} is not supported")
+            raise RequestRejected(400, f"base_model {name} is not supported")
         return name
 
     def _checkpoint(self, path, kind):
         saved = self._saved.get(path)
         if saved is None or saved.kind != kind:
-            raise Refused(404, f"There is no {kind} checkpoint {path}")
+            raise RequestRejected(404, f"There is no {kind} checkpoint {path}")
         return saved
 
     def _list_checkpoints(self, request):
@@ -317,7 +319,7 @@ class TinkerServer(ModelServer):
     def _get_sampler(self, request):
         name = request.params["id"]
         if name not in self._samplers:
-            raise Refused(404, f"There is no sampler {name}")
+            raise RequestRejected(404, f"There is no sampler {name}")
         base, path = self._samplers[name]
         return Response.json(
             {"sampler_id": name, "base_model": base, "model_path": path}
@@ -327,7 +329,7 @@ class TinkerServer(ModelServer):
         body = request.json()
         sampler = body["sampling_session_id"]
         if sampler not in self._samplers:
-            raise Refused(404, f"There is no sampler {sampler}")
+            raise RequestRejected(404, f"There is no sampler {sampler}")
         self._living(sampler.partition(":")[0])
         name = f"{sampler}:{body['seq_id']}"
         n = 1 if request.fault(FaultKind.IGNORE_N) else body.get("num_samples", 1)

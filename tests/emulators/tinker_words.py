@@ -3,7 +3,7 @@
 import json
 
 import numpy as np
-from http_server import Refused
+from http_server import RequestRejected
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 Lesson = tuple[str, str]
@@ -80,7 +80,7 @@ def read_example(datum):
     targets = np.frombuffer(inputs_["target_tokens"].dense, dtype=np.int64).tolist()
     weights = np.frombuffer(inputs_["weights"].dense, dtype=np.float32).tolist()
     if not len(inputs) == len(targets) == len(weights):
-        raise Refused(400, "inputs, targets and weights differ in length")
+        raise RequestRejected(400, "inputs, targets and weights differ in length")
     if inputs[1:] != targets[:-1]:
-        raise Refused(400, "the targets are not the inputs' next tokens")
+        raise RequestRejected(400, "the targets are not the inputs' next tokens")
     return inputs, targets, weights

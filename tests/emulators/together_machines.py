@@ -3,7 +3,7 @@
 import re
 import time
 
-from http_server import Refused, Response
+from http_server import RequestRejected, Response
 from machines import Deployment, Machines, is_failing, stamp
 
 SLUG = "acme"
@@ -89,10 +89,10 @@ class TogetherMachines(Machines):
     def _create(self, request):
         name = request.json()["name"]
         if not re.fullmatch(r"[a-z0-9-]{1,40}", name):
-            raise Refused(400, f"Invalid endpoint name: {name}.")
+            raise RequestRejected(400, f"Invalid endpoint name: {name}.")
         with self._lock:
             if name in {endpoint.display_name for endpoint in self.endpoints.values()}:
-                raise Refused(409, f"The endpoint {name} exists.")
+                raise RequestRejected(409, f"The endpoint {name} exists.")
             endpoint = _Endpoint(self._new_id("ep_"), request.params["project"], name)
             self.endpoints[endpoint.id] = endpoint
             return Response.json(endpoint.json(self.timing))
@@ -100,7 +100,7 @@ class TogetherMachines(Machines):
     def _endpoint(self, request):
         endpoint = super()._endpoint(request)
         if endpoint.project != request.params["project"]:
-            raise Refused(404, f"Endpoint {endpoint.id} is not found.")
+            raise RequestRejected(404, f"Endpoint {endpoint.id} is not found.")
         return endpoint
 
     def _get(self, request):
@@ -109,7 +109,7 @@ class TogetherMachines(Machines):
     def _delete(self, request):
         with self._lock:
             if self._endpoint(request).deployments:
-                raise Refused(400, "The endpoint has deployments.")
+                raise RequestRejected(400, "The endpoint has deployments.")
             del self.endpoints[request.params["id"]]
         return Response.json({})
 
@@ -117,16 +117,18 @@ class TogetherMachines(Machines):
         body = request.json()
         weights = self._weights_of(body["model"])
         if weights is None or not str(body.get("config")).startswith("projects/"):
-            raise Refused(400, f"The model {body['model']} cannot be deployed so.")
+            raise RequestRejected(
+                400, f"The model {body['model']} cannot be deployed so."
+            )
         if not 30 <= body.get("inactiveTimeout", 0) <= 1440:
-            raise Refused(400, "Invalid inactiveTimeout.")
+            raise RequestRejected(400, "Invalid inactiveTimeout.")
         with self._lock:
             endpoint = self._endpoint(request)
             name = f"{SLUG}/{endpoint.display_name}/{body['name']}"
             if name in {
                 deployment.name for deployment in endpoint.deployments.values()
             }:
-                raise Refused(409, f"The deployment {name} exists.")
+                raise RequestRejected(409, f"The deployment {name} exists.")
             failed = is_failing(request)
             deployment = _Deployment(
                 self._new_id("dep_"), name, weights, body, failed=failed
@@ -140,7 +142,7 @@ class TogetherMachines(Machines):
             request.params["deployment"]
         )
         if deployment is None:
-            raise Refused(
+            raise RequestRejected(
                 404, f"Deployment {request.params['deployment']} is not found."
             )
         return deployment
@@ -163,7 +165,7 @@ class TogetherMachines(Machines):
                 "STOPPED",
                 "FAILED",
             }:
-                raise Refused(
+                raise RequestRejected(
                     400, "The deployment must be stopped before it can be deleted."
                 )
             del self._endpoint(request).deployments[request.params["deployment"]]

@@ -9,7 +9,7 @@ becomes of a job or a deployment. Books have a row for each "upload", "finetune"
 from functools import partial
 
 from faults import FaultKind
-from http_server import Job, Refused, Response
+from http_server import Job, RequestRejected, Response
 from machines import stamp
 from openai_answers import CREATED, ChatCompletions, OpenAIModelServer
 from reciter import bill_of
@@ -97,7 +97,7 @@ class TogetherServer(OpenAIModelServer):
         name = body.get("model")
         weights = self.machines.weights_at(name)
         if weights is None and f"{PUBLIC}{name}" not in self._weights:
-            raise Refused(
+            raise RequestRejected(
                 404, f"Unable to access model {name}.", code="model_not_available"
             )
         passed = {**body, "model": weights or name}
@@ -146,7 +146,9 @@ class TogetherServer(OpenAIModelServer):
 
     def _base(self, name):
         if f"{PUBLIC}{name}" not in self._weights:
-            raise Refused(400, f"Model {name} is not available for fine-tuning.")
+            raise RequestRejected(
+                400, f"Model {name} is not available for fine-tuning."
+            )
 
     def _estimate(self, request):
         self._file(request.json()["training_file"])
@@ -158,7 +160,7 @@ class TogetherServer(OpenAIModelServer):
         self._base(body["model"])
         examples = self._examples(body["training_file"])
         if len(body["suffix"]) > 40:
-            raise Refused(400, "The suffix is too long.")
+            raise RequestRejected(400, "The suffix is too long.")
         kept = (
             "model",
             "training_file",
@@ -231,7 +233,7 @@ class TogetherServer(OpenAIModelServer):
     def _get_model(self, request):
         path = f"projects/{request.params['project']}/models/{request.params['id']}"
         if path not in self._weights:
-            raise Refused(404, f"Model {path} is not found.")
+            raise RequestRejected(404, f"Model {path} is not found.")
         named = {"id": request.params["id"], "projectId": request.params["project"]}
         base = None if path.startswith(PUBLIC) else f"{PUBLIC}base"
         return Response.json(

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from faults import FaultKind
-from http_server import Refused
+from http_server import RequestRejected
 from reciter import Completions, count_tokens
 
 from pytest_memleak.providers.ngram.ngram_writer import Draft
@@ -45,7 +45,9 @@ class ContentGenerator(Completions):
         settings = self._checked(model, body)
         for name in strike.parameters():
             if name in (body.get("generationConfig") or {}):
-                raise Refused(400, f"Invalid value at 'generation_config.{name}'.")
+                raise RequestRejected(
+                    400, f"Invalid value at 'generation_config.{name}'."
+                )
         blocked = FaultKind.REJECT in strike.content
         answers = [] if blocked else self._answers(model, settings, strike)
         candidates = [
@@ -106,15 +108,17 @@ class ContentGenerator(Completions):
 
     def _checked(self, model, body):
         if model not in self.models:
-            raise Refused(404, f"Publisher Model or endpoint `{model}` was not found.")
+            raise RequestRejected(
+                404, f"Publisher Model or endpoint `{model}` was not found."
+            )
         config = body.get("generationConfig") or {}
         for unknown in (body.keys() - REQUEST_FIELDS) | (config.keys() - CONFIG_FIELDS):
-            raise Refused(
+            raise RequestRejected(
                 400, f'Invalid JSON payload received. Unknown name "{unknown}".'
             )
         n, seed = config.get("candidateCount", 1), config.get("seed")
         if not 1 <= n <= self._most:
-            raise Refused(
+            raise RequestRejected(
                 400,
                 "Unable to submit request because it has a candidateCount value of "
                 f"{n} but the "
@@ -122,7 +126,9 @@ class ContentGenerator(Completions):
                 "(exclusive). Update the value and try again.",
             )
         if seed is not None and not -INT32 <= seed < INT32:
-            raise Refused(400, "Invalid value at 'generation_config.seed' (TYPE_INT32)")
+            raise RequestRejected(
+                400, "Invalid value at 'generation_config.seed' (TYPE_INT32)"
+            )
         temperature, max_tokens = (
             config.get("temperature", 1.0),
             config.get("maxOutputTokens", 700),

@@ -2,7 +2,7 @@
 
 import time
 
-from http_server import Refused, Response
+from http_server import RequestRejected, Response
 from machines import Deployment, Machines, is_failing, stamp
 
 BETA = "type.googleapis.com/google.cloud.aiplatform.v1beta1"
@@ -92,7 +92,7 @@ class VertexMachines(Machines):
         weights = (body.get("customModel") or {}).get("gcs_uri")
         weights = weights or published.replace("/models/", "/")
         if weights not in self.answers.models:
-            raise Refused(400, f"The model {weights} cannot be deployed.")
+            raise RequestRejected(400, f"The model {weights} cannot be deployed.")
         with self._lock:
             number, operation = self._new_id(), self._new_operation(request)
             name = self._name(request, "endpoints", number)
@@ -114,7 +114,7 @@ class VertexMachines(Machines):
         for operation in self._operations():
             if operation["name"].rpartition("/")[2] == number:
                 return Response.json(operation)
-        raise Refused(404, f"There is no operation {number}.")
+        raise RequestRejected(404, f"There is no operation {number}.")
 
     def _list_operations(self, request):
         return Response.json(
@@ -133,7 +133,7 @@ class VertexMachines(Machines):
         with self._lock:
             endpoint = self._endpoint(request)
             if endpoint.state(self.timing) != "READY":
-                raise Refused(
+                raise RequestRejected(
                     400, "The model is not deployed, or is being undeployed already."
                 )
             self._take_off(endpoint, endpoint)
@@ -145,7 +145,7 @@ class VertexMachines(Machines):
                 "PROVISIONING",
                 *STANDING,
             }:
-                raise Refused(
+                raise RequestRejected(
                     400, "The endpoint has deployed models.", code="FAILED_PRECONDITION"
                 )
             del self.endpoints[request.params["id"]]
@@ -154,7 +154,7 @@ class VertexMachines(Machines):
     def _chat(self, request):
         endpoint = self._endpoint(request)
         if endpoint.state(self.timing) not in STANDING:
-            raise Refused(404, "No model is deployed on this endpoint.")
+            raise RequestRejected(404, "No model is deployed on this endpoint.")
         body = {**request.json(), "model": endpoint.weights}
         response = self.answers.complete(body, request.strike, request=None)
         return Response.json({**response, "model": SERVED_AS})

@@ -15,7 +15,7 @@ from functools import partial
 
 from faults import FaultKind
 from gcs_server import read_object, write_object
-from http_server import Job, ModelServer, Refused, Response, read_examples
+from http_server import Job, ModelServer, RequestRejected, Response, read_examples
 from openai_answers import ChatCompletions
 from reciter import bill_of
 from vertex_answers import ContentGenerator
@@ -151,11 +151,13 @@ class VertexServer(ModelServer):
         body = request.json()
         is_open = body.get("baseModel") in self._open_models
         if is_open and not body.get("outputUri"):
-            raise Refused(400, "output_uri is required for open models.")
+            raise RequestRejected(400, "output_uri is required for open models.")
         if not is_open and body.get("outputUri"):
-            raise Refused(400, "output_uri is only supported for open models.")
+            raise RequestRejected(400, "output_uri is only supported for open models.")
         if not is_open and body.get("baseModel") not in self._answers.models:
-            raise Refused(400, f"Base model {body.get('baseModel')} is not supported.")
+            raise RequestRejected(
+                400, f"Base model {body.get('baseModel')} is not supported."
+            )
         spec = body.get("supervisedTuningSpec") or {}
         settings = spec.get("hyperParameters") or {}
         epochs = int(settings.get("epochCount") or EPOCHS)
@@ -223,7 +225,7 @@ class VertexServer(ModelServer):
         try:
             return read_object(self._storage, uri)
         except OSError:
-            raise Refused(400, f"{uri} cannot be read.") from None
+            raise RequestRejected(400, f"{uri} cannot be read.") from None
 
     def _create_batch(self, request):
         body = request.json()
@@ -231,7 +233,7 @@ class VertexServer(ModelServer):
         model = body["model"].removeprefix("publishers/google/models/")
         model = self._endpoints.get(model, model)
         if model not in self._answers.models or "/endpoints/" in body["model"]:
-            raise Refused(
+            raise RequestRejected(
                 404, f"Model {body['model']} was not found, or takes no batches."
             )
         number, display_name = self._id(), body["displayName"]
@@ -255,7 +257,7 @@ class VertexServer(ModelServer):
             r'display_name="([^"]*)"', request.query.get("filter", "")
         )
         if wanted is None and request.query.get("filter"):
-            raise Refused(400, "Invalid filter.")
+            raise RequestRejected(400, "Invalid filter.")
         every = not (self._filters and wanted)
         named = [
             job
@@ -309,7 +311,7 @@ class VertexServer(ModelServer):
                 batch.strike,
                 request=_key(body),
             )
-        except Refused as refused:
+        except RequestRejected as refused:
             return _failed_row(line, refused.status, refused.message)
         return {"status": "", "processed_time": CREATED, **line, "response": answer}
 

@@ -3,7 +3,7 @@
 import pytest
 from clients import make_provider
 
-from pytest_memleak.providers.call_errors import Refused
+from pytest_memleak.providers.call_errors import RequestRejected
 from pytest_memleak.records import FinishReason
 
 SLOTS = 4  # of serve_gguf.py
@@ -34,6 +34,6 @@ def test_a_seed_has_an_answer_of_its_own(endpoint):
 
 
 def test_a_prompt_that_is_too_long_is_refused_without_its_text(endpoint):
-    with pytest.raises(Refused, match="400") as error:
+    with pytest.raises(RequestRejected, match="400") as error:
         endpoint.sample("lamp " * 3000, n=1, temperature=1.0, max_tokens=8, seed=1)
     assert "lamp lamp lamp" not in str(error.value)

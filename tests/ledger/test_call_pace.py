@@ -6,7 +6,7 @@ from by_hand import a_book, answer, count_words, intent
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_memleak.ledger.call_outcomes import end_call_unanswered, store_answer
+from pytest_memleak.ledger.call_outcomes import end_call_unanswered, store_call_result
 from pytest_memleak.ledger.call_pace import busy_seconds, seconds_per_call
 from pytest_memleak.ledger.call_reservations import reserve_call
 from pytest_memleak.ledger.prompts import Ask, build_prompts
@@ -39,7 +39,7 @@ def call_at(ledger, prompts, ordinal, began, ended, *, lost=False):
     if lost:
         end_call_unanswered(ledger, call, billed=True, cause="no response came")
     else:
-        store_answer(ledger, answer(call, "text"))
+        store_call_result(ledger, answer(call, "text"))
     times = sa.update(calls).where(calls.c.id == call.id)
     ledger.write(lambda held: held.execute(times.values(began=began, ended=ended)))
 

@@ -11,7 +11,7 @@ from pytest_memleak.ledger.call_outcomes import (
     end_call_unanswered,
     mark_postponed,
     mark_resumed,
-    store_answer,
+    store_call_result,
 )
 from pytest_memleak.ledger.call_reservations import prompt_row_ids, reserve_call
 from pytest_memleak.ledger.ledger import Ledger
@@ -114,7 +114,7 @@ def test_an_answer_frees_and_fills(ledger, ask, prompts, reserve):
     assert spent(ledger) == 300
     assert find_missing_ordinals(ledger, "e", prompts).elsewhere == 3
     for new in (True, False):
-        assert store_answer(ledger, answer(call, "a", "b", cost=120)) == new
+        assert store_call_result(ledger, answer(call, "a", "b", cost=120)) == new
         assert spent(ledger) == 120
     assert texts(ledger, prompts) == {0: "a", 1: "b"}
     assert find_missing_ordinals(ledger, "e", prompts).free == {
@@ -150,8 +150,8 @@ def test_an_answer_after_all(ledger, prompts, reserve, billed, state, kept):
     assert find_missing_ordinals(ledger, "e", prompts).free == {
         prompts.specs[0]: [0, 1, 2, 3]
     }
-    store_answer(ledger, answer(reserve(0, 1, price=100), "x", "y", cost=50))
-    assert store_answer(ledger, answer(late, "a", "b", "c", cost=70))
+    store_call_result(ledger, answer(reserve(0, 1, price=100), "x", "y", cost=50))
+    assert store_call_result(ledger, answer(late, "a", "b", "c", cost=70))
     assert spent(ledger) == 120 + kept
     assert texts(ledger, prompts) == {0: "x", 1: "y", 2: "a", -1: "b", -2: "c"}
     assert row_of(ledger, late).state == "answered"
@@ -163,13 +163,13 @@ def test_a_late_answer_does_not_wait_for_the_call_that_replaced_it(
     late = reserve(0)
     end_call_unanswered(ledger, late, billed=True, cause="slow")
     second = reserve(0)
-    store_answer(ledger, answer(late, "a"))
-    store_answer(ledger, answer(second, "b"))
+    store_call_result(ledger, answer(late, "a"))
+    store_call_result(ledger, answer(second, "b"))
     assert texts(ledger, prompts) == {0: "a", -1: "b"}
     assert find_missing_ordinals(ledger, "e", prompts).free == {
         prompts.specs[0]: [1, 2, 3]
     }
-    store_answer(ledger, answer(reserve(1, 2), *"cdef"))  # more than was asked for
+    store_call_result(ledger, answer(reserve(1, 2), *"cdef"))  # more than was asked for
     assert texts(ledger, prompts) == {0: "a", 1: "c", 2: "d", -1: "b", -2: "e", -3: "f"}
 
 

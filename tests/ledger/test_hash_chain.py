@@ -14,7 +14,7 @@ from edits_by_hand import other, rows_of, tamper, where
 from examples import examples
 from full_ledger import fill
 
-from pytest_memleak.ledger.call_outcomes import store_answer
+from pytest_memleak.ledger.call_outcomes import store_call_result
 from pytest_memleak.ledger.call_reservations import reserve_call
 from pytest_memleak.ledger.database import SCHEMA_VERSION
 from pytest_memleak.ledger.hash_chain import chain_head
@@ -262,7 +262,7 @@ def test_other_processes_write_while_it_reads(url, ask):
                 ledger, intent(ledger, prompts, Ask(prompts.specs[0], (n,)))
             )
             assert check_ledger(reader).wrong == []
-            store_answer(ledger, answer(call, f"text {n}"))
+            store_call_result(ledger, answer(call, f"text {n}"))
 
 
 def moved_in_time(entry, table, column, seconds):

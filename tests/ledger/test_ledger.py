@@ -16,7 +16,7 @@ from pytest_memleak.errors import LedgerError
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger import database, engines
 from pytest_memleak.ledger import tables as schema
-from pytest_memleak.ledger.call_outcomes import Answer, store_answer
+from pytest_memleak.ledger.call_outcomes import CallResult, store_call_result
 from pytest_memleak.ledger.call_reservations import prompt_row_ids, reserve_call
 from pytest_memleak.ledger.database import SCHEMA_VERSION
 from pytest_memleak.ledger.ledger import Ledger
@@ -327,7 +327,7 @@ def test_a_text_that_is_none_is_named_by_its_row(url, ask, sqlite, postgresql, f
     with Ledger(url) as ledger:
         for question in prompts.specs:
             call = reserve_call(ledger, intent(ledger, prompts, Ask(question, (0,))))
-            store_answer(ledger, Answer(call, [Completion("a")], 1, 1, None))
+            store_call_result(ledger, CallResult(call, [Completion("a")], 1, 1, None))
     execute(url, f"UPDATE call_texts SET data = {damage} WHERE call = 2")
     expected = rf"damaged: data of call_texts \(call 2(, part 0)?\) isn't {fault}"
     with Ledger(url) as ledger:

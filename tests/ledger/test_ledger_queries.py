@@ -18,9 +18,9 @@ from pytest_memleak.errors import LedgerError, ProviderError
 from pytest_memleak.formats.paper_format import generations_from_records, load_records
 from pytest_memleak.interfaces.protocols import Completion, JobState, JobStatus
 from pytest_memleak.ledger.call_outcomes import (
-    Answer,
+    CallResult,
     end_call_unanswered,
-    store_answer,
+    store_call_result,
 )
 from pytest_memleak.ledger.call_reservations import reserve_call
 from pytest_memleak.ledger.generation_files import export_generations
@@ -52,7 +52,7 @@ def record_sampled(ledger, prompts, question, ordinals, completions, **outcome):
         intent(ledger, prompts, Ask(question, ordinals), price=outcome.get("cost")),
     )
     values = {"prompt_tokens": None, "completion_tokens": None, "cost": None} | outcome
-    store_answer(ledger, Answer(call, completions, **values))
+    store_call_result(ledger, CallResult(call, completions, **values))
 
 
 @pytest.mark.parametrize("change", [
@@ -182,7 +182,7 @@ def test_texts_come_back_as_they_were(ledger, ask, texts, endpoint_id):
     call = reserve_call(
         ledger, intent(ledger, prompts, wanted, endpoint_id=endpoint_id)
     )
-    store_answer(ledger, answer(call, *texts))
+    store_call_result(ledger, answer(call, *texts))
     assert [
         generation.text for generation in generations(ledger, endpoint_id, prompts)
     ] == texts
@@ -199,7 +199,7 @@ def test_a_thousand_questions(memory, ask):
     wanted = [Ask(question, (0,)) for question in prompts.specs]
     for _ in wanted[:3]:
         call = reserve_call(memory, intent(memory, prompts, *wanted))
-        store_answer(memory, answer(call, "a"))
+        store_call_result(memory, answer(call, "a"))
     assert find_missing_ordinals(memory, "e", prompts).count == 997
     assert count_generations_and_calls(memory, "e", prompts).got == 3
 
@@ -299,7 +299,7 @@ def filled(ledger, prompts):
         came = [*COMPLETIONS, Completion("surplus")][
             : 4 if question is prompts.specs[0] else 3
         ]
-        store_answer(ledger, Answer(call, came, 5, 16, None))
+        store_call_result(ledger, CallResult(call, came, 5, 16, None))
     reserve_call(ledger, intent(ledger, prompts, Ask(prompts.specs[0], (1,))))
     return ledger
 

@@ -12,7 +12,7 @@ from pytest_memleak.errors import LedgerError, ProviderError, SettingsError
 from pytest_memleak.interfaces.protocols import Completion, Served
 from pytest_memleak.ledger import book_attempts
 from pytest_memleak.ledger import sampling_history as history
-from pytest_memleak.ledger.call_outcomes import end_call_unanswered, store_answer
+from pytest_memleak.ledger.call_outcomes import end_call_unanswered, store_call_result
 from pytest_memleak.ledger.call_reservations import reserve_call
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import (
@@ -178,7 +178,7 @@ def test_a_late_answer_is_surplus(ledger, ask, tried):
     late = reserve_call(ledger, intent(ledger, prompts, wanted))
     end_call_unanswered(ledger, late, billed=True, cause="slow")
     for call in (reserve_call(ledger, intent(ledger, prompts, wanted)), late):
-        store_answer(ledger, answer(call, "text"))
+        store_call_result(ledger, answer(call, "text"))
     (result,) = list_attempts(ledger, "e")
     assert (result.calls, result.answered, result.generations, result.surplus) == (
         2,

@@ -24,7 +24,7 @@ from pytest_memleak.pipeline.dry_run import plan_run
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.generation_text import notice_lines
 from pytest_memleak.results.build_result import build_result_without_quotes
-from pytest_memleak.scoring.loss_tests import due_controls
+from pytest_memleak.scoring.loss_tests import control_calls_due
 
 
 def issues(result):
@@ -104,7 +104,7 @@ def test_no_control_call_is_made_without_losses(tmp_path):
 def test_as_many_control_calls_are_made_as_losses_call_for(tmp_path):
     server = Lossy(censors(0.2), seed=1)
     delivery = evaluation(tmp_path, server, samples=12).completeness.delivery
-    due = due_controls(delivery.requested, delivery.lost)
+    due = control_calls_due(delivery.requested, delivery.lost)
     assert due <= server.control_calls < due + 5
     assert delivery.control_requested == server.control_calls
 

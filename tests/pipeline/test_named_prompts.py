@@ -19,7 +19,7 @@ from pytest_memleak.results.build_result import (
     build_result,
     build_result_without_quotes,
 )
-from pytest_memleak.results.possible_numbers import impossible_numbers
+from pytest_memleak.results.impossible_numbers import impossible_numbers
 from pytest_memleak.scoring.confidence_bounds import one_sided_ends
 
 PROMPTS = (

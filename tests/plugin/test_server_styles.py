@@ -45,7 +45,7 @@ def test_a_call_is_answered_and_an_error_told_in_the_servers_words(server, style
     assert answer.finish_reason.value == "stop"
     refused = {
         name
-        for name, support in endpoint.abilities.obeyed().items()
+        for name, support in endpoint.abilities.parameter_values().items()
         if support.rejected
     }
     assert refused >= {name for name in STYLES[style].refuses if name != "temperature"}

@@ -57,9 +57,9 @@ from pytest_memleak.errors import (
     RequestNotSent,
     SuiteError,
 )
-from pytest_memleak.interfaces.abilities import Abilities, Obeyed, abilities_of
+from pytest_memleak.interfaces.abilities import Abilities, ParameterValues, abilities_of
 from pytest_memleak.interfaces.protocols import JobStatus
-from pytest_memleak.providers.call_errors import Refused, retry_after
+from pytest_memleak.providers.call_errors import RequestRejected, retry_after
 from pytest_memleak.providers.openai.choices import read_completions as read_chat
 from pytest_memleak.providers.option_tables import Table
 from pytest_memleak.providers.provider_registry import PROVIDERS
@@ -331,7 +331,7 @@ def test_a_wrong_key_is_never_quoted(name, serve, provider_of, monkeypatch, capl
     if name == "vertex":
         sample(endpoint)
         server.key = "another"
-    with pytest.raises(Refused, match="401 Unauthorized") as error:
+    with pytest.raises(RequestRejected, match="401 Unauthorized") as error:
         sample(endpoint)
     failure = error.value
     assert "[masked]" in str(failure)
@@ -399,10 +399,14 @@ def test_a_rejected_setting_is_omitted_and_recorded(
         assert server.plan.calls(CHAT[name]) == calls + number
     body = last_body(server, CHAT[name])
     assert not left_out & body.get("generationConfig", body).keys()
-    parameters = endpoint.abilities.obeyed()
-    assert parameters["temperature"] == Obeyed(requested=(1.0,), rejected=(1.0,))
+    parameters = endpoint.abilities.parameter_values()
+    assert parameters["temperature"] == ParameterValues(
+        requested=(1.0,), rejected=(1.0,)
+    )
     if name == "openai":
-        assert parameters["seed"] == Obeyed(requested=("given",), rejected=("given",))
+        assert parameters["seed"] == ParameterValues(
+            requested=("given",), rejected=("given",)
+        )
     assert parameters[{"openai": "n", "vertex": "candidateCount"}[name]].accepted == (
         3,
     )
@@ -595,7 +599,7 @@ def test_an_answer_that_is_none(serve, provider_of, answer):
     *(("vertex", "retired"), ("tinker", "")),
 ])  # fmt: skip
 def test_a_model_that_does_not_exist(name, serve, provider_of, hint):
-    with pytest.raises(Refused) as error:
+    with pytest.raises(RequestRejected) as error:
         sample(provider_of(serve(), base="nonesuch").open(None))
     assert "nonesuch" in str(error.value)
     assert error.value.status == (400 if name == "tinker" else 404)
@@ -611,7 +615,7 @@ def test_an_error_that_quotes_an_instruction_is_withheld(
 ):
     caplog.set_level(logging.DEBUG)
     fault = server_error(CHAT[name], status=400, message=message)
-    with pytest.raises(Refused, match="message redacted") as error:
+    with pytest.raises(RequestRejected, match="message redacted") as error:
         sample(provider_of(serve(fault)).open(None))
     assert INSTRUCTION.split()[8] not in "".join(
         traceback.format_exception(error.value)
@@ -630,7 +634,7 @@ def test_a_server_that_allows_fewer_completions_in_a_call(
     assert server.plan.calls(CHAT[name]) == 4
     assert len(books.rows("completion")) == 2 * most + 1
     with pytest.raises(
-        Refused, match=r"expected a value of 1 to 0|candidateCount value of 1"
+        RequestRejected, match=r"expected a value of 1 to 0|candidateCount value of 1"
     ):
         sample(provider_of(serve(most=0)).open(None), 8)
 
@@ -783,7 +787,7 @@ def test_a_job_that_failed_says_why_and_is_not_found(name, serve, tuning):
 ])  # fmt: skip
 def test_a_model_that_cannot_be_fine_tuned(serve, tuning, hint):
     with pytest.raises(
-        Refused, match=r"nonesuch is not (available|supported)"
+        RequestRejected, match=r"nonesuch is not (available|supported)"
     ) as error:
         tuning(serve(), base="nonesuch").start_finetune(training())
     assert hint in error.value.hint
@@ -838,7 +842,7 @@ TRANSPORT = ["lost", *map(full, ("429", "500", "dropped", "truncated"))]
 def struck(name, server, call, way, verb):
     """The verb fails once, says where, and is made again; of a 403 it is told what to do."""
     server.plan.replace([server_error(call, status=403, message="no")])
-    with pytest.raises(Refused, match="403 Forbidden") as error:
+    with pytest.raises(RequestRejected, match="403 Forbidden") as error:
         verb()
     assert error.value.hint
     server.plan.replace([on_the_way(way, call, calls=(server.plan.calls(call),))])

@@ -7,7 +7,7 @@ from hostile import ACTS
 from marks import full
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
-from pytest_memleak.providers.call_errors import Refused
+from pytest_memleak.providers.call_errors import RequestRejected
 from pytest_memleak.redaction.text import server_word_limit
 from pytest_memleak.sampling.billing_doubt import in_doubt
 
@@ -63,7 +63,7 @@ def test_an_answer_that_never_ends_is_read_up_to_a_bound(failure_of, act, messag
 @EVERY
 def test_an_error_that_is_long_is_cut_off_and_keeps_its_status(failure_of, act, status):
     error = failure_of(act)
-    assert isinstance(error, Refused)
+    assert isinstance(error, RequestRejected)
     assert error.status == status
     assert len(error.cause) < 1000
 

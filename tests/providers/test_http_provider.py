@@ -18,7 +18,7 @@ from pytest_memleak.errors import (
 )
 from pytest_memleak.interfaces.abilities import abilities_of, finetuning_of
 from pytest_memleak.interfaces.protocols import Completion, ProviderSetup
-from pytest_memleak.providers.call_errors import Refused
+from pytest_memleak.providers.call_errors import RequestRejected
 from pytest_memleak.providers.http_provider import HttpOptions
 from pytest_memleak.records import FinishReason, Model
 from pytest_memleak.sampling.billing_doubt import in_doubt
@@ -182,7 +182,7 @@ def test_a_body_that_differs_every_time_cannot_identify_generations(make):
 def test_an_error_in_any_form_is_told(serve, make, answer, cause):
     server = serve()
     answering(server, answer)
-    with pytest.raises(Refused) as failure:
+    with pytest.raises(RequestRejected) as failure:
         sample(make(StoryProvider, server).open(None))
     assert cause in failure.value.cause
     assert failure.value.status == answer.status
@@ -267,7 +267,7 @@ def test_a_key_under_any_name_is_masked(serve, make, monkeypatch):
     monkeypatch.setenv("STORY_LOGIN", "open-sesame-for-ever")
     kind = variant(key_variable="STORY_LOGIN")
     with pytest.raises(
-        Refused, match=r"401 .*Nobody has the key \[masked\]"
+        RequestRejected, match=r"401 .*Nobody has the key \[masked\]"
     ) as failure:
         sample(make(kind, serve(key="another")).open(None))
     assert "sesame" not in repr(vars(failure.value))
@@ -297,7 +297,7 @@ def test_a_models_name_is_quoted_in_the_path(serve, make, model, path):
     server = serve()
     kind = variant(path="models/{model}/write")
     server.route("POST", "/v2/models/{model*}/write", "chat", lambda _: Response(418))
-    with pytest.raises(Refused, match="418"):
+    with pytest.raises(RequestRejected, match="418"):
         sample(make(kind, server, model=model).open(None))
     assert [request.path for _, request in server.recent] == [path]
 

@@ -47,7 +47,7 @@ def test_a_key_goes_to_named_hosts_alone(provider, options, hosts, error, enviro
     environment(OPENAI_API_KEY="sk-1", TINKER_API_KEY="tml-1", DEPLOY_TOKEN="x")
     needs = PROVIDERS[provider].needs
     with pytest.raises(SuiteError, match=error) if error else nullcontext() as raised:
-        needs.validate_host(options, frozenset(hosts), place="a suite")
+        needs.validate_key_host(options, frozenset(hosts), place="a suite")
     assert not error or "which" not in error or "--memleak-host " in raised.value.hint
 
 
@@ -60,9 +60,9 @@ def test_a_secret_of_another_service_goes_nowhere_unnamed(environment):
         (ELSEWHERE | OTHER_KEY, "models.example"),
     ):
         with pytest.raises(SuiteError, match=f"DEPLOY_TOKEN would go to {host}"):
-            needs.validate_host(options, frozenset(), place="a suite")
-        needs.validate_host(options, frozenset({host}), place="a suite")
-    needs.validate_host(
+            needs.validate_key_host(options, frozenset(), place="a suite")
+        needs.validate_key_host(options, frozenset({host}), place="a suite")
+    needs.validate_key_host(
         ELSEWHERE | {"api_key_env": "NOT_SET"}, frozenset(), place="a suite"
     )
 
@@ -74,32 +74,32 @@ def test_a_named_secret_goes_to_own_ports_of_this_machine_alone(environment):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         address = {"base_url": f"http://127.0.0.1:{port}/v1"}
-        needs.validate_host(address | OTHER_KEY, frozenset(), place="a suite")
+        needs.validate_key_host(address | OTHER_KEY, frozenset(), place="a suite")
     with pytest.raises(SuiteError, match=f"DEPLOY_TOKEN would go to port {port}") as no:
-        needs.validate_host(address | OTHER_KEY, frozenset(), place="a suite")
+        needs.validate_key_host(address | OTHER_KEY, frozenset(), place="a suite")
     assert "add --memleak-host 127.0.0.1" in no.value.hint
     for options, hosts in ((address, ()), (address | OTHER_KEY, ("127.0.0.1",))):
-        needs.validate_host(options, frozenset(hosts), place="a suite")
+        needs.validate_key_host(options, frozenset(hosts), place="a suite")
 
 
 def test_a_provider_without_a_server_of_its_own_is_checked_too(environment):
     needs = ProviderNeeds(keys=("OTHER_KEY",), address="OTHER_URL")
     environment(OTHER_KEY="k")
-    needs.validate_host(OWN, frozenset(), place="a suite")
+    needs.validate_key_host(OWN, frozenset(), place="a suite")
     with pytest.raises(SuiteError, match="OTHER_KEY would go to models"):
-        needs.validate_host(ELSEWHERE, frozenset(), place="a suite")
+        needs.validate_key_host(ELSEWHERE, frozenset(), place="a suite")
 
 
 def test_the_environment_names_a_host(environment):
     needs = PROVIDERS["openai"].needs
     # Without a key, any host may be called.
-    needs.validate_host(
+    needs.validate_key_host(
         {"base_url": "http://models.example/v1"}, frozenset(), place="a suite"
     )
     environment(OPENAI_API_KEY="sk-1", OPENAI_BASE_URL="https://models.example/v1")
-    needs.validate_host(OWN, frozenset(), place="a suite")
-    needs.validate_host(ELSEWHERE, frozenset(), place="a suite")
+    needs.validate_key_host(OWN, frozenset(), place="a suite")
+    needs.validate_key_host(ELSEWHERE, frozenset(), place="a suite")
     with pytest.raises(SuiteError, match="evil"):
-        needs.validate_host(
+        needs.validate_key_host(
             {"base_url": "https://evil.example"}, frozenset(), place="a suite"
         )

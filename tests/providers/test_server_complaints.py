@@ -3,7 +3,11 @@
 import pytest
 
 from pytest_memleak.errors import CallTimeout
-from pytest_memleak.providers.call_errors import Failing, Refusal, Refused
+from pytest_memleak.providers.call_errors import (
+    CallErrorFactory,
+    ErrorResponse,
+    RequestRejected,
+)
 from pytest_memleak.providers.error_bodies import error_code
 from pytest_memleak.providers.server_complaints import (
     is_about_key,
@@ -88,8 +92,10 @@ def test_an_error_of_the_account_is_no_moderation(status, message):
     ],
 )
 def test_an_account_without_credit_is_final_and_says_so(status, code):
-    error = Failing("p", "m", "c").refusal(Refusal(status, "No", code=code))
-    assert isinstance(error, Refused)
+    error = CallErrorFactory("p", "m", "c").refusal(
+        ErrorResponse(status, "No", code=code)
+    )
+    assert isinstance(error, RequestRejected)
     assert error.hint == "add credit to the account, or raise its limit"
 
 
@@ -153,6 +159,8 @@ def test_a_missing_model_is_seen_in_any_form(message):
 
 @pytest.mark.parametrize("status", [408, 504, 524])
 def test_a_proxys_timeout_is_one_of_the_call(status):
-    error = Failing("p", "m", "c").refusal(Refusal(status, "No answer from upstream"))
+    error = CallErrorFactory("p", "m", "c").refusal(
+        ErrorResponse(status, "No answer from upstream")
+    )
     assert isinstance(error, CallTimeout)
     assert "raise the timeout of the proxy" in error.hint

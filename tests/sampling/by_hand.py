@@ -1,7 +1,7 @@
 """Books, intents and answers written by hand."""
 
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.call_outcomes import Answer
+from pytest_memleak.ledger.call_outcomes import CallResult
 from pytest_memleak.ledger.call_reservations import Intent, prompt_row_ids
 from pytest_memleak.records import Book, Excerpt
 
@@ -19,7 +19,7 @@ def intent(ledger, prompts, *wanted, price=None, limit=None, endpoint_id="e"):
 
 
 def answer(call, *texts, cost=None):
-    return Answer(call, [Completion(text) for text in texts], None, None, cost)
+    return CallResult(call, [Completion(text) for text in texts], None, None, cost)
 
 
 def a_book(excerpts, *, book_id="book"):

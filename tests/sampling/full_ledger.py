@@ -6,10 +6,10 @@ from scripted import Scripted
 from pytest_memleak.interfaces.abilities import Deployment
 from pytest_memleak.interfaces.protocols import Completion, Served
 from pytest_memleak.ledger.call_outcomes import (
-    Answer,
+    CallResult,
     end_call_unanswered,
     mark_postponed,
-    store_answer,
+    store_call_result,
 )
 from pytest_memleak.ledger.call_reservations import (
     CallTerms,
@@ -22,7 +22,7 @@ from pytest_memleak.ledger.jobs import JobRow, claim_finetune, end_job, update_j
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.ledger.stored_summaries import keep_summary
 from pytest_memleak.records import FinishReason
-from pytest_memleak.sampling.backoff import Pace, Retry
+from pytest_memleak.sampling.backoff import AdaptiveConcurrency, Retry
 from pytest_memleak.sampling.batch import claim_batch
 from pytest_memleak.sampling.call_tries import SamplingContext
 from pytest_memleak.sampling.checked_endpoint import CheckedEndpoint
@@ -43,8 +43,8 @@ def fill(ledger, ask):
     completions = [
         Completion(f"answer {n}", FinishReason.STOP, 5, 3, **more) for n in range(2)
     ]
-    store_answer(ledger, Answer(generations(one, 0, 1), completions, 5, 6, 13))
-    store_answer(
+    store_call_result(ledger, CallResult(generations(one, 0, 1), completions, 5, 6, 13))
+    store_call_result(
         ledger, answer(generations(one, 2), "third", "never asked for", cost=4)
     )
     end_call_unanswered(
@@ -52,8 +52,8 @@ def fill(ledger, ask):
     )
     lost = generations(one, 3)
     end_call_unanswered(ledger, lost, billed=True, cause="nobody knows")
-    store_answer(ledger, answer(generations(one, 3), "again", cost=5))
-    store_answer(ledger, answer(lost, "late", cost=5))
+    store_call_result(ledger, answer(generations(one, 3), "again", cost=5))
+    store_call_result(ledger, answer(lost, "late", cost=5))
     end_call_unanswered(ledger, generations(two, 0), billed=True, cause="nobody knows")
     mark_postponed(ledger, generations(two, 0, 1))
     generations(two, 2, 3)
@@ -61,7 +61,7 @@ def fill(ledger, ask):
     numbers = prompt_row_ids(ledger, "e", prompts.specs)
     checked = CheckedEndpoint(Scripted(), endpoint_id="e", provider="own", deadline=1.0)
     context = SamplingContext(
-        ledger, checked, {}, numbers, terms, None, Retry(), Pace(1)
+        ledger, checked, {}, numbers, terms, None, Retry(), AdaptiveConcurrency(1)
     )
     batch = claim_batch(context, [Ask(three, (0, 1))])
     end_job(ledger, batch, JobRow.FAILED, cause="it came to nothing", job_id="batch-1")

@@ -7,7 +7,7 @@ import pytest
 from scripted import Scripted, answers, broken, busy, sample_all, terms
 
 from pytest_memleak.errors import ProviderBusy, ProviderError, UnusableResponse
-from pytest_memleak.sampling.backoff import FIRST, MOST, Pace, Retry
+from pytest_memleak.sampling.backoff import FIRST, MOST, AdaptiveConcurrency, Retry
 
 
 def tried(retry, *outcomes):
@@ -102,7 +102,7 @@ class Server:
 
 def test_a_pace_doubles_while_that_is_faster():
     server = Server(at_once=1000)
-    seen = server.answer(Pace(None, clock=lambda: server.now), 1000)
+    seen = server.answer(AdaptiveConcurrency(None, clock=lambda: server.now), 1000)
     assert list(dict.fromkeys(seen)) == [FIRST, 16, 32, MOST]
 
 
@@ -111,19 +111,19 @@ def test_a_pace_doubles_while_that_is_faster():
 )
 def test_a_pace_steps_back_if_doubling_is_not_faster(at_once, found):
     server = Server(at_once)
-    seen = server.answer(Pace(None, clock=lambda: server.now), 1000)
+    seen = server.answer(AdaptiveConcurrency(None, clock=lambda: server.now), 1000)
     assert seen[-1] == found
     assert max(seen) <= 2 * found
 
 
 def test_a_pace_halves_once_for_all_calls_in_flight_and_then_grows_by_one():
     server = Server(at_once=16)
-    pace = Pace(None, clock=lambda: server.now)
+    pace = AdaptiveConcurrency(None, clock=lambda: server.now)
     assert server.answer(pace, 1000)[-1] == 16  # it has settled
     pace.turned_away()
     assert pace.at_once == 8
     server = Server(at_once=1000)
-    pace = Pace(None, clock=lambda: server.now)
+    pace = AdaptiveConcurrency(None, clock=lambda: server.now)
     server.answer(pace, 16)
     assert pace.at_once == 16
     for times, at_once in ((16, 8), (9, 4), (100, 1)):
@@ -136,7 +136,7 @@ def test_a_pace_halves_once_for_all_calls_in_flight_and_then_grows_by_one():
 
 def test_a_suites_pace_holds_whatever_the_server_does():
     server = Server(at_once=1000)
-    pace = Pace(3, clock=lambda: server.now)
+    pace = AdaptiveConcurrency(3, clock=lambda: server.now)
     assert set(server.answer(pace, 100)) == {3}
     pace.turned_away()
     assert pace.at_once == 3

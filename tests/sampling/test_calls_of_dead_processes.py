@@ -7,7 +7,7 @@ from scripted import Keeping, Scripted, answers, broken, busy, sample_all, state
 
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.call_outcomes import mark_postponed, store_answer
+from pytest_memleak.ledger.call_outcomes import mark_postponed, store_call_result
 from pytest_memleak.ledger.call_reservations import reserve_call
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import find_missing_ordinals
@@ -128,7 +128,7 @@ def test_the_last_one_waits_for_the_living(ledger, url, prompts, hasty):
         lacking = find_missing_ordinals(ledger, "e", prompts)
         assert (lacking.count, lacking.elsewhere) == (2, 1)
         timer = threading.Timer(
-            0.3, lambda: store_answer(living, answer(call, "theirs"))
+            0.3, lambda: store_call_result(living, answer(call, "theirs"))
         )
         timer.start()
         assert sample_all(ledger, Scripted(), prompts, hasty).got == 3

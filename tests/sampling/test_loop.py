@@ -33,7 +33,7 @@ from pytest_memleak.errors import (
 )
 from pytest_memleak.interfaces.abilities import Deployment
 from pytest_memleak.interfaces.protocols import Completion
-from pytest_memleak.ledger.call_outcomes import Answer, store_answer
+from pytest_memleak.ledger.call_outcomes import CallResult, store_call_result
 from pytest_memleak.ledger.call_reservations import reserve_call
 from pytest_memleak.ledger.deployments import claim_deployment, leave_deployment
 from pytest_memleak.ledger.ledger_queries import generations, generations_with_texts
@@ -113,9 +113,9 @@ def test_calls_run_at_once_but_no_more_than_allowed(drawing, ask, monkeypatch):
     monkeypatch.setattr(
         call_workers,
         "store_answer",
-        lambda *stored: (together.wait(20), store_answer(*stored)),
+        lambda *stored: (together.wait(20), store_call_result(*stored)),
     )
-    monkeypatch.setattr(Answer, "__eq__", lambda *_: pytest.fail("compared"))
+    monkeypatch.setattr(CallResult, "__eq__", lambda *_: pytest.fail("compared"))
 
     def reply(request):
         nonlocal running, most

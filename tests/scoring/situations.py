@@ -22,7 +22,7 @@ from pytest_memleak.records import (
     Verdict,
 )
 from pytest_memleak.scoring.analysis import analyze
-from pytest_memleak.scoring.null_books import Null, NullBook
+from pytest_memleak.scoring.null_books import ChanceLevel, NullBook
 from pytest_memleak.scoring.nv_recall import NearSpan, NearVerbatimRecall
 from pytest_memleak.scoring.protected_passages import ProtectedPassage
 
@@ -63,7 +63,7 @@ def analysis(
         )
     if excess is not None:
         value, end, low = (*excess, 0.0)[:3]
-        changes["null"] = Null(
+        changes["null"] = ChanceLevel(
             words=100, bmc=value, books=(NullBook("a", 0.0, 0),), null_bmc=0.0,
             null_longest_span=0, excess=value, low=low, high=end,
             own_high=1.0, p=0.5, visible=2.0, confidence=0.95,

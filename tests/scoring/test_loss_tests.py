@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from pytest_memleak.scoring.loss_tests import (
     LEVEL,
     MOST_CONTROLS,
-    due_controls,
+    control_calls_due,
     hypergeometric_tail,
-    most_controls,
+    most_control_calls,
     p_control,
     p_uneven,
 )
@@ -55,8 +55,8 @@ def test_nothing_lost_is_even():
 @given(st.integers(1, 5_000), st.data())
 def test_due_controls_can_reject(requested, data):
     lost = data.draw(st.integers(0, requested))
-    due = due_controls(requested, lost)
-    assert due <= most_controls(requested) <= MOST_CONTROLS
+    due = control_calls_due(requested, lost)
+    assert due <= most_control_calls(requested) <= MOST_CONTROLS
     if lost <= LEVEL * requested:
         assert due == 0
     if due:
@@ -64,9 +64,9 @@ def test_due_controls_can_reject(requested, data):
 
 
 def test_due_controls_expect_five_losses():
-    assert due_controls(10_000, 500) == 100
-    assert due_controls(2_000, 200) == 50
+    assert control_calls_due(10_000, 500) == 100
+    assert control_calls_due(2_000, 200) == 50
 
 
 def test_no_controls_are_due_where_they_could_not_tell():
-    assert due_controls(24, 1) == 0
+    assert control_calls_due(24, 1) == 0

@@ -9,7 +9,7 @@ from pytest_memleak.scoring.detection_limit import (
 )
 from pytest_memleak.scoring.loss_tests import (
     LEVEL,
-    due_controls,
+    control_calls_due,
     p_control,
     p_uneven,
 )
@@ -24,7 +24,7 @@ def alarms(rng, *, samples, share, control_share):
     requested = delivered + lost
     if p_uneven(requested.tolist(), lost.tolist()) <= LEVEL:
         return True
-    due = due_controls(int(requested.sum()), int(lost.sum()))
+    due = control_calls_due(int(requested.sum()), int(lost.sum()))
     if not due:
         return False
     control_lost = int(rng.negative_binomial(due, 1 - control_share))

@@ -37,7 +37,7 @@ from pytest_memleak.interfaces.protocols import (
     Served,
     TrainingSet,
 )
-from pytest_memleak.providers.call_errors import Failing
+from pytest_memleak.providers.call_errors import CallErrorFactory
 from pytest_memleak.providers.ngram.ngram_model import MAX_ORDER
 from pytest_memleak.providers.ngram.ngram_writer import (
     PARAGRAPH,
@@ -152,7 +152,7 @@ class NgramEndpoint(RequestEndpoint):
         max_tokens = _MOST_TOKENS if request.max_tokens is None else request.max_tokens
         temperature = 1.0 if request.temperature is None else request.temperature
         if not 0 <= temperature < math.inf or max_tokens < 1:
-            raise Failing(NgramProvider.name, self.id, "sample").final(
+            raise CallErrorFactory(NgramProvider.name, self.id, "sample").final(
                 f"temperature {temperature} with at most {max_tokens} tokens can't be "
                 "sampled",
                 "expected a temperature of 0 or more, and at least 1 token",
@@ -239,7 +239,7 @@ class NgramProvider:
         try:
             write_private(self._kept(endpoint), record)
         except OSError as error:
-            failing = Failing(self.name, endpoint, "start_finetune")
+            failing = CallErrorFactory(self.name, endpoint, "start_finetune")
             raise failing.final(_cause_of_error(error)) from None
         return endpoint
 
@@ -274,7 +274,10 @@ class NgramProvider:
 
     def _read_training_set(self, endpoint: str) -> list[TrainingText]:
         """Return an endpoint's training set, from the state folder."""
-        kept, failing = self._kept(endpoint), Failing(self.name, endpoint, "open")
+        kept, failing = (
+            self._kept(endpoint),
+            CallErrorFactory(self.name, endpoint, "open"),
+        )
         try:
             record = json.loads(kept.read_bytes())
             training, epochs = str(record["training"]), self._finetune.epochs
@@ -313,7 +316,7 @@ class NgramProvider:
     def _kept(self, endpoint: str) -> Path:
         match = _ENDPOINT.fullmatch(endpoint)
         if match is None:
-            raise Failing(self.name, endpoint, "open").final(
+            raise CallErrorFactory(self.name, endpoint, "open").final(
                 "Not the id of an ngram endpoint",
                 "expected ngram:<64 digits>",
             )

@@ -16,7 +16,11 @@ from pytest_memleak.interfaces.protocols import (
     RequestEndpoint,
     SampleRequest,
 )
-from pytest_memleak.providers.call_errors import Failing, Refused, safe_message
+from pytest_memleak.providers.call_errors import (
+    CallErrorFactory,
+    RequestRejected,
+    safe_message,
+)
 from pytest_memleak.providers.error_bodies import error_message
 from pytest_memleak.providers.openai.api_forms import (
     FORMS,
@@ -102,7 +106,7 @@ class ChatEndpoint(RequestEndpoint):
         return Abilities(
             fixed_weights=settings.fixed,
             model_name=settings.model if self._calls.names_model else None,
-            obeyed=self._parameters.obeyed,
+            parameter_values=self._parameters.parameter_values,
             continuing=self.continuing,
             chats=self._calls.has_chat_format,
             converses=None if settings.api == "completions" else self.answer,
@@ -126,7 +130,7 @@ class ChatEndpoint(RequestEndpoint):
         The first completion has the call's prompt tokens; its completion tokens are
         divided evenly, so that both add up to the server's counts. A prompt that the
         provider's filter rejects is withheld completions. A rejected parameter is
-        omitted (`obeyed`).
+        omitted (`parameter_values`).
         """
         return self._sample(request)
 
@@ -173,7 +177,7 @@ class ChatEndpoint(RequestEndpoint):
                 endpoint=settings.model,
                 texts=texts,
             )
-        except Refused as refused:
+        except RequestRejected as refused:
             if refused.moderated:
                 return filtered(n)
             if refused.token_limit is not None and refused.token_limit.is_cut:
@@ -197,7 +201,7 @@ class ChatEndpoint(RequestEndpoint):
         # accepts.
         try:
             completions = self._sample(request, more=more, api=api)
-        except Refused as refused:
+        except RequestRejected as refused:
             # If both paths are missing, so is the model, and the first response says
             # so.
             neither = failure.status == refused.status == HTTPStatus.NOT_FOUND
@@ -234,7 +238,9 @@ class ChatEndpoint(RequestEndpoint):
     ) -> list[Completion]:
         most = request.max_tokens
         completions = read_answer(api, answer, request)
-        failing = Failing(self._calls.provider, self._settings.model, call, texts)
+        failing = CallErrorFactory(
+            self._calls.provider, self._settings.model, call, texts
+        )
         if not completions and (failure := failure_of(answer)) is not None:
             words = safe_message(failure, texts=texts)
             raise failing.busy(f"The answer ended with an error: {words}")

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytest_memleak.interfaces.abilities import Deployment, DeploymentCalls
-from pytest_memleak.providers.call_errors import Failing
+from pytest_memleak.providers.call_errors import CallErrorFactory
 from pytest_memleak.providers.openai.api_forms import Api
 from pytest_memleak.providers.openai.chat import ChatEndpoint, ChatSettings
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
@@ -69,7 +69,7 @@ class DeployedCalls(OpenAICalls):
         """Like `OpenAICalls.ask_json`, with the deployment's name for the model."""
         return super().ask_json(call, path, {**body, "model": self._model}, **place)
 
-    def _validate(self, failing: Failing) -> None:
+    def _validate(self, failing: CallErrorFactory) -> None:
         """Raise RequestNotSent before the deployment and after its hours."""
         if self._until is None:
             raise failing.not_sent("The model isn't deployed", lasting=True)

@@ -17,7 +17,7 @@ from pytest_memleak.interfaces.protocols import (
     SampleRequest,
 )
 from pytest_memleak.providers.call_errors import (
-    Failing,
+    CallErrorFactory,
     is_temporary_status,
     safe_message,
 )
@@ -220,7 +220,7 @@ class ChatBatches:
                     lines.writelines(response.iter_bytes())
 
             self._calls.ask("files.content", stream, endpoint=self._model)
-            failing = Failing(PROVIDER, self._model, "files.content")
+            failing = CallErrorFactory(PROVIDER, self._model, "files.content")
             yield from failing.rows(lines, f"file {file_id}")
 
 

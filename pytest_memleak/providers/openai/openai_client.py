@@ -1,10 +1,10 @@
 """Calls to an OpenAI-compatible server: the SDK's client and its failures.
 
 The SDK's own retries are off: only the sampling package repeats a call that may have
-been billed. Every failure becomes a `ProviderBusy` (temporary) or a `Refused` (final),
-raised outside its `except` block, so that it doesn't hold the request with its headers
-and texts. A server's message is quoted in part, without keys, and not at all if it
-quotes the prompt.
+been billed. Every failure becomes a `ProviderBusy` (temporary) or a `RequestRejected`
+(final), raised outside its `except` block, so that it doesn't hold the request with its
+headers and texts. A server's message is quoted in part, without keys, and not at all if
+it quotes the prompt.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urljoin
 
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.providers.call_errors import Astray, Failing, Refusal, retry_after
+from pytest_memleak.providers.call_errors import (
+    CallErrorFactory,
+    ErrorResponse,
+    UnfollowedRedirect,
+    retry_after,
+)
 from pytest_memleak.providers.error_bodies import (
     error_code,
     error_fields,
@@ -37,7 +42,7 @@ from pytest_memleak.providers.google_login import (
     login_errors,
     login_failure,
 )
-from pytest_memleak.providers.http_caps import Bounds
+from pytest_memleak.providers.http_caps import ResponseCaps
 from pytest_memleak.providers.openai.event_stream import read_body
 from pytest_memleak.providers.openai.request_extras import RequestExtras
 from pytest_memleak.providers.provider_registry import PROVIDERS, host_of
@@ -130,7 +135,7 @@ class OpenAICalls:
                     http_client=self._sdk.DefaultHttpxClient(
                         base_url=self._address,
                         timeout=self.timeout,
-                        event_hooks=Bounds(self.timeout, self.uploads).hooks,
+                        event_hooks=ResponseCaps(self.timeout, self.uploads).hooks,
                     ),
                     **self._extras.for_client(),
                     **self._account,
@@ -159,7 +164,7 @@ class OpenAICalls:
         call, endpoint: their names in error messages; texts: what no message may quote
         sent: the settings in the request, which a message may name
         """
-        failing = Failing(self.provider, endpoint, call, texts)
+        failing = CallErrorFactory(self.provider, endpoint, call, texts)
         self._validate(failing)
         try:
             return function(self._connected())
@@ -198,7 +203,7 @@ class OpenAICalls:
             endpoint=endpoint,
         )
 
-    def _validate(self, failing: Failing) -> None:
+    def _validate(self, failing: CallErrorFactory) -> None:
         """Raise ProviderError if no call can be made now."""
         for name in self._extras.unset:
             raise failing.final(
@@ -242,7 +247,7 @@ class OpenAICalls:
         status = as_mapping(fields.get("error")).get("code")
         if "choices" not in fields and isinstance(status, int) and status in _ERRORS:
             # Some routers send their errors with the status 200.
-            failing = Failing(self.provider, endpoint, call, texts)
+            failing = CallErrorFactory(self.provider, endpoint, call, texts)
             refusal = _read_error_response(status, answer, sent=sent)
             raise failing.refusal(refusal, self._hint(refusal, call=call))
         return answer
@@ -294,7 +299,7 @@ class OpenAICalls:
             ValueError,
             RecursionError,
             TimeoutError,
-            Astray,
+            UnfollowedRedirect,
             *login_errors(),
             *transport,
         )
@@ -302,7 +307,7 @@ class OpenAICalls:
     def _error_of_exception(
         self,
         error: Exception,
-        failing: Failing,
+        failing: CallErrorFactory,
         sent: Iterable[str] = (),
     ) -> ProviderError:
         sdk = self._sdk
@@ -336,7 +341,7 @@ class OpenAICalls:
             return failing.malformed(self.base_url, error)
         return failing.connection(error, server=self.base_url, timeout=self.timeout)
 
-    def _hint(self, refusal: Refusal, *, call: str) -> str | None:
+    def _hint(self, refusal: ErrorResponse, *, call: str) -> str | None:
         if refusal.is_about_key:
             variable = f"check the key in the environment variable {self._key_variable}"
             return LOGIN if self._token else variable
@@ -397,13 +402,13 @@ def _read_error_response(
     *,
     sent: Iterable[str],
     wait: float | None = None,
-) -> Refusal:
+) -> ErrorResponse:
     """Read an error response; `sent` are the settings that it may name."""
     message, code = error_message(body), error_code(body)
     parameter = error_fields(body).get("param")
     naming = f"{parameter}: {message}" if isinstance(parameter, str) else message
     names = parameters_in(naming, sent)
-    return Refusal(
+    return ErrorResponse(
         status,
         message,
         code=code,

@@ -215,7 +215,9 @@ class OpenAIProvider:
         self._extras = RequestExtras(options.headers, options.query)
         for variable in self._extras.variables if setup.hosts is not None else ():
             named = {**model.options, "api_key_env": variable}
-            NEEDS.validate_host(named, setup.hosts or frozenset(), place=setup.place)
+            NEEDS.validate_key_host(
+                named, setup.hosts or frozenset(), place=setup.place
+            )
         self._calls = OpenAICalls(
             base_url=NEEDS.address_of(options.base_url) or OFFICIAL_URL,
             key_variable=options.api_key_env,

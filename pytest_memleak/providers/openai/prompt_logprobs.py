@@ -17,7 +17,7 @@ from http import HTTPStatus
 from typing import Any
 
 from pytest_memleak.interfaces.abilities import TokenLogprobs
-from pytest_memleak.providers.call_errors import Failing, Refused
+from pytest_memleak.providers.call_errors import CallErrorFactory, RequestRejected
 from pytest_memleak.providers.openai.api_forms import FORMS
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
 from pytest_memleak.providers.response_fields import as_list, as_mapping
@@ -69,7 +69,7 @@ class PromptLogprobs:
         for way in self._ways:
             try:
                 tokens = _prompt_tokens(self._first_choice(way, text))
-            except Refused as refused:
+            except RequestRejected as refused:
                 if refused.moderated:
                     return TokenLogprobs()
                 if refused.status not in _REJECTIONS:
@@ -104,9 +104,9 @@ class PromptLogprobs:
             raise self._failing(text).unusable("The response has no completion")
         return as_mapping(choices[0])
 
-    def _failing(self, text: str) -> Failing:
+    def _failing(self, text: str) -> CallErrorFactory:
         call = FORMS["completions"].call
-        return Failing(self._calls.provider, self._model, call, (text,))
+        return CallErrorFactory(self._calls.provider, self._model, call, (text,))
 
 
 def _prompt_tokens(choice: Mapping[str, Any]) -> list[_Token]:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from pytest_memleak.interfaces.abilities import Obeyed
+from pytest_memleak.interfaces.abilities import ParameterValues
 from pytest_memleak.interfaces.protocols import SampleRequest
-from pytest_memleak.providers.call_errors import Refused
+from pytest_memleak.providers.call_errors import RequestRejected
 from pytest_memleak.providers.openai.api_forms import Api
 
 _ANY = "given"
@@ -31,14 +31,16 @@ class ParameterSupport:
         self._rejected: dict[str, list[Any]] = {}
         self._lock = threading.Lock()
 
-    def obeyed(self) -> dict[str, Obeyed]:
+    def parameter_values(self) -> dict[str, ParameterValues]:
         """Return each parameter's requested and rejected values; seeds are "given"."""
-        obeyed = {}
+        parameter_values = {}
         with self._lock:
             for name, requested in self._requested.items():
                 rejected = self._rejected.get(name, ())
-                obeyed[name] = Obeyed(tuple(requested), tuple(rejected))
-        return obeyed
+                parameter_values[name] = ParameterValues(
+                    tuple(requested), tuple(rejected)
+                )
+        return parameter_values
 
     def accepted(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
         """Record `wanted` as requested; return it without None and rejected values."""
@@ -185,7 +187,7 @@ class ServerParameters(ParameterSupport):
 
     def learns(
         self,
-        refused: Refused,
+        refused: RequestRejected,
         body: Mapping[str, Any],
         *,
         fixed: Mapping[str, Any],

@@ -31,14 +31,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.providers.call_errors import (
     RAISE_DEADLINE,
-    Astray,
-    Failing,
-    Refusal,
-    Refused,
+    CallErrorFactory,
+    ErrorResponse,
+    RequestRejected,
+    UnfollowedRedirect,
     retry_after,
     safe_message,
 )
-from pytest_memleak.providers.http_caps import Bounds, Endless
+from pytest_memleak.providers.http_caps import ResponseCaps, ResponseTooLong
 from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.providers.response_fields import as_mapping
 from pytest_memleak.redaction.credentials import without_credentials
@@ -139,11 +139,11 @@ SDK_LOG = SdkLog()
 
 @functools.cache
 def bound_the_sdk() -> None:
-    """Limit what the SDK reads and which redirects it follows, by `Bounds`."""
+    """Limit what the SDK reads and which redirects it follows, by `ResponseCaps`."""
     import httpx
     from tinker import _base_client as sdk
 
-    bounds = Bounds(timeout=_LONGEST_ANSWER)
+    bounds = ResponseCaps(timeout=_LONGEST_ANSWER)
 
     class Bounded(sdk.AsyncHttpxClientWrapper):
         def __init__(self, **settings: Any) -> None:
@@ -158,7 +158,7 @@ def bound_the_sdk() -> None:
             """
             try:
                 return await super().send(request, **settings)
-            except (Astray, Endless) as error:
+            except (UnfollowedRedirect, ResponseTooLong) as error:
                 why = type(error)(*error.args)
             return httpx.Response(
                 HTTPStatus.NOT_ACCEPTABLE,
@@ -196,7 +196,7 @@ class TinkerCalls:
         key = os.environ.get(KEY_VARIABLE)
         if key:
             return key
-        raise Failing(PROVIDER, endpoint, call).final(
+        raise CallErrorFactory(PROVIDER, endpoint, call).final(
             "No API key",
             f"set the environment variable {KEY_VARIABLE} (for your own server,"
             ' any value that begins with "tml-")',
@@ -242,7 +242,7 @@ class TinkerCalls:
         try:
             return function().future()
         except Exception as error:  # noqa: BLE001 - any exception of the SDK is a failure
-            failure = self._failure(error, Failing(PROVIDER, endpoint, call))
+            failure = self._failure(error, CallErrorFactory(PROVIDER, endpoint, call))
         raise failure
 
     def result(
@@ -260,7 +260,7 @@ class TinkerCalls:
         keep: whether the call continues after its deadline
         """
         began = time.monotonic()
-        failing = Failing(PROVIDER, endpoint, call, texts)
+        failing = CallErrorFactory(PROVIDER, endpoint, call, texts)
         try:
             return future.result(self.timeout)
         except Exception as error:  # noqa: BLE001 - any exception of the SDK is a failure
@@ -318,13 +318,13 @@ class TinkerCalls:
                 seen = error.strerror
         else:
             return
-        raise Failing(PROVIDER, endpoint, call).not_sent(
+        raise CallErrorFactory(PROVIDER, endpoint, call).not_sent(
             f"Connection to {host}:{port} failed ({seen}). Nothing was sent or billed",
             "check that the server runs and is reachable",
             lasting=distrusted,
         )
 
-    def _timeout_error(self, began: float, failing: Failing) -> ProviderError:
+    def _timeout_error(self, began: float, failing: CallErrorFactory) -> ProviderError:
         cause = f"no response within {self.timeout:g} s"
         warning = SDK_LOG.warning_since(began)
         refusal = SDK_LOG.refusal_since(began - _PAUSE)
@@ -338,10 +338,12 @@ class TinkerCalls:
         opened = [opening for opening in ended if not opening.exception()]
         if opened:
             failure = self._failure_of_free_call(opened[0].result().holder, failing)
-            if isinstance(failure, Refused):
+            if isinstance(failure, RequestRejected):
                 cause = f"{cause}; it answered another call with: {failure.cause}"
-                answered = Refusal(failure.status)
-                return Refused(cause, answered, hint=failure.hint, **failing.place)
+                answered = ErrorResponse(failure.status)
+                return RequestRejected(
+                    cause, answered, hint=failure.hint, **failing.place
+                )
             if failure is None:
                 hint = f"the server answers other calls: {hint}"
             else:
@@ -350,7 +352,7 @@ class TinkerCalls:
         return failing.overdue(cause, hint)
 
     def _failure_of_free_call(
-        self, holder: Any, failing: Failing
+        self, holder: Any, failing: CallErrorFactory
     ) -> ProviderError | None:
         """Return the failure of another call, which is free; None if it succeeds."""
         from tinker.lib.client_connection_pool_type import ClientConnectionPoolType
@@ -372,7 +374,9 @@ class TinkerCalls:
             return self._failure(error, replace(failing, texts=()))
         return None
 
-    def _failure(self, error: BaseException, failing: Failing) -> ProviderError:
+    def _failure(
+        self, error: BaseException, failing: CallErrorFactory
+    ) -> ProviderError:
         import tinker
 
         refusal = _status_error(error)
@@ -409,7 +413,7 @@ class TinkerCalls:
 
 def _error_of_malformed_response(
     error: Exception,
-    failing: Failing,
+    failing: CallErrorFactory,
     server: str,
 ) -> ProviderError:
     if _AS_JSON not in str(error):
@@ -421,9 +425,9 @@ def _error_of_malformed_response(
     )
 
 
-def _status_failure(error: APIStatusError, failing: Failing) -> ProviderError:
+def _status_failure(error: APIStatusError, failing: CallErrorFactory) -> ProviderError:
     why = error.response.extensions.get(_WHY)
-    if isinstance(why, Astray):
+    if isinstance(why, UnfollowedRedirect):
         return failing.astray(why, server=error.request.url.host)
     if why is not None:
         return failing.unusable(f"The response was {why}")
@@ -433,7 +437,7 @@ def _status_failure(error: APIStatusError, failing: Failing) -> ProviderError:
     if isinstance(detail, str):
         message = detail[:_LOOKED_AT]
     wait = retry_after(error.response.headers)
-    refusal = Refusal(status, message, retry_after=wait)
+    refusal = ErrorResponse(status, message, retry_after=wait)
     if status == HTTPStatus.GONE:
         return Gone(failing.cause(refusal), **failing.place)
     return failing.refusal(refusal, _HINTS.get(status))

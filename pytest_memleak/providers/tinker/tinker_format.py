@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_memleak.errors import SuiteError
-from pytest_memleak.providers.call_errors import Failing
+from pytest_memleak.providers.call_errors import CallErrorFactory
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER
 
 
@@ -195,7 +195,7 @@ def load_format(
         # Of an empty folder, transformers before 5.2 makes an empty one and says
         # nothing.
         seen = "it has no vocabulary"
-    raise Failing(PROVIDER, endpoint, "AutoTokenizer.from_pretrained").final(
+    raise CallErrorFactory(PROVIDER, endpoint, "AutoTokenizer.from_pretrained").final(
         f"Can't load the tokenizer {str(tokenizer)!r} ({seen})",
         "set options.tokenizer to a name on the model hub or a local folder",
     )

@@ -29,7 +29,7 @@ from pydantic import Field
 
 from pytest_memleak.interfaces.abilities import Abilities, Finetuning
 from pytest_memleak.interfaces.protocols import JobState, ProviderSetup, TrainingSet
-from pytest_memleak.providers.call_errors import Failing
+from pytest_memleak.providers.call_errors import CallErrorFactory
 from pytest_memleak.providers.option_tables import Address, Table, read_table
 from pytest_memleak.providers.provider_registry import validate_installed
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, TinkerCalls
@@ -144,7 +144,7 @@ class TinkerProvider:
             return state
         weights = self._trainer.find(job_id)
         if weights is None:
-            raise Failing(self.name, self._untuned, "poll_finetune").final(
+            raise CallErrorFactory(self.name, self._untuned, "poll_finetune").final(
                 f"neither the weights nor the training set of {job_id[:20]}... is on "
                 "this machine",
                 "another machine may be training it: run the suite there",

@@ -30,7 +30,11 @@ from pytest_memleak.interfaces.protocols import (
     SampleRequest,
     Served,
 )
-from pytest_memleak.providers.call_errors import RAISE_DEADLINE, Failing, Refused
+from pytest_memleak.providers.call_errors import (
+    RAISE_DEADLINE,
+    CallErrorFactory,
+    RequestRejected,
+)
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Gone, TinkerCalls
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, PlainFormat
 from pytest_memleak.records import FinishReason
@@ -152,7 +156,7 @@ class TinkerEndpoint(RequestEndpoint):
             return None
         except ProviderBusy:
             raise
-        except Refused as refused:
+        except RequestRejected as refused:
             if refused.status not in _LOST:
                 raise
         except ProviderError:
@@ -183,7 +187,7 @@ class TinkerEndpoint(RequestEndpoint):
             if future.done():
                 self._pending.pop(key, None)
         if not answer.sequences:
-            raise Failing(PROVIDER, self._model, call).unusable(
+            raise CallErrorFactory(PROVIDER, self._model, call).unusable(
                 "The response has no completion",
                 "check that the server serves this model",
             )
@@ -223,7 +227,7 @@ class TinkerEndpoint(RequestEndpoint):
     def _sampler_opened_once(self, call: str) -> _Sampler:
         """Return the sampler; the first call opens it, and others wait for that."""
         if not self._lock.acquire(timeout=self._calls.timeout):
-            raise Failing(PROVIDER, self._model, call).busy(
+            raise CallErrorFactory(PROVIDER, self._model, call).busy(
                 f"No sampler within {self._calls.timeout:g} s: another call is still "
                 "opening it",
                 RAISE_DEADLINE,

@@ -38,7 +38,7 @@ from pytest_memleak.interfaces.protocols import (
     TrainingExample,
     TrainingSet,
 )
-from pytest_memleak.providers.call_errors import Failing, Refused
+from pytest_memleak.providers.call_errors import CallErrorFactory, RequestRejected
 from pytest_memleak.providers.option_tables import Table
 from pytest_memleak.providers.tinker.tinker_client import PROVIDER, TinkerCalls
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, TokenizedExample
@@ -178,7 +178,7 @@ class TrainingJobs:
         self._tries.pop(job)
         cause = f"{error.cause} ({tries} times, without progress)"
         kept = "checkpoints are kept: rerun when the provider works again"
-        failing = Failing(error.provider, error.endpoint, error.call)
+        failing = CallErrorFactory(error.provider, error.endpoint, error.call)
         return failing.final(cause, error.hint or kept)
 
     def _resume(self, job: str) -> JobState | None:
@@ -326,7 +326,7 @@ class Trainer:
             page = functools.partial(rest.list_user_checkpoints, _PAGE, offset)
             try:
                 answer = self.ask(call, page)
-            except Refused as refused:
+            except RequestRejected as refused:
                 if refused.status == HTTPStatus.NOT_FOUND:
                     return
                 raise
@@ -367,7 +367,7 @@ class Trainer:
             weights = whole.weights[:most]
             tokenized = TokenizedExample(tokens, weights)
             if not any(tokenized.weights):
-                raise Failing(PROVIDER, self.base, "forward_backward").final(
+                raise CallErrorFactory(PROVIDER, self.base, "forward_backward").final(
                     f"The instruction of training example {number} fills all {most} "
                     "tokens",
                     "increase finetune.max_tokens",

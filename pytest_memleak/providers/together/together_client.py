@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from pytest_memleak.providers.call_errors import Failing, Refusal
+from pytest_memleak.providers.call_errors import CallErrorFactory, ErrorResponse
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
 from pytest_memleak.providers.provider_registry import PROVIDERS
 
@@ -66,13 +66,13 @@ class TogetherCalls(OpenAICalls):
 
         project_id = self.ask("whoami", find, endpoint=endpoint)
         if project_id is None:
-            raise Failing(PROVIDER, endpoint, "whoami").final(
+            raise CallErrorFactory(PROVIDER, endpoint, "whoami").final(
                 "The key belongs to no project",
                 "set options.project or TOGETHER_PROJECT_ID",
             )
         return project_id
 
-    def _hint(self, refusal: Refusal, *, call: str) -> str | None:
+    def _hint(self, refusal: ErrorResponse, *, call: str) -> str | None:
         if call.startswith("fine_tuning") and refusal.status != HTTPStatus.UNAUTHORIZED:
             return "name a base_model that Together fine-tunes (tg models public)"
         if refusal.status == HTTPStatus.NOT_FOUND:

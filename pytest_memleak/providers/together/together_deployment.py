@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.interfaces.abilities import Deployment
 from pytest_memleak.interfaces.protocols import JobState, JobStatus
-from pytest_memleak.providers.call_errors import Failing, Refused, safe_message
+from pytest_memleak.providers.call_errors import (
+    CallErrorFactory,
+    RequestRejected,
+    safe_message,
+)
 from pytest_memleak.providers.openai.deployed_model import DeployedCalls, DeployedModels
 from pytest_memleak.providers.together.together_client import (
     KEY,
@@ -93,7 +97,7 @@ class Deployments(DeployedModels):
                     # If it isn't deleted, it stops by itself.
                     inactive_timeout=max(_LEAST_MINUTES, round(wanted.hours * 60)),
                 )
-            except Refused:
+            except RequestRejected:
                 self._delete(project, endpoint.id)
                 raise
         return f"projects/{project}/endpoints/{endpoint.id}"
@@ -139,7 +143,7 @@ class Deployments(DeployedModels):
         described = self._endpoint_of_job(endpoint)
         for deployment in described.deployments if described else ():
             return self.calls.chat_url, deployment.name
-        raise Failing(PROVIDER, endpoint, "endpoints.retrieve").final(
+        raise CallErrorFactory(PROVIDER, endpoint, "endpoints.retrieve").final(
             "It has no deployment",
         )
 
@@ -188,7 +192,7 @@ class Deployments(DeployedModels):
             f"projects/{config.project_id}/configs/{config.id}" for config in listed
         ]
         if len(configs) != 1:
-            raise Failing(PROVIDER, weights, "models.configs.list").final(
+            raise CallErrorFactory(PROVIDER, weights, "models.configs.list").final(
                 f"The model has {len(configs)} configs ({', '.join(configs)})",
                 'choose one (tg models configs) with config = "projects/..." in '
                 "[model.options.deployment]",
@@ -210,7 +214,7 @@ class Deployments(DeployedModels):
         for model in self.calls.call(name, "models.list_supported", search=name).data:
             if model.name == name and model.base_model:
                 return f"{model.base_model}"
-        raise Failing(PROVIDER, name, "models.list_supported").final(
+        raise CallErrorFactory(PROVIDER, name, "models.list_supported").final(
             "Together deploys no model of this name",
             "see tg models public",
         )
@@ -236,7 +240,7 @@ class Deployments(DeployedModels):
                 endpoint_id,
                 project_id=project,
             )
-        except Refused as refused:
+        except RequestRejected as refused:
             if refused.status != HTTPStatus.NOT_FOUND:
                 raise
             return None

@@ -18,7 +18,7 @@ from pytest_memleak.interfaces.protocols import (
     ProviderSetup,
     TrainingSet,
 )
-from pytest_memleak.providers.call_errors import Failing, safe_message
+from pytest_memleak.providers.call_errors import CallErrorFactory, safe_message
 from pytest_memleak.providers.openai.chat import ChatEndpoint
 from pytest_memleak.providers.openai.deployed_model import open_model
 from pytest_memleak.providers.openai.openai_provider import (
@@ -210,7 +210,9 @@ class TogetherProvider:
             ("learning_rate", recipe.learning_rate, *rates),
         ):
             if value != "max" and not least <= value <= most:
-                raise Failing(PROVIDER, self._base, "fine_tuning.model_limits").final(
+                raise CallErrorFactory(
+                    PROVIDER, self._base, "fine_tuning.model_limits"
+                ).final(
                     f"finetune.{name} is {value:g}, but the model allows {least:g} to "
                     f"{most:g}",
                     f"correct {name} in [model.finetune]",

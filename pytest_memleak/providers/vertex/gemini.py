@@ -10,14 +10,14 @@ from http import HTTPStatus
 from typing import Any
 
 from pytest_memleak.formats.sent_texts import texts_sent
-from pytest_memleak.interfaces.abilities import Abilities, Obeyed
+from pytest_memleak.interfaces.abilities import Abilities, ParameterValues
 from pytest_memleak.interfaces.protocols import (
     Completion,
     RequestEndpoint,
     SampleRequest,
     Served,
 )
-from pytest_memleak.providers.call_errors import Failing, Refused
+from pytest_memleak.providers.call_errors import CallErrorFactory, RequestRejected
 from pytest_memleak.providers.openai.server_parameters import ParameterSupport
 from pytest_memleak.providers.response_fields import (
     MOST_CHOICES,
@@ -140,11 +140,15 @@ class GeminiEndpoint(RequestEndpoint):
         name = None
         if "/" not in self._settings.model:
             name = self._settings.model
-        return Abilities(model_name=name, obeyed=self.obeyed, converses=self.answer)
+        return Abilities(
+            model_name=name,
+            parameter_values=self.parameter_values,
+            converses=self.answer,
+        )
 
-    def obeyed(self) -> Mapping[str, Obeyed]:
+    def parameter_values(self) -> Mapping[str, ParameterValues]:
         """Return the requested parameters and those that the server rejected."""
-        return self._support.obeyed()
+        return self._support.parameter_values()
 
     def answer(self, request: SampleRequest) -> Sequence[Completion]:
         """Return the request's completions; fewer if the model allows fewer per call.
@@ -152,21 +156,21 @@ class GeminiEndpoint(RequestEndpoint):
         The first completion has the call's prompt tokens; its completion tokens,
         thoughts included, are divided evenly, so that both add up to Vertex AI's
         counts. A blocked prompt is withheld completions. A rejected parameter is
-        omitted (`obeyed`).
+        omitted (`parameter_values`).
         """
         n = min(request.n, self._most_candidates or request.n)
         body = self._request(replace(request, n=n))
         call = f"models.generate_content (candidateCount = {n})"
         try:
             answer = self._generate(call, body, request)
-        except Refused as refused:
+        except RequestRejected as refused:
             if not self._adapts_to_rejection(refused, body["generationConfig"]):
                 raise
         else:
             completions = read_completions(answer, n=n)
             if completions:
                 return completions
-            failing = Failing(PROVIDER, self._settings.model, call)
+            failing = CallErrorFactory(PROVIDER, self._settings.model, call)
             raise failing.unusable(
                 "The response has no candidate",
                 "check that Vertex AI serves this model",
@@ -184,7 +188,9 @@ class GeminiEndpoint(RequestEndpoint):
             {**self._support.accepted(wanted), **always},
         )
 
-    def _adapts_to_rejection(self, refused: Refused, config: Mapping[str, Any]) -> bool:
+    def _adapts_to_rejection(
+        self, refused: RequestRejected, config: Mapping[str, Any]
+    ) -> bool:
         """Tell whether the server rejected what can be lowered or omitted."""
         if refused.status != HTTPStatus.BAD_REQUEST:
             return False

@@ -22,7 +22,7 @@ from pytest_memleak.interfaces.protocols import (
     SampleRequest,
 )
 from pytest_memleak.providers.call_errors import (
-    Failing,
+    CallErrorFactory,
     is_temporary_status,
     safe_message,
 )
@@ -84,7 +84,7 @@ class Bucket:
                 lambda: self._download(directory, lines),
                 endpoint=self._endpoint,
             )
-            failing = Failing(PROVIDER, self._endpoint, "storage.download")
+            failing = CallErrorFactory(PROVIDER, self._endpoint, "storage.download")
             yield from failing.rows(lines, f"the files in {directory}")
 
     def folders_with(self, directory: str, name: str) -> list[str]:
@@ -343,7 +343,7 @@ class BatchGeminiEndpoint(GeminiEndpoint):
         cause: str,
         hint: str | None = None,
     ) -> ProviderError:
-        return Failing(PROVIDER, self._model, call).final(cause, hint)
+        return CallErrorFactory(PROVIDER, self._model, call).final(cause, hint)
 
 
 def state_of(job: BatchJob | TuningJob) -> str:

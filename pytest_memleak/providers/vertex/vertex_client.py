@@ -18,9 +18,14 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.providers.call_errors import Astray, Failing, Refusal, retry_after
+from pytest_memleak.providers.call_errors import (
+    CallErrorFactory,
+    ErrorResponse,
+    UnfollowedRedirect,
+    retry_after,
+)
 from pytest_memleak.providers.google_login import LOGIN, SCOPE, login_failure
-from pytest_memleak.providers.http_caps import Bounds
+from pytest_memleak.providers.http_caps import ResponseCaps
 from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.providers.response_fields import as_list, as_mapping
 from pytest_memleak.redaction.credentials import without_credentials
@@ -96,7 +101,7 @@ class VertexCalls:
 
         call, endpoint: their names in error messages; texts: what no message may quote
         """
-        failing = Failing(PROVIDER, endpoint, call, texts)
+        failing = CallErrorFactory(PROVIDER, endpoint, call, texts)
         for name, value in (("project", self.project), ("location", self.location)):
             if not value:
                 raise failing.final(
@@ -184,7 +189,7 @@ class VertexCalls:
             base_url=self._address,
             timeout=max(1, round(self.timeout * 1000)),
             retry_options=HttpRetryOptions(attempts=1),
-            client_args={"event_hooks": Bounds(timeout=self.timeout).hooks},
+            client_args={"event_hooks": ResponseCaps(timeout=self.timeout).hooks},
         )
 
     def storage(self) -> StorageClient:
@@ -202,7 +207,9 @@ class VertexCalls:
             client: _Answer = self._clients[kind]
             return client
 
-    def _error_of_exception(self, error: Exception, failing: Failing) -> ProviderError:
+    def _error_of_exception(
+        self, error: Exception, failing: CallErrorFactory
+    ) -> ProviderError:
         server = self.base_url or "Google Cloud"
         refusal = _read_error_response(error)
         if refusal is not None:
@@ -252,7 +259,7 @@ _QUOTA = (
 )
 
 
-def _read_error_response(error: Exception) -> Refusal | None:
+def _read_error_response(error: Exception) -> ErrorResponse | None:
     """Read the error response in an exception of either SDK, if it has one."""
     from google.genai.errors import APIError
 
@@ -279,7 +286,7 @@ def _read_error_response(error: Exception) -> Refusal | None:
     if wait is None:
         wait = _seconds_to_wait(inner.get("details"))
     named = [name for name, pattern in _PARAMETERS.items() if pattern.search(message)]
-    return Refusal(
+    return ErrorResponse(
         status,
         message,
         code=str(inner.get("status") or "")[:_LOOKED_AT] or None,
@@ -329,7 +336,7 @@ def _sdk_exception_types() -> tuple[type[Exception], ...]:
         for module, name in modules
         for kind in _exception_type_if_loaded(module, name)
     )
-    own = (Astray, ValueError, RecursionError, TimeoutError, Warning)
+    own = (UnfollowedRedirect, ValueError, RecursionError, TimeoutError, Warning)
     return (APIError, GoogleAuthError, *own, *loaded)
 
 

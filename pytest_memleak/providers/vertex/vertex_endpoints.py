@@ -15,14 +15,18 @@ from http import HTTPStatus
 from typing import Any
 
 from pytest_memleak.errors import ProviderBusy
-from pytest_memleak.interfaces.abilities import Deployment, Obeyed
+from pytest_memleak.interfaces.abilities import Deployment, ParameterValues
 from pytest_memleak.interfaces.protocols import (
     Completion,
     JobState,
     JobStatus,
     SampleRequest,
 )
-from pytest_memleak.providers.call_errors import Failing, Refused, safe_message
+from pytest_memleak.providers.call_errors import (
+    CallErrorFactory,
+    RequestRejected,
+    safe_message,
+)
 from pytest_memleak.providers.openai.chat import ChatEndpoint
 from pytest_memleak.providers.openai.deployed_model import (
     DeployedCalls,
@@ -180,7 +184,7 @@ class Deployments(DeployedModels):
     def _locate(self, endpoint: str) -> tuple[str, str]:
         address = self.address(endpoint)
         if address is None:
-            raise Failing(PROVIDER, endpoint, "endpoints.get").final(
+            raise CallErrorFactory(PROVIDER, endpoint, "endpoints.get").final(
                 "The endpoint has no address",
                 "rerun to deploy the model again",
             )
@@ -206,7 +210,7 @@ class Deployments(DeployedModels):
                     endpoint=job_id,
                     method="DELETE",
                 )
-        except Refused as refused:
+        except RequestRejected as refused:
             if refused.status == HTTPStatus.NOT_FOUND:
                 return True
             if refused.status != HTTPStatus.BAD_REQUEST:
@@ -255,7 +259,7 @@ class Deployments(DeployedModels):
         cause: str,
         hint: str | None = None,
     ) -> ProviderBusy:
-        return Failing(PROVIDER, endpoint, call).busy(cause, hint)
+        return CallErrorFactory(PROVIDER, endpoint, call).busy(cause, hint)
 
 
 def _creation_time(described: Mapping[str, Any]) -> datetime:
@@ -295,18 +299,18 @@ class AttachedEndpoint(GeminiEndpoint):
         self._open: ChatEndpoint | None = None
         self._lock = threading.Lock()
 
-    def obeyed(self) -> Mapping[str, Obeyed]:
+    def parameter_values(self) -> Mapping[str, ParameterValues]:
         """Return the requested parameters and those that the server rejected."""
         if self._open is not None:
-            return self._open.abilities.obeyed()
-        return super().obeyed()
+            return self._open.abilities.parameter_values()
+        return super().parameter_values()
 
     def answer(self, request: SampleRequest) -> Sequence[Completion]:
         """Like `GeminiEndpoint.answer` or `ChatEndpoint.answer`."""
         with self._lock:
             if not self._is_identified:
                 # An endpoint that can't be described may still be called.
-                with suppress(Refused):
+                with suppress(RequestRejected):
                     address = self._address()
                     if address is not None:
                         self._open = self._open_model(address)
@@ -328,7 +332,7 @@ class AttachedEndpoint(GeminiEndpoint):
             if value is not None
         ]
         if given:
-            raise Failing(PROVIDER, settings.model, "sample").final(
+            raise CallErrorFactory(PROVIDER, settings.model, "sample").final(
                 f"This endpoint's own model doesn't support {' and '.join(given)}",
                 "remove these options from the suite",
             )

@@ -40,7 +40,7 @@ from pytest_memleak.interfaces.protocols import (
     TrainingExample,
     TrainingSet,
 )
-from pytest_memleak.providers.call_errors import Failing, safe_message
+from pytest_memleak.providers.call_errors import CallErrorFactory, safe_message
 from pytest_memleak.providers.openai.chat import ChatEndpoint
 from pytest_memleak.providers.openai.deployed_model import open_model
 from pytest_memleak.providers.openai.openai_provider import preferred_job
@@ -225,7 +225,7 @@ class VertexProvider:
     def start_finetune(self, training: TrainingSet) -> str:
         """Upload the examples once, and start a job on them."""
         if self._options.bucket is None:
-            failing = Failing(PROVIDER, self._base, "storage.upload")
+            failing = CallErrorFactory(PROVIDER, self._base, "storage.upload")
             raise failing.final("options.bucket isn't set")
         bucket = Bucket(self._options.bucket, calls=self._calls, endpoint=self._base)
         uri = bucket.upload_once(
@@ -243,7 +243,7 @@ class VertexProvider:
             endpoint=self._base,
         )
         if not job.name:
-            raise Failing(PROVIDER, self._base, "tunings.tune").final(
+            raise CallErrorFactory(PROVIDER, self._base, "tunings.tune").final(
                 "The response doesn't name the job",
             )
         return job.name

@@ -45,7 +45,7 @@ from pytest_memleak.reports.pair_outcome import BRIEF_FROM_PAIRS, LOOKS, WORST_F
 from pytest_memleak.reports.probability_text import NO_VERDICT, likelihood_text
 from pytest_memleak.reports.release_text import comparison_lines, comparison_sentence
 from pytest_memleak.reports.screen_view import SCREEN_LOOKS
-from pytest_memleak.reports.statement import Edition, statement
+from pytest_memleak.reports.statement import Authorship, statement
 from pytest_memleak.results.build_result import overview_measures
 from pytest_memleak.results.coverage_map import compare_models
 from pytest_memleak.scoring.measure_table import (
@@ -124,7 +124,7 @@ def _statement(run: RunReport, created: datetime.datetime) -> tuple[Line, ...]:
             f"{bundle}, with suite, books, and ledger: memleak verify recomputes every "
             "number"
         )
-    edition = Edition(float(int(created.timestamp())), author)
+    edition = Authorship(float(int(created.timestamp())), author)
     return statement((*run.results, *run.unrun), edition, adds)
 
 

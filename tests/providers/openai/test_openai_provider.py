@@ -22,9 +22,9 @@ from faults import Fault, FaultKind, drop, lose, server_error
 from http_server import Response
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
-from pytest_memleak.interfaces.abilities import Obeyed
+from pytest_memleak.interfaces.abilities import ParameterValues
 from pytest_memleak.interfaces.protocols import JobStatus, SampleRequest
-from pytest_memleak.providers.call_errors import Refused
+from pytest_memleak.providers.call_errors import RequestRejected
 
 provider_of = partial(make_provider, "openai")
 last_body = partial(clients.last_body, endpoint="chat")
@@ -36,7 +36,7 @@ def test_the_key_comes_from_the_named_variable(serve, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-another-one-0123456789")
     monkeypatch.setenv("MY_SERVER_KEY", SECRETS["openai"])
     assert sample(provider_of(server, api_key_env="MY_SERVER_KEY").open(None))
-    with pytest.raises(Refused):
+    with pytest.raises(RequestRejected):
         sample(provider_of(server).open(None))
 
 
@@ -67,14 +67,14 @@ def test_a_request_says_what_was_asked(serve):
 def test_a_server_without_batches_is_told_with_the_option(serve):
     server = serve(server_error("files.*", status=404))
     batches = provider_of(server, batch=True).open(None).abilities.batches
-    with pytest.raises(Refused, match="404 Not Found") as error:
+    with pytest.raises(RequestRejected, match="404 Not Found") as error:
         batches.start(requests_of(), DIGEST)
     assert "options.batch" in error.value.hint
 
 
 def test_an_account_without_credit_is_refused_for_good(serve):
     server = serve(server_error("chat", status=429, code="insufficient_quota"))
-    with pytest.raises(Refused) as error:
+    with pytest.raises(RequestRejected) as error:
         sample(provider_of(server).open(None))
     assert "add credit" in error.value.hint
 
@@ -88,7 +88,7 @@ def test_an_error_that_repeats_the_request_is_not_quoted(serve, monkeypatch):
     server = serve()
     echo = Response.json({"detail": [{"msg": "no", "input": INSTRUCTION}]}, status=422)
     monkeypatch.setattr(server, "_work", lambda route, request: echo)
-    with pytest.raises(Refused, match="422") as error:
+    with pytest.raises(RequestRejected, match="422") as error:
         sample(provider_of(server).open(None))
     assert INSTRUCTION[:30] not in str(error.value)
 
@@ -99,15 +99,15 @@ def test_an_old_server_is_asked_by_the_old_name(serve, books):
     endpoint = provider.open(None)
     assert [len(sample(opened)) for opened in (endpoint, provider.open(None))] == [3, 3]
     assert last_body(server)["max_tokens"] == 30
-    assert endpoint.abilities.obeyed()["max_completion_tokens"] == Obeyed(
-        requested=(30,), rejected=(30,)
-    )
-    assert endpoint.abilities.obeyed()["max_tokens"].accepted == (30,)
+    assert endpoint.abilities.parameter_values()[
+        "max_completion_tokens"
+    ] == ParameterValues(requested=(30,), rejected=(30,))
+    assert endpoint.abilities.parameter_values()["max_tokens"].accepted == (30,)
     # The first call was refused (and cost nothing); then the old name was remembered.
     assert server.plan.calls("chat") == 3
     assert len(books.rows("completion")) == 6
     # A name that the suite has settled is kept.
-    with pytest.raises(Refused, match="max_completion_tokens"):
+    with pytest.raises(RequestRejected, match="max_completion_tokens"):
         sample(
             provider_of(server, max_tokens_parameter="max_completion_tokens").open(None)
         )

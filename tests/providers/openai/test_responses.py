@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from openai_responses import event_line, events_of
 
 from pytest_memleak.errors import ProviderBusy, SuiteError
-from pytest_memleak.interfaces.abilities import Obeyed
+from pytest_memleak.interfaces.abilities import ParameterValues
 from pytest_memleak.interfaces.protocols import JobStatus
-from pytest_memleak.providers.call_errors import Refused
+from pytest_memleak.providers.call_errors import RequestRejected
 from pytest_memleak.providers.openai.event_stream import read_body
 from pytest_memleak.providers.openai.responses import (
     read_response,
@@ -96,9 +96,11 @@ def test_each_call_has_one_completion_as_it_was_billed(endpoint_of, books):
 def test_a_seed_is_named_as_omitted(endpoint_of):
     endpoint = endpoint_of()
     sample(endpoint)
-    obeyed = endpoint.abilities.obeyed()
-    assert obeyed["seed"] == Obeyed(requested=("given",), rejected=("given",))
-    assert obeyed["temperature"].rejected == ()
+    parameter_values = endpoint.abilities.parameter_values()
+    assert parameter_values["seed"] == ParameterValues(
+        requested=("given",), rejected=("given",)
+    )
+    assert parameter_values["temperature"].rejected == ()
 
 
 @pytest.mark.parametrize("setting", ["temperature", "top_p", "store"])
@@ -107,7 +109,7 @@ def test_a_rejected_setting_is_omitted_and_recorded(serve, setting):
     endpoint = provider_of(server).open(None)
     assert len(sample(endpoint)) == 1
     assert setting not in last_body(server)
-    assert endpoint.abilities.obeyed()[setting].rejected
+    assert endpoint.abilities.parameter_values()[setting].rejected
 
 
 def test_another_servers_settings_are_rejected_one_by_one(serve):
@@ -256,7 +258,7 @@ def test_what_a_filtered_response_wrote_is_kept():
 
 
 def test_a_server_without_the_api_is_named(endpoint_of):
-    with pytest.raises(Refused, match=r"responses\.create .*404") as error:
+    with pytest.raises(RequestRejected, match=r"responses\.create .*404") as error:
         sample(endpoint_of(server_error("responses", status=404)))
     assert 'options.api = "chat"' in error.value.hint
 

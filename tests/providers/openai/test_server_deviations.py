@@ -10,9 +10,9 @@ from faults import Fault, FaultKind
 from http_server import Response
 
 from pytest_memleak.errors import ProviderError
-from pytest_memleak.interfaces.abilities import Obeyed
+from pytest_memleak.interfaces.abilities import ParameterValues
 from pytest_memleak.interfaces.protocols import SampleRequest
-from pytest_memleak.providers.call_errors import Refused
+from pytest_memleak.providers.call_errors import RequestRejected
 from pytest_memleak.providers.openai.choices import read_completions
 from pytest_memleak.providers.openai.openai_client import OpenAICalls
 
@@ -64,7 +64,7 @@ def test_top_k_off_may_be_0_and_what_the_suite_says_itself_is_never_left_out(ser
     sample(endpoint_of(server))
     assert bodies(server, "chat")[-1]["top_k"] == 0
     server = serve(Fault(FaultKind.REFUSE_PARAMETER, code="top_p"))
-    with pytest.raises(Refused, match="top_p"):
+    with pytest.raises(RequestRejected, match="top_p"):
         sample(endpoint_of(server, extra_body={"top_p": 0.5}))
     assert server.plan.calls("chat") == 1
 
@@ -91,7 +91,7 @@ def test_a_temperature_of_1_only_is_obeyed_where_it_is_1(serve):
     sample(endpoint)
     sample(endpoint, temperature=0.0)
     assert "temperature" not in bodies(server, "chat")[-1]
-    assert endpoint.abilities.obeyed()["temperature"] == Obeyed(
+    assert endpoint.abilities.parameter_values()["temperature"] == ParameterValues(
         requested=(1.0, 0.0), rejected=(0.0,)
     )
 
@@ -127,8 +127,8 @@ def test_completions_are_chosen_by_themselves_where_there_is_no_chat(
     sample(endpoint)
     assert server.plan.calls("chat") == 1
     assert bodies(server, "completions")[-1]["prompt"] == "the lamp went over the quay"
-    assert endpoint.abilities.obeyed()["api"].rejected == ("chat",)
-    with pytest.raises(Refused, match=r"chat\.completions\.create .*404"):
+    assert endpoint.abilities.parameter_values()["api"].rejected == ("chat",)
+    with pytest.raises(RequestRejected, match=r"chat\.completions\.create .*404"):
         sample(endpoint_of(serve(models=("other",))))  # nowhere
 
 

@@ -39,7 +39,7 @@ from pytest_memleak.interfaces.protocols import (
     TrainingExample,
     TrainingSet,
 )
-from pytest_memleak.providers.call_errors import Refused
+from pytest_memleak.providers.call_errors import RequestRejected
 from pytest_memleak.providers.tinker.tinker_client import Gone, SdkLog
 from pytest_memleak.providers.tinker.tinker_format import load_format
 from pytest_memleak.records import FinishReason
@@ -360,7 +360,7 @@ def test_a_call_that_failed_is_not_recovered_and_a_wrong_key_is_an_error(
         ask(endpoint, as_="one")
     assert endpoint.recover("one") is None
     monkeypatch.setenv("TINKER_API_KEY", "tml-wrong")
-    with pytest.raises(Refused, match="401"):
+    with pytest.raises(RequestRejected, match="401"):
         provider_of(server).open(None).recover("one")
 
 
@@ -430,14 +430,16 @@ def test_a_deadline_says_if_the_server_answers_others_and_no_money_is_final(
     server.plan.add(server_error("capabilities", **unpaid))
     assert says(
         "402 Payment Required - billing is not set up.*add credit to the account",
-        Refused,
+        RequestRejected,
     )
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
 def test_a_refusal_is_final(serve, provider_of, status):
     server = serve(server_error("sample", status=status, message=f"no: {KEY}"))
-    with pytest.raises(Refused, match=rf"{status} [A-Z].* - no: \[masked\]") as caught:
+    with pytest.raises(
+        RequestRejected, match=rf"{status} [A-Z].* - no: \[masked\]"
+    ) as caught:
         ask(provider_of(server).open(None))
     assert caught.value.status == status
     assert server.plan.calls("sample") == 1
@@ -482,10 +484,12 @@ def test_a_server_that_answers_as_older_ones_do_is_told_at_once(serve, provider_
 
 def test_models_and_weights_that_are_not_there(serve, provider_of):
     provider = provider_of(serve(), base="another", finetune={"epochs": 1})
-    with pytest.raises(Refused, match="There is no sampler checkpoint"):
+    with pytest.raises(RequestRejected, match="There is no sampler checkpoint"):
         ask(provider.open("tinker://run/sampler_weights/name"))
     job = provider.start_finetune(training())
-    with pytest.raises(Refused, match="create_lora_training_client failed: 400"):
+    with pytest.raises(
+        RequestRejected, match="create_lora_training_client failed: 400"
+    ):
         end(provider, job)
 
 

@@ -13,7 +13,7 @@ from together_server import PROJECT, PUBLIC
 
 from pytest_memleak.errors import ProviderBusy, ProviderError
 from pytest_memleak.interfaces.protocols import JobStatus
-from pytest_memleak.providers.call_errors import Refused
+from pytest_memleak.providers.call_errors import RequestRejected
 
 provider_of = partial(make_provider, "together", deployment={})
 CONFIG = "projects/mine/configs/cr_9"
@@ -74,7 +74,7 @@ def test_a_model_is_tuned_deployed_asked_and_deleted(serve, books):
         provider.abilities.deployments.poll(name).detail
         == "Its endpoint or deployment is gone"
     )
-    with pytest.raises(Refused, match="404"):
+    with pytest.raises(RequestRejected, match="404"):
         sample(endpoint)
     assert [row["endpoint"] for row in books.rows("undeployment")] == [name]
 
@@ -169,7 +169,7 @@ def test_an_endpoint_whose_deployment_never_came_is_used_or_deleted(serve):
     assert platform.poll(empty.name).status is JobStatus.FAILED
     with pytest.raises(ProviderError, match="has no deployment"):
         platform.move_in(wanted, empty.name, time.time())
-    with pytest.raises(Refused):  # rejected: nothing is left
+    with pytest.raises(RequestRejected):  # rejected: nothing is left
         platform.start(wanted)
     assert server.machines.endpoints == {}
     assert platform.start(wanted)

@@ -30,7 +30,7 @@ from pytest_memleak.errors import (
     SuiteError,
 )
 from pytest_memleak.interfaces.protocols import JobStatus, TrainingExample, TrainingSet
-from pytest_memleak.providers.call_errors import Refused
+from pytest_memleak.providers.call_errors import RequestRejected
 from pytest_memleak.providers.vertex import vertex_batch
 from pytest_memleak.providers.vertex.gemini import read_completions
 from pytest_memleak.records import FinishReason
@@ -97,7 +97,7 @@ def test_endpoint_options_or_environment_say_whose_and_where(serve, monkeypatch)
     attached.find_finetune(DIGEST)
     place = "/v1beta1/projects/some-project/locations/us-central1"
     assert server.recent[-1][1].path == f"{place}/tuningJobs"
-    with pytest.raises(Refused, match="404 Not Found") as error:
+    with pytest.raises(RequestRejected, match="404 Not Found") as error:
         sample(attached.open(None))
     assert "us-central1 doesn't have this model" in error.value.hint
     assert server.recent[-1][1].path == f"/v1beta1/{ATTACHED}:generateContent"
@@ -304,7 +304,7 @@ def test_a_large_training_set_is_uploaded_in_parts(serve, tuning, door, storage)
     stand = door()
     server = serve(server_error("tunings.create", status=400))
     examples = (TrainingExample("Write it.", OTHER * 3_000),)
-    with pytest.raises(Refused):
+    with pytest.raises(RequestRejected):
         tuning(server).start_finetune(TrainingSet(examples, DIGEST))
     assert stand.plan.calls("upload") > 1
     uri = last_body(server, "tunings.create")["supervisedTuningSpec"][
@@ -363,8 +363,8 @@ def test_storage_that_takes_too_long(serve, tuning, door):
 
 @pytest.mark.parametrize(("fault", "bucket_of", "kind", "message"), [
     (rate_limit("upload", retry_after=2.5), None, ProviderBusy, "emulated rate limit"),
-    (server_error("upload", status=403), None, Refused, "Storage Object User"),
-    (None, "gs://nonesuch", Refused,
+    (server_error("upload", status=403), None, RequestRejected, "Storage Object User"),
+    (None, "gs://nonesuch", RequestRejected,
      "(?s)404 Not Found.*check that the bucket in options.bucket exists"),
     (None, "", ProviderError, r"options\.bucket"),
 ])  # fmt: skip

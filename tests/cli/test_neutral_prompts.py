@@ -10,10 +10,10 @@ from screen import run_in_terminal
 from troubled_servers import REASONING, TROUBLES, TroubledServer
 from unearned_servers import book_of_servers, other_plays
 
-from pytest_memleak.cli import endpoint_preflight
-from pytest_memleak.cli.endpoint_preflight import MOST_CALLS
+from pytest_memleak.cli import neutral_prompts
 from pytest_memleak.cli.learned_keys import LearnedKey, with_keys
 from pytest_memleak.cli.main import main
+from pytest_memleak.cli.neutral_prompts import MOST_CALLS
 
 SUITE = "m-b.memleak.toml"
 
@@ -90,7 +90,7 @@ def test_another_name_of_the_model_is_not_written_without_a_person(planned):
 @pytest.mark.parametrize("knows", [True, False])
 def test_a_person_knows_another_name_of_the_model(planned, monkeypatch, knows):
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
-    monkeypatch.setattr(endpoint_preflight, "is_confirmed", lambda _: knows)
+    monkeypatch.setattr(neutral_prompts, "is_confirmed", lambda _: knows)
     plan = planned("open-router-name")
     assert (NAME in plan.text) is knows
 

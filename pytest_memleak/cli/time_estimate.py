@@ -20,7 +20,7 @@ BASE_MODEL = (
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class EndpointSpeed:
     """The result of the neutral prompts.
 
     lines:     titles and texts to print
@@ -45,7 +45,7 @@ class Trial:
     keys: tuple[LearnedKey, ...] = ()
     spent: float = 1.0
 
-    def samples_in(self, seconds: float, plans: Sequence[Plan]) -> int:
+    def samples_that_fit(self, seconds: float, plans: Sequence[Plan]) -> int:
         """Return how many generations per excerpt fit into this time.
 
         plans: for one generation per excerpt

@@ -15,7 +15,7 @@ from pytest_memleak.pipeline.dry_run import plan_run
 from pytest_memleak.pipeline.limit_reachability import planned_rounds
 from pytest_memleak.pipeline.required_samples import Purpose, required_samples
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.sampling.cost_plan import Power, PowerRow, RunPlan
+from pytest_memleak.sampling.cost_plan import DetectionRow, Power, RunPlan
 from pytest_memleak.scoring.bmc_interval import upper_end_without_recall
 from pytest_memleak.scoring.book_layout import measurable_words
 from pytest_memleak.scoring.measure_table import BMC, BMC_EXCESS, CHANCE, with_needs
@@ -36,7 +36,7 @@ _SEEN = (
 )
 
 
-def suite_power(suite_run: SuiteRun) -> Power:
+def detection_rows(suite_run: SuiteRun) -> Power:
     """Return what the suite can detect, for usual numbers of samples and for its own.
 
     Its resources should be offline, with an empty ledger.
@@ -44,7 +44,7 @@ def suite_power(suite_run: SuiteRun) -> Power:
     pairs = suite_run.suite.pairs
     sampled = pairs_with_rounds(pairs)
     notes = _notes_by_samples(sampled)
-    rows: list[PowerRow] = []
+    rows: list[DetectionRow] = []
     obstacles: dict[str, None] = {}
     for samples in sorted({*USUAL_SAMPLES, *notes}):
         planned = plan_run(pairs, lambda _: suite_run, samples=samples)
@@ -82,10 +82,10 @@ def power_row(
     pair: Pair,
     samples: int,
     note: str = "",
-) -> PowerRow:
+) -> DetectionRow:
     """Return what a plan with so many samples costs, and what `pair` detects."""
     sampled = [step.sampling for step in planned.steps if step.sampling is not None]
-    return PowerRow(
+    return DetectionRow(
         samples,
         planned_rounds(pair, samples).detection,
         calls=sum(plan.calls for plan in sampled),

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_memleak.cli.columns import print_sentence
 from pytest_memleak.cli.confirmation import is_confirmed
-from pytest_memleak.cli.endpoint_trial import Trial
 from pytest_memleak.cli.learned_keys import LearnedKey
+from pytest_memleak.cli.terminal_output import print_sentence
+from pytest_memleak.cli.time_estimate import EndpointSpeed
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.records import Model, Sampling
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_memleak.errors import ProviderBusy
-    from pytest_memleak.interfaces.abilities import Obeyed
+    from pytest_memleak.interfaces.abilities import ParameterValues
     from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.pipeline.suite_run import SuiteRun
 
@@ -126,7 +126,7 @@ class Preflight(NamedTuple):
         dollars = (price[0] * prompt_tokens + price[1] * tokens) / 1e6
         return f"{text}, at most US${math.ceil(dollars * 100) / 100:.2f}"
 
-    def run(self) -> Trial:
+    def run(self) -> EndpointSpeed:
         """Send the prompts; raises ProviderError and SuiteError."""
         endpoints = self.suite_run.endpoints
         return preflight(
@@ -147,7 +147,7 @@ def preflight(
     excerpts: int,
     sampling: Sampling,
     served_names: Sequence[str] = (),
-) -> Trial:
+) -> EndpointSpeed:
     """Sample the neutral prompt in at most MOST_CALLS calls.
 
     needed: tokens of the suite's longest generation; at_once: the suite's number of
@@ -186,7 +186,7 @@ def preflight(
         calls = _clamped_to_share(
             slowest.seconds / max(token * slowest.tokens, 1e-9) - 1
         )
-    parameters = abilities_of(endpoint).obeyed()
+    parameters = abilities_of(endpoint).parameter_values()
     keys = (
         *_token_keys(needed, sampling, reasoning, limit),
         *_name_keys(endpoint, single.first, served_names),
@@ -196,7 +196,7 @@ def preflight(
     for key in keys:
         if key.name == "max_tokens":
             spent = min(1.0, (needed + reasoning.tokens) / int(key.value))
-    return Trial(
+    return EndpointSpeed(
         lines=(
             *_identity_lines(endpoint, single.first),
             *_accepted_and_rejected_lines(parameters, came),
@@ -216,14 +216,14 @@ def preflight(
     )
 
 
-def print_trial(trial: Trial) -> None:
+def print_trial(trial: EndpointSpeed) -> None:
     """Print what the prompts showed, and the keys that come of it."""
     lines = [*trial.lines, *(("suite", key.line) for key in trial.keys)]
     for title, text in lines:
         print_sentence(f"  {title:<12} {inert(text)}", indent=15)
 
 
-def accepted_keys(trial: Trial) -> tuple[LearnedKey, ...]:
+def accepted_keys(trial: EndpointSpeed) -> tuple[LearnedKey, ...]:
     """Return the keys to write: another model's name only if a person knows it."""
     keys = []
     for key in trial.keys:
@@ -250,11 +250,11 @@ def _sample_up_to(endpoint: Endpoint, tokens: int) -> tuple[_Answers, int | None
 
     Returns the limit, too. A rejected call costs nothing.
     """
-    from pytest_memleak.providers.call_errors import Refused
+    from pytest_memleak.providers.call_errors import RequestRejected
 
     try:
         return _sample_neutral_prompt(endpoint, tokens), None
-    except Refused as refused:
+    except RequestRejected as refused:
         limit = refused.token_limit.most if refused.token_limit else None
         if limit is None or not 0 < limit < tokens:
             raise
@@ -302,7 +302,7 @@ def _sample_neutral_prompt(
         print_sentence(str(notice))
         sys.stdout.flush()
 
-    return Retry().run(attempt, unreached=lambda: 0.0, waiting=tell)
+    return Retry().run(attempt, max_seconds_to_reach=lambda: 0.0, waiting=tell)
 
 
 def _as_completion(answer: Completion | str) -> Completion:
@@ -390,7 +390,7 @@ def _max_tokens_of_suite(sampling: Sampling) -> int | None:
 
 
 def _temperature_keys(
-    parameters: Mapping[str, Obeyed],
+    parameters: Mapping[str, ParameterValues],
     sampling: Sampling,
 ) -> Iterator[LearnedKey]:
     support = parameters.get("temperature")
@@ -431,7 +431,7 @@ def _identity_lines(
 
 
 def _accepted_and_rejected_lines(
-    parameters: Mapping[str, Obeyed],
+    parameters: Mapping[str, ParameterValues],
     came: int,
 ) -> Iterator[tuple[str, str]]:
     """Yield what the server accepts.
@@ -481,7 +481,7 @@ def _limit_lines(
 
 def _greedy_lines(
     pair: Sequence[_Answers],
-    parameters: Mapping[str, Obeyed],
+    parameters: Mapping[str, ParameterValues],
 ) -> Iterator[tuple[str, str]]:
     support = parameters.get("temperature")
     if support is not None and 0.0 in support.rejected:
