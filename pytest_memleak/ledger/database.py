@@ -93,7 +93,7 @@ class Database:
         self._met = False  # whether the server was ever there
         self._away_until: float | None = None  # when waiting for it ends
         self._file: tuple[int, int] | None = None
-        self._room: DiskReserve | None = None
+        self._disk_reserve = DiskReserve(self.path.parent) if self.path else None
         if self.path and not self.path.exists() and not create:
             raise LedgerError("No ledger exists here", location=self.place)
         with self._raising_ledger_errors():
@@ -113,10 +113,10 @@ class Database:
         """Close the database. Later calls raise LedgerError."""
         if os.getpid() != self._pid:
             return  # a forked child has no connections, and a turn may never end there
-        self._free_disk_reserve()
         with self._turn:  # a ledger in memory has one connection, which may be in use
             self._closed = True
             self.engine.dispose()
+        self._free_disk_reserve()
 
     # --- reading and writing ----------------------------------------------------------
 
@@ -215,7 +215,7 @@ class Database:
 
     def _free_disk_reserve(self) -> bool:
         """Free what was reserved for a full disk; tell whether anything was."""
-        return self._room is not None and self._room.release()
+        return self._disk_reserve is not None and self._disk_reserve.release()
 
     def _write(self, work: Work[T]) -> T:
         with self.engine.connect() as connection:

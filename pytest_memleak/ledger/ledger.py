@@ -33,7 +33,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pytest_memleak.errors import DISK_FULL, FREE_SPACE, LedgerError, file_errors
 from pytest_memleak.ledger.call_states import call_end
 from pytest_memleak.ledger.database import Database
-from pytest_memleak.ledger.disk_reserve import RESERVED_BYTES, DiskReserve
+from pytest_memleak.ledger.disk_reserve import RESERVED_BYTES
 from pytest_memleak.ledger.hash_chain import add_row, record_changes
 from pytest_memleak.ledger.tables import leases
 
@@ -115,7 +115,7 @@ class Ledger(Database):
         Reserves room for those that are in flight when another program fills it.
         """
         self._validate_open()
-        if not self.path:
+        if self.path is None or self._disk_reserve is None:
             return
         room = shutil.disk_usage(self.path.parent)
         if room.free < LEAST_FREE_BYTES and room.total:  # some file systems don't say
@@ -125,10 +125,10 @@ class Ledger(Database):
                 location=self.place,
                 hint=FREE_SPACE,
             )
-        if self._room is None:
-            self._room = DiskReserve(self.path.parent)
         if room.free >= LEAST_FREE_BYTES + RESERVED_BYTES:
-            self._room.reserve()
+            self._disk_reserve.reserve()
+        if self._closed:  # meanwhile, by another thread
+            self._free_disk_reserve()
 
     def keep_alive(self) -> None:
         """Renew the lease if its lock was lost; call this every few seconds."""

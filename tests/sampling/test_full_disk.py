@@ -1,14 +1,17 @@
 """A disk that another program fills while calls are in flight: their responses are kept."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from pytest_memleak.ledger.disk_reserve import DiskReserve
+from pytest_memleak.ledger.ledger import Ledger
 
 SCRIPT = Path(__file__).with_name("full_disk.py")
 
@@ -54,3 +57,31 @@ def test_reserved_room_is_freed_once(tmp_path):
     assert list(tmp_path.iterdir()) == []
     assert room.release()
     assert not room.release()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc")
+def test_threads_that_need_room_at_once_reserve_it_once(tmp_path):
+    at_once = threading.Barrier(8)
+
+    def require_room():
+        at_once.wait()
+        ledger.require_disk_room()
+
+    with Ledger(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        threads = [threading.Thread(target=require_room) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(_nameless_files(tmp_path)) == 1
+    assert not _nameless_files(tmp_path)
+
+
+def _nameless_files(folder):
+    nameless = []
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            target = os.readlink(link)
+            if target.startswith(f"{folder}/") and target.endswith(" (deleted)"):
+                nameless.append(target)
+    return nameless
