@@ -153,7 +153,7 @@ def preflight(
     needed: tokens of the suite's longest generation; at_once: the suite's number of
     concurrent calls, if any; excerpts: of the book; sampling, served_names: the suite's
     """
-    from pytest_memleak.sampling.backoff import FIRST
+    from pytest_memleak.sampling.adaptive_concurrency import FIRST
 
     at_once = at_once or FIRST
     sample = partial(_sample_neutral_prompt, endpoint)

@@ -31,6 +31,9 @@ from pytest_memleak.formats.paper_format import (
 from pytest_memleak.formats.rows_as_records import is_row, keys_of, record_of
 from pytest_memleak.formats.vllm_log import responses_in
 
+MAX_ROW_BYTES = 16 << 20
+"""The most bytes of a row that is scanned, which takes up to sixty times as much."""
+
 _MOST_BYTES_OF_BLOCK = 1 << 20
 MOST_ROWS_OF_BLOCK = 1 << 10
 _BLANK_LINES = 1 << 20  # in a row; a small compressed file may have billions

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.formats.log_files import (
+    MAX_ROW_BYTES,
     Reading,
     RowBlock,
     blocks_of,
@@ -26,8 +27,6 @@ from pytest_memleak.formats.log_files import (
 )
 
 BYTES_OF_SHARD = 16 << 20
-MAX_ROW_BYTES = 16 << 20
-"""The most bytes of a row that is scanned, which takes up to sixty times as much."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from pytest_memleak.pipeline.reference_models import sample_and_add_references
 from pytest_memleak.pipeline.sample_pair import sample_pair
 from pytest_memleak.pipeline.sample_readers import LedgerSamples, all_rounds_reader
 from pytest_memleak.pipeline.sampling_plan import plan_pair
+from pytest_memleak.pipeline.shared_text import validate_no_shared_text
 from pytest_memleak.records import Completeness, Issue, Pair
 from pytest_memleak.records.phases import Phase, ProgressEvent
 from pytest_memleak.verdict.evaluation import Evaluation
@@ -86,7 +87,7 @@ def _validate_pair(pair: Pair, suite_run: SuiteRun) -> None:
     suite_run.validate_preregistration()
     suite_run.resources.progress(ProgressEvent(Phase.READING, pair.id))
     book = suite_run.books.pair_book(pair)
-    suite_run.books.validate_no_shared_text(book, pair)
+    validate_no_shared_text(book, pair, suite_run.books)
     validate_limits_can_be_exceeded(pair, book, suite_run.suite, suite_run.protected)
 
 

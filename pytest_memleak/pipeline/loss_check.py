@@ -10,12 +10,8 @@ from pytest_memleak.pipeline.sample_readers import LedgerSamples, RecordedSample
 from pytest_memleak.records import Issue
 from pytest_memleak.records.delivery import Delivery, IndependentAnswers
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.scoring.loss_tests import (
-    LEVEL,
-    control_calls_due,
-    p_control,
-    p_uneven,
-)
+from pytest_memleak.scoring.control_call_count import control_calls_due
+from pytest_memleak.scoring.loss_tests import LEVEL, p_control, p_uneven
 from pytest_memleak.verdict.delivery_outcome import DeliveryOutcome
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ from pytest_memleak.books.archive import sha256_of
 from pytest_memleak.books.build_book import with_instructions
 from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, used_placeholders
 from pytest_memleak.books.prompt_file import read_prompts
-from pytest_memleak.errors import BookError, MemleakError
+from pytest_memleak.errors import MemleakError
+from pytest_memleak.scoring.shared_words import share_of_shared_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_memleak.interfaces.protocols import Manuscript
     from pytest_memleak.pipeline.cut_books import CutBooks
@@ -23,18 +24,9 @@ if TYPE_CHECKING:
         Excerpt,
         Model,
         Pair,
-        Scoring,
         Suite,
     )
     from pytest_memleak.sampling.cost_plan import Plan, PlannedOrdinals
-    from pytest_memleak.scoring.book_layout import Layout
-
-# Two books by one author may share a motto; a book and another edition of it share
-# pages.
-_SHARED_RUN = 20
-_SHARED_SHARE = 0.01
-# A common text is a passage that anyone may quote, not the tested book.
-_COMMON_SHARE = 0.5
 
 
 class SummarySource(Protocol):
@@ -171,53 +163,23 @@ class PreparedBooks:
             read(self._suite.book(book_id)) for book_id in model.finetune_books
         )
 
-    def validate_no_shared_text(self, book: Book, pair: Pair) -> None:
-        """Raise BookError if a training book contains text of the test book.
-
-        Also if the common texts together contain half of any test book of the suite.
-        """
-        for training in self.training_books(pair.model):
-            what, share = _max_shared_share(book, training, pair.scoring)
-            if share >= _SHARED_SHARE:
-                raise BookError(
-                    f"{what} shares {share:.1%} of its words, in runs of {_SHARED_RUN} "
-                    f"or more, with {training.id!r}, which the model "
-                    f"{pair.model.id!r} is fine-tuned on",
-                    location=f"{self._suite.path}: book {book.id!r}",
-                    hint="test with a book that the model wasn't trained on",
-                )
-        for tested in (book, *self._other_test_books(book)):
-            share = self._share_in_common_texts(tested)
-            if share >= _COMMON_SHARE:
-                raise BookError(
-                    f"[[common]] texts excuse {share:.1%} of its words (runs of "
-                    f"{_SHARED_RUN} or more)",
-                    location=f"{self._suite.path}: book {tested.id!r}",
-                    hint="list in [[common]] only passages that anyone may quote",
-                )
-
     def is_read_from_records(self, source: BookSource) -> bool:
         """Tell whether the book, once read, came as records of its excerpts."""
         return self._cut_books.is_read_from_records(source, self._scoring)
 
-    def _other_test_books(self, book: Book) -> Iterator[Book]:
+    def other_test_books(self, book: Book) -> Iterator[Book]:
+        """Yield the suite's other test books, but for those that can't be read."""
         for source in self._suite.books:
             if source.role == "test" and source.id != book.id:
                 with contextlib.suppress(MemleakError):
                     yield self.cut_into_excerpts(source)
 
-    def _share_in_common_texts(self, book: Book) -> float:
+    def share_in_common_texts(self, book: Book) -> float:
         """Return the share of the book's words that the common texts contain."""
         if book.id not in self._common_shares:
-            common = [
-                self.cut_into_excerpts(source)
-                for source in self._suite.books
-                if source.role == "common"
-            ]
-            share = 0.0
-            if common:
-                shared, layout = _shared_word_positions(book, common, self._scoring)
-                share = len(shared) / layout.total
+            sources = [each for each in self._suite.books if each.role == "common"]
+            common = [self.cut_into_excerpts(source) for source in sources]
+            share = share_of_shared_words(book, common, self._scoring) if common else 0
             self._common_shares[book.id] = share
         return self._common_shares[book.id]
 
@@ -264,46 +226,3 @@ def validated_template(source: BookSource) -> str:
     template = DEFAULT_INSTRUCTION if own is None else own
     used_placeholders(template, place=f"book {source.id!r}")
     return template
-
-
-def _max_shared_share(
-    book: Book,
-    other: Book,
-    scoring: Scoring,
-) -> tuple[str, float]:
-    """Return the share of the book's words that the other contains, too, in long runs.
-
-    For a collection, it is the highest share of any work, with that work's title.
-    """
-    shared, layout = _shared_word_positions(book, [other], scoring)
-    if not book.works:
-        return "it", len(shared) / layout.total
-    bounds = list(layout.bounds.values())
-    share_and_title: list[tuple[float, str]] = []
-    for work in book.works:
-        first, _ = bounds[work.first]
-        _, end = bounds[work.end - 1]
-        if first < end:
-            common = len(shared.intersection(range(first, end)))
-            share_and_title.append((common / (end - first), work.title))
-    share, title = max(share_and_title)
-    return f"its work {title!r}", share
-
-
-def _shared_word_positions(
-    book: Book,
-    others: Iterable[Book],
-    scoring: Scoring,
-) -> tuple[set[int], Layout]:
-    """Return the book's words that the others share in long runs, and its layout."""
-    from pytest_memleak.scoring.multi_book_index import SharedIndex
-
-    index = SharedIndex([book], k=min(_SHARED_RUN, scoring.k), mode=scoring.word_mode)
-    shared: set[int] = set()
-    for other in others:
-        text = "\n".join(excerpt.text for excerpt in other.excerpts)
-        matches = index.matches([text], near=False).matches
-        long = matches.where(matches.words >= _SHARED_RUN)
-        for start, end in zip(long.start.tolist(), long.end.tolist(), strict=True):
-            shared.update(range(start, end))
-    return shared, index.books[0].layout

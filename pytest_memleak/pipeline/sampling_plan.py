@@ -44,11 +44,15 @@ from pytest_memleak.pipeline.required_samples import (
     RequiredSamples,
     required_samples,
 )
+from pytest_memleak.pipeline.sampling_stages import stages_before
 from pytest_memleak.pipeline.window_logprobs import WindowLogprobs
 from pytest_memleak.pipeline.window_texts import WindowTexts
 from pytest_memleak.records import Book, BookSource, Issue, Model
 from pytest_memleak.sampling.cost_plan import sum_of_plans
-from pytest_memleak.scoring.loss_tests import control_calls_due, most_control_calls
+from pytest_memleak.scoring.control_call_count import (
+    control_calls_due,
+    most_control_calls,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +66,6 @@ if TYPE_CHECKING:
 
 # A baseline and null books are sampled once, whatever the age of their samples.
 _IN_SERIES = {Purpose.OWN, Purpose.GREEDY}
-_FIRST_STAGE = 5
 
 
 class PlanMode(StrEnum):
@@ -160,7 +163,7 @@ class _SampledPart(ABC):
 
     def _round_steps(self) -> Iterator[PromptStep]:
         """Yield the steps of the requirement's rounds."""
-        yield _rounds_step(self.required, self.source, self.prompts)
+        yield _step_with_stages(self.required, self.source, self.prompts)
 
     @abstractmethod
     def _canaries_before(self) -> PairPrompts | None:
@@ -311,7 +314,7 @@ class FuturePart(_SampledPart):
         return self.source.controls.prompts(pair, due) if due else None
 
 
-def _rounds_step(
+def _step_with_stages(
     required: RequiredSamples,
     source: LedgerEndpoint | FutureEndpoint,
     prompts: PairPrompts,
@@ -319,17 +322,14 @@ def _rounds_step(
     """Return the step of a requirement's rounds, which may stop early."""
     stop_on_fail = required.pair.sampling.stop_on_fail
     may_stop = stop_on_fail and required.purpose is Purpose.OWN
-    stops: list[int] = []
+    stops: tuple[int, ...] = ()
     if may_stop and not source.terms.sampler.batch:
-        rounds = _FIRST_STAGE
-        while rounds < prompts.samples:
-            stops.append(rounds)
-            rounds *= 2
+        stops = stages_before(prompts.samples)
     return PromptStep(
         required.purpose,
         source,
         prompts,
-        tuple(stops),
+        stops,
         may_be_left_out=bool(stops),
     )
 

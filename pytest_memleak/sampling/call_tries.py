@@ -43,7 +43,8 @@ from pytest_memleak.ledger.call_states import NOT_SENT, UNANSWERED, is_fault
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask, PromptSpec
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.sampling.backoff import AdaptiveConcurrency, Retry
+from pytest_memleak.sampling.adaptive_concurrency import AdaptiveConcurrency
+from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.sampling.billing_doubt import NoAnswer, in_doubt
 from pytest_memleak.sampling.checked_endpoint import BadAnswer, CheckedEndpoint
 

@@ -29,7 +29,8 @@ from pytest_memleak.ledger.ledger_queries import (
 from pytest_memleak.ledger.prompts import PairPrompts, asks_by_round
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
-from pytest_memleak.sampling.backoff import AdaptiveConcurrency, Retry
+from pytest_memleak.sampling.adaptive_concurrency import AdaptiveConcurrency
+from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.sampling.call_tries import Notice, SamplingContext
 from pytest_memleak.sampling.call_workers import Workers
 from pytest_memleak.sampling.calls_of_dead_processes import (

@@ -16,7 +16,6 @@ LEVEL = 0.01
 """Level of both tests, and the share of lost completions that needs control calls."""
 
 MOST_CONTROLS = 500
-_LOSSES_EXPECTED = 5
 
 
 def hypergeometric_tail(
@@ -80,48 +79,3 @@ def p_control(
         marked=lost + control_lost,
         total=total,
     )
-
-
-def control_calls_due(requested: int, lost: int) -> int:
-    """Return the control completions that these losses call for; 0 for none.
-
-    So many that five would be lost at the pair's own rate, and enough for the test to
-    reject if none is. None where `MOST_CONTROLS` aren't enough for that.
-    """
-    if lost <= LEVEL * requested:
-        return 0
-    due = math.ceil(_LOSSES_EXPECTED * requested / lost)
-    while (
-        due < MOST_CONTROLS
-        and p_control(
-            requested=requested,
-            lost=lost,
-            control_requested=due,
-            control_lost=0,
-        )
-        > LEVEL
-    ):
-        due += 1
-    due = min(due, MOST_CONTROLS)
-    return (
-        due
-        if p_control(
-            requested=requested,
-            lost=lost,
-            control_requested=due,
-            control_lost=0,
-        )
-        <= LEVEL
-        else 0
-    )
-
-
-def most_control_calls(requested: int) -> int:
-    """Return the most control completions that any number of losses calls for."""
-    fewest = math.floor(LEVEL * requested) + 1
-    counts = range(fewest, requested + 1)
-    for lost in counts:
-        due = control_calls_due(requested, lost)
-        if due:
-            return due
-    return 0

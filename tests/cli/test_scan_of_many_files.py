@@ -190,7 +190,7 @@ def test_an_odd_name_of_a_file_is_shown_once_and_escaped(scan, name):
 
 
 def test_a_row_too_long_is_named_and_the_next_ones_are_read(scan, monkeypatch):
-    monkeypatch.setattr(log_shards, "MOST_BYTES_OF_ROW", 1_000)
+    monkeypatch.setattr(log_shards, "MAX_ROW_BYTES", 1_000)
     long = " ".join(HARMLESS * 9)
     write_rows("logs/a.jsonl", PASSAGE, long, PASSAGE)
     packed = gzip.compress(Path("logs/a.jsonl").read_bytes())

@@ -24,7 +24,7 @@ from pytest_memleak.pipeline.dry_run import plan_run
 from pytest_memleak.records import Verdict
 from pytest_memleak.reports.generation_text import notice_lines
 from pytest_memleak.results.build_result import build_result_without_quotes
-from pytest_memleak.scoring.loss_tests import control_calls_due
+from pytest_memleak.scoring.control_call_count import control_calls_due
 
 
 def issues(result):

@@ -23,6 +23,7 @@ from pytest_memleak.pipeline.required_samples import Purpose, RequiredSamples
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.sample_pair import sample_requirement
 from pytest_memleak.pipeline.sampling_plan import PlanMode, SamplingPlan
+from pytest_memleak.pipeline.shared_text import validate_no_shared_text
 from pytest_memleak.pipeline.suite_run import SuiteRun
 from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.suite.load import load_suite
@@ -333,8 +334,8 @@ def shares_text(world, test, training):
     (world.folder / "lake.json").write_text(json.dumps(records(*test)))
     opened = world.suite_run(suite=suite)
     (pair,) = opened.suite.pairs
-    opened.books.validate_no_shared_text(
-        opened.books.book_with_instructions(pair.book), pair
+    validate_no_shared_text(
+        opened.books.book_with_instructions(pair.book), pair, opened.books
     )
 
 
@@ -386,8 +387,8 @@ def test_common_texts_that_are_the_test_book_are_refused(world, quoted, refused)
     refusal = pytest.raises(BookError, match=r"texts excuse 50\.0% of its words")
     for pair in opened.suite.pairs:  # passages of any test book fail any pair
         with refusal if refused else nullcontext():
-            opened.books.validate_no_shared_text(
-                opened.books.book_with_instructions(pair.book), pair
+            validate_no_shared_text(
+                opened.books.book_with_instructions(pair.book), pair, opened.books
             )
 
 

@@ -7,7 +7,12 @@ import pytest
 from scripted import Scripted, answers, broken, busy, sample_all, terms
 
 from pytest_memleak.errors import ProviderBusy, ProviderError, UnusableResponse
-from pytest_memleak.sampling.backoff import FIRST, MOST, AdaptiveConcurrency, Retry
+from pytest_memleak.sampling.adaptive_concurrency import (
+    FIRST,
+    MOST,
+    AdaptiveConcurrency,
+)
+from pytest_memleak.sampling.backoff import Retry
 
 
 def tried(retry, *outcomes):

@@ -81,7 +81,7 @@ def _nameless_files(folder):
     nameless = []
     for link in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
-            target = os.readlink(link)
+            target = str(link.readlink())
             if target.startswith(f"{folder}/") and target.endswith(" (deleted)"):
                 nameless.append(target)
     return nameless

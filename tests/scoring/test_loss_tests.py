@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_memleak.scoring.control_call_count import (
+    control_calls_due,
+    most_control_calls,
+)
 from pytest_memleak.scoring.loss_tests import (
     LEVEL,
     MOST_CONTROLS,
-    control_calls_due,
     hypergeometric_tail,
-    most_control_calls,
     p_control,
     p_uneven,
 )

@@ -3,16 +3,12 @@
 import numpy as np
 import pytest
 
+from pytest_memleak.scoring.control_call_count import control_calls_due
 from pytest_memleak.scoring.detection_limit import (
     detection_limit,
     detection_limit_if_lost_recalled,
 )
-from pytest_memleak.scoring.loss_tests import (
-    LEVEL,
-    control_calls_due,
-    p_control,
-    p_uneven,
-)
+from pytest_memleak.scoring.loss_tests import LEVEL, p_control, p_uneven
 
 EXCERPTS = 20
 
