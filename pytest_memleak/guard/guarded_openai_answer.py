@@ -225,7 +225,7 @@ class GuardedAnswer:
         for texts in self._texts.values():
             streams += texts.streams
         for budget in self._budgets:
-            budget.settle(streams)
+            budget.count_unread(streams)
 
     def _guarded(self, part: Mapping[str, Any], path: Path) -> dict[str, Any]:
         """Return what may be sent of an object; texts join it later, when they may."""

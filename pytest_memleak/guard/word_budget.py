@@ -149,7 +149,7 @@ class Budget:
         with self.lock:
             return sender not in self._unread
 
-    def settle(self, senders: Iterable[Hashable]) -> None:
+    def count_unread(self, senders: Iterable[Hashable]) -> None:
         """Match and count what these senders, which have ended, sent unread."""
         with self.lock:
             self._match({sender for sender in senders if sender in self._unread})

@@ -66,7 +66,7 @@ class _Ticket:
     done: bool = False
     result: Any = None
 
-    def settle(self, result: object) -> None:
+    def finish(self, result: object) -> None:
         self.result = result
         self.done = True
 
@@ -211,7 +211,7 @@ class Database:
             # A locked, full, or missing database concerns every ticket.
             results = [(ticket, self._explained_error(error)) for ticket in batch]
         for ticket, result in results:
-            ticket.settle(result)
+            ticket.finish(result)
 
     def _free_disk_reserve(self) -> bool:
         """Free what was reserved for a full disk; tell whether anything was."""

@@ -170,9 +170,11 @@ class SecondOpinion:
         self._protected, self._catalog = protected, catalog
         self._sample = Sample(self._own.required.pair.sampling.seed or 0)
 
-    def watch(self, generations: Iterable[Generation | Batch]) -> Iterator[Batch]:
+    def pass_through(
+        self, generations: Iterable[Generation | Batch]
+    ) -> Iterator[Batch]:
         """Pass the generations on and keep the sample."""
-        return self._sample.watch(generations)
+        return self._sample.pass_through(generations)
 
     def issues(self, analysis: Analysis | None) -> Iterator[Issue]:
         """Yield an issue where the automaton differs from the analysis."""

@@ -170,11 +170,11 @@ class _RunPlanner:
                 case TrainingStep():
                     training = self._training_tokens_and_cost(step.model, suite)
                 case PromptStep(purpose=Purpose.CONTROL):
-                    left = step.plan_outstanding(self._counted)
+                    left = step.plan_missing_by_stage(self._counted)
                     if left.generations:
                         self.if_lost.append(PlannedStep(required.pair.id, left))
                 case PromptStep():
-                    sampled.append((step, step.plan_outstanding(self._counted)))
+                    sampled.append((step, step.plan_missing_by_stage(self._counted)))
         plans = [left for _, left in sampled]
         sampling = sum_of_plans(plans) if plans else None
         rounds = None

@@ -396,9 +396,9 @@ def remove_deployment(
 
     Raises MemleakError where its provider can't be created.
     """
-    from pytest_memleak.sampling.deployment import settle
+    from pytest_memleak.sampling.deployment import delete_or_extend
 
-    return settle(
+    return delete_or_extend(
         ledger, _deployment_provider(debt, extensions, state), debt, retry=retry
     )
 

@@ -58,9 +58,12 @@ def measure_pair(
     matches = catalog.matches(samples)
     second_opinion = SecondOpinion(samples, protected, matches)
     this_attempt, others = own_and_other_attempts(other_samples)
-    texts = second_opinion.watch(chain(own.batches(), all_generations(this_attempt)))
+    texts = second_opinion.pass_through(
+        chain(own.batches(), all_generations(this_attempt))
+    )
     attempts = [
-        (part.book, second_opinion.watch(all_generations([part]))) for part in others
+        (part.book, second_opinion.pass_through(all_generations([part])))
+        for part in others
     ]
     analysis = analyze_pair(
         pair,

@@ -111,7 +111,7 @@ class PromptStep:
     may_be_left_out: bool = False
     conversation: Conversation | None = None
 
-    def plan_outstanding(self, counted: PlannedOrdinals) -> Plan:
+    def plan_missing_by_stage(self, counted: PlannedOrdinals) -> Plan:
         """Plan what the ledger lacks, stage by stage, without what is `counted`.
 
         Each stage counts only what the stage before didn't. What is pending is never

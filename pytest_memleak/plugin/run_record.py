@@ -241,7 +241,9 @@ class RunRecord:
             return (*self._broken, "no worker reported its pairs")
         return tuple(self._broken)
 
-    def settle(self, status: int) -> tuple[PairTests, tuple[PairResult, ...]]:
+    def pair_tests_and_unrun(
+        self, status: int
+    ) -> tuple[PairTests, tuple[PairResult, ...]]:
         """Return the tests of each evaluation, and pairs that weren't run.
 
         A pair that one test evaluated and another didn't is in both.

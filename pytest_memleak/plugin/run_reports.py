@@ -140,7 +140,7 @@ def run_report(
     )
     if record is None:
         return report
-    tests, unrun = record.settle(status)
+    tests, unrun = record.pair_tests_and_unrun(status)
     if status == pytest.ExitCode.USAGE_ERROR or not (
         report.results or unrun or record.broken
     ):

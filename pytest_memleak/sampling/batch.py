@@ -81,7 +81,7 @@ class Batches:
     wait: bool
     progress: Progress
 
-    def settle(self) -> None:
+    def finish_batches(self) -> None:
         """Finish every batch that contains any of the pair's prompts.
 
         Raises JobPending if one is unfinished and `wait` is false, ProviderError if one

@@ -114,7 +114,7 @@ def ensure_deployment(
             leave(ledger, platform, active, retry=retry)
         if job.state == JobRow.LEAVING:
             # Another process deletes it, or died doing so. Then it is created again.
-            settle(ledger, platform, _debt_of(ledger, job), retry=retry)
+            delete_or_extend(ledger, platform, _debt_of(ledger, job), retry=retry)
         if job.state == JobRow.FAILED:
             raise failure(job_calls, job, hint=_ASKED_ANEW)
         if not wait or job.stuck:
@@ -151,10 +151,10 @@ def leave(
     """Stop using it, and delete it if no one else does; tell whether that is done."""
     if not leave_deployment(ledger, active.job):
         return True
-    return settle(ledger, platform, _debt_of(ledger, active.job), retry=retry)
+    return delete_or_extend(ledger, platform, _debt_of(ledger, active.job), retry=retry)
 
 
-def settle(
+def delete_or_extend(
     ledger: Ledger,
     platform: DeploymentCalls,
     debt: OpenDeployment | None,
@@ -252,7 +252,7 @@ def _after_poll(
         )
     # What a failed start left behind is deleted now, or stays open.
     leave_deployment(ledger, job)
-    settle(ledger, platform, _debt_of(ledger, job), retry=job_calls.retry)
+    delete_or_extend(ledger, platform, _debt_of(ledger, job), retry=job_calls.retry)
     cause = masked(state.detail or NO_REASON)
     return replace(job, state=JobRow.FAILED, cause=cause)
 

@@ -108,7 +108,7 @@ def sample_missing(
         from pytest_memleak.sampling.batch import Batches
 
         batches = Batches(context, remote, wait, progress)
-        batches.settle()
+        batches.finish_batches()
         if terms.sampler.batch:
             sampling.in_batches(batches)
             return sampling.tell()
@@ -178,7 +178,7 @@ class _PairSampling:
                 self._wait_for_others(lacking)
             elif not lacking.in_batches:
                 return
-            batches.settle()
+            batches.finish_batches()
 
     def _wait_for_others(self, lacking: Missing) -> None:
         """Wait a little for other processes; Inconclusive if they have stopped."""

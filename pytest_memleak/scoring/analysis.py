@@ -163,7 +163,7 @@ def analyze(
     """
     near_tally = NearVerbatimTally(book) if near else None
     if near_tally:
-        generations = near_tally.watch(generations)
+        generations = near_tally.pass_through(generations)
     if protected:
         tally = count(book, scoring, generations, protected=protected)
     else:

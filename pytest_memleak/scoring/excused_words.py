@@ -65,7 +65,7 @@ class RemainingWords:
         """Return how many words of each interval remain."""
         return self.before[end] - self.before[start]
 
-    def intervals(
+    def renumbered_intervals(
         self,
         start: Positions,
         end: Positions,

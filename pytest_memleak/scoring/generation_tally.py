@@ -301,13 +301,15 @@ class Tally:
             generation_rows=self.counted.remaining_rows,
         )
         covered = self.rounds()
-        columns = remaining.intervals(covered.start, covered.end, covered.round)
+        columns = remaining.renumbered_intervals(
+            covered.start, covered.end, covered.round
+        )
         start, end, round_ = columns
         counted.covered.add(self._packing.pack(round_, start, end))
-        start, end = remaining.intervals(*self.pieces())
+        start, end = remaining.renumbered_intervals(*self.pieces())
         counted.rest.add(self._packing.pack(np.zeros_like(start), start, end))
         end, start, round_ = self._own_runs_over(0)
-        start, end, round_ = remaining.intervals(start, end, round_)
+        start, end, round_ = remaining.renumbered_intervals(start, end, round_)
         counted.own.add(self._packing_by_end.pack(end, start, round_))
         words = end - start
         is_longest = words == words.max(initial=0)
@@ -460,10 +462,12 @@ class Tally:
         if self._passages is None:
             return None
         rounds = self.counted.rounds
-        passages = self._passages.passages(self.counted.passages, rounds=rounds)
+        passages = self._passages.describe_passages(
+            self.counted.passages, rounds=rounds
+        )
         if self._whole_passages is None:
             return passages
-        whole = self._whole_passages.passages(
+        whole = self._whole_passages.describe_passages(
             self.counted.whole_passages,
             rounds=rounds,
         )

@@ -183,7 +183,7 @@ class OverlapCounter:
         layout = self._layout
         if self._remaining is not None:
             layout = layout_of_remaining(layout, self._remaining)
-            start, end, group = self._remaining.intervals(start, end, group)
+            start, end, group = self._remaining.renumbered_intervals(start, end, group)
         rounds = Rounds.of_intervals(group, start, end)
         last_group = int(texts.group.max())
         counts = rounds.counts(

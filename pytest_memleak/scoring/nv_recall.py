@@ -173,7 +173,9 @@ class NearVerbatimTally:
                 generation=generation.ordinal,
             )
 
-    def watch(self, generations: Iterable[Generation | Batch]) -> Iterator[Batch]:
+    def pass_through(
+        self, generations: Iterable[Generation | Batch]
+    ) -> Iterator[Batch]:
         """Pass the generations on, matching each sampled one."""
         for batch in in_batches(generations):
             for generation in batch.generations:

@@ -167,7 +167,9 @@ class PassageTally:
                 prompted=near_prompted,
             )
 
-    def passages(self, counts: BestPassages, *, rounds: int) -> ProtectedPassages:
+    def describe_passages(
+        self, counts: BestPassages, *, rounds: int
+    ) -> ProtectedPassages:
         """Return the passages of rounds 0 to rounds - 1."""
         exact = counts.exact
         near = counts.near

@@ -45,7 +45,7 @@ Matches = dict[tuple[int, int, int], int]
 
 
 class Sample:
-    """A seeded sample of the generations that `watch` sees: 1 in 100, at least 20."""
+    """A seeded sample of generations that pass through: 1 in 100, at least 20."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -53,7 +53,9 @@ class Sample:
         # A heap, highest rank first: minus rank, number, and generation.
         self._further: list[tuple[int, int, Generation]] = []
 
-    def watch(self, generations: Iterable[Generation | Batch]) -> Iterator[Batch]:
+    def pass_through(
+        self, generations: Iterable[Generation | Batch]
+    ) -> Iterator[Batch]:
         """Pass the generations on and keep the sample."""
         numbers = count()
         for batch in in_batches(generations):

@@ -130,7 +130,7 @@ def test_the_sample_is_seeded_and_one_in_a_hundred_of_many():
 
     def chosen(some, seed=0):
         sample = Sample(seed)
-        batches = list(sample.watch(some))
+        batches = list(sample.pass_through(some))
         assert [
             generation for batch in batches for generation in batch.generations
         ] == some

@@ -111,7 +111,7 @@ class Deployments(DeployedModels):
             return None  # an empty one costs nothing, and the next start uses it
         return f"projects/{project}/endpoints/{endpoint.id}"
 
-    def poll(self, job_id: str) -> JobState:
+    def poll_deployment(self, job_id: str) -> JobState:
         """Return the state of an endpoint's deployment."""
         project, endpoint_id = _project_and_endpoint_id(job_id)
         endpoint = self._endpoint_of_job(job_id)

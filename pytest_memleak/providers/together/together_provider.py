@@ -112,7 +112,7 @@ class TogetherProvider:
             deployments=machines.abilities(
                 find=machines.find,
                 start=machines.start,
-                poll=machines.poll,
+                poll=machines.poll_deployment,
                 end=machines.end,
             ),
         )

@@ -141,7 +141,7 @@ class Deployments(DeployedModels):
             )
         return None
 
-    def poll(self, job_id: str) -> JobState:
+    def poll_deployment(self, job_id: str) -> JobState:
         """Return the state of an operation, or of an endpoint that was found."""
         if "/operations/" not in job_id:
             return self._endpoint_state(job_id)

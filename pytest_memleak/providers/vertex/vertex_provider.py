@@ -159,7 +159,7 @@ class VertexProvider:
             deployments=machines.abilities(
                 find=machines.find,
                 start=machines.start,
-                poll=machines.poll,
+                poll=machines.poll_deployment,
                 end=machines.end,
             ),
         )
