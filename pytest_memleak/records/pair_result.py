@@ -454,16 +454,14 @@ class RunReport:
     outputs: the requested files by option name ("html", "evidence", "signing_key"), and
     "step_summary" if the CI server has one
     compared: the comparison with an earlier release, if requested
-    unrun: pairs with tests of which none evaluated them; without a requested file,
-    those of selected tests alone
+    unrun: pairs of the suites that not all of their tests evaluated, selected or not
+    uncollected: suites that couldn't be collected, whose pairs are unknown
     exit_status: pytest's, at the end
     typed: the command line that started the run, to type again; "" if unknown
     The others are set only if a file of `outputs` is requested:
-    release: its name; selection: the selected tests; uncollected: suites that couldn't
-    be collected, whose pairs are unknown;
+    release: its name; selection: the selected tests;
     ledger: the end of its hash chain, as `{"entries": ..., "link": ...}`, None if it is
     empty
-    exit_status: pytest's, at the end
     made_by: who made it, and where
     witness: what a witness was told of it before its first call
     """
