@@ -355,6 +355,13 @@ class PairResult:
         return Verdict(self.verdict.partition(", ")[0])
 
     @property
+    def was_selected(self) -> bool:
+        """Whether the run evaluated the pair, or would have."""
+        outcomes = {test.outcome for test in self.tests}
+        was_reached = outcomes - {"deselected", "skipped"}
+        return self.plain_verdict is not Verdict.NOT_RUN or bool(was_reached)
+
+    @property
     def gates(self) -> bool:
         """Whether its verdict counts."""
         return is_gating(self.expected, control=self.control)
