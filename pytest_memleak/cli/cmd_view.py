@@ -22,7 +22,7 @@ from pytest_memleak.redaction.file_writing import write_private
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from pytest_memleak.cli.shared_options import Commands
     from pytest_memleak.pipeline.run import Run
@@ -169,12 +169,15 @@ def _pairs_as_in_bundle(
     results: Sequence[PairResult],
 ) -> Iterator[ShownPair]:
     """Yield the pairs to show, as the bundle has them."""
+    selected = [result for result in results if result.was_selected]
     for number, result in enumerate(_ran_first(results), 1):
         if parsed.pair is None and result.plain_verdict is not Verdict.FAIL:
             continue
         if parsed.pair not in (None, result.pair):
             continue
-        yield _shown_pair(run, result, number)
+        path = result.suite.path
+        evaluated = {other.pair for other in selected if other.suite.path == path}
+        yield _shown_pair(run, result, number, evaluated)
 
 
 def _ran_first(results: Sequence[PairResult]) -> list[PairResult]:
@@ -182,7 +185,12 @@ def _ran_first(results: Sequence[PairResult]) -> list[PairResult]:
     return sorted(results, key=lambda result: result.plain_verdict is Verdict.NOT_RUN)
 
 
-def _shown_pair(run: Run, result: PairResult, number: int) -> ShownPair:
+def _shown_pair(
+    run: Run,
+    result: PairResult,
+    number: int,
+    evaluated: Collection[str],
+) -> ShownPair:
     from pytest_memleak.pipeline.passage_sources import AbsentEndpoint, find_sources
     from pytest_memleak.pipeline.recompute_evidence import (
         validate_path,
@@ -195,7 +203,9 @@ def _shown_pair(run: Run, result: PairResult, number: int) -> ShownPair:
         raise EvidenceError("no such suite", location=str(path), hint=_ELSEWHERE)
     suite = run.suite_run_for(path)
     validate_suite_paths(suite.suite, [Path.cwd()])
-    pair = _pair_named(suite.suite.pairs, result.pair, path)
+    pairs = suite.suite.pairs
+    pair = _pair_named(pairs, result.pair, path)
+    suite.note_evaluated_pairs([pair for pair in pairs if pair.id in evaluated])
     if result.as_of is not None:
         run.resources.as_of = result.as_of
     sources = find_sources(pair, suite)
@@ -231,13 +241,12 @@ def _pairs_from_ledger(run: Run, parsed: argparse.Namespace) -> Iterator[ShownPa
 
     suite = run.suite_run_for(Path(os.path.realpath(parsed.source)))
     _validate_pair(parsed, [pair.id for pair in suite.suite.pairs])
-    number = 0
-    for pair in suite.suite.pairs:
-        if parsed.pair in (None, pair.id):
-            number += 1
-            sources = find_sources(pair, suite)
-            result = build_result_without_quotes(sources.evaluation)
-            yield ShownPair(result, number, sources.passages)
+    pairs = [pair for pair in suite.suite.pairs if parsed.pair in (None, pair.id)]
+    suite.note_evaluated_pairs(pairs)
+    for number, pair in enumerate(pairs, 1):
+        sources = find_sources(pair, suite)
+        result = build_result_without_quotes(sources.evaluation)
+        yield ShownPair(result, number, sources.passages)
 
 
 def _print_what_was_written(path: Path, shown: Sequence[ShownPair]) -> None:

@@ -1,7 +1,7 @@
 """Attempts: the sets of prompts that one model answered for one book.
 
 An attempt is a distinct set of prompts, settings, and seed. The same book has the same
-words, or shares an instruction; prompts that another pair of the suite requests belong
+words, or shares an instruction; prompts that another pair of the run requests belong
 to that pair (docs/method.md).
 """
 
@@ -37,7 +37,7 @@ Key = tuple[str, str]
 """The two digests that name a prompt (`PromptSpec.key`)."""
 
 Requests = Mapping[tuple[str, Key], int]
-"""Rounds that other pairs of the suite request, by endpoint without series, and key."""
+"""Rounds that other pairs of the run request, by endpoint without series, and key."""
 
 FindRequests = Callable[[], Requests]
 """Finds them; called only where the ledger has more than the pair's own."""

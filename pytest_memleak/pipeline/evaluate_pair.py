@@ -76,7 +76,13 @@ def evaluate_pair(
         brings_endpoint = endpoint is not None
         suite_run.validate_announced(pair, brings_endpoint=brings_endpoint)
         _validate_pair(pair, suite_run)
-        plan = plan_pair(pair, suite_run.suite, suite_run.endpoints, endpoint=endpoint)
+        plan = plan_pair(
+            pair,
+            suite_run.suite,
+            suite_run.endpoints,
+            endpoint=endpoint,
+            evaluated_ids=suite_run.evaluated_ids,
+        )
         return _sample_and_judge(pair, suite_run, plan)
     except MemleakError as error:
         return _inconclusive_evaluation(pair, suite_run, error)

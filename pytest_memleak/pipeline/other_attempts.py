@@ -2,9 +2,9 @@
 
 After a FAIL, a reworded instruction, another seed, or another `max_tokens` is another
 attempt on the same model: its passages still count (docs/method.md). Prompts that
-another pair of the suite requests, such as those of a temperature curve, are that
-pair's, unless it is expected to leak: its verdict would hide them. A positive control
-has only its own.
+another pair of the run requests, such as those of a temperature curve, are that
+pair's, unless it is expected to leak: its verdict would hide them. So would a pair that
+the run doesn't evaluate. A positive control has only its own.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _REQUESTED = {Purpose.OWN, Purpose.GREEDY, Purpose.BASELINE}
 
 
 def requests_of_other_pairs(part: LedgerPart, plan: SamplingPlan) -> Requests:
-    """Return the rounds of prompts for the book that the suite's other pairs request.
+    """Return the rounds of prompts for the book that the run's other pairs request.
 
     Null books' samples are their own pairs'.
     """
@@ -70,6 +70,8 @@ def _other_pairs(part: LedgerPart, plan: SamplingPlan) -> Iterator[Pair]:
         return
     for pair in plan.suite.pairs:
         if pair.id == own.pair.id or pair.expected == "leak":
+            continue
+        if pair.id not in plan.evaluated_ids:
             continue
         # A test's own endpoint replaces that of its model.
         if own.endpoint is not None and pair.model.id != own.pair.model.id:

@@ -116,7 +116,13 @@ def find_sources(
     listed = _passages_by_kind(analysis.passages)
     holders = {passage.holder for _, passage in listed}
     holders.add(_holder_of(span))
-    plan = plan_pair(pair, suite_run.suite, suite_run.endpoints, endpoint=endpoint)
+    plan = plan_pair(
+        pair,
+        suite_run.suite,
+        suite_run.endpoints,
+        endpoint=endpoint,
+        evaluated_ids=suite_run.evaluated_ids,
+    )
     held = dict(_held_texts(sample_pair(plan), holders))
     excused = (analysis.passages.excused, analysis.passages.nv_excused)
     sources = []

@@ -452,7 +452,14 @@ class _Comparison:
             if self._bundle.witness is not None:
                 suite_run.use_seed(self._bundle.witness.seed)
             suite = suite_run.suite
-            suite_run.note_evaluated_pairs(suite.pairs)
+            selected = {
+                pair.pair
+                for pair in self._bundle.pairs
+                if pair.was_selected and self._path_of(pair) == path
+            }
+            suite_run.note_evaluated_pairs(
+                [pair for pair in suite.pairs if pair.id in selected]
+            )
             validate_suite_paths(suite, self._folders)
             self._suites[path] = suite
         return self._suites[path]

@@ -363,12 +363,14 @@ class SamplingPlan:
     its endpoint a fine-tune.
 
     suite: whose other pairs request prompts of their own; None without any
+    evaluated_ids: of the pairs whose verdicts the run gives
     """
 
     required: tuple[RequiredSamples, ...]
     endpoints: Endpoints
     mode: PlanMode
     suite: Suite | None = None
+    evaluated_ids: frozenset[str] = frozenset()
 
     @property
     def own(self) -> RequiredSamples:
@@ -552,17 +554,19 @@ def plan_pair(
     *,
     endpoint: Endpoint | None = None,
     for_dry_run: bool = False,
+    evaluated_ids: frozenset[str] = frozenset(),
 ) -> SamplingPlan:
     """Plan the samples of a pair.
 
     endpoint: replaces the suite's own
     for_dry_run: whether for a dry run; else the run samples, or reads if it is offline
+    evaluated_ids: of the run's pairs, whose prompts are no other attempts of this one
     """
     mode = PlanMode.READING if endpoints.resources.offline else PlanMode.SAMPLING
     if for_dry_run:
         mode = PlanMode.DRY_RUN
     required = required_samples(pair, suite, endpoint)
-    return SamplingPlan(required, endpoints, mode, suite)
+    return SamplingPlan(required, endpoints, mode, suite, evaluated_ids)
 
 
 def _recorded_part(

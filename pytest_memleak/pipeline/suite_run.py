@@ -46,7 +46,7 @@ class SuiteRun:
         self.suite = suite
         self.extensions = extensions
         self.resources = resources
-        self._expected: tuple[Pair, ...] = ()
+        self._evaluated: tuple[Pair, ...] | None = None
         self._announced: frozenset[str] | None = None
         self._seed: int | None = None
         # A summarizer's endpoint writes summaries; others are fine-tuned on books.
@@ -75,7 +75,8 @@ class SuiteRun:
         """Sample with this seed, which a witness's log gave, instead of the suite's."""
         self._seed = seed
         self.suite = self.suite.with_seed(seed)
-        self._expected = tuple(map(self.seeded, self._expected))
+        if self._evaluated is not None:
+            self._evaluated = tuple(map(self.seeded, self._evaluated))
 
     def allow_announced_alone(self, pair_ids: Iterable[str]) -> None:
         """Let no other pairs than these call a model: a witness knows only these."""
@@ -132,8 +133,17 @@ class SuiteRun:
         )
 
     def note_evaluated_pairs(self, pairs: Iterable[Pair]) -> None:
-        """Note which pairs the run evaluates, so that shared work is done once."""
-        self._expected = tuple(pairs)
+        """Note which pairs the run evaluates.
+
+        Their shared work is done once, and only they take other attempts away.
+        """
+        self._evaluated = tuple(pairs)
+
+    @property
+    def evaluated_ids(self) -> frozenset[str]:
+        """The ids of the pairs that the run evaluates; all, unless they were noted."""
+        pairs = self.suite.pairs if self._evaluated is None else self._evaluated
+        return frozenset(pair.id for pair in pairs)
 
     def _stored_samples_of_pairs(
         self, parts: Sequence[Samples]
@@ -150,13 +160,18 @@ class SuiteRun:
         own = parts[0].required.pair
         is_recorded = isinstance(parts[0], RecordedSamples)
         calls_nothing = is_recorded and self.suite.summarizer is None
-        for pair in self._expected:
+        for pair in self._evaluated or ():
             is_alike = calls_nothing and pair.model.provider == own.model.provider
             is_stored = self.resources.offline or is_alike
             if pair.id == own.id or not is_stored:
                 continue
             with contextlib.suppress(MemleakError):  # raises again in its turn
-                plan = plan_pair(pair, self.suite, self.endpoints)
+                plan = plan_pair(
+                    pair,
+                    self.suite,
+                    self.endpoints,
+                    evaluated_ids=self.evaluated_ids,
+                )
                 yield sample_pair(plan, until=math.inf)
             self.endpoints.close_recordings(but=own.model)
 

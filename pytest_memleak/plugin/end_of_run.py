@@ -24,7 +24,7 @@ from pytest_memleak.plugin.options import (
 from pytest_memleak.reports.output_table import EVIDENCE, HTML, REPORTS
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping
     from pathlib import Path
 
     from pytest_memleak.plugin.run_record import RunRecord
@@ -32,14 +32,13 @@ if TYPE_CHECKING:
     from pytest_memleak.records.verdicts import ReleaseComparison
 
 _ITEMS = "memleak_items"  # of what a worker of xdist sends at its end
-_PAIRS = "memleak_pairs"  # likewise: the pairs of its items
 _PLANS = ("memleak_dry_run", "collectonly")  # options with which no test runs
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the result collector and, if reports are requested, the run record."""
+    """Register the result collector and, if tests run, the run record."""
     record = None
-    if report_paths(config) and not any(map(config.getoption, _PLANS)):
+    if not any(map(config.getoption, _PLANS)):
         from pytest_memleak.plugin.run_record import RunRecord
 
         record = RunRecord(config)
@@ -60,20 +59,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             items = end_of_run.items
         else:
             items = config.workeroutput.setdefault(_ITEMS, {})
-            config.workeroutput[_PAIRS] = _selected_pairs(config, session.items)
         items.update(unrun_verdicts(session.items))
-
-
-def _selected_pairs(
-    config: pytest.Config,
-    items: Sequence[pytest.Item],
-) -> dict[str, dict[str, Any]]:
-    """Return the pair of each selected item, as if it weren't run."""
-    from pytest_memleak.plugin.run_record import unrun_results_by_node_id
-    from pytest_memleak.results.result_codec import encode
-
-    pairs = unrun_results_by_node_id(config, items)
-    return {item: encode(result) for item, result in pairs.items()}
 
 
 class EndOfRun:
@@ -101,9 +87,6 @@ class EndOfRun:
         self._session: pytest.Session | None = None
         self._least: int = 0  # exit status that hooks can't lower
         self._written: Mapping[str, Path] = {}
-        # Of each selected item its pair, as workers of xdist sent it.
-        self._pairs: dict[str, dict[str, Any]] = {}
-        self._reported: set[str] = set()  # items of which a report came
 
     def pytest_internalerror(self) -> None:
         """Remember the error: after a worker's, xdist would exit with 0."""
@@ -112,7 +95,6 @@ class EndOfRun:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the result off the report, so that no other plugin writes its quotes."""
-        self._reported.add(report.nodeid)
         result, verdict, accepted = vars(report).pop("memleak", (None, None, False))
         is_subtest = hasattr(report, "context")
         if accepted and report.passed and not is_subtest:
@@ -131,7 +113,6 @@ class EndOfRun:
         output = getattr(node, "workeroutput", {})
         unrun = output.get(_ITEMS, {})
         self.items = {**unrun, **self.items}
-        self._pairs |= output.get(_PAIRS, {})
         if self._config.getoption("memleak_witness"):
             from pytest_memleak.plugin.witnessed_run import take_from_worker
 
@@ -176,7 +157,8 @@ class EndOfRun:
             exitstatus = session.exitstatus = pytest.ExitCode.INTERRUPTED
         self._least = int(exitstatus) if any(self.items.values()) else 0
         with self._correcting_status_and_reports():
-            if not (self._result_by_pair or self._record):
+            has_record = self._record and report_paths(self._config)
+            if not (self._result_by_pair or has_record):
                 return (yield)
             from pytest_memleak.plugin import run_reports
             from pytest_memleak.plugin.session_run import run_of
@@ -194,8 +176,6 @@ class EndOfRun:
                 return (yield)
             self._report = dataclasses.replace(
                 self._report,
-                unrun=self._report.unrun
-                or self._results_of_unevaluated_pairs(session, exitstatus),
                 typed=run_reports.command_to_repeat(self._config),
             )
             try:
@@ -277,27 +257,6 @@ class EndOfRun:
         from pytest_memleak.results.build_result import results_from_json
 
         return results_from_json(self._result_by_pair.values())
-
-    def _results_of_unevaluated_pairs(
-        self,
-        session: pytest.Session,
-        status: int,
-    ) -> tuple[PairResult, ...]:
-        """Return the selected pairs that no test evaluated; `RunRecord` knows more."""
-        if self._record:
-            return ()
-        from pytest_memleak.plugin.run_record import (
-            unrun_pairs,
-            unrun_results_by_node_id,
-        )
-        from pytest_memleak.records.pair_result import PairResult
-        from pytest_memleak.results.result_codec import decode
-
-        selected = unrun_results_by_node_id(self._config, getattr(session, "items", ()))
-        for item, row in self._pairs.items():
-            selected[item] = decode(PairResult, row)
-        evaluated = {(suite, pair) for suite, pair, _ in self._result_by_pair}
-        return unrun_pairs(selected, evaluated, self._reported, status)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_memleak.plugin.collect_suites import skip_reason
 from pytest_memleak.plugin.options import (
     HOW_TO_RUN,
     pair_of,
@@ -82,7 +83,8 @@ def expect_pairs(session: pytest.Session) -> None:
             'but max_tokens = "default" sends none; set max_tokens to a number',
         )
     by_suite: dict[Path, list[Pair]] = {}
-    for (suite, _), pair in pairs.items():
+    running = (item for item in session.items if skip_reason(item) is None)
+    for (suite, _), pair in pairs_of(running).items():
         by_suite.setdefault(suite, []).append(pair)
     for suite, its_pairs in by_suite.items():
         run_of(config).suite_run_for(suite).note_evaluated_pairs(its_pairs)

@@ -1,4 +1,6 @@
-"""The record of a whole run for evidence: all pairs, and the outcomes of their tests.
+"""The record of a whole run: all pairs of its suites, and the outcomes of their tests.
+
+Every run has it, so heavy modules are imported where they are used.
 
 PYTEST_DONT_REWRITE
 
@@ -19,14 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_memleak.plugin.collect_suites import skip_reason
 from pytest_memleak.plugin.options import pair_of, run_key
-from pytest_memleak.records.pair_result import PairResult, PairTest, Selection
-from pytest_memleak.redaction.file_writing import write_whole
-from pytest_memleak.redaction.text import first_words
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
+
+    from pytest_memleak.records.pair_result import PairResult, PairTest, Selection
 
     TestedKey = tuple[str, str, str | None]  # suite, pair, and `_TestReports.endpoint`
     PairTests = dict[TestedKey, tuple[PairTest, ...]]
@@ -47,55 +47,10 @@ _REASONS = {
 }
 
 
-def unrun_results_by_node_id(
-    config: pytest.Config,
-    items: Iterable[pytest.Item],
-) -> dict[str, PairResult]:
-    """Return the pair of each item that no mark skips, as if it weren't run."""
-    if run_key not in config.stash:
-        return {}
-    from pytest_memleak.results.build_result import build_unrun_result
-
-    run = config.stash[run_key]
-    results: dict[tuple[str, str], PairResult] = {}
-    by_item = {}
-    for item in items:
-        pair = pair_of(item)
-        if pair is None or skip_reason(item) is not None:
-            continue
-        key = (str(pair.suite), pair.id)
-        if key not in results:
-            results[key] = build_unrun_result(pair, run.suite_run_for(pair.suite).suite)
-        by_item[item.nodeid] = results[key]
-    return by_item
-
-
-def unrun_pairs(
-    selected: Mapping[str, PairResult],
-    evaluated: Collection[tuple[str, str]],
-    reported: Collection[str],
-    status: int,
-) -> tuple[PairResult, ...]:
-    """Return the pairs of selected items that weren't evaluated, with the reason.
-
-    evaluated: suite and pair of each result
-    reported:  the items that began
-    status:    pytest's exit status
-    """
-    unrun = {}
-    for item, result in selected.items():
-        key = (result.suite.path, result.pair)
-        if key in evaluated:
-            continue
-        reason = "its tests didn't evaluate it"
-        if item not in reported:
-            reason = _ENDED.get(status, "the run ended before its test")
-        unrun[key] = dataclasses.replace(result, reasons=(reason,))
-    return tuple(unrun.values())
-
-
 def selection_of(config: pytest.Config) -> Selection:
     """Return the run's selection, without paths outside the current folder."""
+    from pytest_memleak.records.pair_result import Selection
+
     here = Path.cwd()
     arguments = [_relative_to_folder(argument, here) for argument in config.args]
     deselected = config.getoption("deselect") or ()
@@ -169,6 +124,8 @@ class RunRecord:
         if worker is None:
             self._lists.append(listed)
             return
+        from pytest_memleak.redaction.file_writing import write_whole
+
         file = f"{worker['workerid']}.json"
         write_whole(Path(worker[_FOLDER]) / file, json.dumps(listed))
 
@@ -186,6 +143,11 @@ class RunRecord:
         return results
 
     def _test_rows(self, selected: Iterable[pytest.Item]) -> Iterable[dict[str, Any]]:
+        if run_key not in self._config.stash:
+            return
+        from pytest_memleak.plugin.collect_suites import skip_reason
+        from pytest_memleak.redaction.text import first_words
+
         items = [(item, "not run") for item in selected]
         items += [(item, "deselected") for item in self._deselected]
         for item, state in items:
@@ -286,6 +248,8 @@ class RunRecord:
         return self._reports.get(listed["node"], _TestReports())
 
     def _pair_test(self, listed: dict[str, Any], status: int) -> PairTest:
+        from pytest_memleak.records.pair_result import PairTest
+
         reports = self._reports_of(listed)
         outcome = reports.outcome
         if outcome == "not run":
@@ -311,6 +275,7 @@ def _unrun_result(
     tests: PairTests,
 ) -> PairResult | None:
     """Return the result of a pair that not all of its tests evaluated, or None."""
+    from pytest_memleak.records.pair_result import PairResult
     from pytest_memleak.results.result_codec import decode
 
     key = (pair["suite"]["path"], pair["pair"])

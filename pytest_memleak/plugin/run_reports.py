@@ -123,7 +123,7 @@ def run_report(
     """Build the report of a run; None if it has no pair.
 
     status:     the session's exit status
-    record:     of all pairs and tests, for evidence and HTML
+    record:     of all pairs and tests; None if no test runs
     comparison: with an earlier release
     """
     outputs = report_paths(config)
@@ -141,17 +141,24 @@ def run_report(
     if record is None:
         return report
     tests, unrun = record.pair_tests_and_unrun(status)
-    if status == pytest.ExitCode.USAGE_ERROR or not (
-        report.results or unrun or record.broken
-    ):
-        return None
     tested_results = [
         dataclasses.replace(result, tests=tests.get(tested_key(result), ()))
         for result in results
     ]
-    return dataclasses.replace(
+    report = dataclasses.replace(
         report,
         results=tuple(tested_results),
+        unrun=unrun,
+        uncollected=record.broken,
+    )
+    if not report_paths(config):
+        return report
+    if status == pytest.ExitCode.USAGE_ERROR or not (
+        report.results or unrun or record.broken
+    ):
+        return None
+    return dataclasses.replace(
+        report,
         release=config.getoption("memleak_release"),
         made_by=run_origin(
             config.getoption("memleak_operator"),
@@ -160,8 +167,6 @@ def run_report(
         ),
         witness=config.stash.get(witnessed_key, None),
         selection=selection_of(config),
-        unrun=unrun,
-        uncollected=record.broken,
         ledger=run.resources.hash_chain_end(),
     )
 

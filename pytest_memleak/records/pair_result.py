@@ -355,6 +355,13 @@ class PairResult:
         return Verdict(self.verdict.partition(", ")[0])
 
     @property
+    def was_selected(self) -> bool:
+        """Whether the run evaluated the pair, or would have."""
+        outcomes = {test.outcome for test in self.tests}
+        was_reached = outcomes - {"deselected", "skipped"}
+        return self.plain_verdict is not Verdict.NOT_RUN or bool(was_reached)
+
+    @property
     def gates(self) -> bool:
         """Whether its verdict counts."""
         return is_gating(self.expected, control=self.control)
@@ -454,16 +461,14 @@ class RunReport:
     outputs: the requested files by option name ("html", "evidence", "signing_key"), and
     "step_summary" if the CI server has one
     compared: the comparison with an earlier release, if requested
-    unrun: pairs with tests of which none evaluated them; without a requested file,
-    those of selected tests alone
+    unrun: pairs of the suites that not all of their tests evaluated, selected or not
+    uncollected: suites that couldn't be collected, whose pairs are unknown
     exit_status: pytest's, at the end
     typed: the command line that started the run, to type again; "" if unknown
     The others are set only if a file of `outputs` is requested:
-    release: its name; selection: the selected tests; uncollected: suites that couldn't
-    be collected, whose pairs are unknown;
+    release: its name; selection: the selected tests;
     ledger: the end of its hash chain, as `{"entries": ..., "link": ...}`, None if it is
     empty
-    exit_status: pytest's, at the end
     made_by: who made it, and where
     witness: what a witness was told of it before its first call
     """

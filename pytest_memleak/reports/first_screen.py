@@ -77,10 +77,16 @@ def _headline_text(run: RunReport, verdict: Verdict) -> str:
     parts = [", ".join(_outcome_counts(run.results)), *_further_reasons(run, verdict)]
     if run.unrun:
         place = 1 if verdict is Verdict.FAIL else 0
-        ran = f"{len(run.results):,} of {len(everyone):,} pairs ran"
+        # A pair that one test evaluated and another didn't is in both.
+        pairs_run, pairs = map(_distinct_pairs, (run.results, everyone))
+        ran = f"{pairs_run:,} of {pairs:,} pairs ran"
         parts.insert(place, ran)
     parts.append(f"{amount(len(models), 'model')}, {amount(len(books), 'book')}")
     return "; ".join(filter(None, parts))
+
+
+def _distinct_pairs(results: Sequence[PairResult]) -> int:
+    return len({(result.suite.path, result.pair) for result in results})
 
 
 def _outcome_counts(results: Sequence[PairResult]) -> list[str]:

@@ -19,7 +19,7 @@ from pytest_memleak.records.generation import finish_reason_from_word
 from pytest_memleak.scoring.keyed_texts import keyed
 from pytest_memleak.scoring.text_batches import batches_of
 from pytest_memleak.scoring.word_ranges import count_up
-from pytest_memleak.scoring.words import in_latin_1, words
+from pytest_memleak.scoring.words import has_unspaced, in_latin_1, words
 from pytest_memleak.verdict.prose import FORWARD, REVERSED, Prose
 from pytest_memleak.verdict.refusal_phrases import MOST_WORDS, has_refusal_phrase
 from pytest_memleak.verdict.shingles import RunSet, WordNumbers, digest64, run_hashes
@@ -83,7 +83,8 @@ class GenerationFeatures:
     common:     its words among the book's commonest
     forward:    its word pairs among the book's commonest
     reversed:   its word pairs whose reverse is among these
-    unreadable: whether a stretch of it isn't the book's prose, or much isn't in words
+    unreadable: whether a stretch of it isn't the book's prose, much isn't in words, or
+        it has a word of over 40 letters that the book doesn't have
     recites:    whether it contains 20 words of the book in a row
     runs:       number of its 8-word runs that are kept
     """
@@ -227,8 +228,11 @@ class FeatureReader:
         texts = [excerpt.text for excerpt in book.excerpts]
         excerpt_keys: list[Keys] = []
         self._characters_in_words = 0
+        self._long_words: set[str] = set()
         for batch in batches_of(texts, len):
             batch_words = keyed(batch, mode)
+            long_words = _long_words_by_text(batch_words, batch)
+            self._long_words.update(*long_words.values())
             excerpt_keys += batch_words.each()
             characters = _characters_in_words(batch_words)
             self._characters_in_words += int(characters.sum())
@@ -279,6 +283,7 @@ class FeatureReader:
         from_instruction = self._words_from_instruction(runs, excerpt)
         unreadable = self._has_unreadable_stretch(keyed_texts, sums)
         unreadable |= self._has_few_characters_in_words(keyed_texts, texts)
+        unreadable |= self._has_long_word(keyed_texts, texts)
         features = GenerationFeatures(
             excerpt=excerpt,
             expected=self._lengths[excerpt],
@@ -405,6 +410,18 @@ class FeatureReader:
         unwritten: Flags = 3 * present < 2 * expected
         return unwritten
 
+    def _has_long_word(self, keyed_texts: Keyed, texts: Sequence[str]) -> Flags:
+        """Tell which generations have a word of over 40 letters that isn't the book's.
+
+        It may be a passage without the blanks.
+        """
+        has_long_word = np.zeros(len(texts), dtype=np.bool_)
+        if not self._prose.can_judge_answers:
+            return has_long_word
+        for number, long_words in _long_words_by_text(keyed_texts, texts).items():
+            has_long_word[number] = not long_words <= self._long_words
+        return has_long_word
+
     def _has_long_run_of_book(self, keyed_texts: Keyed, runs: _Runs) -> Flags:
         """Tell which generations contain 20 words of the book in a row."""
         places = self._book_runs.places(runs.hashes)
@@ -501,6 +518,35 @@ def _characters_in_words(keyed_texts: Keyed) -> Positions:
     length[length > _LONGEST_WORD] = 0
     length[keyed_texts.ends] = 0
     return length
+
+
+def _long_words_by_text(
+    keyed_texts: Keyed, texts: Sequence[str]
+) -> dict[int, set[str]]:
+    """Return the words of over 40 letters by their text's number, where there are any.
+
+    Letters of scripts without spaces don't count, and parts between underscores, as in
+    addresses, are words of their own.
+    """
+    assert keyed_texts.mode is not None  # noqa: S101 - folded words are never read here
+    length = keyed_texts.characters_per_word()
+    length[keyed_texts.ends] = 0
+    place = np.flatnonzero(length > _LONGEST_WORD)
+    long_words: dict[int, set[str]] = {}
+    for number in {*keyed_texts.text_of(place).tolist()}:
+        parts: set[str] = set()
+        for word in words(texts[number], keyed_texts.mode):
+            if len(word) > _LONGEST_WORD:
+                parts.update(word.split("_"))
+        long_parts = {part for part in parts if _count_letters(part) > _LONGEST_WORD}
+        if long_parts:
+            long_words[number] = long_parts
+    return long_words
+
+
+def _count_letters(word: str) -> int:
+    """Count a word's letters of scripts with spaces."""
+    return sum(letter.isalpha() and not has_unspaced(letter) for letter in word)
 
 
 def _count_characters(texts: Sequence[str]) -> Counts:

@@ -37,10 +37,50 @@ def test_a_run_that_stops_counts_the_pairs_that_ran(suite, gate, workers):
     assert next_line(result).endswith("(runs the rest; stored generations are reused)")
 
 
-def test_a_pair_that_was_not_selected_is_not_counted(suite, gate):
+DROPS = """
+def pytest_collection_modifyitems(items):
+    items[:] = [item for item in items if "clean" in item.name]
+"""
+NODE = "test.memleak.toml::test_memorization[clean/ferry]"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("-k", "clean"), "deselected"),
+        (("--deselect", NODE.replace("clean", "leaky")), "deselected"),
+        ((NODE,), "none of its tests was selected"),
+        pytest.param(("-n", "1", "-k", "clean"), "deselected", marks=pytest.mark.full),
+    ],
+)
+def test_a_pair_that_was_not_selected_counts_as_not_run(suite, gate, options, reason):
     suite()
-    result = gate("-k", "clean", passed=1, deselected=1)
-    assert headline(result) == "PASS: 1 pair passed; 1 model, 1 book"
+    result = gate(*options, passed=1)
+    assert headline(result).startswith("INCONCLUSIVE: 1 of 2 pairs ran; 1 pair passed;")
+    assert f"- 1 pair: not run: {reason} (leaky/ferry)" in result.outlines
+    assert next_line(result).startswith("pytest -m copyright test.memleak.toml  ")
+
+
+@pytest.mark.parametrize(
+    "workers", [(), pytest.param(("-n", "1"), marks=pytest.mark.full)]
+)
+def test_a_pair_that_a_hook_drops_counts_as_not_run(suite, gate, pytester, workers):
+    suite()
+    pytester.makeconftest(DROPS)
+    result = gate(*workers, passed=1)
+    assert headline(result).startswith("INCONCLUSIVE: 1 of 2 pairs ran; 1 pair passed;")
+
+
+def test_a_pair_that_another_test_evaluates_counts_once(suite, gate, own_tests):
+    suite()
+    own_tests(
+        """
+        def test_first(memleak_evaluation): ...
+        def test_second(memleak_evaluation): ...
+        """
+    )
+    result = gate("test_own.py", "-k", "first and clean", passed=1)
+    assert headline(result).startswith("INCONCLUSIVE: 1 of 2 pairs ran; 1 pair passed;")
 
 
 def test_an_expected_leak_is_named_in_the_last_lines(suite, gate):

@@ -82,7 +82,14 @@ def leaks(stories, monkeypatch):
 def run(online, gate):
     """Runs the suite with some text replaced; returns the pair and the terminal."""
 
-    def running(*replacements, reword=None, add="", bundle="evidence.json", one=True):
+    def running(
+        *replacements,
+        reword=None,
+        add="",
+        bundle="evidence.json",
+        one=True,
+        options=(),
+    ):
         suite = online(*NAMED, *replacements)
         suite.write_text(suite.read_text("utf-8") + add, "utf-8")
         if reword:
@@ -90,7 +97,8 @@ def run(online, gate):
             for record in records:
                 record["instruction"] = reword(record["instruction"])
             write_json("held-out.json", records)
-        result = gate("-m", "copyright", "-v", f"--memleak-evidence={bundle}")
+        evidence = f"--memleak-evidence={bundle}"
+        result = gate("-m", "copyright", "-v", evidence, *options)
         return one and read_pair(bundle), " ".join(result.stdout.str().split())
 
     return running
@@ -189,9 +197,9 @@ book = "held-out"
 def run_twice(run, server):
     """Runs a model under two ids, the second with its own keys of the pair."""
 
-    def running(keys, *replacements):
+    def running(keys, *replacements, options=()):
         second = TWICE.format(url=server.base_url)
-        run(*replacements, add=second + keys, one=False)
+        run(*replacements, add=second + keys, one=False, options=options)
         bundle = json.loads(Path("evidence.json").read_text("utf-8"))
         return {pair["model"]["id"]: pair for pair in bundle["pairs"]}
 
@@ -217,6 +225,21 @@ def test_rounds_of_a_positive_control_of_the_same_model_count_against_a_pass(
     pairs = run_twice('expected = "leak"\n', SEED)
     verdicts = {name: pair["verdict"] for name, pair in pairs.items()}
     assert verdicts == {"tuned": "FAIL", "again": "FAIL"}
+    assert main(["verify", "evidence.json", "--allow-failures"]) == 0
+
+
+NODE = "online.memleak.toml::test_memorization[tuned/held-out]"
+
+
+@pytest.mark.parametrize("options", [("-k", "tuned"), full((NODE,))])
+def test_rounds_of_a_pair_that_is_left_out_count_against_a_pass(
+    run, run_twice, leaks, options
+):
+    run(bundle="first.json")
+    leaks.on = False
+    pairs = run_twice("", SEED, options=options)
+    verdicts = {name: pair["verdict"] for name, pair in pairs.items()}
+    assert verdicts == {"tuned": "FAIL", "again": "NOT RUN"}
     assert main(["verify", "evidence.json", "--allow-failures"]) == 0
 
 

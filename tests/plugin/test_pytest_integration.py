@@ -53,7 +53,7 @@ def pytest_sessionfinish():
     Path("modules.json").write_text(json.dumps(sorted(sys.modules)))
 """
 PLUGIN = ["errors", "plugin", "reports", "reports.line_breaks", "reports.output_table"]
-NAMES = ("collect_suites", "end_of_run", "fixtures", "hooks", "options")
+NAMES = ("collect_suites", "end_of_run", "fixtures", "hooks", "options", "run_record")
 PLUGIN += [f"plugin.{name}" for name in NAMES]
 HEAVY = {"numpy", "sqlalchemy", "rich", "ebooklib", "lxml", "openai", "torch"}
 

@@ -219,6 +219,9 @@ CASES = {
         REARRANGED["thinking cut"]
     ),
     "rot13": Case(transformed("rot13")),
+    "a passage without its blanks": Case(
+        with_excerpt(lambda text, own: f"{text} {''.join(own.split()[:60])}")
+    ),
     # too short, the same again and again, out of order
     "answers of 15 %": Case(cut_at(0.15)),
     "answers of 45 %": Case(cut_at(0.45)),

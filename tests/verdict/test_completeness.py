@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import re
 
 import pytest
 from answer_sets import (
@@ -57,9 +58,10 @@ def test_an_excerpt_that_is_not_sampled_yet_refused_nothing(book, answers, weigh
         assert "excerpts without an answer" not in rules(evidence)
 
 
-def kind_of(weigh, book, answers, text, reason=FinishReason.STOP):
+def kind_of(weigh, book, answers, text, reason=FinishReason.STOP, **settings):
     """Which kind of generation that text is in the place of the first answer."""
-    kinds = weigh(book, [replaced(answers[0], text, reason), *answers[1:40]]).kinds
+    generations = [replaced(answers[0], text, reason), *answers[1:40]]
+    kinds = weigh(book, generations, **settings).kinds
     others = (kind for kind in Kind if kind is not Kind.ANSWER and kinds[kind])
     return next(others) if kinds[Kind.ANSWER] < 40 else Kind.ANSWER
 
@@ -178,6 +180,41 @@ def test_one_stretch_that_is_no_prose_makes_an_answer_unreadable(book, answers, 
     evidence = weigh(small, each(honest(small, shakespeare()[100_000:], 10), backwards))
     assert evidence.complete
     assert any("not judged" in note for note in evidence.notes)
+
+
+@pytest.mark.parametrize("mode", ["paper", "unicode"])
+def test_words_joined_to_over_40_letters_make_an_answer_unreadable(
+    mode, book, answers, weigh
+):
+    prose = " ".join(answers[0].text.split()[:300])
+    passage = "".join(re.findall("[A-Za-z]+", book.excerpts[3].text))
+    for length, kind in ((40, Kind.ANSWER), (41, Kind.UNREADABLE)):
+        text = f"{prose} {passage[:length]}"
+        assert kind_of(weigh, book, answers, text, words=mode) is kind
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "the-" * 20 + "end",
+        "https://example.org/wiki/List_of_all_towns_that_stood_by_the_river_in_1850?x=1",
+        "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "_" * 60,
+        "第3章" + "長い文が続く" * 10,
+    ],
+)
+def test_long_addresses_and_chains_are_answers(word, book, answers, weigh):
+    text = " ".join([*answers[0].text.split()[:300], word])
+    assert kind_of(weigh, book, answers, text) is Kind.ANSWER
+
+
+def test_a_long_word_of_the_book_is_readable(answers, weigh):
+    word = "bababadalgharaghtakamminarronnkonnbronntonner"
+    plays = [*shakespeare()]
+    plays[70] = word
+    own = book_of("plays", plays, excerpts=20)
+    text = " ".join([*answers[0].text.split()[:300], word.upper()])
+    assert kind_of(weigh, own, answers, text) is Kind.ANSWER
 
 
 @pytest.mark.parametrize(("short", "complete"), [(50, True), (51, False)])
