@@ -11,7 +11,6 @@ from pytest_memleak.books.build_book import with_instructions
 from pytest_memleak.books.instructions import DEFAULT_INSTRUCTION, used_placeholders
 from pytest_memleak.books.prompt_file import read_prompts
 from pytest_memleak.errors import MemleakError
-from pytest_memleak.scoring.shared_words import share_of_shared_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -177,6 +176,8 @@ class PreparedBooks:
     def share_in_common_texts(self, book: Book) -> float:
         """Return the share of the book's words that the common texts contain."""
         if book.id not in self._common_shares:
+            from pytest_memleak.scoring.shared_words import share_of_shared_words
+
             sources = [each for each in self._suite.books if each.role == "common"]
             common = [self.cut_into_excerpts(source) for source in sources]
             share = share_of_shared_words(book, common, self._scoring) if common else 0
