@@ -31,7 +31,7 @@ _SIGNATURE_BLOCKS = 3
 _FEWEST_ENTRIES = 3
 _LONGEST_INITIALS = 4
 
-_MOST_PROSE = 400
+_MOST_PROSE_BY_TITLE = 400
 _LARGEST_NOTICE = 10_000  # characters
 
 _THANKS = re.compile(
@@ -159,7 +159,7 @@ def _exclude_outer(
             has_second_sign = True
             continue
         by_title = exclusion.by_title and not has_second_sign
-        if by_title and leaf.prose_words > _MOST_PROSE:
+        if by_title and leaf.prose_words > _MOST_PROSE_BY_TITLE:
             result.warnings[leaf.name] = _read_despite_title(leaf, exclusion)
             continue
         # A preview of another book is at the back.
@@ -225,7 +225,9 @@ def _by_title(
         reason = "its first line marks it as"
     if not kind:
         return None
-    has_thanks = kind == "acknowledgements" and _is_often(leaf.count(_THANKS), leaf)
+    has_thanks = kind == "acknowledgements" and _is_frequent_in(
+        leaf.count(_THANKS), leaf
+    )
     return Exclusion(
         f"{reason} {kind!r}",
         by_title=not has_thanks,
@@ -234,7 +236,7 @@ def _by_title(
     )
 
 
-def _is_often(count: int, leaf: SpineDocument) -> bool:
+def _is_frequent_in(count: int, leaf: SpineDocument) -> bool:
     return (
         count >= _NAMED_AT_LEAST and 1_000 * count >= _PER_THOUSAND * leaf.small_words
     )
@@ -252,7 +254,7 @@ def _naming_author(
     counts = {leaf.name: leaf.count(pattern) for leaf in leaves}
     sizes: dict[str, int] = {}  # of documents that name the author often
     for leaf in leaves:
-        if _is_often(counts[leaf.name], leaf):
+        if _is_frequent_in(counts[leaf.name], leaf):
             sizes[leaf.name] = leaf.small_words
     if not sizes:
         return

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_memleak.cli.shared_options import Commands
-    from pytest_memleak.sampling.cost_plan import Power
+    from pytest_memleak.sampling.cost_plan import DetectionTable
 
 PROBLEMS = 1
 
@@ -72,7 +72,7 @@ def add_doctor(commands: Commands) -> None:
 
 
 def _run_doctor(parsed: argparse.Namespace) -> int:
-    powers: dict[Path, Power] = {}
+    powers: dict[Path, DetectionTable] = {}
     screens: dict[Path, list[list[str]]] = {}
     if parsed.syntax_only and parsed.calls:
         raise SettingsError(
@@ -120,12 +120,12 @@ def _call_models(path: Path, *, is_json: bool) -> Iterable[Check]:
 
 def _examine_suite(
     path: Path,
-) -> tuple[list[Check], Power | None, list[list[str]]]:
+) -> tuple[list[Check], DetectionTable | None, list[list[str]]]:
     """Check what a suite needs.
 
     If it is valid, return what it can detect, too, and screens of unapproved books.
     """
-    from pytest_memleak.pipeline.detection_table import detection_rows
+    from pytest_memleak.pipeline.detection_table import detection_table
     from pytest_memleak.pipeline.run import open_suite
 
     with contextlib.ExitStack() as stack:
@@ -134,7 +134,7 @@ def _examine_suite(
         except MemleakError as error:
             return [invalid_suite(path, error)], None, []
         checks = check_suite(path, suite_run)
-        return checks, detection_rows(suite_run), screens_of_unapproved(suite_run)
+        return checks, detection_table(suite_run), screens_of_unapproved(suite_run)
 
 
 # --- the installation
@@ -226,7 +226,7 @@ def _print_checks(checks: Sequence[Check]) -> None:
 
 def _print_power(
     path: Path,
-    power: Power,
+    power: DetectionTable,
     printed: set[str],
 ) -> None:
     """Print what a suite's samples can detect, less the fixes `printed` already."""
@@ -261,7 +261,9 @@ def _print_next(checks: Sequence[Check], suites: Sequence[Path]) -> None:
         print(next_step("memleak demo", purpose))
 
 
-def _as_json(checks: Sequence[Check], powers: Mapping[Path, Power]) -> dict[str, Any]:
+def _as_json(
+    checks: Sequence[Check], powers: Mapping[Path, DetectionTable]
+) -> dict[str, Any]:
     return {
         "checks": [check._asdict() for check in checks],
         "power": {

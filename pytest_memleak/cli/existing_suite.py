@@ -37,7 +37,7 @@ def deadline_of_suite(path: Path) -> int | None:
 
     Raises SuiteError for an invalid suite.
     """
-    from pytest_memleak.sampling.backoff import Retry
+    from pytest_memleak.sampling.retry import Retry
     from pytest_memleak.suite.suite_file import read_suite_file
 
     deadline = read_suite_file(path).tables.sampling.deadline

@@ -276,8 +276,8 @@ def _sample_neutral_prompt(
     greedy: bool = False,
 ) -> _Answers:
     """Return answers to the neutral prompt."""
-    from pytest_memleak.sampling.backoff import Retry
-    from pytest_memleak.sampling.call_tries import Notice
+    from pytest_memleak.sampling.reserved_call import Notice
+    from pytest_memleak.sampling.retry import Retry
 
     def attempt() -> _Answers:
         before = time.monotonic()

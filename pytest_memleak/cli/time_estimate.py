@@ -70,7 +70,7 @@ class EndpointSpeed:
 
     def call_deadline_needed(self, plans: Sequence[Plan], samples: int) -> int | None:
         """Return the seconds that a call must have, None if the default is enough."""
-        from pytest_memleak.sampling.backoff import Retry
+        from pytest_memleak.sampling.retry import Retry
 
         phases = self._calls_and_seconds_of_phases(plans, samples, spent=1.0)
         longest_alone = max(seconds for _, seconds in phases)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from itertools import pairwise
 
-from pytest_memleak.formats.encoded_words import hides_words
+from pytest_memleak.formats.decode_words import hides_words
 
 REASONING_KEYS = (
     "reasoning_content",

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.errors import SettingsError
-from pytest_memleak.formats.encoded_words import SHORTEST_BLOB
+from pytest_memleak.formats.decode_words import SHORTEST_BLOB
 from pytest_memleak.guard.word_budget import (
     COUNTED,
     UNSEEN,
@@ -167,7 +167,7 @@ class GuardedText:
                     return self._stop(starts, whole)
                 affordable = self._affordable() + bisect_left(starts, whole)
         count = len(starts) if ended else min(self._allowed, affordable)
-        return self._send(starts, count)
+        return self._take_sendable(starts, count)
 
     def _word_starts(self, affordable: int) -> list[int]:
         """Return where the words begin that haven't left.
@@ -185,7 +185,7 @@ class GuardedText:
             starts.insert(0, self._sent)
         return starts
 
-    def _send(self, starts: Sequence[int], most: int) -> str:
+    def _take_sendable(self, starts: Sequence[int], most: int) -> str:
         """Return what may leave: up to `most` of the words that begin at `starts`."""
         sent = self._sent
         count = min(len(starts), most)

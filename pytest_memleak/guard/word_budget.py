@@ -70,7 +70,7 @@ class PlacesOfPassages:
             end = passage.end
             if passage.near:
                 number = self._numbers[passage.book]
-                start, end = self._measured.interval(number, start, end)
+                start, end = self._measured.measured_interval(number, start, end)
             yield Place(
                 book=passage.book,
                 start=start,

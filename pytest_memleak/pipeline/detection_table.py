@@ -15,7 +15,7 @@ from pytest_memleak.pipeline.dry_run import plan_run
 from pytest_memleak.pipeline.limit_reachability import planned_rounds
 from pytest_memleak.pipeline.required_samples import Purpose, required_samples
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.sampling.cost_plan import DetectionRow, Power, RunPlan
+from pytest_memleak.sampling.cost_plan import DetectionRow, DetectionTable, RunPlan
 from pytest_memleak.scoring.bmc_interval import upper_end_without_recall
 from pytest_memleak.scoring.book_layout import measurable_words
 from pytest_memleak.scoring.measure_table import BMC, BMC_EXCESS, CHANCE, with_needs
@@ -36,7 +36,7 @@ _SEEN = (
 )
 
 
-def detection_rows(suite_run: SuiteRun) -> Power:
+def detection_table(suite_run: SuiteRun) -> DetectionTable:
     """Return what the suite can detect, for usual numbers of samples and for its own.
 
     Its resources should be offline, with an empty ledger.
@@ -52,7 +52,7 @@ def detection_rows(suite_run: SuiteRun) -> Power:
         if not sampled:
             break  # whatever the number of samples
         rows.append(power_row(planned, sampled[0], samples, notes.get(samples, "")))
-    return Power(
+    return DetectionTable(
         rows=tuple(rows),
         confidence=planned_rounds(pairs[0]).confidence,
         limits=tuple(_limit_reachability_lines(pairs, suite_run)),

@@ -10,7 +10,7 @@ from pytest_memleak.interfaces.abilities import abilities_of, finetuning_of
 from pytest_memleak.interfaces.protocols import ProviderSetup
 from pytest_memleak.providers.provider_registry import host_of
 from pytest_memleak.records import Model
-from pytest_memleak.sampling.backoff import Retry
+from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.scoring.measure_table import unknown_name_hint
 
 if TYPE_CHECKING:

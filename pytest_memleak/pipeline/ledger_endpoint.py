@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pytest_memleak.pipeline.endpoints import Endpoints
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.records import Book, Generation, Model, Pair
-    from pytest_memleak.sampling.backoff import Retry
     from pytest_memleak.sampling.cost_plan import Plan, PlannedOrdinals
+    from pytest_memleak.sampling.retry import Retry
 
 
 SECONDS_PER_DAY = 86_400.0

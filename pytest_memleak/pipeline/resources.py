@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_memleak.ledger.ledger import Ledger
     from pytest_memleak.records.provenance import Provenance
-    from pytest_memleak.sampling.backoff import Retry
+    from pytest_memleak.sampling.retry import Retry
     from pytest_memleak.scoring.generation_tally import Count
 
 

@@ -14,7 +14,7 @@ from pytest_memleak.pipeline.witness_log import (
     end_files,
     end_text,
     read_log,
-    seed_from_head,
+    seed_from_log_head,
 )
 from pytest_memleak.records.witness_records import Witnessed
 
@@ -72,7 +72,7 @@ def announce(
         text = announcement_text(head, ledger, announced)
         files = announcement_files(text, stamp(text) if stamp else None)
         if commit := witness.append(files, after=head):
-            seed = seed_from_head(head)
+            seed = seed_from_log_head(head)
             return Witnessed(witness.name, commit, head, seed, tuple(pairs))
         _pause()
     raise _blocked_error(witness)
@@ -113,7 +113,7 @@ def _witnessed(
 ) -> Witnessed:
     head = logged.announcement.head
     return Witnessed(
-        witness.name, logged.commit, head, seed_from_head(head), tuple(pairs)
+        witness.name, logged.commit, head, seed_from_log_head(head), tuple(pairs)
     )
 
 

@@ -220,7 +220,7 @@ def _place_of(text: bytes) -> str:
     return f"{name[:2]}/{name}"
 
 
-def seed_from_head(head: str) -> int:
+def seed_from_log_head(head: str) -> int:
     """Return the seed, of 31 bits, that follows from a log's head."""
     digest = hashlib.sha256(b"pytest-memleak seed " + head.encode()).digest()
     return int.from_bytes(digest[:_SEED_BYTES]) >> 1

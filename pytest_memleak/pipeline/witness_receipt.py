@@ -20,7 +20,7 @@ from pytest_memleak.pipeline.announced_identity import (
     settings_digest,
 )
 from pytest_memleak.pipeline.witness_git_remote import files_in_export
-from pytest_memleak.pipeline.witness_log import read_log, seed_from_head
+from pytest_memleak.pipeline.witness_log import read_log, seed_from_log_head
 from pytest_memleak.records.provenance import weights_digest
 from pytest_memleak.records.witness_records import (
     BY_CHOSEN_NAME,
@@ -94,7 +94,7 @@ def receipt_faults(log: WitnessLog, bundle: Bundle) -> Iterator[str]:
         return
     if logged.announcement.head != witnessed.head:
         yield "the announcement follows another head than the bundle says"
-    if witnessed.seed != seed_from_head(witnessed.head):
+    if witnessed.seed != seed_from_log_head(witnessed.head):
         yield "the bundle's seed doesn't come from the log's head"
     if bundle.sha256 not in log.bundles.get(witnessed.announcement, ()):
         yield "no end of the announced run names this bundle"

@@ -1,7 +1,7 @@
 """The errors of failed calls, and the part of a server's message that they may quote.
 
     failing = Failing("openai", endpoint="gpt-oss-20b", call="chat.completions.create")
-    raise failing.refusal(Refusal(429, "slow down", retry_after=2.0))     # a
+    raise failing.of_response(ErrorResponse(429, "slow down", retry_after=2.0))     # a
     ProviderBusy
 
 The same for every client: which HTTP status is temporary, which exception means that
@@ -206,8 +206,10 @@ class CallErrorFactory:
         """Create the error of an unsent call; `lasting` if a retry is useless."""
         return RequestNotSent(cause, hint=hint, lasting=lasting, **self.place)
 
-    def refusal(self, refusal: ErrorResponse, hint: str | None = None) -> ProviderError:
-        """Create a Refused; a ProviderBusy for a temporary status.
+    def of_response(
+        self, refusal: ErrorResponse, hint: str | None = None
+    ) -> ProviderError:
+        """Create a RequestRejected; a ProviderBusy for a temporary status.
 
         Where a proxy stopped waiting for the model, that is a CallTimeout.
         """

@@ -152,7 +152,7 @@ class HttpCalls:
         wait = retry_after(response.headers)
         if wait is not None:
             refusal = replace(refusal, retry_after=wait)
-        return failing.refusal(refusal, self._hint(refusal.status))
+        return failing.of_response(refusal, self._hint(refusal.status))
 
     def _error_of_exception(
         self, error: Exception, failing: CallErrorFactory

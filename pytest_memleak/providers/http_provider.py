@@ -174,7 +174,7 @@ class HttpProvider(ABC):
         """Return the headers that carry the API key."""
         return {"authorization": f"Bearer {key}"}
 
-    def refusal(self, status: int, body: Any) -> ErrorResponse:
+    def error_response(self, status: int, body: Any) -> ErrorResponse:
         """Read the body of an error: JSON, or else text.
 
         By default, the message is looked for under common names.
@@ -235,10 +235,10 @@ class HttpProvider(ABC):
     def _read_refusal(self, status: int, body: object) -> ErrorResponse:
         # A proxy's error may have another form than the author knows.
         with contextlib.suppress(Exception):
-            refusal = self.refusal(status, body)
+            refusal = self.error_response(status, body)
             if _is_well_formed(refusal):
                 return replace(refusal, status=status)
-        return HttpProvider.refusal(self, status, body)
+        return HttpProvider.error_response(self, status, body)
 
 
 class HttpEndpoint(RequestEndpoint):

@@ -400,7 +400,7 @@ class PairResult:
         }
 
     @property
-    def limit_values(self) -> dict[str, int | float]:
+    def limit_by_measure(self) -> dict[str, int | float]:
         """Its limits by measure."""
         return {name: limit.limit for name, limit in self.limits.items()}
 

@@ -76,10 +76,10 @@ def screen_lines(outline: BookOutline, columns: int = WIDTH) -> list[str]:
     cuts = _cut_lines(outline, widths)
     alarms = _alarm_lines(outline.alarms, widths.line)
     head = [
-        _one_line_within(
+        _one_line_cut_to(
             f"{_named(outline.title)} by {_named(outline.author)}", widths.line
         ),
-        _one_line_within(_size_text(outline), widths.line),
+        _one_line_cut_to(_size_text(outline), widths.line),
         _row_text(widths, "", "chapter", "words", "begins … ends"),
     ]
     room = LINES - 1 - len(head) - len(cuts) - len(alarms)
@@ -178,7 +178,7 @@ def _cut_lines(outline: BookOutline, widths: _Widths) -> list[str]:
         names = _small_names(outline, widths.label)
         head = "smaller" if large else "left out"
         lines.append(
-            _one_line_within(f"{head}: {amount(small, 'word')}{names}", widths.line)
+            _one_line_cut_to(f"{head}: {amount(small, 'word')}{names}", widths.line)
         )
     return lines
 
@@ -189,7 +189,7 @@ def _small_names(outline: BookOutline, label: int) -> str:
     names = list(dict.fromkeys(cut.label or cut.document for cut in small))
     if not names:
         return ""
-    shown = [_one_line_within(name, label) for name in names[:_MOST_NAMES]]
+    shown = [_one_line_cut_to(name, label) for name in names[:_MOST_NAMES]]
     more = ", …" if len(names) > _MOST_NAMES else ""
     return f" ({', '.join(shown)}{more})"
 
@@ -215,7 +215,7 @@ def _alarm_lines(alarms: Sequence[str], width: int) -> list[str]:
         # What only this screen says comes last, and stays.
         left = len(alarms) - _MOST_ALARMS + 1
         shown = [f"{left:,} more warnings", *alarms[left:]]
-    return [_one_line_within(f"! {alarm}", width) for alarm in shown]
+    return [_one_line_cut_to(f"! {alarm}", width) for alarm in shown]
 
 
 # --- columns
@@ -230,7 +230,7 @@ def _row_text(
 ) -> str:
     from rich.cells import set_cell_size
 
-    name = set_cell_size(_one_line_within(label, widths.label), widths.label)
+    name = set_cell_size(_one_line_cut_to(label, widths.label), widths.label)
     line = f"{number:>3} {name} {words:>{_WORDS}}  {_one_line(text)}"
     return narrowed(line.rstrip(), widths.line)
 
@@ -239,7 +239,7 @@ def _one_line(text: str) -> str:
     return inert(" ".join(text.split()))
 
 
-def _one_line_within(text: str, width: int) -> str:
+def _one_line_cut_to(text: str, width: int) -> str:
     """Return a text as one line of at most as many columns."""
     return narrowed(_one_line(text), width)
 
@@ -277,5 +277,5 @@ def _words_that_fit(words: Iterable[str], width: int) -> list[str]:
         fitting.append(word)
         room -= needed
     if not fitting:
-        return [_one_line_within(word, width - 2) for word in words][:1]
+        return [_one_line_cut_to(word, width - 2) for word in words][:1]
     return fitting

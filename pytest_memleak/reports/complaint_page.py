@@ -125,7 +125,7 @@ def _prompt_rows(complaint: Complaint) -> Iterator[tuple[str, ...]]:
 
 def _limit_text(result: PairResult) -> str:
     limits = ", ".join(
-        f"{name} ≤ {figure(limit)}" for name, limit in result.limit_values.items()
+        f"{name} ≤ {figure(limit)}" for name, limit in result.limit_by_measure.items()
     )
     return (
         f"Limits: {limits}. Percentages are exact one-sided ends at 95% confidence of "

@@ -79,7 +79,7 @@ def _exceeded_by_others(result: PairResult) -> Iterator[ExceededLimit]:
 
 def _limited_measures(result: PairResult) -> Iterator[tuple[Measure, float]]:
     """Yield each measure that has a value and a limit."""
-    limits = result.limit_values
+    limits = result.limit_by_measure
     for name, row in collect_measures([result]).items():
         if name in limits and name in result.values:
             yield row, limits[name]

@@ -80,7 +80,7 @@ def _properties(result: PairResult, *, own: bool) -> Iterator[tuple[str, object]
     for name, p in result.chances.items():
         yield f"{name}.p", p
     yield from _passage_places(result)
-    for name, value in result.limit_values.items():
+    for name, value in result.limit_by_measure.items():
         yield f"limit.{name}", value
 
 

@@ -50,7 +50,7 @@ def measure_cell(
 ) -> tuple[str, bool]:
     """Format a table cell: value, interval and limit; and whether it is over that."""
     value = result.values[row.name]
-    limit_value = result.limit_values.get(row.name)
+    limit_value = result.limit_by_measure.get(row.name)
     text = format_value(row, value)
     if interval and row.name in result.intervals:
         low, high = result.intervals[row.name]

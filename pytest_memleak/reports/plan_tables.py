@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pytest_memleak.records.measurement import PlannedRounds
-    from pytest_memleak.sampling.cost_plan import Power, RunPlan
+    from pytest_memleak.sampling.cost_plan import DetectionTable, RunPlan
 
 
 _MOST_ROWS = 20
@@ -89,7 +89,7 @@ def plan_table(
 
 
 def detection_table(
-    power: Power,
+    power: DetectionTable,
     *,
     width: int,
     color: bool,

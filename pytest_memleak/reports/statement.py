@@ -212,7 +212,7 @@ def _limits_line(pairs: Sequence[PairResult]) -> Line:
     groups: defaultdict[tuple[tuple[str, float], ...], list[PairResult]]
     groups = defaultdict(list)
     for pair in pairs:
-        groups[tuple(pair.limit_values.items())].append(pair)
+        groups[tuple(pair.limit_by_measure.items())].append(pair)
     if len(groups) < 2:  # noqa: PLR2004 - one set needs no table
         limits, group = next(iter(groups.items()), ((), []))
         facts = [

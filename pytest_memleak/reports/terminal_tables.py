@@ -90,9 +90,9 @@ class _PairTable:
         self._has_several_suites = len({result.suite.name for result in results}) > 1
         self._has_detection = any(result.detection for result in results)
         self._has_comparison = any(result.compared for result in results)
-        first_limits = results[0].limit_values
+        first_limits = results[0].limit_by_measure
         self._has_same_limits = all(
-            result.limit_values == first_limits for result in results
+            result.limit_by_measure == first_limits for result in results
         )
         self.measures = self._shown_measures()[:most]
 
@@ -123,7 +123,7 @@ class _PairTable:
             table.add_column("suite", overflow="fold")
         footer = Text("limit", style="dim")
         table.add_column("pair", footer=footer, overflow="fold")
-        limits = self._results[0].limit_values
+        limits = self._results[0].limit_by_measure
         for row in self.measures:
             limit = ""
             if row.name in limits:

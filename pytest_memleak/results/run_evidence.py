@@ -172,7 +172,7 @@ def _summarize_suite(suite: str, pairs: Sequence[PairResult]) -> SuiteControls:
     exceeded: defaultdict[str, list[bool]] = defaultdict(list)
     for pair in controls:
         values = pair.values
-        for name, limit in pair.limit_values.items():
+        for name, limit in pair.limit_by_measure.items():
             if name not in values:
                 continue
             # Passages of other books are no false positive.

@@ -56,7 +56,6 @@ from pytest_memleak.ledger.prompts import (
 from pytest_memleak.ledger.tables import batches, calls, questions
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.sampling.call_tries import SamplingContext
 from pytest_memleak.sampling.remote_jobs import (
     NO_REASON,
     JobCalls,
@@ -64,6 +63,7 @@ from pytest_memleak.sampling.remote_jobs import (
     pauses,
     poll_state,
 )
+from pytest_memleak.sampling.reserved_call import SamplingContext
 
 _CALL_NAMES = ("find_batch", "start_batch", "poll_batch")
 _RECORDED_AT_ONCE = 200

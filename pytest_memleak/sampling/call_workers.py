@@ -24,8 +24,8 @@ from pytest_memleak.ledger.call_states import NOT_STORED
 from pytest_memleak.ledger.prompts import Ask, PromptSpec, asks_by_round
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.sampling.call_deadline import NO_THREAD
-from pytest_memleak.sampling.call_tries import (
-    CallTries,
+from pytest_memleak.sampling.reserved_call import (
+    ReservedCall,
     SamplingContext,
     Stopped,
 )
@@ -178,7 +178,7 @@ class Workers:
                 answer = None
                 if call is None:
                     continue
-                attempts = CallTries(self._context, call, self._stop)
+                attempts = ReservedCall(self._context, call, self._stop)
                 answer = attempts.run()
                 if answer is not None:
                     self._take_up_the_rest(answer, attempts.left)

@@ -21,7 +21,7 @@ from pytest_memleak.ledger.call_states import PROCESS_ENDED, CallState
 from pytest_memleak.ledger.hash_chain import record_changes
 from pytest_memleak.ledger.ledger import IS_LIVING, Ledger
 from pytest_memleak.ledger.tables import calls, leases
-from pytest_memleak.sampling.call_tries import SamplingContext, recovered_answer
+from pytest_memleak.sampling.reserved_call import SamplingContext, recovered_answer
 
 _NEVER = "the provider has no response to it"
 

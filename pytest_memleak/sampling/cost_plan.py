@@ -130,7 +130,7 @@ class DetectionRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Power:
+class DetectionTable:
     """The rows of a suite, which limits can pass, and what keeps pairs from a plan.
 
     confidence: of detection limits and intervals

@@ -29,7 +29,6 @@ from pytest_memleak.ledger.deployments import (
 from pytest_memleak.ledger.jobs import Job, JobRow, update_job
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.sampling.call_deadline import TimedCalls
 from pytest_memleak.sampling.remote_jobs import (
     NO_REASON,
@@ -41,6 +40,7 @@ from pytest_memleak.sampling.remote_jobs import (
     pending,
     poll_state,
 )
+from pytest_memleak.sampling.retry import Retry
 
 if TYPE_CHECKING:
     from pytest_memleak.ledger.ledger import Ledger

@@ -21,8 +21,8 @@ from pytest_memleak.errors import (
 from pytest_memleak.ledger.call_outcomes import end_open_calls, store_call_results
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.billing_doubt import in_doubt
-from pytest_memleak.sampling.call_tries import SamplingContext, Stopped
 from pytest_memleak.sampling.call_workers import Workers
+from pytest_memleak.sampling.reserved_call import SamplingContext, Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -30,14 +30,14 @@ from pytest_memleak.ledger.prompts import PairPrompts, asks_by_round
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.sampling.adaptive_concurrency import AdaptiveConcurrency
-from pytest_memleak.sampling.backoff import Retry
-from pytest_memleak.sampling.call_tries import Notice, SamplingContext
 from pytest_memleak.sampling.call_workers import Workers
 from pytest_memleak.sampling.calls_of_dead_processes import (
     settle_calls_of_dead_processes,
 )
 from pytest_memleak.sampling.checked_endpoint import CheckedEndpoint
 from pytest_memleak.sampling.engine_workers import EngineWorkers
+from pytest_memleak.sampling.reserved_call import Notice, SamplingContext
+from pytest_memleak.sampling.retry import Retry
 
 if TYPE_CHECKING:
     from pytest_memleak.sampling.batch import Batches

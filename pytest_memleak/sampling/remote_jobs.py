@@ -34,9 +34,9 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.providers.call_errors import stored_message
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.redaction.credentials import masked
-from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.sampling.billing_doubt import NoAnswer, in_doubt
 from pytest_memleak.sampling.call_deadline import TimedCalls
+from pytest_memleak.sampling.retry import Retry
 
 T = TypeVar("T")
 

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_memleak.records import Block, Coverage, Measurement, Span
+from pytest_memleak.scoring.distinct_spans import distinct_spans
 from pytest_memleak.scoring.excused_words import placed_in_book
 from pytest_memleak.scoring.generation_tally import OwnRun, tally_generations
-from pytest_memleak.scoring.word_ranges import cut, longest_over_each, without_overlaps
+from pytest_memleak.scoring.word_ranges import cut, longest_over_each
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -127,7 +128,7 @@ def _spans_without_overlaps(tally: Tally) -> tuple[Span, ...]:
     """
     runs = tally.longest_runs_by_end()
     threshold = tally.scoring.effective_threshold
-    start, end, run = without_overlaps(
+    start, end, run = distinct_spans(
         runs.start,
         runs.end,
         over=threshold,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_memleak.formats.encoded_words import (
+from pytest_memleak.formats.decode_words import (
     LONG_UNIT,
     decoded_words,
     rotated,

@@ -20,6 +20,7 @@ import numpy as np
 
 from pytest_memleak.errors import BookError, RecordsError, SettingsError, UnknownExcerpt
 from pytest_memleak.records import Generation, Origin, Span
+from pytest_memleak.scoring.distinct_spans import distinct_spans
 from pytest_memleak.scoring.excused_words import layout_of_remaining
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 from pytest_memleak.scoring.passage_tally import PassageTally, Prompted
@@ -31,12 +32,7 @@ from pytest_memleak.scoring.prompt_trimming import (
 from pytest_memleak.scoring.protected_passages import BestPassages, Protected
 from pytest_memleak.scoring.rounds import Rounds
 from pytest_memleak.scoring.text_batches import in_batches
-from pytest_memleak.scoring.word_ranges import (
-    Distinct,
-    Packing,
-    distinct,
-    without_overlaps,
-)
+from pytest_memleak.scoring.word_ranges import Distinct, Packing, distinct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -386,7 +382,7 @@ class Tally:
         start = start[by_end_then_longest]
         end = end[by_end_then_longest]
         is_longest = np.diff(end, prepend=-1) != 0
-        span_start, _, _ = without_overlaps(
+        span_start, _, _ = distinct_spans(
             start[is_longest],
             end[is_longest],
             over=over,

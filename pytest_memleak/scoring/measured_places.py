@@ -52,7 +52,7 @@ class MeasuredPlaces:
                 ahead=rows[:, 1],
             )
 
-    def interval(
+    def measured_interval(
         self,
         book: int,
         start: int,

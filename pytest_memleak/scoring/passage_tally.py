@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pytest_memleak.records import Origin
+from pytest_memleak.scoring.distinct_spans import distinct_spans
 from pytest_memleak.scoring.find_passages import (
     TextPassages,
     contained_in,
@@ -30,7 +31,6 @@ from pytest_memleak.scoring.protected_passages import (
     RankedPassage,
     note_longest,
 )
-from pytest_memleak.scoring.word_ranges import without_overlaps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -85,7 +85,7 @@ class PassageTally:
         self._by_excerpt = bool(book.works)  # a collection needs passages per work
         self._index_instructions(book)
         self._rank_books()
-        self._mark_excused()
+        self._mark_excusing_books()
 
     def _index_instructions(self, book: Book) -> None:
         index = self._protected.index
@@ -121,18 +121,18 @@ class PassageTally:
             excerpts_of_books.append(len(layout.ids))
         self._first_excerpt = np.cumsum(excerpts_of_books)
 
-    def _mark_excused(self) -> None:
+    def _mark_excusing_books(self) -> None:
         """Mark the pair's own book if it is excused, and the books that excuse."""
         protected = self._protected
         index = protected.index
         own = index.numbers[protected.whole or protected.measured]
         excused = [index.numbers[book_id] for book_id in protected.excused]
         books = len(index.books)
-        self._own = np.zeros(books, dtype=np.bool_)
-        self._own[own] = own in excused
-        self._excusing = np.zeros(books, dtype=np.bool_)
-        self._excusing[excused] = True
-        self._excusing[own] = False
+        self._is_excused_own_book = np.zeros(books, dtype=np.bool_)
+        self._is_excused_own_book[own] = own in excused
+        self._is_excusing_book = np.zeros(books, dtype=np.bool_)
+        self._is_excusing_book[excused] = True
+        self._is_excusing_book[own] = False
         self._own_rank = -1
         if own in excused:
             self._own_rank = int(self._rank[own])
@@ -323,7 +323,11 @@ class PassageTally:
         excuses its passages in other books, not itself.
         """
         own = self._rank[passages.book] == self._own_rank
-        cases = [contained(self._excusing), own, contained(self._own)]
+        cases = [
+            contained(self._is_excusing_book),
+            own,
+            contained(self._is_excused_own_book),
+        ]
         return np.select(cases, [EXCUSED, OWN, EXCUSED], OTHER)
 
     def _lie_in_no_earlier_book(self, passages: TextPassages) -> NDArray[np.bool_]:
@@ -472,7 +476,7 @@ class PassageTally:
             remaining = self._remaining_words_of(self._order[rank], near=False)
             if remaining is not None:
                 first, end = remaining.before[first], remaining.before[end]
-            start, end, nth = without_overlaps(start=first, end=end, over=over)
+            start, end, nth = distinct_spans(start=first, end=end, over=over)
             words = end - start
             if remaining is not None:
                 start, end = remaining.kept[start], remaining.kept[end - 1] + 1

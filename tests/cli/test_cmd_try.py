@@ -27,8 +27,8 @@ from pytest_memleak.cli.suite_template import Draft
 from pytest_memleak.cli.time_estimate import EndpointSpeed
 from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.sampling.cost_plan import Plan
+from pytest_memleak.sampling.retry import Retry
 
 SUITE = "base-story.memleak.toml"
 
@@ -140,7 +140,7 @@ def test_a_rate_limit_is_waited_for_and_not_counted(here, serve, capsys, monkeyp
     )
     monkeypatch.setattr("pytest_memleak.cli.neutral_prompts.time", clock)
     monkeypatch.setattr(
-        "pytest_memleak.sampling.backoff.Retry", lambda: Retry(pause=pause)
+        "pytest_memleak.sampling.retry.Retry", lambda: Retry(pause=pause)
     )
     monkeypatch.setattr("pytest_memleak.sampling.adaptive_concurrency.FIRST", 1)
     limit = server_error("chat", status=429, calls=(3,), retry_after=0.6)
@@ -153,7 +153,7 @@ def test_a_failing_servers_words_are_shown_while_it_is_waited_for(
     here, serve, capsys, monkeypatch
 ):
     monkeypatch.setattr(
-        "pytest_memleak.sampling.backoff.Retry", lambda: Retry(pause=lambda *_: None)
+        "pytest_memleak.sampling.retry.Retry", lambda: Retry(pause=lambda *_: None)
     )
     failing = server_error("chat", status=500, calls=(1, 2))
     main([*serve(plan=FaultPlan([failing]))])

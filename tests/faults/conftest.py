@@ -20,7 +20,7 @@ from own_plugin import OWN_PLUGIN
 from study_suites import emulated, excerpts, tinker_sdk  # noqa: F401 - fixtures
 
 from pytest_memleak.pipeline.resources import Resources
-from pytest_memleak.sampling.backoff import Retry
+from pytest_memleak.sampling.retry import Retry
 
 WAITS = {"deadline": 120.0, "tries": 8, "total": 60.0, "first": 0.01, "most": 0.05}
 HASTE = Retry(**WAITS, recovery=0.2, deploying=1.0, poll=0.01, poll_most=0.1)

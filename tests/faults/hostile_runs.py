@@ -26,7 +26,7 @@ _LONGEST_RUN = 240  # seconds
 _CONFTEST = """
 import {sdk}  # which takes its time: not the first call's
 
-from pytest_memleak.sampling.backoff import Retry
+from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.pipeline.resources import Resources
 
 Resources.retry = Retry(tries={tries}, total={total}, first=0.01, most=0.02)

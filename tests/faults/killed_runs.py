@@ -20,7 +20,7 @@ SEED = int(os.environ.get("MEMLEAK_KILL_SEED", "0")) or random.SystemRandom().ra
 # Short waits, in the run and in its xdist workers alike.
 CONFTEST = """
 from pytest_memleak.pipeline.resources import Resources
-from pytest_memleak.sampling.backoff import Retry
+from pytest_memleak.sampling.retry import Retry
 
 Resources.retry = Retry(
     deadline=300.0, first=0.01, recovery=2.0, deploying={deploying}, poll=0.02, poll_most=0.1

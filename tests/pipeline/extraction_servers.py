@@ -20,7 +20,7 @@ from pytest_memleak.pipeline.evaluate_pair import evaluate_pair
 from pytest_memleak.pipeline.request_wordings import wordings
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.suite_run import SuiteRun
-from pytest_memleak.sampling.backoff import Retry
+from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.suite.load import load_suite
 
 WORDS_OF_ANSWER = 120

@@ -15,7 +15,7 @@ from pytest_memleak.pipeline.cut_books import CutBooks
 from pytest_memleak.pipeline.evaluate_pair import evaluate_pair
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.suite_run import SuiteRun
-from pytest_memleak.sampling.backoff import Retry
+from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.suite.load import load_suite
 
 EXCERPTS, WORDS = 6, 30

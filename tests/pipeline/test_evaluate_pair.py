@@ -13,7 +13,7 @@ from pytest_memleak.pipeline.evaluate_pair import evaluate_pair
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.suite_run import SuiteRun
 from pytest_memleak.records import Verdict
-from pytest_memleak.sampling.backoff import Retry
+from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.suite.load import load_suite
 
 TEXT = "the ferryman counted nine lanterns along the quay and did not like the number at all"

@@ -25,7 +25,7 @@ from pytest_memleak.pipeline.sample_pair import sample_requirement
 from pytest_memleak.pipeline.sampling_plan import PlanMode, SamplingPlan
 from pytest_memleak.pipeline.shared_text import validate_no_shared_text
 from pytest_memleak.pipeline.suite_run import SuiteRun
-from pytest_memleak.sampling.backoff import Retry
+from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.suite.load import load_suite
 
 BOOK = (

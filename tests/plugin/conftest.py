@@ -13,7 +13,7 @@ from time_stamp_authority import make_authority
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.pipeline.resources import Resources
-from pytest_memleak.sampling.backoff import Retry
+from pytest_memleak.sampling.retry import Retry
 
 SUMMARY = "An old superstition unsettles a boatman one night, and he waits for somebody in vain."
 

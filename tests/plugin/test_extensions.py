@@ -12,7 +12,7 @@ from storyserver_server import StoryServer
 from suite_files import write_suite
 
 from pytest_memleak.pipeline.resources import Resources
-from pytest_memleak.sampling.backoff import Retry
+from pytest_memleak.sampling.retry import Retry
 
 MEASURE = """
     from pytest_memleak import hookimpl

@@ -14,7 +14,7 @@ from suite_files import read_bundle, read_pair, write_book
 
 from pytest_memleak.cli.main import main
 from pytest_memleak.pipeline.resources import Resources
-from pytest_memleak.sampling.backoff import Retry
+from pytest_memleak.sampling.retry import Retry
 
 KEY = "sk-test-0123456789abcdefghij"
 WORDS = prose(3, 400).split()

@@ -135,7 +135,7 @@ def test_progress_tells_of_fine_tunes_and_batches(run, pytester, online, server)
     online(("[model.options]", "[model.options]\nbatch = true"))
     pytester.makeconftest(
         "from pytest_memleak.pipeline.resources import Resources\n"
-        "from pytest_memleak.sampling.backoff import Retry\n"
+        "from pytest_memleak.sampling.retry import Retry\n"
         "Resources.retry = Retry(poll=0.2, poll_most=0.2)\n"
     )
     seen = run("-m", "copyright", code=1)  # it recites

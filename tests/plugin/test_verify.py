@@ -19,7 +19,7 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import chain
 from pytest_memleak.results.evidence_file import read_evidence, write_evidence_file
 from pytest_memleak.results.run_evidence import model_names
-from pytest_memleak.sampling.backoff import Retry
+from pytest_memleak.sampling.retry import Retry
 
 
 @pytest.fixture

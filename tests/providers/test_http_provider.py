@@ -192,13 +192,15 @@ def test_an_error_in_any_form_is_told(serve, make, answer, cause):
     ("wait", "expected"), [(7, 7), (-1, None), (float("nan"), None), ("soon", None)]
 )
 def test_the_class_may_read_how_long_to_wait(serve, make, wait, expected):
-    def refusal(self, status, body):
-        return replace(StoryProvider.refusal(self, status, body), retry_after=wait)
+    def error_response(self, status, body):
+        return replace(
+            StoryProvider.error_response(self, status, body), retry_after=wait
+        )
 
     server = serve()
     busy = Response.json({"fault": {"why": "busy", "kind": "busy"}}, status=503)
     answering(server, busy)
-    endpoint = make(variant(refusal=refusal), server).open(None)
+    endpoint = make(variant(error_response=error_response), server).open(None)
     with pytest.raises(ProviderBusy) as failure:
         sample(endpoint)
     assert failure.value.retry_after == expected

@@ -92,7 +92,7 @@ def test_an_error_of_the_account_is_no_moderation(status, message):
     ],
 )
 def test_an_account_without_credit_is_final_and_says_so(status, code):
-    error = CallErrorFactory("p", "m", "c").refusal(
+    error = CallErrorFactory("p", "m", "c").of_response(
         ErrorResponse(status, "No", code=code)
     )
     assert isinstance(error, RequestRejected)
@@ -159,7 +159,7 @@ def test_a_missing_model_is_seen_in_any_form(message):
 
 @pytest.mark.parametrize("status", [408, 504, 524])
 def test_a_proxys_timeout_is_one_of_the_call(status):
-    error = CallErrorFactory("p", "m", "c").refusal(
+    error = CallErrorFactory("p", "m", "c").of_response(
         ErrorResponse(status, "No answer from upstream")
     )
     assert isinstance(error, CallTimeout)

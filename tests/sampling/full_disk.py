@@ -20,7 +20,7 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import build_prompts
 from pytest_memleak.ledger.tables import calls
 from pytest_memleak.records import Sampling
-from pytest_memleak.sampling.backoff import Retry
+from pytest_memleak.sampling.retry import Retry
 
 AT_ONCE = 8
 

@@ -23,10 +23,10 @@ from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.ledger.stored_summaries import keep_summary
 from pytest_memleak.records import FinishReason
 from pytest_memleak.sampling.adaptive_concurrency import AdaptiveConcurrency
-from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.sampling.batch import claim_batch
-from pytest_memleak.sampling.call_tries import SamplingContext
 from pytest_memleak.sampling.checked_endpoint import CheckedEndpoint
+from pytest_memleak.sampling.reserved_call import SamplingContext
+from pytest_memleak.sampling.retry import Retry
 
 
 def fill(ledger, ask):

@@ -8,7 +8,7 @@ from postgres_server import PostgresServer, binaries
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import build_prompts
 from pytest_memleak.records import Sampling
-from pytest_memleak.sampling.backoff import Retry
+from pytest_memleak.sampling.retry import Retry
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from pytest_memleak.ledger.call_reservations import reserve_call
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import find_missing_ordinals
 from pytest_memleak.ledger.prompts import Ask
-from pytest_memleak.sampling.backoff import Retry
+from pytest_memleak.sampling.retry import Retry
 
 
 @pytest.fixture

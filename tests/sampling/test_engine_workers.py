@@ -27,9 +27,9 @@ from pytest_memleak.errors import (
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.ledger.prompts import Ask
 from pytest_memleak.records.phases import Progress
-from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.sampling.billing_doubt import NoAnswer
 from pytest_memleak.sampling.call_deadline import within
+from pytest_memleak.sampling.retry import Retry
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from pytest_memleak.ledger.jobs import finetuned_endpoint
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import jobs
 from pytest_memleak.records.phases import Phase, Progress
-from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.sampling.remote_jobs import ensure_finetune
+from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.sampling.training_set import build_training_set
 
 

@@ -43,8 +43,8 @@ from pytest_memleak.ledger.tables import generations as generations_table
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.sampling import call_deadline, call_workers
-from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.sampling.call_deadline import within
+from pytest_memleak.sampling.retry import Retry
 
 
 @pytest.fixture

@@ -27,8 +27,8 @@ from pytest_memleak.ledger.jobs import JobRow
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import batches
 from pytest_memleak.ledger.verify_chain import check_ledger
-from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.sampling.remote_jobs import ensure_finetune
+from pytest_memleak.sampling.retry import Retry
 
 
 def refused(**more):

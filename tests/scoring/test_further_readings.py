@@ -9,7 +9,7 @@ from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_memleak.formats.encoded_words import decoded_words
+from pytest_memleak.formats.decode_words import decoded_words
 from pytest_memleak.records import Generation, Scoring
 from pytest_memleak.scoring import further_readings
 from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys

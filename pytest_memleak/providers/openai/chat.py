@@ -170,7 +170,7 @@ class ChatEndpoint(RequestEndpoint):
         call = f"{form.call} (n = {n})"
         texts = (*request.texts, *settings.system)
         try:
-            answer = self._calls.ask_json(
+            answer = self._calls.request_json(
                 call,
                 form.path,
                 {**body, **(more or {})},

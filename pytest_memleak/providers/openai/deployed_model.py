@@ -59,15 +59,15 @@ class DeployedCalls(OpenAICalls):
                 self._address, self._client = address, None
             self._model, self._until = model, until
 
-    def ask_json(
+    def request_json(
         self,
         call: str,
         path: str,
         body: Mapping[str, Any],
         **place: Any,
     ) -> object:
-        """Like `OpenAICalls.ask_json`, with the deployment's name for the model."""
-        return super().ask_json(call, path, {**body, "model": self._model}, **place)
+        """Like `OpenAICalls.request_json`, with the deployment's name for the model."""
+        return super().request_json(call, path, {**body, "model": self._model}, **place)
 
     def _validate(self, failing: CallErrorFactory) -> None:
         """Raise RequestNotSent before the deployment and after its hours."""

@@ -216,7 +216,7 @@ class OpenAICalls:
                 "use printable ASCII without blanks or a line's end around it",
             )
 
-    def ask_json(
+    def request_json(
         self,
         call: str,
         path: str,
@@ -249,7 +249,7 @@ class OpenAICalls:
             # Some routers send their errors with the status 200.
             failing = CallErrorFactory(self.provider, endpoint, call, texts)
             refusal = _read_error_response(status, answer, sent=sent)
-            raise failing.refusal(refusal, self._hint(refusal, call=call))
+            raise failing.of_response(refusal, self._hint(refusal, call=call))
         return answer
 
     def models(self) -> dict[str, str]:
@@ -322,7 +322,7 @@ class OpenAICalls:
             refusal = _read_error_response(
                 error.status_code, text, sent=sent, wait=wait
             )
-            return failing.refusal(refusal, self._hint(refusal, call=failing.call))
+            return failing.of_response(refusal, self._hint(refusal, call=failing.call))
         if isinstance(error, UnicodeEncodeError):
             return failing.final(
                 "The text has characters that can't be sent (lone surrogates)",

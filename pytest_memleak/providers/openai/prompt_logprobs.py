@@ -92,7 +92,7 @@ class PromptLogprobs:
     def _first_choice(self, way: str, text: str) -> Mapping[str, Any]:
         form = FORMS["completions"]
         body = {"model": self._model, "prompt": text, **_PARAMETERS[way]}
-        answer = self._calls.ask_json(
+        answer = self._calls.request_json(
             form.call,
             form.path,
             {**body, **self._extra_body},

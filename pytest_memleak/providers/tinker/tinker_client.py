@@ -440,7 +440,7 @@ def _status_failure(error: APIStatusError, failing: CallErrorFactory) -> Provide
     refusal = ErrorResponse(status, message, retry_after=wait)
     if status == HTTPStatus.GONE:
         return Gone(failing.cause(refusal), **failing.place)
-    return failing.refusal(refusal, _HINTS.get(status))
+    return failing.of_response(refusal, _HINTS.get(status))
 
 
 def _status_error(error: BaseException | None) -> APIStatusError | None:

@@ -131,7 +131,7 @@ class VertexCalls:
 
         return self.ask(call, quietly, endpoint=endpoint)
 
-    def ask_json(
+    def request_json(
         self,
         call: str,
         path: str,
@@ -216,7 +216,7 @@ class VertexCalls:
             hint = self._hint(refusal.status, call=failing.call)
             if refusal.status == HTTPStatus.TOO_MANY_REQUESTS:
                 hint = _QUOTA
-            return failing.refusal(refusal, hint)
+            return failing.of_response(refusal, hint)
         failed_login = login_failure(error, failing)
         if failed_login is not None:
             return failed_login

@@ -116,7 +116,7 @@ class Deployments(DeployedModels):
         name = display_name(digest)
         page = {"filter": f'display_name="{name}"', "pageToken": ""}
         while True:
-            listed = self.calls.ask_json(
+            listed = self.calls.request_json(
                 "endpoints.list",
                 f"v1/{self._parent}/endpoints",
                 endpoint=self._parent,
@@ -195,7 +195,7 @@ class Deployments(DeployedModels):
         try:
             models = self._get(job_id).get("deployedModels") or ()
             for model in models:
-                self.calls.ask_json(
+                self.calls.request_json(
                     "endpoints.undeploy_model",
                     f"v1/{job_id}:undeployModel",
                     endpoint=job_id,
@@ -204,7 +204,7 @@ class Deployments(DeployedModels):
                 )
             if not models:
                 path = f"v1/{job_id}"
-                self.calls.ask_json(
+                self.calls.request_json(
                     "endpoints.delete",
                     path,
                     endpoint=job_id,
@@ -223,7 +223,9 @@ class Deployments(DeployedModels):
         return f"projects/{self.calls.project}/locations/{self.calls.location}"
 
     def _get(self, endpoint: str) -> Mapping[str, Any]:
-        return self.calls.ask_json("endpoints.get", f"v1/{endpoint}", endpoint=endpoint)
+        return self.calls.request_json(
+            "endpoints.get", f"v1/{endpoint}", endpoint=endpoint
+        )
 
     def _endpoint_state(self, endpoint: str) -> JobState:
         description = self._get(endpoint)
@@ -239,7 +241,7 @@ class Deployments(DeployedModels):
     def _deploying_since(self, since: float) -> list[str]:
         """Return the names of pending deployments that began then or later."""
         url = f"v1beta1/{self._parent}/operations"
-        listed = self.calls.ask_json("operations.list", url, endpoint=self._parent)
+        listed = self.calls.request_json("operations.list", url, endpoint=self._parent)
         earliest = datetime.fromtimestamp(since, UTC) - _SKEW
         names = []
         for operation in listed.get("operations") or ():

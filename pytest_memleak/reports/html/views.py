@@ -311,7 +311,7 @@ def _measure_view(result: PairResult, row: Measure) -> MeasureView:
     if row.name in result.chances:
         p_value = result.chances[row.name]
         doubt.append(format_p(p_value))
-    limit = result.limit_values.get(row.name)
+    limit = result.limit_by_measure.get(row.name)
     limit_text = ""
     limit_place = None
     state = ""
@@ -424,7 +424,7 @@ def _draw_coverage(
         curve=coverage.curve,
         guess=plot.guess,
         interval=(low, high),
-        limit=result.limit_values.get(BMC.name),
+        limit=result.limit_by_measure.get(BMC.name),
         name=f"{anchor}-coverage",
         title="Coverage against the number of samples",
         text=(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from pytest_memleak.formats.encoded_words import decoded_words, hides_words, rotated
+from pytest_memleak.formats.decode_words import decoded_words, hides_words, rotated
 from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
 
 SENTENCE = "The harbour wall was built before anyone in the town could read a map of it"

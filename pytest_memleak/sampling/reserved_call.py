@@ -44,9 +44,9 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import Ask, PromptSpec
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.adaptive_concurrency import AdaptiveConcurrency
-from pytest_memleak.sampling.backoff import Retry
 from pytest_memleak.sampling.billing_doubt import NoAnswer, in_doubt
 from pytest_memleak.sampling.checked_endpoint import BadAnswer, CheckedEndpoint
+from pytest_memleak.sampling.retry import Retry
 
 _TOO_MANY = "429"
 
@@ -200,7 +200,7 @@ class SamplingContext:
         return self.retry.max_seconds_to_reach
 
 
-class CallTries:
+class ReservedCall:
     """A reserved call and its retries; `stop` prevents the next one.
 
     left: the ordinals that are no longer requested, since each timeout halves the call

@@ -12,7 +12,7 @@ from pytest_memleak.sampling.adaptive_concurrency import (
     MOST,
     AdaptiveConcurrency,
 )
-from pytest_memleak.sampling.backoff import Retry
+from pytest_memleak.sampling.retry import Retry
 
 
 def tried(retry, *outcomes):
