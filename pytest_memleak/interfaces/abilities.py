@@ -216,8 +216,8 @@ class Abilities:
         itself; a server's may be alike, and it may lose some (docs/method.md)
     model_name:    the name in requests, which responses should repeat; None if servers
         use none
-    obeyed:        returns the parameters requested so far, by the server's own names;
-        one that the server silently ignores counts as accepted
+    parameter_values: returns the parameters requested so far, by the server's own
+        names; one that the server silently ignores counts as accepted
     continuing:    returns an endpoint of the same weights, with an id of its own, whose
         `sample` continues a text's beginning without chat; None if the model only
         answers instructions

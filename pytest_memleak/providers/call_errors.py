@@ -1,6 +1,6 @@
 """The errors of failed calls, and the part of a server's message that they may quote.
 
-    failing = Failing("openai", endpoint="gpt-oss-20b", call="chat.completions.create")
+    failing = CallErrorFactory("openai", endpoint="gpt-oss-20b", call="models.list")
     raise failing.of_response(ErrorResponse(429, "slow down", retry_after=2.0))     # a
     ProviderBusy
 

@@ -81,7 +81,7 @@ class HttpCalls:
     ) -> object:
         """Post `body` as JSON, and return the JSON of the response.
 
-        Raises Refused, or ProviderBusy for what is worth a retry.
+        Raises RequestRejected, or ProviderBusy for what is worth a retry.
         """
         import httpx2
 

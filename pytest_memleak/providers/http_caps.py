@@ -147,7 +147,7 @@ class _Allowed:
     expand: Callable[[bytes], Iterator[bytes]] = lambda piece: iter((piece,))
 
     def parts(self, piece: bytes) -> Iterator[bytes]:
-        """Yield the allowed parts of a piece; raise Endless or TimeoutError."""
+        """Yield the allowed parts of a piece; raise ResponseTooLong or TimeoutError."""
         for part in self.expand(piece):
             yield self._take_up_to_cap(part)
             if self.used_up:

@@ -201,7 +201,7 @@ OF_A_PROVIDER = {"finetuning", "count_tokens", "close", "deployments"}
 STORY = Book(
     "a", "Title", "Author", (Excerpt("p_id1", BOOK),), digest="", words_digest=""
 )
-CHATTING = "model_name obeyed continuing chats converses"
+CHATTING = "model_name parameter_values continuing chats converses"
 MOST = {"concurrency": 3, "completions_per_call": 5}
 OPENED = [
     (*("ngram", {"base": None, "pretraining": ["a"], "read_book": lambda _: STORY}, None),
@@ -212,15 +212,15 @@ OPENED = [
     ("openai", {"batch": True}, None, f"{CHATTING} batches"),
     ("openai", {"store": True}, None, f"{CHATTING} recovery"),
     ("openai", {"batch": True, "store": True}, None, f"{CHATTING} batches recovery"),
-    ("vertex", MOST, None, "model_name obeyed converses"),
+    ("vertex", MOST, None, "model_name parameter_values converses"),
     (*("vertex", {"batch": True, "bucket": "gs://b"}, None),
-     "model_name obeyed batches converses"),
-    ("vertex", {}, "projects/p/locations/us-central1/endpoints/7", "obeyed converses"),
+     "model_name parameter_values batches converses"),
+    ("vertex", {}, "projects/p/locations/us-central1/endpoints/7", "parameter_values converses"),
     (*("vertex", {"base": "meta/llama3_1@llama-3.1-8b", "deployment": {}}, None),
-     "obeyed continuing chats converses token_logprobs"),
+     "parameter_values continuing chats converses token_logprobs"),
     ("together", MOST, None, CHATTING),
     (*("together", {"deployment": {}}, "projects/p/models/m/revisions/r"),
-     "fixed_weights obeyed continuing chats converses token_logprobs"),
+     "fixed_weights parameter_values continuing chats converses token_logprobs"),
     ("tinker", MOST, None, "fixed_weights continuing recovery converses"),
     (*("transformers", {}, f"transformers:base+{'a' * 64}.{'b' * 32}"),
      "fixed_weights weights_fingerprint samples_each continuing engine converses "

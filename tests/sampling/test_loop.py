@@ -112,7 +112,7 @@ def test_calls_run_at_once_but_no_more_than_allowed(drawing, ask, monkeypatch):
     # changes it.
     monkeypatch.setattr(
         call_workers,
-        "store_answer",
+        "store_call_result",
         lambda *stored: (together.wait(20), store_call_result(*stored)),
     )
     monkeypatch.setattr(CallResult, "__eq__", lambda *_: pytest.fail("compared"))

@@ -159,7 +159,7 @@ class OpenAICalls:
         texts: Sequence[str] = (),
         sent: Iterable[str] = (),
     ) -> _Answer:
-        """Return the result of `function`; raise Refused or ProviderBusy.
+        """Return the result of `function`; raise RequestRejected or ProviderBusy.
 
         call, endpoint: their names in error messages; texts: what no message may quote
         sent: the settings in the request, which a message may name

@@ -170,7 +170,7 @@ class Deployments(DeployedModels):
     def address(self, endpoint: str) -> str | None:
         """Return the address of an endpoint's open model; None for a Gemini model.
 
-        Raises Refused if the endpoint doesn't exist.
+        Raises RequestRejected if the endpoint doesn't exist.
         """
         description = self._get(endpoint)
         is_dedicated = bool(description.get("dedicatedEndpointEnabled"))
