@@ -97,7 +97,7 @@ class VertexCalls:
         endpoint: str,
         texts: Sequence[str] = (),
     ) -> _Answer:
-        """Return the result of `function`; raise RequestRejected or another ProviderError.
+        """Return the result of `function`; raise its ProviderError.
 
         call, endpoint: their names in error messages; texts: what no message may quote
         """
