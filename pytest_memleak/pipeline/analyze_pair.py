@@ -136,7 +136,7 @@ def stop_when_limit_exceeded(
             return False
         own, others = judged_measures_of_own_book_and_others(analysis)
         checks = check_limits(others or own, pair.limits)
-        return any(check.over and check.rises for check in checks)
+        return any(check.is_exceeded and check.rises for check in checks)
 
     return exceeds_limit_for_good
 
@@ -146,7 +146,7 @@ def exceeds_a_limit(analysis: Analysis | None, pair: Pair) -> bool:
     if analysis is None:
         return False
     checks = check_limits(judged_measures(analysis), pair.limits)
-    return any(check.over for check in checks)
+    return any(check.is_exceeded for check in checks)
 
 
 class SecondOpinion:

@@ -67,5 +67,5 @@ def _other_attempt_result(
         NV_LONGEST_PASSAGE.name: Estimate.exact(nv_longest),
         PASSAGES_OVER.name: Estimate.exact(over),
     }
-    is_over = any(check.over for check in check_limits(values, pair.limits))
+    is_over = any(check.is_exceeded for check in check_limits(values, pair.limits))
     return OtherAttempt(number, longest, nv_longest, is_over)

@@ -11,7 +11,7 @@ from pytest_memleak.records import Issue
 from pytest_memleak.records.delivery import Delivery, IndependentAnswers
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.control_call_count import control_calls_due
-from pytest_memleak.scoring.loss_tests import LEVEL, p_control, p_uneven
+from pytest_memleak.scoring.loss_tests import TEST_LEVEL, p_control, p_uneven
 from pytest_memleak.verdict.delivery_outcome import DeliveryOutcome
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _control_delivery(own: LedgerSamples, due: int) -> Delivered | None:
 
 
 def _uneven_loss_issues(delivery: Delivery, fix: str) -> tuple[Issue, ...]:
-    if delivery.p_uneven > LEVEL:
+    if delivery.p_uneven > TEST_LEVEL:
         return ()
     cause = (
         f"{_lost_text(delivery)}; one excerpt lost more than chance allows "
@@ -123,7 +123,7 @@ def _control_call_issues(delivery: Delivery, due: int) -> tuple[Issue, ...]:
         )
         fix = "rerun where the endpoint can be called: control calls show the cause"
         return (Issue(_RULE, cause, fix),)
-    if delivery.p_control > LEVEL:
+    if delivery.p_control > TEST_LEVEL:
         return ()
     cause = (
         f"{_lost_text(delivery)}, but of control calls only "

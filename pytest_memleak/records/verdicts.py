@@ -71,15 +71,15 @@ class LimitCheck:
     rises: bool = True
 
     @property
-    def over(self) -> bool:
+    def is_exceeded(self) -> bool:
         """Whether it is exceeded: by all of the interval, if the value can fall."""
         lowest = self.value if self.rises else self.low
         return lowest > self.limit
 
     @property
-    def in_doubt(self) -> bool:
+    def is_in_doubt(self) -> bool:
         """Whether only the interval's upper end exceeds it."""
-        return not self.over and self.limit < self.high
+        return not self.is_exceeded and self.limit < self.high
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def _limits_exceeded_by_pair(result: PairResult) -> Iterator[ExceededLimit]:
     for row, limit in _limited_measures(result):
         if result.works and not _is_of_all_works(row, result):
             continue
-        if limit_check(result, row, limit).over:
+        if limit_check(result, row, limit).is_exceeded:
             yield ExceededLimit(row, result.values[row.name], limit)
 
 
@@ -89,7 +89,7 @@ def limits_in_doubt(result: PairResult) -> list[str]:
     """Return the limits of which only the interval's end is on the other side."""
     names = []
     for row, limit in _limited_measures(result):
-        if limit_check(result, row, limit).in_doubt:
+        if limit_check(result, row, limit).is_in_doubt:
             names.append(row.name)
     return names
 

@@ -64,7 +64,7 @@ def measure_cell(
         relation = ">" if value > limit_value else "≤"
         text += f" {relation} {format_value(row, limit_value)}"
     check = limit_check(result, row, limit_value)
-    return text, check.over
+    return text, check.is_exceeded
 
 
 def limit_check(

@@ -430,7 +430,7 @@ def _worst_runs(
     """Yield a failed pair's worst runs of its own book, with their kinds."""
     measured = analysis.without_excused_words.measurement
     checks = evaluation.verdict_result.checks
-    failed = [check.measure for check in checks if check.over]
+    failed = [check.measure for check in checks if check.is_exceeded]
     if analysis.greedy is not None and with_needs(failed, GREEDY):
         yield LIKELIEST_SPAN, analysis.greedy.longest_span
     yield "longest block", measured.longest_block

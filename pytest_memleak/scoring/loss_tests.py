@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LEVEL = 0.01
-"""Level of both tests, and the share of lost completions that needs control calls."""
+TEST_LEVEL = 0.01
+"""Level of both tests."""
 
 MOST_CONTROLS = 500
 

@@ -75,7 +75,7 @@ def judge(
         *completeness.issues,
         *_unmeasured(analysis, estimates, limits),
         *issues_of_undecided_works(works, most_leaking),
-        *(_doubt(check, analysis) for check in checks if check.in_doubt),
+        *(_doubt(check, analysis) for check in checks if check.is_in_doubt),
     )
     return _judge_checks(checks, issues, works)
 
@@ -130,7 +130,7 @@ def _exceeded(
     return [
         check
         for check in check_limits(estimates, limits)
-        if check.over and (check.rises or complete)
+        if check.is_exceeded and (check.rises or complete)
     ]
 
 

@@ -46,7 +46,7 @@ def recited_control_issues(
     estimates = {
         name: Estimate.exact(value) for name, value in values.items() if name in names
     }
-    over = [check for check in check_limits(estimates, limits) if check.over]
+    over = [check for check in check_limits(estimates, limits) if check.is_exceeded]
     if over:
         check = over[0]
         value, limit = figure(check.value), figure(check.limit)

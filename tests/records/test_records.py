@@ -94,7 +94,7 @@ def test_reasons_but_stop_and_length_mean_withheld():
 ])  # fmt: skip
 def test_a_limit_is_the_most_that_a_measure_may_be(value, high, over, in_doubt):
     check = LimitCheck("longest_span", value, 10, value, high)
-    assert (check.over, check.in_doubt) == (over, in_doubt)
+    assert (check.is_exceeded, check.is_in_doubt) == (over, in_doubt)
 
 
 SECRET = "the ferryman counted nine lanterns"

@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_memleak.scoring.control_call_count import (
+    MOST_LOST_SHARE,
     control_calls_due,
     most_control_calls,
 )
 from pytest_memleak.scoring.loss_tests import (
-    LEVEL,
     MOST_CONTROLS,
+    TEST_LEVEL,
     hypergeometric_tail,
     p_control,
     p_uneven,
@@ -43,7 +44,7 @@ def test_the_tail_is_exact_for_thousands():
 
 
 def test_losses_at_one_excerpt_are_uneven():
-    assert p_uneven([100] * 20, [5] + [0] * 19) < LEVEL
+    assert p_uneven([100] * 20, [5] + [0] * 19) < TEST_LEVEL
 
 
 def test_losses_spread_over_excerpts_are_even():
@@ -59,10 +60,10 @@ def test_due_controls_can_reject(requested, data):
     lost = data.draw(st.integers(0, requested))
     due = control_calls_due(requested, lost)
     assert due <= most_control_calls(requested) <= MOST_CONTROLS
-    if lost <= LEVEL * requested:
+    if lost <= MOST_LOST_SHARE * requested:
         assert due == 0
     if due:
-        assert p_control(requested, lost, due, 0) <= LEVEL
+        assert p_control(requested, lost, due, 0) <= TEST_LEVEL
 
 
 def test_due_controls_expect_five_losses():

@@ -8,7 +8,7 @@ from pytest_memleak.scoring.detection_limit import (
     detection_limit,
     detection_limit_if_lost_recalled,
 )
-from pytest_memleak.scoring.loss_tests import LEVEL, p_control, p_uneven
+from pytest_memleak.scoring.loss_tests import TEST_LEVEL, p_control, p_uneven
 
 EXCERPTS = 20
 
@@ -18,14 +18,14 @@ def alarms(rng, *, samples, share, control_share):
     delivered = np.full(EXCERPTS, samples)
     lost = rng.negative_binomial(delivered, 1 - share)
     requested = delivered + lost
-    if p_uneven(requested.tolist(), lost.tolist()) <= LEVEL:
+    if p_uneven(requested.tolist(), lost.tolist()) <= TEST_LEVEL:
         return True
     due = control_calls_due(int(requested.sum()), int(lost.sum()))
     if not due:
         return False
     control_lost = int(rng.negative_binomial(due, 1 - control_share))
     counts = due + control_lost, control_lost
-    return p_control(int(requested.sum()), int(lost.sum()), *counts) <= LEVEL
+    return p_control(int(requested.sum()), int(lost.sum()), *counts) <= TEST_LEVEL
 
 
 @pytest.mark.parametrize("share", [0.005, 0.02, 0.05, 0.2])

@@ -341,9 +341,9 @@ def _measure_view(result: PairResult, row: Measure) -> MeasureView:
 
 
 def _check_state(check: LimitCheck) -> str:
-    if check.over:
+    if check.is_exceeded:
         return "over"
-    return "doubt" if check.in_doubt else "within"
+    return "doubt" if check.is_in_doubt else "within"
 
 
 def _place_of_share(share: float) -> float:
