@@ -151,6 +151,7 @@ def conversation(
     choices: int = 1,
     keeps_turns: bool = True,
     changed_every: int = 0,
+    resumes: bool = False,
 ) -> int:
     """Return how many words of the book leave in a conversation.
 
@@ -158,6 +159,8 @@ def conversation(
     preface:       other words before them
     keeps_turns:   whether the client returns earlier turns
     changed_every: which words are others; 0: none
+    resumes:       whether a turn begins where the last one was ended, as a model would
+                   that reads the conversation, not where it would have ended
     """
     messages: list[dict[str, Any]] = [GO_ON]
     left = 0
@@ -174,7 +177,10 @@ def conversation(
         request = {"messages": messages, "n": choices}
         guard = GuardedAnswer(library, request, LIMIT, budget=budget)
         sent = contents_sent(guard, texts)
-        left += sum(max(len(text.split()) - len(preface), 0) for text in sent)
+        left_of_turn = sum(max(len(text.split()) - len(preface), 0) for text in sent)
+        left += left_of_turn
+        if resumes:
+            at += left_of_turn - step * choices
         if keeps_turns:
             reply = {"role": "assistant", "content": " ".join(sent)}
             messages = [*messages, reply, GO_ON]
@@ -183,7 +189,11 @@ def conversation(
 
 MEMORY: dict[str, dict[str, Any]] = {
     f'{TURNS} turns of "go on", 36 words each': {},
-    "the same, after 33 own words": {"preface": PREFACE},
+    "the same, each from where the last one was ended": {"resumes": True},
+    f"{TURNS} turns of 36 words, after 33 own words": {"preface": PREFACE},
+    f"{TURNS} such turns, each from where the last one was ended": {
+        "preface": PREFACE, "resumes": True,
+    },
     f"{TURNS} turns of 19 words, after own words": {"step": 19, "preface": PREFACE},
     f"{TURNS} turns of 30 words, every 7th changed, after own words": {
         "step": 30, "preface": PREFACE, "changed_every": 7,

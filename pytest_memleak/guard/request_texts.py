@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from pytest_memleak.library.library import Library
 
 _TURNS = ("messages", "input")
-_MODEL = frozenset({"assistant", "model"})
-# Beside messages, what users write; all else is their client's.
-_OF_USERS = ("suffix", "prediction")
+# What clients and their tools write, by a turn's role and by a request's key.
+_ROLES_OF_CLIENTS = ("system", "developer", "tool")
+_KEYS_OF_CLIENTS = (
+    "system", "instructions", "documents", "tools", "functions", "tool_choice",
+    "response_format", "text",
+)  # fmt: skip
 # Files are data, and a passage in them isn't what a user wrote.
 _FILES = frozenset({"file", "image_url", "input_audio", "input_image", "source"})
 _RESULTS = ("_result", "_output")  # ends of the types of what tools return
@@ -25,7 +28,7 @@ class RequestTexts(NamedTuple):
     """The texts of a request.
 
     prompts: for each prompt, the words that excuse the same ones in its answers
-    history: what the model wrote in earlier turns
+    history: what the model wrote in earlier turns, or may have written
     """
 
     prompts: list[str]
@@ -41,7 +44,7 @@ def texts_of_request(
     """Return the texts of a request; of long ones, what shares words with books.
 
     What users wrote excuses. What their client and its tools wrote does, too, with
-    `excuse_context`. What the model wrote in earlier turns never does.
+    `excuse_context`. All else is history, since the model may have written it.
     """
     of_model = _shortening(shortened_history, library, without=frozenset())
     excused = _shortening(shortened, library, without=_FILES)
@@ -63,38 +66,38 @@ def texts_of_request(
 
 
 def _parts(request: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield a request's parts but its prompts, by writer: user, model, or client."""
+    """Yield a request's parts but its prompts, by writer: user, client, or model.
+
+    Turns come last, since an answer continues them.
+    """
     for key, value in request.items():
-        if key in _TURNS:
-            turns = value if isinstance(value, list) else [value]
-            for turn in turns:
-                yield from _parts_of_turn(turn)
-        elif key != "prompt":
-            yield "user" if key in _OF_USERS else "client", {key: value}
+        if key in _KEYS_OF_CLIENTS:
+            yield "client", {key: value}
+        elif key != "prompt" and key not in _TURNS:
+            yield "model", {key: value}
+    for key in _TURNS:
+        turns = request.get(key)
+        if key == "input" and isinstance(turns, str):
+            yield "user", turns
+            continue
+        for turn in turns if isinstance(turns, list) else [turns]:
+            yield from _parts_of_turn(turn)
 
 
 def _parts_of_turn(turn: Any) -> Iterator[tuple[str, Any]]:
-    if not isinstance(turn, dict):
-        yield "user", turn
-        return
-    role = turn.get("role")
-    kind = str(turn.get("type"))
-    content = turn.get("content")
-    is_of_model = isinstance(role, str) and role in _MODEL
-    if is_of_model or (role is None and kind.endswith(("_call", "reasoning"))):
-        yield "model", turn
-    elif role != "user":
+    role = turn.get("role") if isinstance(turn, dict) else None
+    if role == "user":
+        content = turn.get("content")
+        for part in content if isinstance(content, list) else [content]:
+            yield "client" if _is_result(part) else "user", part
+    elif role in _ROLES_OF_CLIENTS or (role is None and _is_result(turn)):
         yield "client", turn
-    elif isinstance(content, list):
-        for part in content:
-            is_result = isinstance(part, dict) and _is_result(part)
-            yield "client" if is_result else "user", part
     else:
-        yield "user", content
+        yield "model", turn
 
 
-def _is_result(part: Mapping[str, Any]) -> bool:
-    return str(part.get("type")).endswith(_RESULTS)
+def _is_result(part: Any) -> bool:
+    return isinstance(part, dict) and str(part.get("type")).endswith(_RESULTS)
 
 
 def _shortening(

@@ -83,6 +83,8 @@ class GuardedText:
     A match shows only from its fifth word on, so the last four words may belong to a
     passage, too, and up to four of the prompt's words may count as a passage's. It
     matches the last 80 characters per word of the limit, in memory that doesn't grow.
+    A nearly spent budget holds back words until the whole passage shows that they may
+    begin.
 
     passage:  what ended it
     exceeded: what that exceeds: "limit" or "budget"
@@ -153,10 +155,11 @@ class GuardedText:
         if self.passage:
             return ""
         self._text += delta
-        affordable = self._affordable()
-        starts = self._word_starts(affordable)
-        most = affordable
-        if not ended and affordable < self._allowed:
+        left = self._left()
+        starts = self._word_starts(left)
+        matched = bisect_left(starts, self._matched)
+        most = matched + self._affordable(left)
+        if not ended and most < self._allowed:
             most += _UNMATCHED  # so that it isn't matched word by word
         if len(starts) > min(self._allowed, most):
             whole = len(self._text)
@@ -165,11 +168,16 @@ class GuardedText:
             if whole > self._matched:
                 if not self._allow_more(starts, whole):
                     return self._stop(starts, whole)
-                affordable = self._affordable() + bisect_left(starts, whole)
-        count = len(starts) if ended else min(self._allowed, affordable)
-        return self._take_sendable(starts, count)
+                left = self._left()
+                matched = bisect_left(starts, whole)
+        if ended:
+            return self._take_sendable(starts, len(starts))
+        most = matched + self._affordable(left)
+        if left < UNSEEN:
+            most -= UNSEEN  # so that a passage over the budget leaves no part of it
+        return self._take_sendable(starts, max(min(self._allowed, most), 0))
 
-    def _word_starts(self, affordable: int) -> list[int]:
+    def _word_starts(self, left: int) -> list[int]:
         """Return where the words begin that haven't left.
 
         The rest of the last word is unread again after a flush, or if another stream of
@@ -178,7 +186,7 @@ class GuardedText:
         starts = [word.start() for word in _WORD_START.finditer(self._text, self._sent)]
         goes_on = _WORD.match(self._text, self._sent) and starts[:1] != [self._sent]
         is_unread = self._flushed
-        if self._unread and affordable < self._limit:
+        if self._unread and self._affordable(left) < self._limit:
             matched = [budget.matched_by_another(self) for budget in self._budgets]
             is_unread |= any(matched)
         if goes_on and is_unread:
@@ -212,14 +220,15 @@ class GuardedText:
                 words=self._unread,
             )
 
-    def _affordable(self) -> int:
-        """Return how many words may leave unread by the budgets."""
-        affordable = _ANY_NUMBER
-        for budget in self._budgets:
-            left = budget.left(self, enough=self._limit + UNSEEN)
-            left_of_budget = left - UNSEEN - self._unread
-            affordable = min(affordable, left_of_budget)
-        return max(affordable, 0)
+    def _left(self) -> int:
+        """Return how many words the budgets have left."""
+        enough = self._limit + UNSEEN
+        left = [budget.left(self, enough=enough) for budget in self._budgets]
+        return min(left, default=_ANY_NUMBER)
+
+    def _affordable(self, left: int) -> int:
+        """Return how many words may leave unread of budgets with so many left."""
+        return max(left - UNSEEN - self._unread, 0)
 
     def _allow_more(self, starts: Sequence[int], whole: int) -> bool:
         """Match the text up to `whole`; tell whether nothing in it exceeds a limit."""
@@ -294,7 +303,7 @@ class GuardedText:
             self.exceeded = "budget"
             of_book = [each for each in passages if each.book == excess.book]
             self.passage = max(of_book, key=attrgetter("place_end"))
-            nth -= excess.words - 1
+            nth -= _words_over(self.passage, excess) - 1
         stop = self._before_begun_blob(starts[max(nth, 0)])
         released = self._text[self._sent : stop]
         self._count_sent(self._sent + len(released))
@@ -354,6 +363,17 @@ class GuardedText:
 
 def _longest(passages: Sequence[Passage]) -> int:
     return max((passage.words for passage in passages), default=0)
+
+
+def _words_over(passage: Passage, excess: Excess) -> int:
+    """Return how many of a passage's last words may not leave: all if none counted.
+
+    Else each answer could begin the passage again.
+    """
+    least = NEAR_PASSAGE if passage.near else COUNTED
+    if passage.words - excess.words < least:
+        return passage.place_end - passage.place
+    return excess.words
 
 
 def _words_since_a_usual_one(text: str) -> int:

@@ -73,6 +73,17 @@ def seconds_until_closed(connection):
     return time.monotonic() - start
 
 
+def ended(connection):
+    """Tell whether the guard has closed a connection, without waiting for it."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+    except BlockingIOError:
+        return False
+
+
 @pytest.mark.parametrize("sent", [b"", b"POST", HEAD])
 def test_a_connection_without_a_whole_head_is_closed(quick, sent):
     with connected(quick[1]) as connection:
@@ -200,7 +211,15 @@ def test_400_half_open_connections_are_closed_in_10_seconds():
     with contextlib.ExitStack() as opened:
         (upstream,) = opened.enter_context(serving(ChatStreams().app))
         proxy, port = opened.enter_context(guard_at(upstream, Connections()))
-        for _ in range(400):
-            opened.enter_context(connected(port)).sendall(HEAD)
+        clients = [opened.enter_context(connected(port)) for _ in range(400)]
+        for client in clients:
+            client.sendall(HEAD)
+        by_address = proxy.connections.by_address
+        ends = time.monotonic() + 5
+        while by_address["127.0.0.1"] < 400 and time.monotonic() < ends:
+            time.sleep(0.02)
+        assert by_address == {"127.0.0.1": 400}
         time.sleep(10)
-        assert not proxy.connections.by_address
+        assert not by_address
+        for client in clients:
+            assert ended(client)

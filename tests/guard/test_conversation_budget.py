@@ -139,20 +139,64 @@ def test_choices_share_a_budget(choices):
     assert {stop.exceeded for stop in answer.stops} == {"budget"}
 
 
-@pytest.mark.parametrize("size", [7, 8, full(19), full(36)])
-@pytest.mark.parametrize("budget", [30, full(190), full(380)])
-def test_past_its_budget_an_answer_has_at_most_seven_new_words(size, budget):
+def after_own_words(size, budget, turns, *, step=40):
+    """Return the book's words of each of many answers, as many as `turns`."""
     messages = [ASKED]
-    texts = []
-    for turn in range(8 if budget == 30 else 25):
-        more = " ".join([*OWN, *WORDS[turn * 40 :][:size]])
+    every = []
+    for turn in range(turns):
+        more = " ".join([*OWN, *WORDS[turn * step :][:size]])
         ((sent,), _) = answered(messages, more, budget=budget, most=6)
-        new = [word for word in sent.split() if word not in OWN]
-        if len(counted(texts)) > budget - 8:
-            assert len(new) <= 7
-        texts.append(sent)
+        every.append([word for word in sent.split() if word not in OWN])
         messages = [*messages, {"role": "assistant", "content": sent}, ASKED]
-    assert len(counted(texts)) <= budget
+    return every
+
+
+@pytest.mark.parametrize("size", [8, 13, full(19), full(36)])
+@pytest.mark.parametrize("budget", [30, full(190), full(380)])
+def test_many_answers_have_no_more_words_of_a_book_than_its_budget(size, budget):
+    every = after_own_words(size, budget, 8 if budget == 30 else 25)
+    words = sum(map(len, every))
+    assert min(budget - 7, size * len(every)) <= words <= budget
+
+
+def test_runs_of_seven_words_spend_no_budget():
+    assert {len(words) for words in after_own_words(7, 30, 8)} == {7}
+
+
+def spent(budget):
+    """Return earlier turns that have spent a budget."""
+    said = " ".join(WORDS[500:][:budget])
+    return [ASKED, {"role": "assistant", "content": said}, ASKED]
+
+
+def test_past_its_budget_an_answer_has_nothing_of_a_passage():
+    own = " ".join(OWN)
+    ((sent,), answer) = answered(spent(100), f"{own} {' '.join(WORDS[:36])} {own}")
+    assert sent.strip() == own
+    assert [stop.exceeded for stop in answer.stops] == ["budget"]
+
+
+def test_past_its_budget_an_answer_has_nothing_of_a_changed_passage():
+    own = " ".join(OWN)
+    changed = [word if n % 7 != 6 else "other" for n, word in enumerate(WORDS[:34])]
+    ((sent,), answer) = answered(spent(100), f"{own} {' '.join(changed)} {own}")
+    assert sent.strip() == own
+    assert [stop.exceeded for stop in answer.stops] == ["budget"]
+
+
+def test_past_its_budget_an_answer_of_own_words_leaves_whole_as_it_comes():
+    answer = GuardedAnswer(library(), {"messages": spent(100)}, budget=100)
+    words = [*OWN, *WORDS[:7]] * 4
+    left = []
+    for read, word in enumerate(words):
+        delta = {"index": 0, "delta": {"content": f"{word} "}}
+        for chunk in answer.read({"choices": [delta]}):
+            left += chunk["choices"][0]["delta"]["content"].split()
+        assert len(left) >= read - 30
+    for chunk in answer.end():
+        left += chunk["choices"][0]["delta"]["content"].split()
+    assert left == words
+    assert not answer.stops
 
 
 def test_eight_choices_have_at_most_their_budget_and_seven_words_each():
@@ -169,7 +213,7 @@ def test_a_budget_counts_near_verbatim_passages_too():
     for _ in range(4):
         texts.append(answered(messages, " ".join(changed), budget=20)[0][0])
         messages = [*messages, {"role": "assistant", "content": texts[-1]}, ASKED]
-    assert max(len(text.split()) for text in texts) <= 27
+    assert sum(len(text.split()) for text in texts) <= 20
 
 
 STRETCHES = st.tuples(st.integers(0, 400), st.integers(1, 45)).map(
