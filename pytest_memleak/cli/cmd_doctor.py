@@ -16,7 +16,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.cli.columns import command_line, next_step, print_table
+from pytest_memleak.cli.columns import (
+    command_line,
+    next_step,
+    print_sentence,
+    print_table,
+)
 from pytest_memleak.cli.default_ledger import default_ledger, ledger_in_addopts
 from pytest_memleak.cli.doctor_check import Check
 from pytest_memleak.cli.model_checks import first_of
@@ -221,7 +226,8 @@ def _print_checks(checks: Sequence[Check]) -> None:
     print_table(("", "check", "state"), rows)
     for check in checks:
         if check.fix:
-            print(f"{inert(check.subject)}: {check.fix}")
+            for line in f"{inert(check.subject)}: {check.fix}".splitlines():
+                print_sentence(line, indent=2)
 
 
 def _print_power(

@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.cli.book_question import NO_SUITE, show_book
-from pytest_memleak.cli.columns import command_line, next_step, print_sentence
+from pytest_memleak.cli.columns import (
+    command_line,
+    next_step,
+    print_error,
+    print_sentence,
+)
 from pytest_memleak.cli.confirmation import is_confirmed
 from pytest_memleak.cli.endpoint_trial import BASE_MODEL
 from pytest_memleak.cli.plan_cost import most_cost
@@ -294,7 +299,7 @@ def _with_learned_keys(path: Path, draft: Draft) -> Draft:
                 return draft
             trial = preflight.run()
     except MemleakError as error:
-        print(error)
+        print_error(str(error))
         return draft
     print_trial(trial)
     draft = replace(draft, learned=accepted_keys(trial))
@@ -331,7 +336,7 @@ def _option_or_answer(
         try:
             return read(answer)
         except (MemleakError, argparse.ArgumentTypeError) as error:
-            print(error)
+            print_error(str(error))
 
 
 def _existing_book_path(name: str | Path) -> Path:

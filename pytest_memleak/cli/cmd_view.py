@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_memleak.cli.columns import print_sentence
+from pytest_memleak.cli.columns import command_line, print_sentence
 from pytest_memleak.cli.default_ledger import (
     default_ledger,
     ledger_url,
@@ -81,6 +81,7 @@ def _run_view(parsed: argparse.Namespace) -> int:
                 _validate_ledger(parsed, results)
             shown = list(_pairs_from_ledger(run, parsed))
             results = [pair.result for pair in shown]
+            _validate_received(parsed.source, results)
     page = render_passages(results, shown, earlier=earlier)
     path = default_ledger(_suites_to_show(parsed, results)).parent / _PAGE
     hint = "check the folder's permissions"
@@ -127,6 +128,17 @@ def _validate_ledger(
             location=str(path),
             hint=f"name it with --ledger URL, or {_ELSEWHERE}",
         )
+
+
+def _validate_received(suite: Path, results: Sequence[PairResult]) -> None:
+    """Raise EvidenceError where no pair has a generation: no page could show any."""
+    if any(result.completeness.received for result in results):
+        return
+    raise EvidenceError(
+        "no generation of its pairs is stored, so none can be shown",
+        location=str(suite),
+        hint=f"sample them first: {command_line('pytest', '-m', 'copyright', suite)}",
+    )
 
 
 @contextlib.contextmanager
