@@ -275,7 +275,7 @@ def make_collection(
         raise BookError(
             f"has no work of k = {k} words or more",
             location=place,
-            hint="lower k, or check the pattern",
+            hint="check the pattern, or set a lower k in a suite",
         )
     validate_matchable([excerpt.text for excerpt in collected.excerpts], place=place)
     excluded, unsearched = excluded_excerpts(collected.excluded, mode)

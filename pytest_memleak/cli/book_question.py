@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.cli.suite_template import BookReview
-from pytest_memleak.cli.terminal_output import output_width, print_sentence
+from pytest_memleak.cli.terminal_output import output_width, print_error, print_sentence
 from pytest_memleak.errors import BookError, SettingsError
 from pytest_memleak.records import Scoring
 
@@ -77,7 +77,7 @@ def show_book(
             changed = changed_review(choice, answer, shown.outline)
             shown = _read_book(path, changed, encoding)
         except (BookError, SettingsError) as error:
-            print(error)
+            print_error(str(error))
             continue
         chapters_gone = chapters_before - len(shown.outline.chapters)
         if chapters_gone > 1:

@@ -26,7 +26,12 @@ from pytest_memleak.cli.suite_checks import (
     invalid_suite,
     screens_of_unapproved,
 )
-from pytest_memleak.cli.terminal_output import command_line, next_step, print_table
+from pytest_memleak.cli.terminal_output import (
+    command_line,
+    next_step,
+    print_sentence,
+    print_table,
+)
 from pytest_memleak.errors import (
     LedgerError,
     MemleakError,
@@ -221,7 +226,8 @@ def _print_checks(checks: Sequence[Check]) -> None:
     print_table(("", "check", "state"), rows)
     for check in checks:
         if check.fix:
-            print(f"{inert(check.subject)}: {check.fix}")
+            for line in f"{inert(check.subject)}: {check.fix}".splitlines():
+                print_sentence(line, indent=2)
 
 
 def _print_power(

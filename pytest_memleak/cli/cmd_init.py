@@ -21,7 +21,12 @@ from pytest_memleak.cli.suite_template import (
     suite_path,
     url_of,
 )
-from pytest_memleak.cli.terminal_output import command_line, next_step, print_sentence
+from pytest_memleak.cli.terminal_output import (
+    command_line,
+    next_step,
+    print_error,
+    print_sentence,
+)
 from pytest_memleak.cli.time_estimate import BASE_MODEL
 from pytest_memleak.errors import BookError, MemleakError, SettingsError
 from pytest_memleak.providers.provider_registry import PROVIDERS, ProviderNeeds
@@ -294,7 +299,7 @@ def _with_learned_keys(path: Path, draft: Draft) -> Draft:
                 return draft
             trial = preflight.run()
     except MemleakError as error:
-        print(error)
+        print_error(str(error))
         return draft
     print_trial(trial)
     draft = replace(draft, learned=accepted_keys(trial))
@@ -331,7 +336,7 @@ def _option_or_answer(
         try:
             return read(answer)
         except (MemleakError, argparse.ArgumentTypeError) as error:
-            print(error)
+            print_error(str(error))
 
 
 def _existing_book_path(name: str | Path) -> Path:

@@ -106,6 +106,12 @@ def _validate_overwrites_excerpts(output: Path) -> None:
 
     if not output.exists():
         return
+    if output.is_dir():
+        raise SettingsError(
+            "is a folder",
+            location=str(output),
+            hint="name a file in it",
+        )
     try:
         book_from_records(load_records(output))
     except RecordsError:

@@ -48,7 +48,7 @@ def add_score(commands: Commands) -> None:
             "--spans": "list the spans over --span-threshold words instead of the "
             "measures",
         },
-        further={"nargs": "*", "default": []},
+        further={"nargs": "*"},
     )
 
 

@@ -14,7 +14,7 @@ from pytest_memleak.cli.default_ledger import (
     pytest_rootdir,
 )
 from pytest_memleak.cli.shared_options import LEDGER, add_command
-from pytest_memleak.cli.terminal_output import print_sentence
+from pytest_memleak.cli.terminal_output import command_line, print_sentence
 from pytest_memleak.errors import EvidenceError, MemleakError, file_errors
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount
@@ -81,6 +81,7 @@ def _run_view(parsed: argparse.Namespace) -> int:
                 _validate_ledger(parsed, results)
             shown = list(_pairs_from_ledger(run, parsed))
             results = [pair.result for pair in shown]
+            _validate_received(parsed.source, results)
     page = render_passages(results, shown, earlier=earlier)
     path = default_ledger(_suites_to_show(parsed, results)).parent / _PAGE
     hint = "check the folder's permissions"
@@ -127,6 +128,17 @@ def _validate_ledger(
             location=str(path),
             hint=f"name it with --ledger URL, or {_ELSEWHERE}",
         )
+
+
+def _validate_received(suite: Path, results: Sequence[PairResult]) -> None:
+    """Raise EvidenceError where no pair has a generation: no page could show any."""
+    if any(result.completeness.received for result in results):
+        return
+    raise EvidenceError(
+        "no generation of its pairs is stored, so none can be shown",
+        location=str(suite),
+        hint=f"sample them first: {command_line('pytest', '-m', 'copyright', suite)}",
+    )
 
 
 @contextlib.contextmanager

@@ -493,7 +493,10 @@ def _greedy_lines(
     if len(texts) == 1:
         yield "greedy", "two answers at temperature 0 are the same"
     else:
-        yield "greedy", "two answers at temperature 0 differ"
+        yield (
+            "greedy",
+            "two answers at temperature 0 differ, so no limit on greedy ones can pass",
+        )
 
 
 def _filter_lines(completions: Sequence[Completion]) -> Iterator[tuple[str, str]]:

@@ -184,6 +184,8 @@ def add_arguments(
         if metavar:
             kind = _TYPES.get(metavar) if names.startswith("-") else Path
             own = {"metavar": metavar, "type": kind, **own}
+        if own.get("nargs") == "*":  # else its absence is called an error
+            own = {"default": [], **own}
         parser.add_argument(*flags, help=text, **own or {"action": "store_true"})
 
 

@@ -117,6 +117,8 @@ def read_table(
 
 def problem_words(problem: Mapping[str, Any]) -> str:
     """Return a problem of pydantic in words."""
+    if problem["type"] in {"model_type", "dict_type"}:
+        return "Input should be a table"
     text: str = problem["msg"].removeprefix("Value error, ")
     shapes = (
         words

@@ -7,6 +7,7 @@ then chapters other than the first and the last.
 
 from __future__ import annotations
 
+import textwrap
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -79,7 +80,7 @@ def screen_lines(outline: BookOutline, columns: int = WIDTH) -> list[str]:
         _one_line_cut_to(
             f"{_named(outline.title)} by {_named(outline.author)}", widths.line
         ),
-        _one_line_cut_to(_size_text(outline), widths.line),
+        *textwrap.wrap(_size_text(outline), widths.line, subsequent_indent="  "),
         _row_text(widths, "", "chapter", "words", "begins … ends"),
     ]
     room = LINES - 1 - len(head) - len(cuts) - len(alarms)

@@ -98,7 +98,7 @@ def _rerun_command(run: RunReport, undecided: Sequence[PairResult]) -> NextComma
     line = _same_line(run)
     if any(map(_needs_calls, undecided)):
         line = line.replace(_NO_CALLS, "")
-    return NextCommand(line, f"after the fix above; {_REUSED}")
+    return NextCommand(line, f"after the fix; {_REUSED}")
 
 
 def _needs_calls(result: PairResult) -> bool:

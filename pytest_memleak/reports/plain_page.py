@@ -19,7 +19,7 @@ table { border-collapse: collapse; width: 100%; margin: 1rem 0; }
 th, td { border-bottom: 1px solid #ccc; padding: .4rem .6rem; text-align: left;
   vertical-align: top; }
 .summary { border-left: .4rem solid #555; padding: .2rem 1rem; font-size: 1.15rem; }
-code { overflow-wrap: anywhere; }
+p, li, code { overflow-wrap: anywhere; }
 @media print { body { margin: 0; max-width: none; } }
 """
 
@@ -107,7 +107,7 @@ def html_page(blocks: Sequence[Block], *, title: str) -> str:
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
         "style-src 'unsafe-inline'\">\n"
         f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
-        f"<body>\n{body}\n</body>\n</html>\n"
+        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
 

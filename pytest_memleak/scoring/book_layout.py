@@ -143,7 +143,7 @@ def validate_measurable(
         raise BookError(
             f"it has {amount(total, 'word')}, fewer than k = {k}",
             location=f"book {book.id!r}",
-            hint="lower k, or check the file",
+            hint="check the file, or set a lower k in a suite",
         )
 
 

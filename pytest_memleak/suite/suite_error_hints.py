@@ -95,7 +95,18 @@ def _problem_hint(problem: dict[str, Any], location: Sequence[int | str]) -> str
         expected = re.findall("'([^']+)'", problem["msg"])
         near = difflib.get_close_matches(seen, expected, n=1)
         return f'did you mean "{near[0]}"?' if near else _change_value(name)
+    if kind in {"model_type", "dict_type"} and not isinstance(seen, list):
+        return _table_hint(name, location)
     return _bracket_hint(name, kind, seen, location) or _value_hint(name, problem)
+
+
+def _table_hint(name: str, location: Sequence[int | str]) -> str:
+    if len(location) == 1:
+        return f"write [{name}], a table of its own"
+    keys = ", ".join(known_keys([*location, ""]))
+    return f"write {name} = {{ ... }}, a table" + (
+        f" with keys of: {keys}" * bool(keys)
+    )
 
 
 def _bracket_hint(

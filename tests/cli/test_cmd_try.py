@@ -46,10 +46,10 @@ def serve(tmp_path, story):
     """Starts a server whose model looks back nine words; returns the command to try it."""
     with ExitStack() as running:
 
-        def start(props=None, **more):
+        def start(props=None, models=Reciter, **more):
             books = Books(tmp_path / "books.jsonl")
             server = OpenAIServer(
-                reciter=Reciter(story, base_order=9), books=books, **more
+                reciter=models(story, base_order=9), books=books, **more
             )
             server.route("GET", "/props", "props", lambda _: Response.json(props or {}))
             url = running.enter_context(server).base_url
@@ -127,6 +127,30 @@ def test_a_base_model_gets_plain_text(here, serve, capsys, template):
         "base model without a chat format: prompts are sent as plain text" in shown
     ) == is_base
     assert "Estimated time: 1 minute." in shown
+
+
+class Wavering(Reciter):
+    """Models that answer otherwise each time, at temperature 0, too."""
+
+    def answer(self, *arguments, temperature, seed, **settings):
+        warm = {"temperature": temperature or 1.0, "seed": None}
+        return super().answer(*arguments, **settings, **warm)
+
+
+def test_greedy_answers_that_vary_are_shown_with_what_follows(here, serve, capsys):
+    assert main([*serve(models=Wavering)]) == 2  # no one confirms the probe
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "temperature 0 differ, so no limit on greedy ones can pass" in shown
+
+
+def test_a_text_of_three_words_is_rejected_without_advice_for_suites_alone(
+    memleak, serve, tmp_path
+):
+    (tmp_path / "note.txt").write_text("Three words only.")
+    _, _, *options = serve()
+    done = memleak("try", "note.txt", *options)
+    assert done.returncode == 2
+    assert "check the file, or set a lower k in a suite" in done.stderr
 
 
 def test_a_rate_limit_is_waited_for_and_not_counted(here, serve, capsys, monkeypatch):

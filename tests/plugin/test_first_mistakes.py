@@ -55,6 +55,11 @@ FIXES = [
     ('id = "ferry"', 'id = "the ferry"', 'write id = "the-ferry"'),
     ('"recorded"', '"recoded"', "did you mean 'recorded'?"),
     ('provider = "recorded"', "", "add provider = ..."),
+    (
+        OF_CLEAN,
+        f'{OF_CLEAN}\nprice = "1,2"',
+        "write price = { ... }, a table with keys ",
+    ),
     (OF_CLEAN, f'{OF_CLEAN}\nmodel = "m"', "write base_model instead of model"),
     (
         OF_CLEAN,
@@ -266,12 +271,13 @@ def test_a_book_without_instructions_names_the_ways_to_get_some(gate, option):
         (["--modle", "openai/base"], "did you mean memleak try --model?"),
         (["prepare", "gone.epub", "-o", "it.json"], "has no file of a similar name"),
         (["prepare", "no/story.txt", "-o", "it.json"], "No such folder: no"),
-        (["prepare", ".", "-o", "it.json"], "lower k, or check the file"),
+        (["prepare", ".", "-o", "it.json"], "set a lower k in a suite"),
         (["try", "stori.txt", "--model", "openai/base"], "did you mean story.txt?"),
         (["try", "story.txt", "--modle", "openai/base"], "did you mean --model?"),
         (["verify", "gone.json"], "has no file of a similar name"),
         (["ledger", "list"], "name the ledger with --ledger"),
         (["score", "--k", "five", "a", "b"], "run memleak score --help for usage"),
+        (["prepare", "story.txt", "-o", "."], "name a file in it"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -288,6 +294,13 @@ def test_a_mistake_at_the_command_line_is_told_with_its_fix(
     error = capsys.readouterr().err
     assert fix in error.splitlines()[-1]
     assert "Traceback" not in error
+
+
+def test_an_argument_that_may_be_left_out_is_not_called_required(capsys):
+    with pytest.raises(SystemExit):
+        main(["view"])
+    error = capsys.readouterr().err
+    assert "the following arguments are required: SOURCE\n" in error
 
 
 def test_a_model_without_its_provider_is_told_how_to_write_it(

@@ -297,6 +297,15 @@ def test_every_mark_of_eighty_pairs_equals_the_book(pytester):
     assert equal_marks(page) >= 80
 
 
+def test_a_suite_that_never_ran_has_no_page(pytester, capsys):
+    write_tale("tale", 2, seed=7)
+    Path("s.memleak.toml").write_text(GREEDY)
+    assert main(["view", "s.memleak.toml"]) == 2
+    error = capsys.readouterr().err
+    assert "sample them first: pytest -m copyright s.memleak.toml" in error
+    assert not VIEW.exists()
+
+
 def test_a_ledger_that_is_named_and_missing_is_an_error_of_a_suite_s_view(
     suite, capsys
 ):

@@ -144,6 +144,12 @@ def test_no_book_takes_more_than_the_screen(columns, chapters, cuts, alarms, tit
     assert max(map(cell_len, lines)) <= columns
 
 
+def test_a_narrow_terminal_shows_how_much_was_left_out():
+    lines = screen_lines(outline(cuts=[cut("preface", 500)]), 40)
+    text = " ".join(line.strip() for line in lines)
+    assert "left out: 500 words (33%)" in text
+
+
 def test_a_narrow_terminal_has_all_columns():
     chapters = [chapter("A Chapter of a Very Long Name", 1_500), chapter("Two", 2_500)]
     lines = screen_lines(outline(chapters, cuts=[cut("preface", 300)]), 60)

@@ -233,7 +233,7 @@ def test_a_long_command_stays_whole_and_its_purpose_wraps(width):
     text = screen_text(first_screen(run), width=width, color=False, wrap=True)
     lines = text.splitlines()
     assert lines[-2] == f"Next: {typed}"
-    assert lines[-1].startswith("      (after the fix above; ")
+    assert lines[-1].startswith("      (after the fix; ")
 
 
 @pytest.mark.parametrize(("width", "most"), [(80, 35), (120, 32)])

@@ -95,6 +95,7 @@ def render_passages(
     titles = book_titles(results)
     ran = [result for result in results if not _is_unrun(result)]
     unrun = [result for result in results if _is_unrun(result)]
+    maps = [each for each in screen_maps(ran, unrun, titles) if each.rows]
     style = style_sheet() + style_sheet("passages.css")
     digest = hashlib.sha256(style.encode()).digest()
     page = environment().get_template("passages.html.j2")
@@ -102,7 +103,7 @@ def render_passages(
         style=Markup(style),  # noqa: S704 - our own file
         style_digest=base64.b64encode(digest).decode(),
         subject=f"{amount(len(results), 'pair')}, {amount(len(shown), 'pair')} shown",
-        maps=_maps_linking_shown_pairs(screen_maps(ran, unrun, titles), shown),
+        maps=list(_maps_linking_shown_pairs(maps, shown)),
         trend=_earlier_results(earlier),
         pairs=_pair_parts(shown, titles),
         heat=heat_labels(),

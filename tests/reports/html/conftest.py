@@ -1,6 +1,7 @@
 """A real browser, for the tests of pages."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,7 @@ def browser(tmp_path_factory):
     logs = {"browser": "ALL", "performance": "ALL"}
     options.set_capability("goog:loggingPrefs", logs)
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver.set_script_timeout(600)  # the rules take a long page a minute and more
     yield driver
     driver.quit()
 
@@ -52,3 +54,21 @@ def open_page(browser):
             )
 
     return open_at
+
+
+@pytest.fixture(scope="session")
+def violations(browser):
+    """Returns each rule of accessibility that the page breaks, with the first element."""
+    package = pytest.importorskip("selenium_axe_python")
+    folder = Path(package.__file__).parent / "axe-core"
+    rules = (folder / "axe.min.js").read_text(encoding="utf-8")
+
+    def broken():
+        browser.execute_script(rules)
+        result = browser.execute_async_script("axe.run().then(arguments[0])")
+        return {
+            violation["id"]: violation["nodes"][0]["html"]
+            for violation in result["violations"]
+        }
+
+    return broken

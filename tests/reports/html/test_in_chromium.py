@@ -190,6 +190,15 @@ def test_text_contrasts_with_its_background(browser, open_page, page, size, dark
     assert marks == {"h1", "h2", "h3", "h4", "h5"}
 
 
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_a_report_breaks_no_rule_of_accessibility(
+    violations, open_page, page, size, dark
+):
+    open_page(page, size, dark=dark)
+    assert violations() == {}
+
+
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
 def test_elements_fit_the_page_s_width(browser, open_page, page, width):
     open_page(page, (width, 800))

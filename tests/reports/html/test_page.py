@@ -77,6 +77,16 @@ def leak(book, recite, make_result):
     return make_result(book, recite(book, run=60), model="leaky")
 
 
+def test_the_statement_names_every_limit(leak):
+    names = ["longest_passage", "passages_over", "nv_longest_passage", "bmc"]
+    names += ["longest_block", "longest_span", "spans_over"]
+    limits = limited(**dict.fromkeys(names, 0.5))
+    text = Page(page_of(dataclasses.replace(leak, limits=limits))).text
+    _, _, statement = text.partition("Limits, and the most measured")
+    statement, _, _ = statement.partition("Detection limit")
+    assert [name for name in names if name in statement] == names
+
+
 @pytest.fixture(scope="module")
 def other(book, recite, make_result):
     return make_result(

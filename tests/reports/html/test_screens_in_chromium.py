@@ -1,12 +1,11 @@
 """Each first screen in a real browser, wide and narrow, light and dark, and on paper."""
 
 import base64
-import functools
-from pathlib import Path
 
 import pytest
-from screen_runs import RUNS
+from screen_runs import RUNS, leak
 
+from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.reports.html.page import write_html
 
 pytestmark = [
@@ -17,24 +16,6 @@ pytestmark = [
 DESK, PHONE = (1440, 900), (390, 844)
 MOST_PAGES = {"1 pair": 5, "8 pairs": 14, "80 pairs": 40}
 WITH_MAP = sorted(set(RUNS) - {"1 pair", "an expected leak"})
-
-
-@functools.cache
-def axe():
-    """The rules that pages have to keep, as a script."""
-    package = pytest.importorskip("selenium_axe_python")
-    folder = Path(package.__file__).parent / "axe-core"
-    return (folder / "axe.min.js").read_text(encoding="utf-8")
-
-
-def violations(browser):
-    """Each broken rule of accessibility, with the first element that breaks it."""
-    browser.execute_script(axe())
-    result = browser.execute_async_script("axe.run().then(arguments[0])")
-    return {
-        violation["id"]: violation["nodes"][0]["html"]
-        for violation in result["violations"]
-    }
 
 
 @pytest.fixture
@@ -53,10 +34,10 @@ def address(tmp_path):
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 @pytest.mark.parametrize("name", RUNS)
 def test_a_first_screen_breaks_no_rule_of_accessibility(
-    browser, open_page, address, name, size, dark
+    violations, open_page, address, name, size, dark
 ):
     open_page(address(name), size, dark=dark)
-    assert violations(browser) == {}
+    assert violations() == {}
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
@@ -88,3 +69,28 @@ def test_a_print_has_few_pages(browser, open_page, address, name):
     printed = browser.execute_cdp_cmd("Page.printToPDF", settings)
     pages = pdfium.PdfDocument(base64.b64decode(printed["data"]))
     assert 0 < len(pages) <= MOST_PAGES[name]
+
+
+BACKGROUNDS = """
+const canvas = document.createElement("canvas").getContext("2d");
+const brightness = element => {
+  canvas.fillStyle = getComputedStyle(element).backgroundColor;
+  canvas.fillRect(0, 0, 1, 1);
+  const [red, green, blue] = canvas.getImageData(0, 0, 1, 1).data;
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+};
+return [document.body, ...document.querySelectorAll(".heat .fail")].map(brightness);
+"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_a_cell_stands_out_more_the_more_it_exceeds_its_limit(
+    browser, open_page, tmp_path, dark
+):
+    results = [leak("m", f"b{value}", value) for value in (39, 77, 153, 305)]
+    write_html(RunReport("9", tuple(results)), tmp_path / "report.html")
+    open_page((tmp_path / "report.html").as_uri(), DESK, dark=dark)
+    page, *cells = browser.execute_script(BACKGROUNDS)
+    contrasts = [abs(page - cell) for cell in cells]
+    assert contrasts == sorted(set(contrasts))
+    assert len(contrasts) == 4
