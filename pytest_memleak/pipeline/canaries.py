@@ -140,15 +140,38 @@ class Canaries:
         since: the pair's first call; a round before it doesn't show what answered after
         until: the end of the time in which the last round counts
         """
-        answers = self._answers_by_canary()
-        rounds = _count_full_rounds(answers)
-        while rounds and self._round_ended_after(until, rounds):
-            rounds -= 1
+        rounds = self._count_rounds_before(until)
         history = self._history(self._prompts(rounds))
         if history.last_call <= since:
             return None
-        texts = [_texts(canaries[:rounds]) for canaries in answers]
-        return last_begins_like_first(texts)
+        return last_begins_like_first(self._texts_of_rounds(rounds))
+
+    def lack_words(self, until: float) -> bool:
+        """Tell whether most have no words in the first round and in the last.
+
+        The hidden reasoning of such a model takes all their tokens, so they don't show
+        whether it changed.
+        """
+        texts = self._texts_of_rounds(self._count_rounds_before(until))
+        wordless = [
+            canary
+            for canary in texts
+            if canary and not _first_words(canary[0]) and not _first_words(canary[-1])
+        ]
+        return 2 * len(wordless) > len(texts)
+
+    def _count_rounds_before(self, until: float) -> int:
+        rounds = _count_full_rounds(self._answers_by_canary())
+        while rounds and self._round_ended_after(until, rounds):
+            rounds -= 1
+        return rounds
+
+    def _texts_of_rounds(self, rounds: int) -> list[list[str]]:
+        """Return all that the model wrote for each canary, shown reasoning included."""
+        return [
+            [generation.written for generation in canaries[:rounds]]
+            for canaries in self._answers_by_canary()
+        ]
 
     def _round_ended_after(self, until: float, rounds: int) -> bool:
         last = self._history(self._prompts(rounds)).last
@@ -204,10 +227,6 @@ class Canaries:
         for generation in generations(self.ledger, self.endpoint_id, prompts):
             answers[generation.excerpt_id].append(generation)
         return list(answers.values())
-
-
-def _texts(canaries: Sequence[Generation]) -> list[str]:
-    return [canary.text for canary in canaries]
 
 
 def _any_answered(rounds: Sequence[Generation]) -> bool:

@@ -181,8 +181,12 @@ def _stored_weights_issues(
     reused = record.calls > record.calls_this_run
     if canaries is not False and (record.offline or not reused):
         canaries = None if reused else True
-    max_age_days = own.required.pair.sampling.max_age_days
-    yield from age_issues(age_days, max_age_days=max_age_days, canaries=canaries)
+    yield from age_issues(
+        age_days,
+        max_age_days=own.required.pair.sampling.max_age_days,
+        canaries=canaries,
+        wordless=canaries is False and own.canaries.lack_words(own.until),
+    )
 
 
 def shortened_served_by(

@@ -152,11 +152,13 @@ def age_issues(
     *,
     max_age_days: float,
     canaries: bool | None,
+    wordless: bool = False,
 ) -> Iterator[Issue]:
     """Check that reused answers come from the weights that a name alone stands for now.
 
     age_days: of the oldest answer; canaries: whether they answered again as at first,
     None if they weren't requested again
+    wordless: whether hidden reasoning took all of their tokens
     """
     if age_days > max_age_days:
         yield Issue(
@@ -173,7 +175,16 @@ def age_issues(
             fix="rerun without --memleak-offline where it can be called, "
             "or set weights_version in [[model]]",
         )
-    if canaries is False:
+    if wordless:
+        yield Issue(
+            rule="canaries",
+            cause="stored generations are reused, but hidden reasoning takes all "
+            "tokens of the canaries (fixed prompts), so they don't show whether the "
+            "model changed",
+            fix="set weights_version in [[model]] to the version of the model that "
+            "answers now (resamples)",
+        )
+    elif canaries is False:
         yield Issue(
             rule="canaries",
             cause="the model no longer answers the canaries (fixed prompts) "

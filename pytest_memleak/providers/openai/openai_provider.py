@@ -40,6 +40,7 @@ from pytest_memleak.providers.openai.request_extras import RequestExtras, Values
 from pytest_memleak.providers.openai.server_parameters import (
     PLAIN,
     PLAIN_ELSEWHERE,
+    UNCACHED,
     ServerParameters,
 )
 from pytest_memleak.providers.option_tables import Address, Table, read_table
@@ -227,11 +228,13 @@ class OpenAIProvider:
             auth=options.auth,
             extras=self._extras,
         )
-        plain = PLAIN if self._calls.plain_by_itself else PLAIN_ELSEWHERE
+        by_itself = self._calls.plain_by_itself
+        plain = PLAIN if by_itself else PLAIN_ELSEWHERE
         self._parameters = ServerParameters(
             max_tokens_parameter=options.max_tokens_parameter,
             api=options.api,
             plain=plain if options.sampling == "plain" else {},
+            greedy={} if by_itself else UNCACHED,
         )
 
     @property

@@ -96,6 +96,9 @@ PLAIN_ELSEWHERE: Mapping[str, Any] = {
     "frequency_penalty": 0.0,
     "repetition_penalty": 1.0,
 }
+# llama.cpp computes a prompt that it has cached in other batches, so a greedy text may
+# differ from its first word on.
+UNCACHED: Mapping[str, Any] = {"cache_prompt": False}
 
 _NEW_NAME, _OLD_NAME = "max_completion_tokens", "max_tokens"
 _COMPLAINTS = {
@@ -109,6 +112,7 @@ _STREAM: Mapping[str, Any] = {"stream": True, "stream_options": {"include_usage"
 _OPTIONAL = (
     "stream_options",
     "store",
+    *UNCACHED,
     *reversed(list(PLAIN_ELSEWHERE)),
     "seed",
     "temperature",
@@ -122,6 +126,7 @@ class ServerParameters(ParameterSupport):
         seed, and would store responses by default
     max_tokens_parameter: "auto" begins with the new name and falls back to the old one
     plain: the parameters of the distribution, besides the temperature
+    greedy: further ones at temperature 0, for answers that repeat
     """
 
     def __init__(
@@ -130,6 +135,7 @@ class ServerParameters(ParameterSupport):
         max_tokens_parameter: str,
         api: Api = "chat",
         plain: Mapping[str, Any] = PLAIN,
+        greedy: Mapping[str, Any] | None = None,
     ) -> None:
         # Both mean that no token is too unlikely; a server may know only one of them.
         super().__init__({("top_k", -1): 0})
@@ -140,6 +146,7 @@ class ServerParameters(ParameterSupport):
         self.most_completions: int | None = None
         self.api: Api = api
         self._plain = dict(plain)
+        self._greedy = greedy or {}
         self._streams = False
         if api == "responses":
             self.reject("seed", _ANY)
@@ -165,6 +172,7 @@ class ServerParameters(ParameterSupport):
             **limit,
             "seed": request.seed,
             **self._plain,
+            **(self._greedy if request.temperature == 0 else {}),
         }
         if self._streams:
             wanted |= _STREAM

@@ -69,6 +69,25 @@ def test_top_k_off_may_be_0_and_what_the_suite_says_itself_is_never_left_out(ser
     assert server.plan.calls("chat") == 1
 
 
+def test_answers_at_temperature_0_come_without_the_cache_of_prompts(serve):
+    server = serve()
+    for temperature in (0.0, 1.0):
+        sample(endpoint_of(server, sampling="server"), temperature=temperature)
+    greedy, sampled = bodies(server, "chat")
+    assert greedy["cache_prompt"] is False
+    assert "cache_prompt" not in sampled
+
+
+def test_a_server_may_reject_what_it_does_not_know_of_a_cache(serve):
+    fault = Fault(FaultKind.REFUSE_PARAMETER, "chat", code="cache_prompt")
+    server = serve(fault)
+    endpoint = endpoint_of(server)
+    for _ in range(2):
+        sample(endpoint, temperature=0.0)
+    bodies_sent = bodies(server, "chat")
+    assert ["cache_prompt" in body for body in bodies_sent] == [True, False, False]
+
+
 def test_a_server_that_only_streams_may_reject_the_options_of_streams(serve):
     fault = Fault(FaultKind.REFUSE_PARAMETER, code="stream_options")
     server = serve(fault)

@@ -1,0 +1,79 @@
+"""Canaries of a rerun: a server that batches stays the same model, another model doesn't."""
+
+import itertools
+
+import pytest
+from earned_suites import KEY, SUITE, write_book
+from suite_files import evidence, model_table
+from troubled_servers import TROUBLES, TroubledServer
+from unearned_servers import book_of_servers, other_plays
+
+CHANGED = "the model no longer answers the canaries (fixed prompts) as it did"
+WORDLESS = "hidden reasoning takes all tokens of the canaries"
+PLAYS = other_plays(100_000)
+
+
+class BatchingServer(TroubledServer):
+    """Ends no two texts alike; same: words with which each answer at temperature 0 begins."""
+
+    same = 20
+
+    def __init__(self, **common):
+        super().__init__(plays=PLAYS, **common)
+        self._turns = itertools.count(1)
+
+    def _text(self, body, words):
+        text = super()._text(body, words).split(" ")
+        begun, rest = text[: self.same], text[self.same :]
+        turn = next(self._turns) % 50
+        return " ".join([*begun, *rest[turn:], *rest[:turn]])
+
+
+@pytest.fixture
+def server():
+    with BatchingServer() as running:
+        yield running
+
+
+@pytest.fixture
+def rerun(server, pytester, monkeypatch):
+    """Run a suite twice; the verdicts, and the causes of the second one."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    write_book(pytester.path, book_of_servers())
+
+    def running(style="marked", same=20):
+        options = f'base_url = "{server.url}/{style}/v1"'
+        keys = f'base_model = "honest"\n{TROUBLES[style].model}'
+        suite = SUITE.format(samples=3, keys="")
+        pytester.makefile(
+            ".memleak.toml", it=suite + model_table("m", "openai", options, keys)
+        )
+        _, first = evidence(pytester)
+        server.same = same
+        _, second = evidence(pytester)
+        assert second["provenance"]["calls_this_run"] == 0
+        causes = [issue["cause"] for issue in second["completeness"]["issues"]]
+        return [first["verdict"], second["verdict"]], " ".join(causes)
+
+    return running
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("style", ["marked", "reasons-shown-with-room"])
+def test_greedy_answers_that_diverge_late_are_of_the_same_model(rerun, style):
+    assert rerun(style) == (["PASS", "PASS"], "")
+
+
+@pytest.mark.full
+def test_greedy_answers_that_begin_otherwise_are_of_another_model(rerun):
+    verdicts, causes = rerun(same=0)
+    assert verdicts == ["PASS", "INCONCLUSIVE"]
+    assert CHANGED in causes
+
+
+@pytest.mark.full
+def test_canaries_without_words_show_no_change(rerun):
+    verdicts, causes = rerun("reasons-with-room")
+    assert verdicts == ["PASS", "INCONCLUSIVE"]
+    assert WORDLESS in causes
+    assert CHANGED not in causes
