@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 # pages.
 _SHARED_RUN = 20
 _SHARED_SHARE = 0.01
-# A common text is a passage that anyone may quote, not the tested book.
-_COMMON_SHARE = 0.5
+# What excuses words is a passage that anyone may quote, not the tested book.
+_EXCUSED_SHARE = 0.5
 
 
 class SummarySource(Protocol):
@@ -73,7 +73,7 @@ class PreparedBooks:
         self._scoring = suite.pairs[0].scoring
         self._files: dict[str, str | None] = {}
         self._whole: dict[str, Book] = {}
-        self._common_shares: dict[str, float] = {}
+        self._excused_shares: dict[tuple[str, tuple[str, ...]], float] = {}
 
     def book_with_instructions(self, source: BookSource) -> Book:
         """Return the book with its instructions; missing summaries are written.
@@ -174,7 +174,8 @@ class PreparedBooks:
     def validate_no_shared_text(self, book: Book, pair: Pair) -> None:
         """Raise BookError if a training book contains text of the test book.
 
-        Also if the common texts together contain half of any test book of the suite.
+        Also if the common texts together excuse half of any test book of the suite, or,
+        with the training books, of the pair's.
         """
         for training in self.training_books(pair.model):
             what, share = _max_shared_share(book, training, pair.scoring)
@@ -186,12 +187,18 @@ class PreparedBooks:
                     location=f"{self._suite.path}: book {book.id!r}",
                     hint="test with a book that the model wasn't trained on",
                 )
-        for tested in (book, *self._other_test_books(book)):
-            share = self._share_in_common_texts(tested)
-            if share >= _COMMON_SHARE:
+        from pytest_memleak.scoring.excused_words import SHARED_RUN
+
+        common = [source.id for source in self._suite.books if source.role == "common"]
+        of_pair = self._suite.books_that_excuse_words(pair)
+        excusing_by_book: list[tuple[Book, Sequence[str]]] = [(book, of_pair)]
+        excusing_by_book += [(other, common) for other in self._other_test_books(book)]
+        for tested, excusing in excusing_by_book:
+            share = self._excused_share(tested, excusing)
+            if share >= _EXCUSED_SHARE:
                 raise BookError(
-                    f"[[common]] texts excuse {share:.1%} of its words (runs of "
-                    f"{_SHARED_RUN} or more)",
+                    f"{_excusing_texts(pair, excusing)} excuse {share:.1%} of its "
+                    f"words (runs of {SHARED_RUN} or more)",
                     location=f"{self._suite.path}: book {tested.id!r}",
                     hint="list in [[common]] only passages that anyone may quote",
                 )
@@ -206,20 +213,29 @@ class PreparedBooks:
                 with contextlib.suppress(MemleakError):
                     yield self.cut_into_excerpts(source)
 
-    def _share_in_common_texts(self, book: Book) -> float:
-        """Return the share of the book's words that the common texts contain."""
-        if book.id not in self._common_shares:
-            common = [
-                self.cut_into_excerpts(source)
-                for source in self._suite.books
-                if source.role == "common"
-            ]
+    def _excused_share(self, book: Book, excusing: Iterable[str]) -> float:
+        """Return the share of the book's words that these books excuse, by their ids.
+
+        Of exact words or of folded ones, whichever is more.
+        """
+        names = tuple(name for name in excusing if name != book.id)
+        key = (book.id, names)
+        if key not in self._excused_shares:
+            from pytest_memleak.scoring.excused_words import excused_words
+
+            texts: list[Book] = []
+            for name in names:
+                text = self.cut_into_excerpts(self._suite.book(name))
+                excluded = dataclasses.replace(
+                    text, excerpts=text.excluded, contiguous=False, works=()
+                )
+                texts += [text, excluded]
+            excused = excused_words([book], texts, self._scoring).get(book.id)
             share = 0.0
-            if common:
-                shared, layout = _shared_word_positions(book, common, self._scoring)
-                share = len(shared) / layout.total
-            self._common_shares[book.id] = share
-        return self._common_shares[book.id]
+            if excused is not None:
+                share = max(excused.exact.excused_share, excused.folded.excused_share)
+            self._excused_shares[key] = share
+        return self._excused_shares[key]
 
     def cut_into_excerpts(self, source: BookSource) -> Book:
         """Return the book with its own instructions; a refused one is read once."""
@@ -275,7 +291,7 @@ def _max_shared_share(
 
     For a collection, it is the highest share of any work, with that work's title.
     """
-    shared, layout = _shared_word_positions(book, [other], scoring)
+    shared, layout = _shared_word_positions(book, other, scoring)
     if not book.works:
         return "it", len(shared) / layout.total
     bounds = list(layout.bounds.values())
@@ -292,18 +308,24 @@ def _max_shared_share(
 
 def _shared_word_positions(
     book: Book,
-    others: Iterable[Book],
+    other: Book,
     scoring: Scoring,
 ) -> tuple[set[int], Layout]:
-    """Return the book's words that the others share in long runs, and its layout."""
+    """Return the book's words that the other shares in long runs, and its layout."""
     from pytest_memleak.scoring.multi_book_index import SharedIndex
 
     index = SharedIndex([book], k=min(_SHARED_RUN, scoring.k), mode=scoring.word_mode)
+    text = "\n".join(excerpt.text for excerpt in other.excerpts)
+    matches = index.matches([text], near=False).matches
+    long = matches.where(matches.words >= _SHARED_RUN)
     shared: set[int] = set()
-    for other in others:
-        text = "\n".join(excerpt.text for excerpt in other.excerpts)
-        matches = index.matches([text], near=False).matches
-        long = matches.where(matches.words >= _SHARED_RUN)
-        for start, end in zip(long.start.tolist(), long.end.tolist(), strict=True):
-            shared.update(range(start, end))
+    for start, end in zip(long.start.tolist(), long.end.tolist(), strict=True):
+        shared.update(range(start, end))
     return shared, index.books[0].layout
+
+
+def _excusing_texts(pair: Pair, excusing: Sequence[str]) -> str:
+    """Name the texts that excuse words of a book."""
+    if any(name in pair.model.finetune_books for name in excusing):
+        return f"[[common]] texts and what {pair.model.id!r} is fine-tuned on"
+    return "[[common]] texts"
