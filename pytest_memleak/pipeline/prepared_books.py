@@ -174,6 +174,9 @@ class PreparedBooks:
     def validate_no_shared_text(self, book: Book, pair: Pair) -> None:
         """Raise BookError if a training book contains text of the test book.
 
+        Also if a book that the model is expected to leak does, or is part of it: its
+        passages would be excused.
+
         Also if the common texts together excuse half of any test book of the suite, or,
         with the training books, of the pair's.
         """
@@ -187,6 +190,7 @@ class PreparedBooks:
                     location=f"{self._suite.path}: book {book.id!r}",
                     hint="test with a book that the model wasn't trained on",
                 )
+        self._validate_no_part_is_expected_to_leak(book, pair)
         from pytest_memleak.scoring.excused_words import SHARED_RUN
 
         common = [source.id for source in self._suite.books if source.role == "common"]
@@ -201,6 +205,22 @@ class PreparedBooks:
                     f"words (runs of {SHARED_RUN} or more)",
                     location=f"{self._suite.path}: book {tested.id!r}",
                     hint="list in [[common]] only passages that anyone may quote",
+                )
+
+    def _validate_no_part_is_expected_to_leak(self, book: Book, pair: Pair) -> None:
+        if pair.expected == "leak" or pair.control:
+            return
+        for source in self._suite.books_expected_to_leak(pair.model):
+            leaking = self.cut_into_excerpts(source)
+            what, share = _max_shared_share(book, leaking, pair.scoring)
+            _, part = _max_shared_share(leaking, book, pair.scoring)
+            if share >= _SHARED_SHARE or part >= _EXCUSED_SHARE:
+                raise BookError(
+                    f"{what} shares {share:.1%} of its words, in runs of {_SHARED_RUN} "
+                    f"or more, with {source.id!r} ({part:.1%} of that), which the "
+                    f"model {pair.model.id!r} is expected to leak",
+                    location=f"{self._suite.path}: book {book.id!r}",
+                    hint="let another book, or another model, be the positive control",
                 )
 
     def is_read_from_records(self, source: BookSource) -> bool:

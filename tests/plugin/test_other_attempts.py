@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from marks import full
 from reciter import Reciter
-from suite_files import read_pair, write_json
+from suite_files import read_bundle, read_pair, write_json
 from unearned_servers import other_plays
 
 from pytest_memleak.cli.main import main
@@ -258,3 +258,34 @@ def test_a_positive_control_reads_its_own_rounds_only(run, leaks):
     pair, _ = run(SEED, add=LEAK)
     assert pair["measures"]["longest_passage"]["value"] < 38
     assert pair["provenance"]["tried"]["others"] == []
+
+
+COPY = """
+[[book]]
+id = "copy"
+source = "copy.json"
+[[pair]]
+model = "tuned"
+book = "copy"
+expected = "leak"
+"""
+
+
+@pytest.mark.parametrize("excerpts", [slice(None), slice(1, 2)])
+def test_a_copy_or_a_part_that_is_expected_to_leak_excuses_no_attempt(
+    run, leaks, stories, excerpts
+):
+    run(bundle="first.json")
+    records = stories["held-out"][excerpts]
+    write_json(
+        "copy.json",
+        [
+            {**record, "instruction": reworded(record["instruction"])}
+            for record in records
+        ],
+    )
+    run(SEED, add=COPY, one=False)
+    bundle = read_bundle()
+    (pair,) = (pair for pair in bundle["pairs"] if pair["pair"] == "tuned/held-out")
+    assert (bundle["result"], pair["verdict"]) == ("INCONCLUSIVE", "INCONCLUSIVE")
+    assert "which the model 'tuned' is expected to leak" in pair["reasons"][0]
