@@ -169,6 +169,20 @@ def test_texts_of_a_name_count_until_they_are_too_old(run, leaks, clock):
     assert (pair["verdict"], pair["provenance"]["tried"]["others"]) == ("PASS", [])
 
 
+AGE = ("[suite]", "[suite]\nmax_age_days = 0.5")
+
+
+@pytest.mark.parametrize("replacement", [AGE, full((AGE[0], f"{AGE[1]}\nseed = 1"))])
+def test_a_short_age_of_reuse_ends_no_attempt(run, leaks, clock, replacement):
+    clock(-1)
+    run(bundle="first.json")
+    clock(0)
+    leaks.on = False
+    pair, _ = run(replacement)
+    assert pair["verdict"] == "FAIL"
+    assert main(["verify", "evidence.json", "--allow-failures"]) == 0
+
+
 @pytest.mark.full
 def test_a_later_attempt_breaks_no_earlier_bundle(run, leaks, online):
     leaks.on = False
