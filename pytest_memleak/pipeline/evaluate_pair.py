@@ -93,7 +93,7 @@ def _validate_pair(pair: Pair, suite_run: SuiteRun) -> None:
     suite_run.validate_preregistration()
     suite_run.resources.progress(ProgressEvent(Phase.READING, pair.id))
     book = suite_run.books.pair_book(pair)
-    validate_no_shared_text(book, pair, suite_run.books)
+    validate_no_shared_text(book, pair, suite_run)
     validate_limits_can_be_exceeded(pair, book, suite_run.suite, suite_run.protected)
 
 

@@ -26,7 +26,7 @@ from pytest_memleak.pipeline.sampling_plan import (
     LedgerPart,
     plan_pair,
 )
-from pytest_memleak.records import Book, Generation
+from pytest_memleak.records import Book, Generation, Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -130,7 +130,8 @@ def samples_of_other_attempts(
     """Yield what the pair's model wrote for the book in each other attempt.
 
     Each has the book with the attempt's instructions, by which its texts are trimmed.
-    An endpoint that is only a name counts for `max_age_days`.
+    An endpoint that is only a name counts for `max_age_days`, but never for less than
+    by default: else a short age would end an attempt that failed.
     """
     if not isinstance(own, LedgerSamples) or own.required.pair.expected == "leak":
         return
@@ -138,7 +139,8 @@ def samples_of_other_attempts(
     since = -math.inf
     pair, source = own.required.pair, own.source
     if source.only_name_identifies_weights(pair):
-        since = until - pair.sampling.max_age_days * SECONDS_PER_DAY
+        days = max(pair.sampling.max_age_days, Sampling().max_age_days)
+        since = until - days * SECONDS_PER_DAY
     numbers: Counter[str] = Counter()
     for attempt in _recorded_attempts(own, own_greedy, until):
         for book, excerpts, received in _books_with_prompts(own.book, attempt):

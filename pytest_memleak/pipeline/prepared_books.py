@@ -13,7 +13,7 @@ from pytest_memleak.books.prompt_file import read_prompts
 from pytest_memleak.errors import MemleakError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pytest_memleak.interfaces.protocols import Manuscript
     from pytest_memleak.pipeline.cut_books import CutBooks
@@ -64,7 +64,7 @@ class PreparedBooks:
         self._scoring = suite.pairs[0].scoring
         self._files: dict[str, str | None] = {}
         self._whole: dict[str, Book] = {}
-        self._common_shares: dict[str, float] = {}
+        self._excused_shares: dict[tuple[str, tuple[str, ...]], float] = {}
 
     def book_with_instructions(self, source: BookSource) -> Book:
         """Return the book with its instructions; missing summaries are written.
@@ -173,16 +173,29 @@ class PreparedBooks:
                 with contextlib.suppress(MemleakError):
                     yield self.cut_into_excerpts(source)
 
-    def share_in_common_texts(self, book: Book) -> float:
-        """Return the share of the book's words that the common texts contain."""
-        if book.id not in self._common_shares:
-            from pytest_memleak.scoring.shared_words import share_of_shared_words
+    def excused_share(self, book: Book, excusing: Iterable[str]) -> float:
+        """Return the share of the book's words that these books excuse, by their ids.
 
-            sources = [each for each in self._suite.books if each.role == "common"]
-            common = [self.cut_into_excerpts(source) for source in sources]
-            share = share_of_shared_words(book, common, self._scoring) if common else 0
-            self._common_shares[book.id] = share
-        return self._common_shares[book.id]
+        Of exact words or of folded ones, whichever is more.
+        """
+        names = tuple(name for name in excusing if name != book.id)
+        key = (book.id, names)
+        if key not in self._excused_shares:
+            from pytest_memleak.scoring.excused_words import excused_words
+
+            texts: list[Book] = []
+            for name in names:
+                text = self.cut_into_excerpts(self._suite.book(name))
+                excluded = dataclasses.replace(
+                    text, excerpts=text.excluded, contiguous=False, works=()
+                )
+                texts += [text, excluded]
+            excused = excused_words([book], texts, self._scoring).get(book.id)
+            share = 0.0
+            if excused is not None:
+                share = max(excused.exact.excused_share, excused.folded.excused_share)
+            self._excused_shares[key] = share
+        return self._excused_shares[key]
 
     def cut_into_excerpts(self, source: BookSource) -> Book:
         """Return the book with its own instructions; a refused one is read once."""

@@ -9,36 +9,37 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import BookError
+from pytest_memleak.scoring.excused_words import SHARED_RUN as EXCUSED_RUN
 from pytest_memleak.scoring.shared_words import SHARED_RUN, shared_word_positions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from pytest_memleak.pipeline.prepared_books import PreparedBooks
+    from pytest_memleak.pipeline.suite_run import SuiteRun
     from pytest_memleak.records import Book, Pair, Scoring
 
 # Two books by one author may share a motto.
 _SHARED_SHARE = 0.01
-# A common text is a passage that anyone may quote, not the tested book.
-_COMMON_SHARE = 0.5
+# What excuses words is a passage that anyone may quote, not the tested book.
+_EXCUSED_SHARE = 0.5
 
 
-def validate_no_shared_text(book: Book, pair: Pair, books: PreparedBooks) -> None:
+def validate_no_shared_text(book: Book, pair: Pair, suite_run: SuiteRun) -> None:
     """Raise BookError for a test book whose verdict would mean nothing.
 
-    One of which a training book of the pair contains text; or any of the suite of which
-    the common texts contain half.
+    A training book of the pair contains text of it; so does a book that the model is
+    expected to leak, or is part of it, so that its passages would be excused; or the
+    common texts together excuse half of any test book of the suite or, with the
+    training books, of the pair's.
     """
-    _validate_no_training_overlap(book, pair, books)
-    _validate_not_common(book, pair, books)
+    _validate_not_trained_on(book, pair, suite_run)
+    _validate_not_expected_to_leak(book, pair, suite_run)
+    _validate_not_excused(book, pair, suite_run)
 
 
-def _validate_no_training_overlap(
-    book: Book,
-    pair: Pair,
-    books: PreparedBooks,
-) -> None:
-    for training in books.training_books(pair.model):
+def _validate_not_trained_on(book: Book, pair: Pair, suite_run: SuiteRun) -> None:
+    for training in suite_run.books.training_books(pair.model):
         what, share = _max_shared_share(book, training, pair.scoring)
         if share >= _SHARED_SHARE:
             raise BookError(
@@ -50,16 +51,50 @@ def _validate_no_training_overlap(
             )
 
 
-def _validate_not_common(book: Book, pair: Pair, books: PreparedBooks) -> None:
-    for tested in (book, *books.other_test_books(book)):
-        share = books.share_in_common_texts(tested)
-        if share >= _COMMON_SHARE:
+def _validate_not_expected_to_leak(
+    book: Book,
+    pair: Pair,
+    suite_run: SuiteRun,
+) -> None:
+    if pair.expected == "leak" or pair.control:
+        return
+    for source in suite_run.suite.books_expected_to_leak(pair.model):
+        leaking = suite_run.books.cut_into_excerpts(source)
+        what, share = _max_shared_share(book, leaking, pair.scoring)
+        _, part = _max_shared_share(leaking, book, pair.scoring)
+        if share >= _SHARED_SHARE or part >= _EXCUSED_SHARE:
             raise BookError(
-                f"[[common]] texts excuse {share:.1%} of its words (runs of "
-                f"{SHARED_RUN} or more)",
+                f"{what} shares {share:.1%} of its words, in runs of {SHARED_RUN} "
+                f"or more, with {source.id!r} ({part:.1%} of that), which the "
+                f"model {pair.model.id!r} is expected to leak",
+                location=_place(pair.suite, book),
+                hint="let another book, or another model, be the positive control",
+            )
+
+
+def _validate_not_excused(book: Book, pair: Pair, suite_run: SuiteRun) -> None:
+    suite = suite_run.suite
+    common = [source.id for source in suite.books if source.role == "common"]
+    of_pair = suite.books_that_excuse_words(pair)
+    excusing_by_book: list[tuple[Book, Sequence[str]]] = [(book, of_pair)]
+    for other in suite_run.books.other_test_books(book):
+        excusing_by_book.append((other, common))
+    for tested, excusing in excusing_by_book:
+        share = suite_run.books.excused_share(tested, excusing)
+        if share >= _EXCUSED_SHARE:
+            raise BookError(
+                f"{_excusing_texts(pair, excusing)} excuse {share:.1%} of its "
+                f"words (runs of {EXCUSED_RUN} or more)",
                 location=_place(pair.suite, tested),
                 hint="list in [[common]] only passages that anyone may quote",
             )
+
+
+def _excusing_texts(pair: Pair, excusing: Sequence[str]) -> str:
+    """Name the texts that excuse words of a book."""
+    if any(name in pair.model.finetune_books for name in excusing):
+        return f"[[common]] texts and what {pair.model.id!r} is fine-tuned on"
+    return "[[common]] texts"
 
 
 def _place(suite: Path, book: Book) -> str:
@@ -75,7 +110,7 @@ def _max_shared_share(
 
     For a collection, it is the highest share of any work, with that work's title.
     """
-    shared, layout = shared_word_positions(book, [other], scoring)
+    shared, layout = shared_word_positions(book, other, scoring)
     if not book.works:
         return "it", len(shared) / layout.total
     bounds = list(layout.bounds.values())

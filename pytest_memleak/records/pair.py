@@ -268,12 +268,16 @@ class Suite:
         expected to leak, its training books, and common texts (docs/method.md).
         """
         own = [pair.book.id] if pair.control else []
-        leaks = [
-            other.book.id
-            for other in self.pairs
-            if other.model.id == pair.model.id and other.expected == "leak"
-        ]
+        leaks = [book.id for book in self.books_expected_to_leak(pair.model)]
         return tuple(dict.fromkeys((*own, *leaks, *self.books_that_excuse_words(pair))))
+
+    def books_expected_to_leak(self, model: Model) -> tuple[BookSource, ...]:
+        """Return the books of the model's positive controls."""
+        return tuple(
+            pair.book
+            for pair in self.pairs
+            if pair.model.id == model.id and pair.expected == "leak"
+        )
 
     def books_that_excuse_words(self, pair: Pair) -> tuple[str, ...]:
         """Return the IDs of books whose words are excused in any other book.

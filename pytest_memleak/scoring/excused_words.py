@@ -61,6 +61,11 @@ class RemainingWords:
         """Return the number of words that don't."""
         return len(self.before) - 1 - len(self.kept)
 
+    @property
+    def excused_share(self) -> float:
+        """Return the share of all words that don't remain."""
+        return self.excused / (len(self.before) - 1)
+
     def words(self, start: Positions, end: Positions) -> Positions:
         """Return how many words of each interval remain."""
         return self.before[end] - self.before[start]

@@ -1,4 +1,4 @@
-"""Words of a book that other books share with it, in long runs."""
+"""Words of a book that another book shares with it, in long runs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 from pytest_memleak.scoring.multi_book_index import SharedIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from pytest_memleak.records import Book, Scoring
     from pytest_memleak.scoring.book_layout import Layout
 
@@ -17,28 +15,17 @@ if TYPE_CHECKING:
 SHARED_RUN = 20
 
 
-def share_of_shared_words(
-    book: Book,
-    others: Iterable[Book],
-    scoring: Scoring,
-) -> float:
-    """Return the share of the book's words that the others contain, in long runs."""
-    shared, layout = shared_word_positions(book, others, scoring)
-    return len(shared) / layout.total
-
-
 def shared_word_positions(
     book: Book,
-    others: Iterable[Book],
+    other: Book,
     scoring: Scoring,
 ) -> tuple[set[int], Layout]:
-    """Return the book's words that the others share in long runs, and its layout."""
+    """Return the book's words that the other shares in long runs, and its layout."""
     index = SharedIndex([book], k=min(SHARED_RUN, scoring.k), mode=scoring.word_mode)
+    text = "\n".join(excerpt.text for excerpt in other.excerpts)
+    matches = index.matches([text], near=False).matches
+    long = matches.where(matches.words >= SHARED_RUN)
     shared: set[int] = set()
-    for other in others:
-        text = "\n".join(excerpt.text for excerpt in other.excerpts)
-        matches = index.matches([text], near=False).matches
-        long = matches.where(matches.words >= SHARED_RUN)
-        for start, end in zip(long.start.tolist(), long.end.tolist(), strict=True):
-            shared.update(range(start, end))
+    for start, end in zip(long.start.tolist(), long.end.tolist(), strict=True):
+        shared.update(range(start, end))
     return shared, index.books[0].layout

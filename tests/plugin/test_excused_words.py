@@ -116,6 +116,16 @@ def test_a_leak_beside_a_quotation_from_a_large_common_text_fails(run):
     )
 
 
+def test_a_leak_of_a_book_that_common_texts_have_in_pieces_is_inconclusive(run):
+    texts = with_quotations([])
+    words = " ".join(texts.values()).split()
+    pieces = [" ".join(words[at : at + 19]) for at in range(0, 1_200, 19)]
+    common = " xyzzy ".join(pieces)
+    _, pair = run(texts, [common], {"p_id0": texts["p_id0"]}, errors=1)
+    assert pair["verdict"] == "INCONCLUSIVE"
+    assert "[[common]] texts excuse 67." in pair["reasons"][0]
+
+
 def test_own_words_on_both_sides_of_a_quotation_are_one_run(run):
     quotation = stretch("psalm", 59)
     texts = with_quotations([quotation])

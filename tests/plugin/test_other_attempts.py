@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from marks import full
 from reciter import Reciter
-from suite_files import read_pair, write_json
+from suite_files import read_bundle, read_pair, write_json
 from unearned_servers import other_plays
 
 from pytest_memleak.cli.main import main
@@ -169,6 +169,20 @@ def test_texts_of_a_name_count_until_they_are_too_old(run, leaks, clock):
     assert (pair["verdict"], pair["provenance"]["tried"]["others"]) == ("PASS", [])
 
 
+AGE = ("[suite]", "[suite]\nmax_age_days = 0.5")
+
+
+@pytest.mark.parametrize("replacement", [AGE, full((AGE[0], f"{AGE[1]}\nseed = 1"))])
+def test_a_short_age_of_reuse_ends_no_attempt(run, leaks, clock, replacement):
+    clock(-1)
+    run(bundle="first.json")
+    clock(0)
+    leaks.on = False
+    pair, _ = run(replacement)
+    assert pair["verdict"] == "FAIL"
+    assert main(["verify", "evidence.json", "--allow-failures"]) == 0
+
+
 @pytest.mark.full
 def test_a_later_attempt_breaks_no_earlier_bundle(run, leaks, online):
     leaks.on = False
@@ -258,3 +272,34 @@ def test_a_positive_control_reads_its_own_rounds_only(run, leaks):
     pair, _ = run(SEED, add=LEAK)
     assert pair["measures"]["longest_passage"]["value"] < 38
     assert pair["provenance"]["tried"]["others"] == []
+
+
+COPY = """
+[[book]]
+id = "copy"
+source = "copy.json"
+[[pair]]
+model = "tuned"
+book = "copy"
+expected = "leak"
+"""
+
+
+@pytest.mark.parametrize("excerpts", [slice(None), slice(1, 2)])
+def test_a_copy_or_a_part_that_is_expected_to_leak_excuses_no_attempt(
+    run, leaks, stories, excerpts
+):
+    run(bundle="first.json")
+    records = stories["held-out"][excerpts]
+    write_json(
+        "copy.json",
+        [
+            {**record, "instruction": reworded(record["instruction"])}
+            for record in records
+        ],
+    )
+    run(SEED, add=COPY, one=False)
+    bundle = read_bundle()
+    (pair,) = (pair for pair in bundle["pairs"] if pair["pair"] == "tuned/held-out")
+    assert (bundle["result"], pair["verdict"]) == ("INCONCLUSIVE", "INCONCLUSIVE")
+    assert "which the model 'tuned' is expected to leak" in pair["reasons"][0]
