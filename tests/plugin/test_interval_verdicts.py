@@ -113,7 +113,7 @@ def test_uplift_is_judged_over_the_baseline(gate, suite, known, limit, outcome, 
     before = [("before-tale", EXCERPTS, known), ("before-other", OTHER, lambda *_: "")]
     before = before if known else ()
     suite(f"uplift = {limit}", **WHOLLY, suite=BASELINE, other=before)
-    gate("-v", "-k", "model and tale", lines=[shown], deselected=3, **{outcome: 1})
+    gate("-k", "model and tale", lines=[shown], deselected=3, **{outcome: 1})
 
 
 def test_a_limit_that_holds_never_stops_early(gate, online, server):
