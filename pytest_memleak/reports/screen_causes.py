@@ -53,9 +53,9 @@ def screen_causes(
 ) -> tuple[tuple[ScreenCause, ...], int]:
     """Return the causes, the worst first, and how many more there are.
 
-    A run of a single pair names every limit that it exceeds.
+    If a single pair ran, it names every limit that it exceeds.
     """
-    is_single = len(results) + len(unrun) == 1
+    is_single = len(results) == 1
     groups: defaultdict[tuple[str, str, str], list[_Member]] = defaultdict(list)
     for result in results:
         member = _member(result, is_single=is_single)

@@ -76,7 +76,7 @@ def test_a_limit_inside_the_interval_is_inconclusive(gate, suite, own_tests):
     )
     # A test of one's own gets the measurement all the same.
     shown = "bmc 0.1* is within its limit 0.15, but its 95% upper bound*(20 samples)*"
-    gate("-v", "-k", "tale", lines=[f"*{shown}"], errors=1, passed=1, deselected=2)
+    gate("-k", "tale", lines=[f"*{shown}"], errors=1, passed=1, deselected=2)
     # Confidence 0 judges by observed values.
     text = path.read_text().replace("samples = 20", "samples = 20, confidence = 0.0")
     path.write_text(text)
@@ -86,7 +86,7 @@ def test_a_limit_inside_the_interval_is_inconclusive(gate, suite, own_tests):
 def test_one_null_book_gives_no_interval_of_chance_so_no_excess_fails(gate, suite):
     suite("bmc_excess = 0.05", **WHOLLY)
     lines = ["*bmc_excess 0.* its limit 0.05, but its 95% * bound is * (1 null book)*"]
-    gate("-v", "-k", "tale", "--junitxml=out.xml", lines=lines, errors=1, deselected=1)
+    gate("-k", "tale", "--junitxml=out.xml", lines=lines, errors=1, deselected=1)
     assert 'name="memleak.bmc_excess.high"' in Path("out.xml").read_text()
 
 
