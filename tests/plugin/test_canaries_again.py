@@ -1,6 +1,7 @@
 """Canaries of a rerun: a server that batches stays the same model, another model doesn't."""
 
 import itertools
+import time
 
 import pytest
 from earned_suites import KEY, SUITE, write_book
@@ -10,21 +11,35 @@ from unearned_servers import book_of_servers, other_plays
 
 CHANGED = "the model no longer answers the canaries (fixed prompts) as it did"
 WORDLESS = "hidden reasoning takes all tokens of the canaries"
+COMPUTING = 0.02  # seconds, in which other calls join the batch
 PLAYS = other_plays(100_000)
 
 
 class BatchingServer(TroubledServer):
-    """Ends no two texts alike; same: words with which each answer at temperature 0 begins."""
+    """Ends no two texts alike, and begins those alike that it computes alone.
+
+    same: words with which each answer at temperature 0 begins
+    """
 
     same = 20
 
     def __init__(self, **common):
         super().__init__(plays=PLAYS, **common)
         self._turns = itertools.count(1)
+        self._batch = 0
+
+    def _chat(self, request):
+        self._batch += 1
+        time.sleep(COMPUTING)
+        try:
+            return super()._chat(request)
+        finally:
+            self._batch -= 1
 
     def _text(self, body, words):
         text = super()._text(body, words).split(" ")
-        begun, rest = text[: self.same], text[self.same :]
+        same = self.same if self._batch == 1 else 0
+        begun, rest = text[:same], text[same:]
         turn = next(self._turns) % 50
         return " ".join([*begun, *rest[turn:], *rest[:turn]])
 
