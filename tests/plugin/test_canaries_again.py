@@ -1,6 +1,8 @@
 """Canaries of a rerun: a server that batches stays the same model, another model doesn't."""
 
 import itertools
+import random
+import string
 import time
 
 import pytest
@@ -10,7 +12,7 @@ from troubled_servers import TROUBLES, TroubledServer
 from unearned_servers import book_of_servers, other_plays
 
 CHANGED = "the model no longer answers the canaries (fixed prompts) as it did"
-WORDLESS = "hidden reasoning takes all tokens of the canaries"
+WORDLESS = "reasoning takes all tokens of the canaries"
 COMPUTING = 0.02  # seconds, in which other calls join the batch
 PLAYS = other_plays(100_000)
 
@@ -35,6 +37,10 @@ class BatchingServer(TroubledServer):
             return super()._chat(request)
         finally:
             self._batch -= 1
+
+    def _answer(self, style, body):
+        name = "".join(random.choices(string.ascii_letters, k=32))
+        return super()._answer(style, body) | {"id": f"chatcmpl-{name}"}
 
     def _text(self, body, words):
         text = super()._text(body, words).split(" ")
@@ -74,9 +80,8 @@ def rerun(server, pytester, monkeypatch):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("style", ["marked", "reasons-shown-with-room"])
-def test_greedy_answers_that_diverge_late_are_of_the_same_model(rerun, style):
-    assert rerun(style) == (["PASS", "PASS"], "")
+def test_greedy_answers_that_diverge_late_are_of_the_same_model(rerun):
+    assert rerun() == (["PASS", "PASS"], "")
 
 
 @pytest.mark.full
@@ -87,8 +92,9 @@ def test_greedy_answers_that_begin_otherwise_are_of_another_model(rerun):
 
 
 @pytest.mark.full
-def test_canaries_without_words_show_no_change(rerun):
-    verdicts, causes = rerun("reasons-with-room")
+@pytest.mark.parametrize("style", ["reasons-with-room", "reasons-shown-with-room"])
+def test_canaries_without_words_show_no_change(rerun, style):
+    verdicts, causes = rerun(style)
     assert verdicts == ["PASS", "INCONCLUSIVE"]
     assert WORDLESS in causes
     assert CHANGED not in causes
