@@ -149,8 +149,9 @@ class Canaries:
     def lack_words(self, until: float) -> bool:
         """Tell whether most have no words in the first round and in the last.
 
-        The hidden reasoning of such a model takes all their tokens, so they don't show
-        whether it changed.
+        The reasoning of such a model takes all their tokens, so they don't show whether
+        it changed. Shown reasoning isn't compared: it is stored with what else the
+        server wrote, such as an id of each response.
         """
         texts = self._texts_of_rounds(self._count_rounds_before(until))
         wordless = [
@@ -167,9 +168,8 @@ class Canaries:
         return rounds
 
     def _texts_of_rounds(self, rounds: int) -> list[list[str]]:
-        """Return all that the model wrote for each canary, shown reasoning included."""
         return [
-            [generation.written for generation in canaries[:rounds]]
+            [generation.text for generation in canaries[:rounds]]
             for canaries in self._answers_by_canary()
         ]
 

@@ -54,8 +54,11 @@ class LedgerEndpoint:
     deploy: Callable[[], object] | None = None
     notice: str = ""
 
-    def sample_missing(self, prompts: PairPrompts) -> None:
-        """Sample what the ledger lacks; offline, nothing. Raises Inconclusive."""
+    def sample_missing(self, prompts: PairPrompts, *, one_by_one: bool = False) -> None:
+        """Sample what the ledger lacks; offline, nothing. Raises Inconclusive.
+
+        one_by_one: whether calls follow each other, so that no server batches them
+        """
         from pytest_memleak.sampling.loop import sample_missing
 
         if self.resources.offline:
@@ -76,6 +79,7 @@ class LedgerEndpoint:
             retry=self.retry,
             wait=self.resources.wait,
             notice=self.notice,
+            one_by_one=one_by_one,
         )
 
     def generations(self, prompts: PairPrompts) -> Iterable[Generation]:

@@ -155,7 +155,7 @@ def _sample_part(
                     source, step, lambda: enough(samples_so_far())
                 )
             else:
-                source.sample_missing(step.prompts)
+                source.sample_missing(step.prompts, one_by_one=is_canary)
             if is_canary:
                 source = source.with_other_model_notice(
                     step.prompts, part.required.pair

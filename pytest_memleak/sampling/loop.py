@@ -58,6 +58,7 @@ def sample_missing(
     retry: Retry | None = None,
     wait: bool = True,
     notice: str = "",
+    one_by_one: bool = False,
 ) -> LedgerCounts:
     """Sample every generation of the pair that the ledger lacks; return the counts.
 
@@ -66,6 +67,7 @@ def sample_missing(
     progress:    called a few times a second, in the calling thread
     wait:        whether to wait for batches
     notice:      shown with the progress
+    one_by_one:  whether calls follow each other, as a server may batch those that don't
 
     Whatever is raised, every answer received by then is in the ledger: ProviderError
     and ProviderBusy (the endpoint failed), BudgetExceeded, JobPending (a batch is
@@ -99,7 +101,9 @@ def sample_missing(
         terms=terms,
         limit=limit,
         retry=retry,
-        pace=AdaptiveConcurrency(terms.sampler.concurrency if engine is None else 1),
+        pace=AdaptiveConcurrency(
+            1 if one_by_one or engine is not None else terms.sampler.concurrency
+        ),
         notice=Notice(notice),
     )
     sampling = _PairSampling(context, prompts, progress)

@@ -158,7 +158,7 @@ def age_issues(
 
     age_days: of the oldest answer; canaries: whether they answered again as at first,
     None if they weren't requested again
-    wordless: whether hidden reasoning took all of their tokens
+    wordless: whether reasoning took all of their tokens
     """
     if age_days > max_age_days:
         yield Issue(
@@ -178,9 +178,9 @@ def age_issues(
     if wordless:
         yield Issue(
             rule="canaries",
-            cause="stored generations are reused, but hidden reasoning takes all "
-            "tokens of the canaries (fixed prompts), so they don't show whether the "
-            "model changed",
+            cause="stored generations are reused, but reasoning takes all tokens of "
+            "the canaries (fixed prompts), so they don't show whether the model "
+            "changed",
             fix="set weights_version in [[model]] to the version of the model that "
             "answers now (resamples)",
         )

@@ -239,7 +239,8 @@ FINETUNE = '[model.finetune]\nbooks = ["training"]\n'
 def dead_server(gate, online, server, monkeypatch):
     """Writes evidence of a server that is not there, with some text of the suite replaced."""
     monkeypatch.setattr(
-        "pytest_memleak.pipeline.resources.Resources.retry", Retry(max_seconds_to_reach=0)
+        "pytest_memleak.pipeline.resources.Resources.retry",
+        Retry(max_seconds_to_reach=0),
     )
 
     def write(*replacements):
