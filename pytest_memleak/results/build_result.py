@@ -95,14 +95,19 @@ def collect_measures(results: Iterable[PairResult]) -> dict[str, Measure]:
 
 
 def overview_measures(results: Sequence[PairResult]) -> tuple[Measure, ...]:
-    """Return the measures an overview shows: those that some pair has, else all."""
+    """Return the measures an overview shows: those that some pair has.
+
+    Where none has any, those that some pair limits, else all.
+    """
     every_row = collect_measures(results).values()
     rows = [row for row in every_row if row.overview]
     measured: set[str] = set()
+    limited: set[str] = set()
     for result in results:
         measured |= result.values.keys()
-    measured_rows = [row for row in rows if row.name in measured]
-    return tuple(measured_rows or rows)
+        limited |= result.limits.keys()
+    shown = measured or limited
+    return tuple([row for row in rows if row.name in shown] or rows)
 
 
 def build_result(

@@ -295,6 +295,13 @@ def test_every_mark_of_eighty_pairs_equals_the_book(pytester):
     page = Page()
     assert page.source.count("<article") >= 40
     assert equal_marks(page) >= 80
+    texts = {name: words(" ".join(tale.values())) for name, tale in books.items()}
+    places = re.findall(r"<p>(b\d): .*?, words ([\d,]+)–([\d,]+);", page.source)
+    shown = [marks for heading, marks in page.passages if "near" not in heading]
+    assert len(places) == len(shown)
+    for (book, *ends), (generation, _) in zip(places, shown, strict=True):
+        start, end = (int(number.replace(",", "")) for number in ends)
+        assert generation == texts[book][start:end]
 
 
 def test_a_suite_that_never_ran_has_no_page(pytester, capsys):

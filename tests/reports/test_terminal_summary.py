@@ -103,6 +103,16 @@ def test_a_pair_has_a_row_and_the_limits_have_one():
     ]
 
 
+def test_a_table_without_measures_has_columns_of_what_is_limited():
+    result = result_with(
+        verdict="INCONCLUSIVE", measures={}, limits={"bmc": 0.15, "longest_span": 38}
+    )
+    text = summary([result], width=200, color=False)
+    assert "longest_span" in text
+    assert "extracted" not in text
+    assert "longest_block" not in text
+
+
 def test_a_pair_without_measures_has_a_row_of_dashes():
     unmeasured = result_with(
         limits={"bmc": 0.15, "longest_span": 10},
