@@ -77,7 +77,7 @@ def add_doctor(commands: Commands) -> None:
 
 
 def _run_doctor(parsed: argparse.Namespace) -> int:
-    powers: dict[Path, DetectionTable] = {}
+    tables: dict[Path, DetectionTable] = {}
     screens: dict[Path, list[list[str]]] = {}
     if parsed.syntax_only and parsed.calls:
         raise SettingsError(
@@ -92,23 +92,23 @@ def _run_doctor(parsed: argparse.Namespace) -> int:
             parsed.suite,
         )
         for path in parsed.suite:
-            suite_checks, power, screens[path] = _examine_suite(path)
+            suite_checks, table, screens[path] = _examine_suite(path)
             checks += suite_checks
-            is_valid = power is not None
+            is_valid = table is not None
             if parsed.calls and is_valid:
                 checks += _call_models(path, is_json=parsed.json)
-            if power is not None:
-                powers[path] = power
+            if table is not None:
+                tables[path] = table
         if not parsed.suite:
             checks += _check_providers()
         checks = _merge_checks_of_same_state(checks)
     if parsed.json:
-        print(json.dumps(_as_json(checks, powers), indent=2))
+        print(json.dumps(_as_json(checks, tables), indent=2))
     else:
         _print_checks(checks)
         printed_fixes = {check.fix for check in checks}
-        for path, power in powers.items():
-            _print_power(path, power, printed_fixes)
+        for path, table in tables.items():
+            _print_detection_table(path, table, printed_fixes)
         for path, screens_of_suite in screens.items():
             _print_screens(path, screens_of_suite)
         _print_next(checks, parsed.suite)
@@ -130,7 +130,7 @@ def _examine_suite(
 
     If it is valid, return what it can detect, too, and screens of unapproved books.
     """
-    from pytest_memleak.pipeline.detection_table import detection_table
+    from pytest_memleak.pipeline.detection_table import build_detection_table
     from pytest_memleak.pipeline.run import open_suite
 
     with contextlib.ExitStack() as stack:
@@ -139,7 +139,11 @@ def _examine_suite(
         except MemleakError as error:
             return [invalid_suite(path, error)], None, []
         checks = check_suite(path, suite_run)
-        return checks, detection_table(suite_run), screens_of_unapproved(suite_run)
+        return (
+            checks,
+            build_detection_table(suite_run),
+            screens_of_unapproved(suite_run),
+        )
 
 
 # --- the installation
@@ -230,21 +234,21 @@ def _print_checks(checks: Sequence[Check]) -> None:
                 print_sentence(line, indent=2)
 
 
-def _print_power(
+def _print_detection_table(
     path: Path,
-    power: DetectionTable,
+    table: DetectionTable,
     printed: set[str],
 ) -> None:
     """Print what a suite's samples can detect, less the fixes `printed` already."""
     from pytest_memleak.reports.plan_tables import detection_table
 
-    unsaid = tuple(limit for limit in power.limits if limit not in printed)
-    power = dataclasses.replace(power, limits=unsaid)
-    if not power.rows and not unsaid:
+    unsaid = tuple(limit for limit in table.limits if limit not in printed)
+    table = dataclasses.replace(table, limits=unsaid)
+    if not table.rows and not unsaid:
         return
     width, color = shutil.get_terminal_size().columns, sys.stdout.isatty()
     print(f"\n{inert(str(path))}, by the number of samples:")
-    print(detection_table(power, width=width, color=color))
+    print(detection_table(table, width=width, color=color))
 
 
 def _print_screens(path: Path, screens: Sequence[Sequence[str]]) -> None:
@@ -268,11 +272,11 @@ def _print_next(checks: Sequence[Check], suites: Sequence[Path]) -> None:
 
 
 def _as_json(
-    checks: Sequence[Check], powers: Mapping[Path, DetectionTable]
+    checks: Sequence[Check], tables: Mapping[Path, DetectionTable]
 ) -> dict[str, Any]:
     return {
         "checks": [check._asdict() for check in checks],
-        "power": {
-            str(path): dataclasses.asdict(power) for path, power in powers.items()
+        "detection": {
+            str(path): dataclasses.asdict(table) for path, table in tables.items()
         },
     }

@@ -153,9 +153,9 @@ def preflight(
     needed: tokens of the suite's longest generation; at_once: the suite's number of
     concurrent calls, if any; excerpts: of the book; sampling, served_names: the suite's
     """
-    from pytest_memleak.sampling.adaptive_concurrency import FIRST
+    from pytest_memleak.sampling.adaptive_concurrency import FIRST_AT_ONCE
 
-    at_once = at_once or FIRST
+    at_once = at_once or FIRST_AT_ONCE
     sample = partial(_sample_neutral_prompt, endpoint)
     first = sample(_FIRST_TOKENS, greedy=True)
     pace = first.seconds / _FIRST_TOKENS

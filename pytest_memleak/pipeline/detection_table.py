@@ -36,7 +36,7 @@ _SEEN = (
 )
 
 
-def detection_table(suite_run: SuiteRun) -> DetectionTable:
+def build_detection_table(suite_run: SuiteRun) -> DetectionTable:
     """Return what the suite can detect, for usual numbers of samples and for its own.
 
     Its resources should be offline, with an empty ledger.
@@ -51,7 +51,7 @@ def detection_table(suite_run: SuiteRun) -> DetectionTable:
         obstacles |= dict.fromkeys(map(str, planned.obstacles))
         if not sampled:
             break  # whatever the number of samples
-        rows.append(power_row(planned, sampled[0], samples, notes.get(samples, "")))
+        rows.append(detection_row(planned, sampled[0], samples, notes.get(samples, "")))
     return DetectionTable(
         rows=tuple(rows),
         confidence=planned_rounds(pairs[0]).confidence,
@@ -77,7 +77,7 @@ def next_usual_samples(pairs: Iterable[Pair]) -> int | None:
     return None
 
 
-def power_row(
+def detection_row(
     planned: RunPlan,
     pair: Pair,
     samples: int,

@@ -18,7 +18,6 @@ from pytest_memleak.pipeline.sampling_plan import (
     SamplingPlan,
     SummaryStep,
     TrainingStep,
-    plan_pair,
 )
 from pytest_memleak.records import Issue
 from pytest_memleak.records.number_format import amount
@@ -127,7 +126,7 @@ class _RunPlanner:
 
     def requirements(self, pair: Pair, suite_run: SuiteRun) -> Iterator[_Requirement]:
         """Yield what the pair requires, by the plan that its run would walk."""
-        plan = plan_pair(pair, suite_run.suite, suite_run.endpoints, for_dry_run=True)
+        plan = suite_run.plan_pair(pair, for_dry_run=True)
         for required in plan.required:
             yield _Requirement(
                 pair, suite_run, plan, self._with_planned_samples(required)

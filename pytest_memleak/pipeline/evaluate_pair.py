@@ -31,7 +31,6 @@ from pytest_memleak.pipeline.provenance_check import check_provenance
 from pytest_memleak.pipeline.reference_models import sample_and_add_references
 from pytest_memleak.pipeline.sample_pair import sample_pair
 from pytest_memleak.pipeline.sample_readers import LedgerSamples, all_rounds_reader
-from pytest_memleak.pipeline.sampling_plan import plan_pair
 from pytest_memleak.pipeline.shared_text import validate_no_shared_text
 from pytest_memleak.records import Completeness, Issue, Pair
 from pytest_memleak.records.phases import Phase, ProgressEvent
@@ -76,13 +75,7 @@ def evaluate_pair(
         brings_endpoint = endpoint is not None
         suite_run.validate_announced(pair, brings_endpoint=brings_endpoint)
         _validate_pair(pair, suite_run)
-        plan = plan_pair(
-            pair,
-            suite_run.suite,
-            suite_run.endpoints,
-            endpoint=endpoint,
-            evaluated_ids=suite_run.evaluated_ids,
-        )
+        plan = suite_run.plan_pair(pair, endpoint=endpoint)
         return _sample_and_judge(pair, suite_run, plan)
     except MemleakError as error:
         return _inconclusive_evaluation(pair, suite_run, error)

@@ -66,7 +66,7 @@ def requests_of_other_pairs(part: LedgerPart, plan: SamplingPlan) -> Requests:
 def _other_pairs(part: LedgerPart, plan: SamplingPlan) -> Iterator[Pair]:
     """Yield the pairs whose prompts may be for the same book."""
     own = part.required
-    if plan.suite is None or own.purpose not in {Purpose.OWN, Purpose.GREEDY}:
+    if own.purpose not in {Purpose.OWN, Purpose.GREEDY}:
         return
     for pair in plan.suite.pairs:
         if pair.id == own.pair.id or pair.expected == "leak":
@@ -98,11 +98,11 @@ def _prompts_by_endpoint_id(
     plan: SamplingPlan,
 ) -> Iterator[tuple[str, PairPrompts]]:
     """Yield what a pair requests, each with the endpoint's name in the ledger."""
-    assert plan.suite is not None  # noqa: S101 - `_other_pairs` yields none without one
     theirs = plan_pair(
         pair,
         plan.suite,
         plan.endpoints,
+        evaluated_ids=plan.evaluated_ids,
         endpoint=own.endpoint,
         for_dry_run=True,
     )

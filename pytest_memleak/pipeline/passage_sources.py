@@ -14,7 +14,6 @@ from pytest_memleak.errors import Inconclusive
 from pytest_memleak.pipeline.evaluate_pair import evaluate_pair
 from pytest_memleak.pipeline.required_samples import all_generations
 from pytest_memleak.pipeline.sample_pair import sample_pair
-from pytest_memleak.pipeline.sampling_plan import plan_pair
 from pytest_memleak.records import Book, Origin, WordMode
 from pytest_memleak.results.passage_details import book_of_passage, passages_to_list
 from pytest_memleak.scoring.words import words
@@ -116,13 +115,7 @@ def find_sources(
     listed = _passages_by_kind(analysis.passages)
     holders = {passage.holder for _, passage in listed}
     holders.add(_holder_of(span))
-    plan = plan_pair(
-        pair,
-        suite_run.suite,
-        suite_run.endpoints,
-        endpoint=endpoint,
-        evaluated_ids=suite_run.evaluated_ids,
-    )
+    plan = suite_run.plan_pair(pair, endpoint=endpoint)
     held = dict(_held_texts(sample_pair(plan), holders))
     excused = (analysis.passages.excused, analysis.passages.nv_excused)
     sources = []

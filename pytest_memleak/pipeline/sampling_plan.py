@@ -362,15 +362,15 @@ class SamplingPlan:
     Each requirement is prepared in its turn: its instructions may need summaries, and
     its endpoint a fine-tune.
 
-    suite: whose other pairs request prompts of their own; None without any
+    suite: whose other pairs request prompts of their own
     evaluated_ids: of the pairs whose verdicts the run gives
     """
 
     required: tuple[RequiredSamples, ...]
     endpoints: Endpoints
     mode: PlanMode
-    suite: Suite | None = None
-    evaluated_ids: frozenset[str] = frozenset()
+    suite: Suite
+    evaluated_ids: frozenset[str]
 
     @property
     def own(self) -> RequiredSamples:
@@ -552,15 +552,15 @@ def plan_pair(
     suite: Suite,
     endpoints: Endpoints,
     *,
+    evaluated_ids: frozenset[str],
     endpoint: Endpoint | None = None,
     for_dry_run: bool = False,
-    evaluated_ids: frozenset[str] = frozenset(),
 ) -> SamplingPlan:
     """Plan the samples of a pair.
 
+    evaluated_ids: of the run's pairs, whose prompts are no other attempts of this one
     endpoint: replaces the suite's own
     for_dry_run: whether for a dry run; else the run samples, or reads if it is offline
-    evaluated_ids: of the run's pairs, whose prompts are no other attempts of this one
     """
     mode = PlanMode.READING if endpoints.resources.offline else PlanMode.SAMPLING
     if for_dry_run:

@@ -1,7 +1,8 @@
-"""Text that a test book shares with training books or with common texts.
+"""Text that a test book shares with books that would make its verdict worthless.
 
 A model that was fine-tuned on a book's text says nothing about what it memorized
-before, and common texts that contain most of a book would excuse what is tested.
+before; common texts that contain most of a book, and a copy of it that is expected to
+leak, would excuse what is tested.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import BookError
 from pytest_memleak.scoring.excused_words import SHARED_RUN as EXCUSED_RUN
-from pytest_memleak.scoring.shared_words import SHARED_RUN, shared_word_positions
+from pytest_memleak.scoring.shared_words import LONG_RUN, shared_word_positions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,7 @@ def _validate_not_trained_on(book: Book, pair: Pair, suite_run: SuiteRun) -> Non
         what, share = _max_shared_share(book, training, pair.scoring)
         if share >= _SHARED_SHARE:
             raise BookError(
-                f"{what} shares {share:.1%} of its words, in runs of {SHARED_RUN} "
+                f"{what} shares {share:.1%} of its words, in runs of {LONG_RUN} "
                 f"or more, with {training.id!r}, which the model "
                 f"{pair.model.id!r} is fine-tuned on",
                 location=_place(pair.suite, book),
@@ -64,7 +65,7 @@ def _validate_not_expected_to_leak(
         _, part = _max_shared_share(leaking, book, pair.scoring)
         if share >= _SHARED_SHARE or part >= _EXCUSED_SHARE:
             raise BookError(
-                f"{what} shares {share:.1%} of its words, in runs of {SHARED_RUN} "
+                f"{what} shares {share:.1%} of its words, in runs of {LONG_RUN} "
                 f"or more, with {source.id!r} ({part:.1%} of that), which the "
                 f"model {pair.model.id!r} is expected to leak",
                 location=_place(pair.suite, book),

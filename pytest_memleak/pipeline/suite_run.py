@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_memleak.interfaces.extensions import Extensions
+    from pytest_memleak.interfaces.protocols import Endpoint
     from pytest_memleak.pipeline.catalog import Catalog
     from pytest_memleak.pipeline.cut_books import CutBooks
     from pytest_memleak.pipeline.protected_index import ProtectedBooks
     from pytest_memleak.pipeline.required_samples import Samples
     from pytest_memleak.pipeline.resources import Resources
     from pytest_memleak.pipeline.sample_readers import PairSamples
+    from pytest_memleak.pipeline.sampling_plan import SamplingPlan
     from pytest_memleak.pipeline.summary_writer import SummaryWriter
     from pytest_memleak.records import Model, Pair, Suite
 
@@ -145,6 +147,25 @@ class SuiteRun:
         pairs = self.suite.pairs if self._evaluated is None else self._evaluated
         return frozenset(pair.id for pair in pairs)
 
+    def plan_pair(
+        self,
+        pair: Pair,
+        *,
+        endpoint: Endpoint | None = None,
+        for_dry_run: bool = False,
+    ) -> SamplingPlan:
+        """Plan the samples of a pair; see `sampling_plan.plan_pair`."""
+        from pytest_memleak.pipeline.sampling_plan import plan_pair
+
+        return plan_pair(
+            pair,
+            self.suite,
+            self.endpoints,
+            evaluated_ids=self.evaluated_ids,
+            endpoint=endpoint,
+            for_dry_run=for_dry_run,
+        )
+
     def _stored_samples_of_pairs(
         self, parts: Sequence[Samples]
     ) -> Iterator[PairSamples]:
@@ -155,7 +176,6 @@ class SuiteRun:
         """
         from pytest_memleak.pipeline.sample_pair import sample_pair
         from pytest_memleak.pipeline.sample_readers import RecordedSamples
-        from pytest_memleak.pipeline.sampling_plan import plan_pair
 
         own = parts[0].required.pair
         is_recorded = isinstance(parts[0], RecordedSamples)
@@ -166,13 +186,7 @@ class SuiteRun:
             if pair.id == own.id or not is_stored:
                 continue
             with contextlib.suppress(MemleakError):  # raises again in its turn
-                plan = plan_pair(
-                    pair,
-                    self.suite,
-                    self.endpoints,
-                    evaluated_ids=self.evaluated_ids,
-                )
-                yield sample_pair(plan, until=math.inf)
+                yield sample_pair(self.plan_pair(pair), until=math.inf)
             self.endpoints.close_recordings(but=own.model)
 
     @functools.cached_property

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_memleak.pipeline.detection_table import (
+    detection_row,
     next_usual_samples,
     pairs_with_rounds,
-    power_row,
 )
 from pytest_memleak.pipeline.dry_run import plan_run
 from pytest_memleak.plugin.options import pairs_of, terminal_settings
@@ -55,7 +55,7 @@ def _step_up(pairs: Sequence[Pair], run: Run) -> str:
     planned = plan_run(
         pairs, lambda pair: run.suite_run_for(pair.suite), samples=samples
     )
-    row = power_row(planned, pairs_with_rounds(pairs)[0], samples)
+    row = detection_row(planned, pairs_with_rounds(pairs)[0], samples)
     if planned.obstacles or not row.generations:  # recordings have no more samples
         return ""
     text = (

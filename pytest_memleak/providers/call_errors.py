@@ -87,16 +87,16 @@ class RequestRejected(ProviderError):
     def __init__(
         self,
         cause: str,
-        refusal: ErrorResponse,
+        rejection: ErrorResponse,
         **place: Any,
     ) -> None:
         super().__init__(cause, **place)
-        self.status = refusal.status
-        self.code = refusal.code
-        self.named = refusal.named
-        self.most = refusal.most
-        self.moderated = refusal.moderated
-        self.token_limit = refusal.token_limit
+        self.status = rejection.status
+        self.code = rejection.code
+        self.named = rejection.named
+        self.most = rejection.most
+        self.moderated = rejection.moderated
+        self.token_limit = rejection.token_limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,34 +207,34 @@ class CallErrorFactory:
         return RequestNotSent(cause, hint=hint, lasting=lasting, **self.place)
 
     def of_response(
-        self, refusal: ErrorResponse, hint: str | None = None
+        self, rejection: ErrorResponse, hint: str | None = None
     ) -> ProviderError:
         """Create a RequestRejected; a ProviderBusy for a temporary status.
 
         Where a proxy stopped waiting for the model, that is a CallTimeout.
         """
-        cause = self.cause(refusal)
-        hint = refusal.hint or hint
-        if refusal.is_final:
-            return RequestRejected(cause, refusal, hint=hint, **self.place)
+        cause = self.cause(rejection)
+        hint = rejection.hint or hint
+        if rejection.is_final:
+            return RequestRejected(cause, rejection, hint=hint, **self.place)
         kind: type[ProviderBusy] = ProviderBusy
-        if refusal.status in _TIMEOUTS:
+        if rejection.status in _TIMEOUTS:
             kind = CallTimeout
             hint = hint or _PROXY_TIMEOUT
-        return kind(cause, hint=hint, retry_after=refusal.retry_after, **self.place)
+        return kind(cause, hint=hint, retry_after=rejection.retry_after, **self.place)
 
-    def cause(self, refusal: ErrorResponse) -> str:
+    def cause(self, rejection: ErrorResponse) -> str:
         """Return status, code, and message in one line."""
         parts = []
-        if refusal.code:
-            parts.append(f"({refusal.code})")
-        if refusal.message:
-            parts.append(f"- {refusal.message}")
-        phrase = http.client.responses.get(refusal.status, "unknown status")
+        if rejection.code:
+            parts.append(f"({rejection.code})")
+        if rejection.message:
+            parts.append(f"- {rejection.message}")
+        phrase = http.client.responses.get(rejection.status, "unknown status")
         if not parts:
-            return f"{refusal.status} {phrase}"
+            return f"{rejection.status} {phrase}"
         words = safe_message(" ".join(parts), texts=self.texts)
-        return f"{refusal.status} {phrase} {words}"
+        return f"{rejection.status} {phrase} {words}"
 
     def connection(
         self,

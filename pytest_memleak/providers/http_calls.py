@@ -45,7 +45,7 @@ class HttpCalls:
     key_variable: the environment variable of the key; "" for a server without keys
     needs_key: whether nothing is sent without a key
     headers: returns the headers that carry a key
-    refusal: reads the body of an error: JSON, or else text
+    read_error_response: reads the body of an error: JSON, or else text
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class HttpCalls:
         needs_key: bool,
         timeout: float,
         headers: Callable[[str], Mapping[str, str]],
-        refusal: Callable[[int, object], ErrorResponse],
+        read_error_response: Callable[[int, object], ErrorResponse],
     ) -> None:
         self._address = address.rstrip("/")
         self.address = without_credentials(self._address)
@@ -64,7 +64,7 @@ class HttpCalls:
         self._needs_key = needs_key
         self._timeout = timeout
         self._headers = headers
-        self._refusal = refusal
+        self._read_error_response = read_error_response
         self._client: httpx2.Client | None = None
         self._lock = threading.Lock()
 
@@ -148,11 +148,11 @@ class HttpCalls:
             body = json.loads(text)
         except (ValueError, RecursionError):
             body = text
-        refusal = self._refusal(response.status_code, body)
+        rejection = self._read_error_response(response.status_code, body)
         wait = retry_after(response.headers)
         if wait is not None:
-            refusal = replace(refusal, retry_after=wait)
-        return failing.of_response(refusal, self._hint(refusal.status))
+            rejection = replace(rejection, retry_after=wait)
+        return failing.of_response(rejection, self._hint(rejection.status))
 
     def _error_of_exception(
         self, error: Exception, failing: CallErrorFactory

@@ -151,7 +151,7 @@ class HttpProvider(ABC):
             needs_key=bool(self.key_variable) and self.options.base_url is None,
             timeout=setup.deadline,
             headers=self.headers,
-            refusal=self._read_refusal,
+            read_error_response=self._read_error_response,
         )
 
     @abstractmethod
@@ -232,12 +232,12 @@ class HttpProvider(ABC):
         )
         needs.validate_key_host(setup.model.options, hosts, place=setup.place)
 
-    def _read_refusal(self, status: int, body: object) -> ErrorResponse:
+    def _read_error_response(self, status: int, body: object) -> ErrorResponse:
         # A proxy's error may have another form than the author knows.
         with contextlib.suppress(Exception):
-            refusal = self.error_response(status, body)
-            if _is_well_formed(refusal):
-                return replace(refusal, status=status)
+            rejection = self.error_response(status, body)
+            if _is_well_formed(rejection):
+                return replace(rejection, status=status)
         return HttpProvider.error_response(self, status, body)
 
 
@@ -355,10 +355,10 @@ def _exception_type_and_line(error: Exception) -> str:
     return f"{type(error).__name__} at line {line.lineno} of {line.filename}"
 
 
-def _is_well_formed(refusal: ErrorResponse) -> bool:
-    wait, code = refusal.retry_after, refusal.code
+def _is_well_formed(rejection: ErrorResponse) -> bool:
+    wait, code = rejection.retry_after, rejection.code
     return (
-        isinstance(refusal.message, str)
+        isinstance(rejection.message, str)
         and (code is None or isinstance(code, str))
         and (wait is None or 0 <= wait < math.inf)
     )

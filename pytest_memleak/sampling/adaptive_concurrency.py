@@ -11,8 +11,8 @@ import threading
 import time
 from collections.abc import Callable
 
-FIRST = 8
-MOST = 64
+FIRST_AT_ONCE = 8
+MOST_AT_ONCE = 64
 # Doubling must bring answers this many times as fast.
 _WORTH_IT = 1.25
 # Answers per concurrent call before their rate is judged.
@@ -32,7 +32,7 @@ class AdaptiveConcurrency:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.at_once = FIRST if fixed is None else max(1, fixed)
+        self.at_once = FIRST_AT_ONCE if fixed is None else max(1, fixed)
         self._fixed = self._settled = fixed is not None
         self._clock = clock
         self._lock = threading.Lock()
@@ -70,7 +70,7 @@ class AdaptiveConcurrency:
         seconds = self._clock() - self._since
         rate = self._answers / max(seconds, 1e-9)
         if not self._doubling:
-            self._continue_with(min(self.at_once + 1, MOST))
+            self._continue_with(min(self.at_once + 1, MOST_AT_ONCE))
             return
         if self._slower is not None:
             slower_at_once, slower_rate = self._slower
@@ -79,7 +79,7 @@ class AdaptiveConcurrency:
                 self._continue_with(slower_at_once)
                 return
         self._slower = (self.at_once, rate)
-        self._continue_with(min(2 * self.at_once, MOST))
+        self._continue_with(min(2 * self.at_once, MOST_AT_ONCE))
 
     def _continue_with(self, at_once: int) -> None:
         self.at_once = at_once

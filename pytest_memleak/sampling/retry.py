@@ -1,4 +1,4 @@
-"""Backoff: waits between the attempts at a call.
+"""Retries of a call, with longer and longer waits between them.
 
 Waiting goes through `Retry.pause`, so that a test can wait without time passing.
 """

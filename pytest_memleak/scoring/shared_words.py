@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 # Two books by one author may share a motto; a book and another edition of it share
 # pages.
-SHARED_RUN = 20
+LONG_RUN = 20
 
 
 def shared_word_positions(
@@ -21,10 +21,10 @@ def shared_word_positions(
     scoring: Scoring,
 ) -> tuple[set[int], Layout]:
     """Return the book's words that the other shares in long runs, and its layout."""
-    index = SharedIndex([book], k=min(SHARED_RUN, scoring.k), mode=scoring.word_mode)
+    index = SharedIndex([book], k=min(LONG_RUN, scoring.k), mode=scoring.word_mode)
     text = "\n".join(excerpt.text for excerpt in other.excerpts)
     matches = index.matches([text], near=False).matches
-    long = matches.where(matches.words >= SHARED_RUN)
+    long = matches.where(matches.words >= LONG_RUN)
     shared: set[int] = set()
     for start, end in zip(long.start.tolist(), long.end.tolist(), strict=True):
         shared.update(range(start, end))

@@ -103,10 +103,9 @@ def _problem_hint(problem: dict[str, Any], location: Sequence[int | str]) -> str
 def _table_hint(name: str, location: Sequence[int | str]) -> str:
     if len(location) == 1:
         return f"write [{name}], a table of its own"
+    hint = f"write {name} = {{ ... }}, a table"
     keys = ", ".join(known_keys([*location, ""]))
-    return f"write {name} = {{ ... }}, a table" + (
-        f" with keys of: {keys}" * bool(keys)
-    )
+    return f"{hint} with keys of: {keys}" if keys else hint
 
 
 def _bracket_hint(

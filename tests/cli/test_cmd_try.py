@@ -166,7 +166,7 @@ def test_a_rate_limit_is_waited_for_and_not_counted(here, serve, capsys, monkeyp
     monkeypatch.setattr(
         "pytest_memleak.sampling.retry.Retry", lambda: Retry(pause=pause)
     )
-    monkeypatch.setattr("pytest_memleak.sampling.adaptive_concurrency.FIRST", 1)
+    monkeypatch.setattr("pytest_memleak.sampling.adaptive_concurrency.FIRST_AT_ONCE", 1)
     limit = server_error("chat", status=429, calls=(3,), retry_after=0.6)
     assert main([*serve(plan=FaultPlan([limit]))]) == 2
     assert "waiting for the server's rate limit (429), " in capsys.readouterr().out

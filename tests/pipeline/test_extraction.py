@@ -24,7 +24,10 @@ from hypothesis import strategies as st
 from pytest_memleak.interfaces.abilities import Abilities
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.verify_chain import check_ledger
-from pytest_memleak.pipeline.detection_table import detection_table, next_usual_samples
+from pytest_memleak.pipeline.detection_table import (
+    build_detection_table,
+    next_usual_samples,
+)
 from pytest_memleak.pipeline.dry_run import plan_run
 from pytest_memleak.pipeline.evaluate_pair import evaluate_pair
 from pytest_memleak.pipeline.extraction_conversation import ANSWERS_PER_CONVERSATION
@@ -394,5 +397,5 @@ def test_a_common_text_excuses_its_words_of_the_book(tmp_path):
 
 def test_more_samples_of_an_extraction_detect_nothing_more(tmp_path):
     with extraction_suite(tmp_path, "http://127.0.0.1:9/v1") as suite:
-        assert detection_table(suite).rows == ()
+        assert build_detection_table(suite).rows == ()
         assert next_usual_samples(suite.suite.pairs) is None

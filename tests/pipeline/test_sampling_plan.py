@@ -12,7 +12,7 @@ from random_suites import Drawn, suites
 
 from pytest_memleak.ledger.tables import questions
 from pytest_memleak.pipeline.evaluate_pair import evaluate_pair
-from pytest_memleak.pipeline.sampling_plan import LedgerPart, plan_pair
+from pytest_memleak.pipeline.sampling_plan import LedgerPart
 
 # A failing suite takes minutes to shrink, and is short enough as it is.
 RANDOM = settings(max_examples=examples(200, fast=10), phases=[Phase.generate])
@@ -124,7 +124,7 @@ def listed_prompts(run):
     """Return endpoint and key of every prompt in the plans of a run's pairs."""
     keys = set()
     for pair in run.suite.pairs:
-        plan = plan_pair(pair, run.suite, run.endpoints)
+        plan = run.plan_pair(pair)
         for part in map(plan.prepare_part, plan.required):
             if isinstance(part, LedgerPart):
                 for step in part.steps():

@@ -171,7 +171,9 @@ def draw(opened, **own):
     (pair, *_) = opened.suite.pairs
     required = RequiredSamples(Purpose.OWN, pair, **own)
     walk = PlanMode.READING if opened.resources.offline else PlanMode.SAMPLING
-    plan = SamplingPlan((required,), opened.endpoints, walk)
+    plan = SamplingPlan(
+        (required,), opened.endpoints, walk, opened.suite, opened.evaluated_ids
+    )
     generations = sample_requirement(required, plan)
     return generations, list(generations.generations())
 

@@ -8,8 +8,8 @@ from scripted import Scripted, answers, broken, busy, sample_all, terms
 
 from pytest_memleak.errors import ProviderBusy, ProviderError, UnusableResponse
 from pytest_memleak.sampling.adaptive_concurrency import (
-    FIRST,
-    MOST,
+    FIRST_AT_ONCE,
+    MOST_AT_ONCE,
     AdaptiveConcurrency,
 )
 from pytest_memleak.sampling.retry import Retry
@@ -108,7 +108,7 @@ class Server:
 def test_a_pace_doubles_while_that_is_faster():
     server = Server(at_once=1000)
     seen = server.answer(AdaptiveConcurrency(None, clock=lambda: server.now), 1000)
-    assert list(dict.fromkeys(seen)) == [FIRST, 16, 32, MOST]
+    assert list(dict.fromkeys(seen)) == [FIRST_AT_ONCE, 16, 32, MOST_AT_ONCE]
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ class Crowd:
         try:
             if full:
                 raise busy()
-            if request.number >= 2 * FIRST:
+            if request.number >= 2 * FIRST_AT_ONCE:
                 self._crowded.wait(20)
             return answers(request)
         finally:
@@ -175,7 +175,7 @@ class Crowd:
 
 
 @pytest.mark.parametrize(("room", "concurrency", "least"), [
-    (1000, None, FIRST + 1), (3, None, 4), (1000, 2, 2),
+    (1000, None, FIRST_AT_ONCE + 1), (3, None, 4), (1000, 2, 2),
 ])  # fmt: skip
 def test_a_run_finds_out_what_a_server_bears_unless_the_suite_says(
     memory, ask, room, concurrency, least
@@ -185,4 +185,4 @@ def test_a_run_finds_out_what_a_server_bears_unless_the_suite_says(
     counts = sample_all(memory, endpoint, prompts, retry, terms(concurrency))
     assert (counts.got, counts.lost) == (100, 0)
     assert (crowd.turned_away > 0) is (room == 3)
-    assert least <= crowd.most <= (concurrency or MOST)
+    assert least <= crowd.most <= (concurrency or MOST_AT_ONCE)

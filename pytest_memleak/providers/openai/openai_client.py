@@ -248,8 +248,8 @@ class OpenAICalls:
         if "choices" not in fields and isinstance(status, int) and status in _ERRORS:
             # Some routers send their errors with the status 200.
             failing = CallErrorFactory(self.provider, endpoint, call, texts)
-            refusal = _read_error_response(status, answer, sent=sent)
-            raise failing.of_response(refusal, self._hint(refusal, call=call))
+            rejection = _read_error_response(status, answer, sent=sent)
+            raise failing.of_response(rejection, self._hint(rejection, call=call))
         return answer
 
     def models(self) -> dict[str, str]:
@@ -319,10 +319,12 @@ class OpenAICalls:
             with contextlib.suppress(ValueError, RecursionError):
                 text = json.loads(text)
             wait = retry_after(error.response.headers)
-            refusal = _read_error_response(
+            rejection = _read_error_response(
                 error.status_code, text, sent=sent, wait=wait
             )
-            return failing.of_response(refusal, self._hint(refusal, call=failing.call))
+            return failing.of_response(
+                rejection, self._hint(rejection, call=failing.call)
+            )
         if isinstance(error, UnicodeEncodeError):
             return failing.final(
                 "The text has characters that can't be sent (lone surrogates)",
@@ -341,19 +343,19 @@ class OpenAICalls:
             return failing.malformed(self.base_url, error)
         return failing.connection(error, server=self.base_url, timeout=self.timeout)
 
-    def _hint(self, refusal: ErrorResponse, *, call: str) -> str | None:
-        if refusal.is_about_key:
+    def _hint(self, rejection: ErrorResponse, *, call: str) -> str | None:
+        if rejection.is_about_key:
             variable = f"check the key in the environment variable {self._key_variable}"
             return LOGIN if self._token else variable
         if call.startswith("fine_tuning.jobs.create"):
             return _NO_FINETUNES
-        if refusal.status == HTTPStatus.FORBIDDEN:
+        if rejection.status == HTTPStatus.FORBIDDEN:
             return "use a key whose account and project may use this model"
-        if refusal.status == HTTPStatus.NOT_FOUND:
+        if rejection.status == HTTPStatus.NOT_FOUND:
             ends = self.base_url.endswith("/v1")
             bare = "" if ends else "on most servers, base_url ends in /v1; "
             return f"{bare}check that {self.base_url} {_what_server_must_have(call)}"
-        if refusal.lacks_model:
+        if rejection.lacks_model:
             return f"check that {self.base_url} {_HAS_MODEL}"
         return None
 

@@ -84,7 +84,7 @@ class SdkLog:
 
     def __init__(self) -> None:
         self._warning: tuple[float, str] | None = None
-        self._refusal: tuple[float, str] | None = None
+        self._rejection: tuple[float, str] | None = None
         self._level = logging.NOTSET
         self._warnings = logging.Handler(logging.WARNING)
         self._warnings.emit = self._keep_warning  # type: ignore[method-assign]
@@ -103,9 +103,9 @@ class SdkLog:
         """Return the latest warning, unless it is older than `moment` (monotonic)."""
         return _warning_after(self._warning, moment)
 
-    def refusal_since(self, moment: float) -> str | None:
+    def rejection_since(self, moment: float) -> str | None:
         """Return the latest HTTP error ("429 Too Many Requests") unless it is older."""
-        return _warning_after(self._refusal, moment)
+        return _warning_after(self._rejection, moment)
 
     def _keep_warning(self, record: logging.LogRecord) -> None:
         self._warning = time.monotonic(), record.getMessage()
@@ -119,7 +119,7 @@ class SdkLog:
             case (_, url, _, int(status), phrase) if (
                 status >= HTTPStatus.BAD_REQUEST and "/api/v1/" in str(url)
             ):
-                self._refusal = time.monotonic(), f"{status} {phrase}"
+                self._rejection = time.monotonic(), f"{status} {phrase}"
         return record.levelno >= (
             self._level or logging.getLogger().getEffectiveLevel()
         )
@@ -327,11 +327,11 @@ class TinkerCalls:
     def _timeout_error(self, began: float, failing: CallErrorFactory) -> ProviderError:
         cause = f"no response within {self.timeout:g} s"
         warning = SDK_LOG.warning_since(began)
-        refusal = SDK_LOG.refusal_since(began - _PAUSE)
+        rejection = SDK_LOG.rejection_since(began - _PAUSE)
         if warning:
             cause += f"; the SDK says: {safe_message(warning, texts=failing.texts)}"
-        if refusal:
-            cause += f"; the server said {safe_message(refusal)}, and the SDK retried"
+        if rejection:
+            cause += f"; the server said {safe_message(rejection)}, and the SDK retried"
         hint: str | None = RAISE_DEADLINE
         with self._lock:
             ended = [opening for opening in self._openings.values() if opening.done()]
@@ -379,9 +379,9 @@ class TinkerCalls:
     ) -> ProviderError:
         import tinker
 
-        refusal = _status_error(error)
-        if refusal is not None:
-            return _status_failure(refusal, failing)
+        rejection = _status_error(error)
+        if rejection is not None:
+            return _status_failure(rejection, failing)
         if isinstance(error, tinker.RequestFailedError):
             # The SDK adds words around the server's message.
             message = error.message[:_LOOKED_AT].removeprefix("Request failed: ")
@@ -437,10 +437,10 @@ def _status_failure(error: APIStatusError, failing: CallErrorFactory) -> Provide
     if isinstance(detail, str):
         message = detail[:_LOOKED_AT]
     wait = retry_after(error.response.headers)
-    refusal = ErrorResponse(status, message, retry_after=wait)
+    rejection = ErrorResponse(status, message, retry_after=wait)
     if status == HTTPStatus.GONE:
-        return Gone(failing.cause(refusal), **failing.place)
-    return failing.of_response(refusal, _HINTS.get(status))
+        return Gone(failing.cause(rejection), **failing.place)
+    return failing.of_response(rejection, _HINTS.get(status))
 
 
 def _status_error(error: BaseException | None) -> APIStatusError | None:

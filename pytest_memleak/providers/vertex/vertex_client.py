@@ -211,12 +211,12 @@ class VertexCalls:
         self, error: Exception, failing: CallErrorFactory
     ) -> ProviderError:
         server = self.base_url or "Google Cloud"
-        refusal = _read_error_response(error)
-        if refusal is not None:
-            hint = self._hint(refusal.status, call=failing.call)
-            if refusal.status == HTTPStatus.TOO_MANY_REQUESTS:
+        rejection = _read_error_response(error)
+        if rejection is not None:
+            hint = self._hint(rejection.status, call=failing.call)
+            if rejection.status == HTTPStatus.TOO_MANY_REQUESTS:
                 hint = _QUOTA
-            return failing.of_response(refusal, hint)
+            return failing.of_response(rejection, hint)
         failed_login = login_failure(error, failing)
         if failed_login is not None:
             return failed_login

@@ -590,7 +590,7 @@ def test_the_sdk_s_latest_warning_and_error_are_kept_and_no_log_gets_longer(
 ):
     log, began = SdkLog(), time.monotonic()
     log.listen()
-    assert log.refusal_since(began) is None
+    assert log.rejection_since(began) is None
     log_answer(500, "Internal Server Error")
     log_answer(429, "Too Many Requests")
     log_answer(200, "OK")
@@ -600,10 +600,10 @@ def test_the_sdk_s_latest_warning_and_error_are_kept_and_no_log_gets_longer(
     logging.getLogger("tinker.lib").info("all is well")
     logging.getLogger("httpx").warning("something else")
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
-    assert log.refusal_since(began) == "429 Too Many Requests"
+    assert log.rejection_since(began) == "429 Too Many Requests"
     assert log.warning_since(began) == "paused: billing"
     assert (
-        log.refusal_since(time.monotonic())
+        log.rejection_since(time.monotonic())
         is log.warning_since(time.monotonic())
         is None
     )

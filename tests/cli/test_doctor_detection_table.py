@@ -74,9 +74,9 @@ def test_generations_count_canaries_and_the_cost_grows_with_the_samples(doctor):
 def test_a_model_without_a_price_gets_a_note_and_lines_fit_80_columns(doctor):
     unpriced = SUITE.replace(PRICE, "")
     _, out = doctor(suite=unpriced.replace("_limit = 0.1", "_limit = 0.05"))
-    power = out.partition("by the number of samples:\n")[2].partition("\nNext: ")[0]
-    assert "US$: set [model.price] for every model\n" in power
-    assert max(map(len, power.splitlines())) <= 80
+    table = out.partition("by the number of samples:\n")[2].partition("\nNext: ")[0]
+    assert "US$: set [model.price] for every model\n" in table
+    assert max(map(len, table.splitlines())) <= 80
 
 
 def test_a_missing_book_is_named_beside_the_table(doctor):
@@ -125,6 +125,6 @@ def test_json_has_checks_and_rows_that_count_controls_and_null_books(doctor):
     alone = json.loads(doctor("--json")[1])
     both = json.loads(doctor("--json", suite=SUITE + CONTROL)[1])
     assert "model babbler" in [check["subject"] for check in alone["checks"]]
-    tables = [content["power"]["x.memleak.toml"] for content in (alone, both)]
+    tables = [content["detection"]["x.memleak.toml"] for content in (alone, both)]
     counts = [table["rows"][0]["generations"] for table in tables]
     assert counts == [310 + 5, 2 * (310 + 5)]
