@@ -49,7 +49,10 @@ class SuiteEndpoint:
 
     @property
     def id(self) -> str | None:
-        """The endpoint's id; None if nothing names its weights."""
+        """The endpoint's id; None if nothing names its weights.
+
+        Opens the endpoint, which waits for the suite's fine-tune, or starts it.
+        """
         with hiding_tracebacks(self._config):
             return id_of(self._suite.endpoints.endpoint(self._pair.model))
 
