@@ -131,10 +131,10 @@ def write_answers(
     rows = [
         call_row(
             ask,
-            numbers[ask.question.key],
+            numbers[ask.prompt.key],
             kind="sample",
             provider="benchmark",
-            request_id=f"{numbers[ask.question.key]:016x}{ask.ordinals[0]:016x}",
+            request_id=f"{numbers[ask.prompt.key]:016x}{ask.ordinals[0]:016x}",
             lease=lease,
             estimate=4_692_000,
             run="benchmark",

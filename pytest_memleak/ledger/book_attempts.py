@@ -30,7 +30,7 @@ from pytest_memleak.ledger.prompts import (
 from pytest_memleak.ledger.same_model import same_model_endpoints, without_series
 from pytest_memleak.ledger.sampling_history import settings_sampled
 from pytest_memleak.ledger.statements import split_for_statement
-from pytest_memleak.ledger.tables import calls, generations, questions
+from pytest_memleak.ledger.tables import calls, generations, stored_prompts
 from pytest_memleak.records.provenance import Tried
 
 Key = tuple[str, str]
@@ -148,9 +148,9 @@ def answered_prompts(
     """List all prompts for the book that its model answered, in the order of time."""
     if not prompts.specs:
         return []
-    same_book = questions.c.book_words.in_(_same_books(ledger, prompts))
+    same_book = stored_prompts.c.book_words.in_(_same_books(ledger, prompts))
     same_model = same_model_endpoints(ledger, endpoint_id, same_book, until=until)
-    of_model = questions.c.endpoint.in_(same_model)
+    of_model = stored_prompts.c.endpoint.in_(same_model)
     rows = ledger.rows(_ANSWERED.where(same_book, of_model, calls.c.began <= until))
     answered = [
         AnsweredPrompt(
@@ -169,29 +169,29 @@ def _same_books(ledger: Ledger, prompts: PairPrompts) -> list[str]:
     """Return the digests of the words of books that share an instruction, too."""
     words = {prompt.book_words for prompt in prompts.specs}
     digests = {prompt.instruction_digest for prompt in prompts.specs}
-    query = sa.select(questions.c.book_words).distinct()
+    query = sa.select(stored_prompts.c.book_words).distinct()
     for some in split_for_statement(sorted(digests)):
-        rows = ledger.rows(query.where(questions.c.instruction_digest.in_(some)))
+        rows = ledger.rows(query.where(stored_prompts.c.instruction_digest.in_(some)))
         words.update(row.book_words for row in rows)
     return sorted(words)
 
 
 _RECEIVED = (
-    sa.select(generations.c.question, sa.func.count().label("received"))
-    .group_by(generations.c.question)
+    sa.select(generations.c.prompt, sa.func.count().label("received"))
+    .group_by(generations.c.prompt)
     .subquery()
 )
 _ANSWERED = (
     sa.select(
-        questions,
+        stored_prompts,
         sa.func.min(calls.c.began).label("first"),
         sa.func.coalesce(sa.func.max(_RECEIVED.c.received), 0).label("received"),
     )
     .select_from(calls)
-    .join(questions, questions.c.id == calls.c.question)
-    .outerjoin(_RECEIVED, _RECEIVED.c.question == questions.c.id)
+    .join(stored_prompts, stored_prompts.c.id == calls.c.prompt)
+    .outerjoin(_RECEIVED, _RECEIVED.c.prompt == stored_prompts.c.id)
     .where(IS_ANSWERED)
-    .group_by(*questions.c)
+    .group_by(*stored_prompts.c)
 )
 
 
@@ -272,7 +272,7 @@ def number_pair_attempt(
         return None
     first_prompt = prompts.specs[0]
     own_ids = stored_prompt_ids(ledger, endpoint_id, prompts.specs).values()
-    same_words = questions.c.book_words == first_prompt.book_words
+    same_words = stored_prompts.c.book_words == first_prompt.book_words
     is_greedy = prompts.temperature == 0
     sampled = [
         setting
@@ -332,7 +332,7 @@ def _first_call_began(
     first: list[float] = []
     query = sa.select(sa.func.min(calls.c.began)).where(calls.c.began <= until)
     for some in split_for_statement(list(row_ids)):
-        ((began,),) = ledger.rows(query.where(calls.c.question.in_(some)))
+        ((began,),) = ledger.rows(query.where(calls.c.prompt.in_(some)))
         if began is not None:
             first.append(began)
     return min(first, default=None)
@@ -364,7 +364,7 @@ def _count_beyond_requested(
     ids = stored_prompt_ids(ledger, endpoint_id, prompts.specs)
     beyond = _STORED_COUNT.where(is_beyond(prompts.samples), call_end <= until)
     for some in split_for_statement(list(ids.values())):
-        ((of_some,),) = ledger.rows(beyond.where(generations.c.question.in_(some)))
+        ((of_some,),) = ledger.rows(beyond.where(generations.c.prompt.in_(some)))
         count += of_some
     return count
 

@@ -38,7 +38,13 @@ from pytest_memleak.ledger.generation_texts import CallCompletions, insert_gener
 from pytest_memleak.ledger.hash_chain import Row, add_row, record_changes, update_row
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.statements import bound_list, split_for_statement
-from pytest_memleak.ledger.tables import calls, claims, generations, questions, runs
+from pytest_memleak.ledger.tables import (
+    calls,
+    claims,
+    generations,
+    runs,
+    stored_prompts,
+)
 
 # Every open call reserves ordinals; few calls are open.
 _CALLS_WITH_CLAIMS = sa.select(claims.c.call)
@@ -50,7 +56,7 @@ class Call:
     """A reserved call: its identity, and the ordinals its answer fills."""
 
     id: int
-    question: int
+    prompt: int
     request_id: str
     began: float
     ordinals: tuple[int, ...]
@@ -64,7 +70,7 @@ def open_calls(
     rows = connection.execute(
         sa.select(
             calls.c.id,
-            calls.c.question,
+            calls.c.prompt,
             calls.c.request_id,
             calls.c.began,
             claims.c.ordinal,
@@ -80,7 +86,7 @@ def open_calls(
         first = call_rows[0]
         call = Call(
             id=first.id,
-            question=first.question,
+            prompt=first.prompt,
             request_id=first.request_id,
             began=first.began,
             ordinals=tuple(row.ordinal for row in call_rows),
@@ -96,11 +102,11 @@ def prompt_ids_by_key(
 ) -> dict[tuple[str, str], int]:
     """Return the row ids of those prompts that were sent to the endpoint."""
     columns = (
-        questions.c.instruction_digest,
-        questions.c.settings_digest,
-        questions.c.id,
+        stored_prompts.c.instruction_digest,
+        stored_prompts.c.settings_digest,
+        stored_prompts.c.id,
     )
-    of_endpoint = sa.select(*columns).where(questions.c.endpoint == endpoint_id)
+    of_endpoint = sa.select(*columns).where(stored_prompts.c.endpoint == endpoint_id)
     numbers = {}
     for instruction, settings, number in connection.execute(of_endpoint):
         key = (instruction, settings)
@@ -122,8 +128,8 @@ def outcomes_in_run(
 
     calls_of_run = (
         sa.select(calls.c.id)
-        .join(questions, questions.c.id == calls.c.question)
-        .where(questions.c.endpoint == endpoint_id, calls.c.run == run)
+        .join(stored_prompts, stored_prompts.c.id == calls.c.prompt)
+        .where(stored_prompts.c.endpoint == endpoint_id, calls.c.run == run)
         .limit(1)
     )
     never_sent = sa.and_(calls.c.state == CallState.FAILED, calls.c.cause == NOT_SENT)
@@ -223,7 +229,7 @@ def _store_new_answers(
     connection.execute(_FREE, {"calls": numbers})
     brought = [
         CallCompletions(
-            answer.call.question, answer.call.id, ordinals, answer.completions
+            answer.call.prompt, answer.call.id, ordinals, answer.completions
         )
         for answer, ordinals in _answers_with_ordinals(connection, answers)
     ]
@@ -257,8 +263,8 @@ _IS_REQUESTED = generations.c.ordinal.between(
     sa.bindparam("least"),
     sa.bindparam("most"),
 )
-_STORED = sa.select(generations.c.question, generations.c.ordinal).where(
-    generations.c.question.in_(bound_list("questions")),
+_STORED = sa.select(generations.c.prompt, generations.c.ordinal).where(
+    generations.c.prompt.in_(bound_list("prompts")),
     sa.or_(IS_SURPLUS, _IS_REQUESTED),
 )
 _ANSWERED = (
@@ -308,7 +314,7 @@ def _answers_with_ordinals(
     taken = _stored_ordinals(connection, answers)
     for answer in answers:
         call = answer.call
-        occupied = taken[call.question]
+        occupied = taken[call.prompt]
         free = [ordinal for ordinal in call.ordinals if ordinal not in occupied]
         free_in_order = iter(free)
         ordinals = []
@@ -327,18 +333,18 @@ def _stored_ordinals(
     answers: Sequence[CallResult],
 ) -> dict[int, set[int]]:
     """Return the ordinals of stored generations that could collide, by prompt."""
-    question_ids = {answer.call.question for answer in answers}
+    prompt_ids = {answer.call.prompt for answer in answers}
     ordinals: set[int] = set()
     for answer in answers:
         ordinals.update(answer.call.ordinals)
     bounds = {
-        "questions": list(question_ids),
+        "prompts": list(prompt_ids),
         "least": min(ordinals, default=0),
         "most": max(ordinals, default=0),
     }
     taken: dict[int, set[int]] = defaultdict(set)
-    for question, ordinal in connection.execute(_STORED, bounds):
-        taken[question].add(ordinal)
+    for prompt, ordinal in connection.execute(_STORED, bounds):
+        taken[prompt].add(ordinal)
     return taken
 
 

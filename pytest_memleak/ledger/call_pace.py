@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from pytest_memleak.ledger.call_states import CallState
-from pytest_memleak.ledger.tables import calls, questions
+from pytest_memleak.ledger.tables import calls, stored_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +25,8 @@ def seconds_per_call(ledger: Ledger, endpoint_id: str) -> float | None:
     """
     query = (
         sa.select(calls.c.began, calls.c.ended)
-        .join(questions, questions.c.id == calls.c.question)
-        .where(questions.c.endpoint == endpoint_id)
+        .join(stored_prompts, stored_prompts.c.id == calls.c.prompt)
+        .where(stored_prompts.c.endpoint == endpoint_id)
         .where(calls.c.state == CallState.ANSWERED, calls.c.kind == _SAMPLE)
         .where(calls.c.ended.is_not(None))
         .order_by(calls.c.began.desc())

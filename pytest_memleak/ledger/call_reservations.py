@@ -48,7 +48,7 @@ from pytest_memleak.ledger.statements import (
     insert_where_new,
     split_for_statement,
 )
-from pytest_memleak.ledger.tables import calls, claims, generations, questions
+from pytest_memleak.ledger.tables import calls, claims, generations, stored_prompts
 
 # A prompt's digests of instruction and settings.
 _PromptKey = tuple[str, str]
@@ -60,7 +60,7 @@ _Reservation = Call | Exception | None
 class Intent:
     """A call to make: the first of `candidates` that has a free ordinal.
 
-    numbers:  the prompts' row ids, by key
+    prompt_ids: the prompts' row ids, by key
     estimate: a call's highest cost in billionths of a US$; None without a price
     limit:    the run's budget in billionths of a US$; None without one
     """
@@ -69,7 +69,7 @@ class Intent:
     run: str
     provider: str
     candidates: Sequence[Ask]
-    numbers: Mapping[_PromptKey, int]
+    prompt_ids: Mapping[_PromptKey, int]
     estimate: Callable[[Ask], int | None]
     limit: int | None = None
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -89,9 +89,11 @@ def prompt_row_ids(
 
     def insert_and_select(connection: Connection) -> dict[_PromptKey, int]:
         if rows:
-            insert = insert_where_new(connection, questions).returning(questions)
+            insert = insert_where_new(connection, stored_prompts).returning(
+                stored_prompts
+            )
             new_rows = connection.execute(insert, rows).mappings()
-            record_changes(connection, questions, new_rows)
+            record_changes(connection, stored_prompts, new_rows)
         return prompt_ids_by_key(connection, endpoint_id, keys)
 
     return ledger.write(insert_and_select)
@@ -156,8 +158,8 @@ def _reserve_each(
     asks: list[tuple[int, Ask]] = []
     for intent in intents:
         for ask in intent.candidates:
-            question = intent.numbers[ask.question.key]
-            asks.append((question, ask))
+            prompt_id = intent.prompt_ids[ask.prompt.key]
+            asks.append((prompt_id, ask))
     taken = taken_ordinals(connection, asks)
     limited = {intent.run for intent in intents if intent.limit is not None}
     spent = run_spending(connection, limited)
@@ -165,7 +167,7 @@ def _reserve_each(
     rows: list[dict[str, Any]] = []
     ordinals: list[tuple[int, ...]] = []
     for intent in intents:
-        free = first_ask_with_free_ordinals(intent.candidates, intent.numbers, taken)
+        free = first_ask_with_free_ordinals(intent.candidates, intent.prompt_ids, taken)
         if free is None:
             results[intent.request_id] = None
             continue
@@ -175,11 +177,11 @@ def _reserve_each(
             results[intent.request_id] = error
             continue
         spent[intent.run] += estimate or 0
-        question = intent.numbers[free.question.key]
-        taken.update((question, ordinal) for ordinal in free.ordinals)
+        prompt_id = intent.prompt_ids[free.prompt.key]
+        taken.update((prompt_id, ordinal) for ordinal in free.ordinals)
         row = call_row(
             free,
-            question,
+            prompt_id,
             kind="sample",
             provider=intent.provider,
             request_id=intent.request_id,
@@ -199,18 +201,18 @@ def _reserve_each(
 
 def call_row(
     ask: Ask,
-    question: int,
+    prompt_id: int,
     **values: object,
 ) -> dict[str, Any]:
     """Return the row of a call that is about to be made."""
     first = ask.ordinals[0]
     return {
-        "question": question,
+        "prompt": prompt_id,
         "state": CallState.ASKED,
         "first": first,
         "asked": len(ask.ordinals),
-        "max_tokens": stored_cap(ask.question),
-        "seed": ask.question.seed_from(first),
+        "max_tokens": stored_cap(ask.prompt),
+        "seed": ask.prompt.seed_from(first),
         "began": time.time(),
         **values,
     }
@@ -227,10 +229,10 @@ def insert_calls(
     chained = []
     claim_rows = []
     for number, row, call_ordinals in zip(numbers, rows, ordinals, strict=True):
-        question = row["question"]
+        prompt_id = row["prompt"]
         call = Call(
             number,
-            question,
+            prompt_id,
             request_id=row["request_id"],
             began=row["began"],
             ordinals=call_ordinals,
@@ -238,7 +240,7 @@ def insert_calls(
         new_calls.append(call)
         chained.append({"id": number, "claims": call_ordinals, **row})
         for ordinal in call_ordinals:
-            reserved = {"question": question, "ordinal": ordinal, "call": number}
+            reserved = {"prompt": prompt_id, "ordinal": ordinal, "call": number}
             claim_rows.append(reserved)
     record_changes(connection, calls, chained)
     connection.execute(claims.insert(), claim_rows)
@@ -250,17 +252,17 @@ _INSERT = calls.insert().returning(calls.c.id, sort_by_parameter_order=True)
 
 def first_ask_with_free_ordinals(
     candidates: Sequence[Ask],
-    numbers: Mapping[_PromptKey, int],
+    prompt_ids: Mapping[_PromptKey, int],
     taken: Collection[tuple[int, int]],
 ) -> Ask | None:
     """Return the first ask with free ordinals, reduced to those; None without one."""
     for ask in candidates:
-        question = numbers[ask.question.key]
+        prompt_id = prompt_ids[ask.prompt.key]
         free = tuple(
-            ordinal for ordinal in ask.ordinals if (question, ordinal) not in taken
+            ordinal for ordinal in ask.ordinals if (prompt_id, ordinal) not in taken
         )
         if free:
-            return Ask(ask.question, free)
+            return Ask(ask.prompt, free)
     return None
 
 
@@ -269,26 +271,26 @@ def taken_ordinals(
     asks: Sequence[tuple[int, Ask]],
 ) -> set[tuple[int, int]]:
     """Return the (prompt row, ordinal) pairs of these asks that are taken."""
-    prompt_numbers: set[int] = set()
+    prompt_ids: set[int] = set()
     ordinals: set[int] = set()
-    for question, ask in asks:
-        prompt_numbers.add(question)
+    for prompt_id, ask in asks:
+        prompt_ids.add(prompt_id)
         ordinals.update(ask.ordinals)
     taken: set[tuple[int, int]] = set()
-    for some in split_for_statement(list(prompt_numbers)):
+    for some in split_for_statement(list(prompt_ids)):
         bounds = {
-            "questions": some,
+            "prompts": some,
             "least": min(ordinals),
             "most": max(ordinals),
         }
-        for question, ordinal in connection.execute(_TAKEN, bounds):
-            taken.add((question, ordinal))
+        for prompt_id, ordinal in connection.execute(_TAKEN, bounds):
+            taken.add((prompt_id, ordinal))
     return taken
 
 
 def _ordinals_between(table: sa.Table) -> sa.Select[Any]:
-    return sa.select(table.c.question, table.c.ordinal).where(
-        table.c.question.in_(bound_list("questions")),
+    return sa.select(table.c.prompt, table.c.ordinal).where(
+        table.c.prompt.in_(bound_list("prompts")),
         table.c.ordinal.between(sa.bindparam("least"), sa.bindparam("most")),
     )
 
@@ -360,19 +362,19 @@ class CallTerms:
     price: tuple[float, float] | None = None
     free: bool = False
 
-    def prompt_tokens(self, question: PromptSpec) -> int:
+    def prompt_tokens(self, prompt: PromptSpec) -> int:
         """Count a prompt's tokens: by the provider, else as 4/3 of its words."""
-        if question.most_prompt_tokens is not None:
-            return question.most_prompt_tokens
+        if prompt.most_prompt_tokens is not None:
+            return prompt.most_prompt_tokens
         count_tokens = abilities_of(self.sampler).count_tokens
         if count_tokens is not None:
-            return sum(map(count_tokens, (*question.before, question.instruction)))
-        return math.ceil(question.prompt_words * TOKENS_PER_WORD)
+            return sum(map(count_tokens, (*prompt.before, prompt.instruction)))
+        return math.ceil(prompt.prompt_words * TOKENS_PER_WORD)
 
     def estimate(self, ask: Ask) -> int | None:
         """Return a call's highest cost, in billionths of a US$."""
-        most_completion_tokens = len(ask.ordinals) * ask.question.max_tokens
-        return self.cost(self.prompt_tokens(ask.question), most_completion_tokens)
+        most_completion_tokens = len(ask.ordinals) * ask.prompt.max_tokens
+        return self.cost(self.prompt_tokens(ask.prompt), most_completion_tokens)
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> int | None:
         """Return the price in billionths of a US$, rounded up; None without a price."""
@@ -386,7 +388,7 @@ class CallTerms:
 
     def billed(
         self,
-        question: PromptSpec,
+        prompt: PromptSpec,
         completions: Sequence[Completion],
     ) -> tuple[int | None, int | None, int | None]:
         """Return prompt tokens, completion tokens, and cost of an answered call.
@@ -407,14 +409,14 @@ class CallTerms:
             count = completion.completion_tokens
             if count is None:
                 completion_tokens = None
-                billed_tokens += question.max_tokens
+                billed_tokens += prompt.max_tokens
                 continue
             billed_tokens += count
             if completion_tokens is not None:
                 completion_tokens += count
         billed_prompt = prompt_tokens
         if billed_prompt is None:
-            billed_prompt = self.prompt_tokens(question)
+            billed_prompt = self.prompt_tokens(prompt)
         cost = self.cost(billed_prompt, billed_tokens)
         return prompt_tokens, completion_tokens, cost
 

@@ -46,7 +46,7 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 Work = Callable[[Connection], T]
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 _WITHOUT_CONVERSATIONS = 7
 _READS_IT = "a program from before extraction (0.1.0 up to commit b3130f59)"
 RECONNECT_FOR = 90.0

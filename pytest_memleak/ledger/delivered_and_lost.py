@@ -24,7 +24,7 @@ from pytest_memleak.ledger.call_states import (
 from pytest_memleak.ledger.generation_ordinals import is_requested
 from pytest_memleak.ledger.ledger_queries import stored_prompt_ids
 from pytest_memleak.ledger.statements import split_for_statement
-from pytest_memleak.ledger.tables import calls, generations, questions
+from pytest_memleak.ledger.tables import calls, generations, stored_prompts
 from pytest_memleak.records import FinishReason
 
 if TYPE_CHECKING:
@@ -79,15 +79,15 @@ def count_delivered_and_lost(
     requested: Counter[str] = Counter()
     lost: Counter[str] = Counter()
     for row in _delivered_and_missing(ledger, excerpts, most, until):
-        excerpt = excerpts[row.question]
+        excerpt = excerpts[row.prompt]
         lost[excerpt] += row.missing
         requested[excerpt] += row.came + row.missing
     missing_choices = lost.total()
-    for question, count in _empty_completions(ledger, excerpts, until):
-        lost[excerpts[question]] += count
+    for prompt, count in _empty_completions(ledger, excerpts, until):
+        lost[excerpts[prompt]] += count
     for row in _calls_that_lost(ledger, endpoint_id, until):
-        if row.question in excerpts:
-            excerpt = excerpts[row.question]
+        if row.prompt in excerpts:
+            excerpt = excerpts[row.prompt]
             completions = min(row.asked, max(most, 1))
             lost[excerpt] += completions
             requested[excerpt] += completions
@@ -105,8 +105,8 @@ def _most_in_one_call(
     """
     query = (
         sa.select(sa.func.max(calls.c.came))
-        .join(questions, questions.c.id == calls.c.question)
-        .where(questions.c.endpoint == endpoint_id, calls.c.ended <= until)
+        .join(stored_prompts, stored_prompts.c.id == calls.c.prompt)
+        .where(stored_prompts.c.endpoint == endpoint_id, calls.c.ended <= until)
     )
     ((most,),) = ledger.rows(query)
     return most or 0
@@ -123,15 +123,15 @@ def _delivered_and_missing(
     lacking = sa.case((calls.c.came < expected, expected - calls.c.came), else_=0)
     sums = (
         sa.select(
-            calls.c.question,
+            calls.c.prompt,
             sa.cast(sa.func.sum(calls.c.came), sa.Integer).label("came"),
             sa.cast(sa.func.sum(lacking), sa.Integer).label("missing"),
         )
         .where(IS_ANSWERED, calls.c.ended <= until)
-        .group_by(calls.c.question)
+        .group_by(calls.c.prompt)
     )
     for some in split_for_statement(list(prompt_ids)):
-        yield from ledger.rows(sums.where(calls.c.question.in_(some)))
+        yield from ledger.rows(sums.where(calls.c.prompt.in_(some)))
 
 
 def _empty_completions(
@@ -141,16 +141,16 @@ def _empty_completions(
 ) -> Iterator[Any]:
     """Yield each prompt with the number of its completions that came without text."""
     query = (
-        sa.select(generations.c.question, sa.func.count())
+        sa.select(generations.c.prompt, sa.func.count())
         .join(calls, calls.c.id == generations.c.call)
         .where(
             generations.c.finish_reason == FinishReason.EMPTY.value,
             calls.c.ended <= until,
         )
-        .group_by(generations.c.question)
+        .group_by(generations.c.prompt)
     )
     for some in split_for_statement(list(prompt_ids)):
-        yield from ledger.rows(query.where(generations.c.question.in_(some)))
+        yield from ledger.rows(query.where(generations.c.prompt.in_(some)))
 
 
 def _calls_that_lost(
@@ -162,14 +162,14 @@ def _calls_that_lost(
     of_endpoint = (
         sa.select(
             calls.c.id,
-            calls.c.question,
+            calls.c.prompt,
             calls.c.state,
             calls.c.asked,
             calls.c.cause,
             calls.c.ended,
         )
-        .join(questions, questions.c.id == calls.c.question)
-        .where(questions.c.endpoint == endpoint_id, calls.c.ended <= until)
+        .join(stored_prompts, stored_prompts.c.id == calls.c.prompt)
+        .where(stored_prompts.c.endpoint == endpoint_id, calls.c.ended <= until)
         .order_by(calls.c.ended, calls.c.id)
     )
     unanswered = calls.c.state.in_((CallState.FAILED, CallState.LOST))
@@ -220,17 +220,17 @@ def answered_calls(
     withheld = [reason.value for reason in FinishReason if reason.withheld]
     number = sa.func.count(generations.c.call.distinct()).label("calls")
     query = (
-        sa.select(generations.c.question, number)
+        sa.select(generations.c.prompt, number)
         .where(
             is_requested(prompts.samples),
             generations.c.finish_reason.not_in(withheld),
         )
-        .group_by(generations.c.question)
+        .group_by(generations.c.prompt)
     )
     counts: dict[int, int] = {}
     for some in split_for_statement(list(ids.values())):
-        rows = ledger.rows(query.where(generations.c.question.in_(some)))
-        counts.update((row.question, row.calls) for row in rows)
+        rows = ledger.rows(query.where(generations.c.prompt.in_(some)))
+        counts.update((row.prompt, row.calls) for row in rows)
     return {
         prompt.excerpt_id: counts.get(ids.get(prompt.key, 0), 0)
         for prompt in prompts.specs

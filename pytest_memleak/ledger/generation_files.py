@@ -16,7 +16,7 @@ from pytest_memleak.ledger.generation_ordinals import IS_PLACED
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import RowTexts, generations_with_texts
 from pytest_memleak.ledger.prompts import CANARY_TOKENS
-from pytest_memleak.ledger.tables import generations, questions
+from pytest_memleak.ledger.tables import generations, stored_prompts
 from pytest_memleak.redaction.file_writing import whole_file
 
 _Records = Iterable[tuple[Any, Sequence[RowTexts]]]
@@ -54,15 +54,15 @@ def _selected_prompts(
     seed: int | None,
 ) -> list[Any]:
     """Return the selected prompts' rows, in the order of their excerpts."""
-    with_generations = sa.select(generations.c.question).where(IS_PLACED)
-    query = sa.select(questions).where(
-        questions.c.endpoint == endpoint_id,
-        questions.c.id.in_(with_generations),
+    with_generations = sa.select(generations.c.prompt).where(IS_PLACED)
+    query = sa.select(stored_prompts).where(
+        stored_prompts.c.endpoint == endpoint_id,
+        stored_prompts.c.id.in_(with_generations),
     )
     wanted = (
-        (questions.c.book, book_id),
-        (questions.c.temperature, temperature),
-        (questions.c.seed, seed),
+        (stored_prompts.c.book, book_id),
+        (stored_prompts.c.temperature, temperature),
+        (stored_prompts.c.seed, seed),
     )
     for column, value in wanted:
         if value is not None:
@@ -135,17 +135,17 @@ def _prompts_with_generations(ledger: Ledger, prompts: Iterable[Any]) -> _Record
     """Yield each prompt with its generations: one prompt's are in memory at a time."""
     placed = sa.select(generations).where(IS_PLACED).order_by(generations.c.ordinal)
     for prompt in prompts:
-        own = placed.where(generations.c.question == prompt.id)
+        own = placed.where(generations.c.prompt == prompt.id)
         yield prompt, generations_with_texts(ledger, own)
 
 
 def _write_list(file: TextIO, records: _Records) -> int:
     count = 0
     file.write("[")
-    for place, (question, rows) in enumerate(records):
+    for place, (prompt, rows) in enumerate(records):
         file.write(",\n" if place else "\n")
         generations = [_generation_json(*row) for row in rows]
-        record = _prompt_json(question) | {"generations": generations}
+        record = _prompt_json(prompt) | {"generations": generations}
         json.dump(record, file, indent=1)
         count += len(rows)
     file.write("\n]\n")
@@ -154,20 +154,18 @@ def _write_list(file: TextIO, records: _Records) -> int:
 
 def _write_lines(file: TextIO, records: _Records) -> int:
     count = 0
-    for question, rows in records:
+    for prompt, rows in records:
         for row in rows:
-            file.write(
-                json.dumps(_prompt_json(question) | _generation_json(*row)) + "\n"
-            )
+            file.write(json.dumps(_prompt_json(prompt) | _generation_json(*row)) + "\n")
             count += 1
     return count
 
 
-def _prompt_json(question: Any) -> dict[str, Any]:
+def _prompt_json(prompt: Any) -> dict[str, Any]:
     return {
-        "excerpt_id": question.excerpt,
-        "book_name": question.book,
-        "instruction": question.instruction,
+        "excerpt_id": prompt.excerpt,
+        "book_name": prompt.book,
+        "instruction": prompt.instruction,
     }
 
 

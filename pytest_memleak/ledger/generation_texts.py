@@ -23,7 +23,7 @@ from pytest_memleak.ledger.tables import call_texts, generations
 class CallCompletions(NamedTuple):
     """What a call brought: completions, and the ordinals that they got."""
 
-    question: int
+    prompt: int
     call: int
     ordinals: Sequence[int]
     completions: Sequence[Completion]
@@ -59,7 +59,7 @@ def _generation_rows(brought: CallCompletions) -> list[Row]:
     placed = zip(brought.ordinals, brought.completions, strict=True)
     for place, (ordinal, source) in enumerate(placed):
         row = {
-            "question": brought.question,
+            "prompt": brought.prompt,
             "ordinal": ordinal,
             "call": brought.call,
             "place": place,

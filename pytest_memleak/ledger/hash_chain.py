@@ -28,8 +28,8 @@ from pytest_memleak.ledger.tables import (
     jobs,
     leases,
     ledger_version,
-    questions,
     runs,
+    stored_prompts,
     summaries,
 )
 
@@ -41,7 +41,7 @@ CHAINED = (
     ledger_version,
     leases,
     runs,
-    questions,
+    stored_prompts,
     jobs,
     batches,
     deployments,
@@ -50,7 +50,7 @@ CHAINED = (
 )
 _DIGESTED = {"instruction", "text", "reasoning"}
 # A run's spending is the sum of its calls.
-_LEFT_OUT = {runs.name: {"spent"}, generations.name: {"question", "call", "place"}}
+_LEFT_OUT = {runs.name: {"spent"}, generations.name: {"prompt", "call", "place"}}
 
 Row = dict[str, Any]
 # A table's name, and the key of one of its rows.

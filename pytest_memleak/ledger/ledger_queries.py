@@ -107,11 +107,11 @@ def generations(
     for start in range(0, len(sent), at_once):
         some = sent[start : start + at_once]
         some_numbers = [numbers[prompt.key] for prompt in some]
-        query = requested.where(generations_.c.question.in_(some_numbers))
+        query = requested.where(generations_.c.prompt.in_(some_numbers))
         with ledger.damage_as_ledger_error():
             by_prompt: dict[int, list[tuple[Any, str, str]]] = defaultdict(list)
             for stored in generations_with_texts(ledger, query):
-                by_prompt[stored[0].question].append(stored)
+                by_prompt[stored[0].prompt].append(stored)
             generations = []
             for prompt, number in zip(some, some_numbers, strict=True):
                 for row, *texts in by_prompt[number]:
@@ -165,8 +165,8 @@ def generations_with_texts(
     def rows_with_texts(connection: Connection) -> Sequence[RowTexts]:
         rows = connection.execute(query).all()
         texts = texts_of_calls(connection, (row.call for row in rows))
-        questions = {row.question for row in rows}
-        stored = _stored_texts_by_call(connection, of_questions=questions)
+        prompt_ids = {row.prompt for row in rows}
+        stored = _stored_texts_by_call(connection, of_prompts=prompt_ids)
         for call in {row.call for row in rows}:
             came = len(texts.get(call, ()))
             expected = [StoredPlace(place, came) for place in range(came)]
@@ -196,12 +196,12 @@ class StoredPlace(NamedTuple):
 def _stored_texts_by_call(
     connection: Connection,
     *,
-    of_questions: set[int],
+    of_prompts: set[int],
 ) -> dict[int, list[StoredPlace]]:
-    """Return the places of each call's stored texts, for calls of these questions."""
+    """Return the places of each call's stored texts, for calls of these prompts."""
     places: dict[int, list[StoredPlace]] = defaultdict(list)
-    for some in split_for_statement(list(of_questions)):
-        rows = connection.execute(_PLACES, {"questions": some})
+    for some in split_for_statement(list(of_prompts)):
+        rows = connection.execute(_PLACES, {"prompts": some})
         for call, place, came in rows:
             places[call].append(StoredPlace(place, came))
     return places
@@ -210,7 +210,7 @@ def _stored_texts_by_call(
 _PLACES = (
     sa.select(generations_.c.call, generations_.c.place, calls.c.came)
     .join(calls, calls.c.id == generations_.c.call)
-    .where(generations_.c.question.in_(bound_list("questions")))
+    .where(generations_.c.prompt.in_(bound_list("prompts")))
 )
 
 
@@ -232,10 +232,10 @@ def count_generations_and_calls(
         states: Counter[str] = Counter()
         sums: Counter[str] = Counter()
         for some in split_for_statement(numbers):
-            of_generations = by_reason.where(generations_.c.question.in_(some))
+            of_generations = by_reason.where(generations_.c.prompt.in_(some))
             for reason, count in connection.execute(of_generations):
                 reasons[reason] += count
-            of_calls = _SUMS.where(calls.c.question.in_(some))
+            of_calls = _SUMS.where(calls.c.prompt.in_(some))
             for row in connection.execute(of_calls):
                 states[row.state] += row.calls
                 for name in _SUMMED:
@@ -291,24 +291,24 @@ def find_missing_ordinals(
         held: list[Any] = []
         for some in split_for_statement(list(numbers.values())):
             stored = _STORED.where(
-                generations_.c.question.in_(some),
+                generations_.c.prompt.in_(some),
                 is_requested(samples),
             )
             for number, ordinal in connection.execute(stored):
                 occupied[number].add(ordinal)
             reserved = _HELD.where(
-                claims.c.question.in_(some),
+                claims.c.prompt.in_(some),
                 claims.c.ordinal < samples,
             )
             for row in connection.execute(reserved):
-                if row.ordinal not in occupied[row.question]:
+                if row.ordinal not in occupied[row.prompt]:
                     held.append(row)
         return occupied, held
 
     with ledger.damage_as_ledger_error():
         occupied, held = ledger.read(select_taken)
         for row in held:
-            occupied[row.question].add(row.ordinal)
+            occupied[row.prompt].add(row.ordinal)
         free = {}
         for prompt in prompts.specs:
             number = numbers.get(prompt.key, 0)
@@ -334,11 +334,11 @@ def _longest_holder(held: Sequence[Any]) -> str:
     return f"process {row.pid} on {row.host} (since {since})"
 
 
-_STORED = sa.select(generations_.c.question, generations_.c.ordinal)
+_STORED = sa.select(generations_.c.prompt, generations_.c.ordinal)
 # Reserved ordinals of calls that will be finished: a batch's, and a running process's.
 _HELD = (
     sa.select(
-        claims.c.question,
+        claims.c.prompt,
         claims.c.ordinal,
         calls.c.batch,
         calls.c.began,
@@ -362,7 +362,7 @@ def stored_prompt_ids(
     prompt_specs: Iterable[PromptSpec],
 ) -> dict[tuple[str, str], int]:
     """Return the row ids of those prompts that were sent to the endpoint, by key."""
-    keys = {question.key for question in prompt_specs}
+    keys = {prompt.key for prompt in prompt_specs}
     return ledger.read(
         lambda connection: prompt_ids_by_key(connection, endpoint_id, keys),
     )
@@ -445,9 +445,9 @@ def generations_of_prompts(
     in_time = _WITH_CALLS.where(call_end >= since, call_end <= until)
     for start in range(0, len(row_ids), at_once):
         some = row_ids[start : start + at_once]
-        query = in_time.where(generations_.c.question.in_(some))
+        query = in_time.where(generations_.c.prompt.in_(some))
         for row, *texts in generations_with_texts(ledger, query):
-            excerpt_id = excerpts[row.question]
+            excerpt_id = excerpts[row.prompt]
             yield _generation(excerpt_id, counts[excerpt_id], row, *texts)
             counts[excerpt_id] += 1
 
@@ -467,16 +467,16 @@ def _surplus_rows(
     }
     beyond = _WITH_CALLS.where(is_beyond(prompts.samples), call_end <= until)
     for some in split_for_statement(list(excerpts)):
-        query = beyond.where(generations_.c.question.in_(some))
+        query = beyond.where(generations_.c.prompt.in_(some))
         for stored in generations_with_texts(ledger, query):
-            yield excerpts[stored.row.question], stored
+            yield excerpts[stored.row.prompt], stored
 
 
 _WITH_CALLS = (
     sa.select(generations_, calls.c.asked, calls.c.came, calls.c.recovered)
     .join(calls, calls.c.id == generations_.c.call)
     .order_by(
-        generations_.c.question,
+        generations_.c.prompt,
         IS_SURPLUS,
         sa.func.abs(generations_.c.ordinal),
     )

@@ -28,7 +28,7 @@ from pytest_memleak.ledger.tables import (
     calls,
     generations,
     jobs,
-    questions,
+    stored_prompts,
 )
 from pytest_memleak.records import FinishReason
 
@@ -57,7 +57,7 @@ def resolve_endpoint(ledger: Ledger, name: str) -> str:
     if several endpoints match.
     """
     start = name.removesuffix("…").removesuffix("...")
-    rows = ledger.rows(sa.select(questions.c.endpoint).distinct())
+    rows = ledger.rows(sa.select(stored_prompts.c.endpoint).distinct())
     ids = [row.endpoint for row in rows]
     if name in ids:
         return name
@@ -130,23 +130,23 @@ _WITHHELD_REASONS = [
 _IS_WITHHELD = generations.c.finish_reason.in_(_WITHHELD_REASONS)
 _GENERATIONS = (
     sa.select(
-        generations.c.question,
+        generations.c.prompt,
         count_where(IS_PLACED).label("generations"),
         count_where(sa.and_(IS_PLACED, _IS_WITHHELD)).label("withheld"),
         count_where(IS_SURPLUS).label("surplus"),
     )
-    .group_by(generations.c.question)
+    .group_by(generations.c.prompt)
     .subquery()
 )
 _CALLS = (
     sa.select(
-        calls.c.question,
+        calls.c.prompt,
         count_where(IS_BILLED).label("calls"),
         count_where(IS_LOST).label("lost"),
         count_where(IS_OPEN).label("open"),
         *TOKEN_AND_COST_SUMS,
     )
-    .group_by(calls.c.question)
+    .group_by(calls.c.prompt)
     .subquery()
 )
 
@@ -172,9 +172,9 @@ _ENDPOINTS = (
         _dollars(_CALLS.c.billed).label("billed"),
         _dollars(_CALLS.c.cost).label("cost"),
     )
-    .select_from(questions)
-    .outerjoin(_GENERATIONS, _GENERATIONS.c.question == questions.c.id)
-    .outerjoin(_CALLS, _CALLS.c.question == questions.c.id)
+    .select_from(stored_prompts)
+    .outerjoin(_GENERATIONS, _GENERATIONS.c.prompt == stored_prompts.c.id)
+    .outerjoin(_CALLS, _CALLS.c.prompt == stored_prompts.c.id)
     .group_by(*SETTING)
     .order_by(*SETTING)
 )

@@ -115,7 +115,7 @@ class PairPrompts:
 class Ask:
     """Some ordinals of one prompt, few enough for one call."""
 
-    question: PromptSpec
+    prompt: PromptSpec
     ordinals: tuple[int, ...]
 
 
@@ -132,7 +132,7 @@ def build_prompts(
     + 50 tokens, or `ANSWER_TOKENS` where the prompt requests no excerpt.
     """
     repeats: Counter[tuple[str, ...]] = Counter()
-    questions = []
+    specs = []
     for excerpt_id, texts, excerpt_words in _prompt_texts_by_id(book, words):
         repeat = repeats[texts]
         repeats[texts] += 1
@@ -144,7 +144,7 @@ def build_prompts(
             max_tokens = sampling.max_tokens
         *before, instruction = texts
         parent = digest_of_parts(*before) if before else ""
-        questions.append(
+        specs.append(
             PromptSpec(
                 book_id=book.id,
                 book_words=book.words_digest or digest_of_parts(book.id),
@@ -165,7 +165,7 @@ def build_prompts(
                 parent=parent,
             ),
         )
-    return PairPrompts(pair, sampling.samples, sampling.temperature, tuple(questions))
+    return PairPrompts(pair, sampling.samples, sampling.temperature, tuple(specs))
 
 
 def _prompt_texts_by_id(

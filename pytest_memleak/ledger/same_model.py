@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from pytest_memleak.ledger.call_states import call_end
 from pytest_memleak.ledger.ledger import Ledger
-from pytest_memleak.ledger.tables import calls, questions
+from pytest_memleak.ledger.tables import calls, stored_prompts
 from pytest_memleak.records.provenance import weights_digest
 
 RELEASE = "; release "
@@ -102,12 +102,12 @@ def _identities(
 
 _ANSWERED_BY = (
     sa.select(
-        questions.c.endpoint,
+        stored_prompts.c.endpoint,
         calls.c.model,
         calls.c.fingerprint,
         sa.func.min(call_end).label("first_end"),
     )
     .select_from(calls)
-    .join(questions, questions.c.id == calls.c.question)
-    .group_by(questions.c.endpoint, calls.c.model, calls.c.fingerprint)
+    .join(stored_prompts, stored_prompts.c.id == calls.c.prompt)
+    .group_by(stored_prompts.c.endpoint, calls.c.model, calls.c.fingerprint)
 )

@@ -33,7 +33,7 @@ from pytest_memleak.ledger.tables import (
     calls,
     claims,
     generations,
-    questions,
+    stored_prompts,
 )
 from pytest_memleak.records import FinishReason
 
@@ -104,7 +104,7 @@ def summarize_history(
     def select_calls(connection: Connection) -> list[Any]:
         rows: list[Any] = []
         for some in split_for_statement(numbers):
-            query = own_calls.where(generations.c.question.in_(some))
+            query = own_calls.where(generations.c.prompt.in_(some))
             rows += connection.execute(query)
         return rows
 
@@ -175,7 +175,7 @@ def first_open_call(
     )
     first_calls = []
     for some in split_for_statement(numbers):
-        ((call,),) = ledger.rows(first_open.where(claims.c.question.in_(some)))
+        ((call,),) = ledger.rows(first_open.where(claims.c.prompt.in_(some)))
         if call is not None:
             first_calls.append(call)
     return min(first_calls, default=None)
@@ -193,7 +193,7 @@ def lost_calls(
     lost = sa.select(sa.func.count()).where(IS_LOST, calls.c.ended <= until)
     count = 0
     for some in split_for_statement(numbers):
-        lost_of_some = lost.where(calls.c.question.in_(some))
+        lost_of_some = lost.where(calls.c.prompt.in_(some))
         ((part,),) = ledger.rows(lost_of_some)
         count += part
     return count
@@ -223,9 +223,9 @@ def list_attempts(
     """
     book: sa.ColumnElement[bool] = sa.true()
     if book_id is not None:
-        is_book = questions.c.book == book_id
-        same_words = sa.select(questions.c.book_words).where(is_book)
-        book = questions.c.book_words.in_(same_words)
+        is_book = stored_prompts.c.book == book_id
+        same_words = sa.select(stored_prompts.c.book_words).where(is_book)
+        book = stored_prompts.c.book_words.in_(same_words)
     history = settings_sampled(ledger, endpoint_id, book, until=math.inf)
     if not history:
         of_book = f" for book {book_id!r}" if book_id else ""
@@ -247,10 +247,10 @@ def called_between(
     """Tell whether a call for a book ended after `after`, up to `until`."""
     query = (
         sa.select(calls.c.id)
-        .join(questions, questions.c.id == calls.c.question)
+        .join(stored_prompts, stored_prompts.c.id == calls.c.prompt)
         .where(
-            questions.c.endpoint == endpoint_id,
-            questions.c.book_words == book_words,
+            stored_prompts.c.endpoint == endpoint_id,
+            stored_prompts.c.book_words == book_words,
             call_end > after,
             call_end <= until,
         )
@@ -268,7 +268,7 @@ def settings_sampled(
 ) -> Sequence[Any]:
     """List the attempts of an endpoint's model for a book, under any endpoint id."""
     same_model = same_model_endpoints(ledger, endpoint_id, book, until=until)
-    query = _ATTEMPTS.where(questions.c.endpoint.in_(same_model), book)
+    query = _ATTEMPTS.where(stored_prompts.c.endpoint.in_(same_model), book)
     return ledger.rows(query)
 
 
@@ -298,7 +298,7 @@ _ATTEMPT = (*SETTING, calls.c.kind, calls.c.run)
 _ATTEMPTS = (
     sa.select(
         *_ATTEMPT,
-        sa.func.count(calls.c.question.distinct()).label("excerpts"),
+        sa.func.count(calls.c.prompt.distinct()).label("excerpts"),
         sa.func.count().label("calls"),
         _count_calls_in_state(CallState.ANSWERED),
         _count_calls_in_state(CallState.LOST),
@@ -310,7 +310,7 @@ _ATTEMPTS = (
         sa.func.max(call_end).label("last"),
     )
     .select_from(calls)
-    .join(questions, questions.c.id == calls.c.question)
+    .join(stored_prompts, stored_prompts.c.id == calls.c.prompt)
     .outerjoin(_RECEIVED, _RECEIVED.c.call == calls.c.id)
     .group_by(*_ATTEMPT)
     .order_by(sa.func.min(calls.c.began), *_ATTEMPT)

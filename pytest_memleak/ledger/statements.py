@@ -9,15 +9,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 # Databases limit the parameters of one statement.
-QUESTIONS_AT_ONCE = 400
+PROMPTS_PER_STATEMENT = 400
 
 _T = TypeVar("_T")
 
 
 def split_for_statement(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
     """Yield values in parts that one statement may name."""
-    for start in range(0, len(values), QUESTIONS_AT_ONCE):
-        end = start + QUESTIONS_AT_ONCE
+    for start in range(0, len(values), PROMPTS_PER_STATEMENT):
+        end = start + PROMPTS_PER_STATEMENT
         yield values[start:end]
 
 

@@ -138,6 +138,6 @@ _ENTRY_DICTIONARY = (
     b'"prompt_tokens": , "recovered": false, "refused": null, "response_id": null, '
     b'"state": "answered"}], ["calls", {"asked": 1, "began": 17, "claims": [0], '
     b'"estimate": "first": 0, "id": , "kind": "sample", "lease": 1, "max_tokens": , '
-    b'"provider": "openai", "question": , "request_id": "fedcba9876543210", "run": "", '
+    b'"provider": "openai", "prompt": , "request_id": "fedcba9876543210", "run": "", '
     b'"seed": , "state": "asked"}]]}'
 )

@@ -1,6 +1,6 @@
 """The ledger's tables.
 
-    questions       prompts: one row per endpoint, instruction, settings
+    prompts         prompts: one row per endpoint, instruction, settings
     calls           one row per paid call: the intent before, the outcome after
     claims          ordinals that open calls are sampling: inserting a row reserves one
     generations     completions by prompt and ordinal (generation_ordinals.py)
@@ -79,8 +79,8 @@ runs = sa.Table(
     sa.Column("began", sa.Float, nullable=False),
 )
 
-questions = sa.Table(
-    "questions",
+stored_prompts = sa.Table(
+    "prompts",
     metadata,
     sa.Column("id", RowId, primary_key=True),
     sa.Column("endpoint", Text, nullable=False),
@@ -99,10 +99,10 @@ questions = sa.Table(
 
 # What a pair's prompts have in common, and another attempt may change.
 SETTING = (
-    questions.c.endpoint,
-    questions.c.book,
-    questions.c.temperature,
-    questions.c.seed,
+    stored_prompts.c.endpoint,
+    stored_prompts.c.book,
+    stored_prompts.c.temperature,
+    stored_prompts.c.seed,
 )
 
 
@@ -163,7 +163,7 @@ calls = sa.Table(
     "calls",
     metadata,
     sa.Column("id", RowId, primary_key=True),
-    _row_id_column("question", "questions.id", nullable=False),
+    _row_id_column("prompt", "prompts.id", nullable=False),
     _row_id_column("batch", "batches.id"),
     sa.Column("kind", State, nullable=False),  # sample, batch
     sa.Column("provider", Text, nullable=False),
@@ -188,7 +188,7 @@ calls = sa.Table(
     sa.Column("fingerprint", Text),
     sa.Column("response_id", Text),
     sa.Column("refused", Text),  # settings that the server would not take, a JSON list
-    sa.Index("calls_by_question", "question"),
+    sa.Index("calls_by_prompt", "prompt"),
 )
 
 
@@ -206,7 +206,7 @@ def _create_index_by_batch(
 claims = sa.Table(
     "claims",
     metadata,
-    _row_id_column("question", "questions.id", primary_key=True),
+    _row_id_column("prompt", "prompts.id", primary_key=True),
     _key_column("ordinal"),
     _row_id_column("call", "calls.id", nullable=False, index=True),
     **_BY_KEY,
@@ -215,7 +215,7 @@ claims = sa.Table(
 generations = sa.Table(
     "generations",
     metadata,
-    sa.Column("question", RowId, sa.ForeignKey("questions.id"), primary_key=True),
+    sa.Column("prompt", RowId, sa.ForeignKey("prompts.id"), primary_key=True),
     sa.Column("ordinal", sa.Integer, primary_key=True, autoincrement=False),
     _row_id_column("call", "calls.id", nullable=False),
     sa.Column("place", sa.Integer, nullable=False),  # among the call's texts

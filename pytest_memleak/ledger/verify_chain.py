@@ -37,7 +37,7 @@ from pytest_memleak.ledger.hash_chain import (
 )
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.prompts import prompt_from_row
-from pytest_memleak.ledger.statements import QUESTIONS_AT_ONCE, split_for_statement
+from pytest_memleak.ledger.statements import PROMPTS_PER_STATEMENT, split_for_statement
 from pytest_memleak.ledger.tables import (
     calls,
     chain,
@@ -45,8 +45,8 @@ from pytest_memleak.ledger.tables import (
     deployments,
     generations,
     ledger_version,
-    questions,
     runs,
+    stored_prompts,
     summaries,
 )
 from pytest_memleak.records.number_format import amount, moment
@@ -55,7 +55,7 @@ _PROMPTS_AT_ONCE = 20  # their generations are in memory at a time
 _SHOWN = 60  # characters of a value
 _SHOWN_OF_KEY = 12
 _LATEST = 86_400  # seconds from the end of a call until its entry
-_WRITTEN_ONCE = {questions.name, summaries.name}
+_WRITTEN_ONCE = {stored_prompts.name, summaries.name}
 _TABLES = {table.name: table for table in CHAINED}
 _ONE_OF = {"jobs": "fine-tune", "batches": "batch", "summaries": "summary"}
 
@@ -138,7 +138,7 @@ class _Check:
             if table is not calls:
                 self._check_table(table)
         for rows in self._stream_rows(_ASKED).partitions(_PROMPTS_AT_ONCE):
-            self._check_calls([row["question"] for row in rows])
+            self._check_calls([row["prompt"] for row in rows])
         wrong += [f"{_row_name(table, key)} is gone" for table, key in self._entries]
         for row in self._connection.execute(_SPENT_AND_COST):
             if row.spent != row.cost:
@@ -216,7 +216,7 @@ class _Check:
         for rows in self._stream_rows(sa.select(table)).partitions():
             images = [row_without_nulls(table, row) for row in rows]
             chained = self._rows_with_entries(table, images)
-            if table is questions:
+            if table is stored_prompts:
                 numbers = {row["id"] for row in chained}
                 self._check_digests(rows, numbers)
 
@@ -232,20 +232,20 @@ class _Check:
 
     def _check_calls(self, numbers: Sequence[int]) -> None:
         """Check the calls of some prompts, with their claims and generations."""
-        prompt_rows = self._rows(questions.c.id, numbers)
+        prompt_rows = self._rows(stored_prompts.c.id, numbers)
         prompts = {row["id"]: row for row in prompt_rows}
         answers: dict[_CallOfPrompt, list[Any]] = defaultdict(list)
-        for row in self._rows(generations.c.question, numbers):
-            key = (row["question"], row["call"])
+        for row in self._rows(generations.c.prompt, numbers):
+            key = (row["prompt"], row["call"])
             answers[key].append(row)
         texts = texts_of_calls(self._connection, (call for _, call in answers))
         claimed: dict[_CallOfPrompt, list[int]] = defaultdict(list)
-        for row in self._rows(claims.c.question, numbers):
-            key = (row["question"], row["call"])
+        for row in self._rows(claims.c.prompt, numbers):
+            key = (row["prompt"], row["call"])
             claimed[key].append(row["ordinal"])
         images = []
-        for row in self._rows(calls.c.question, numbers):
-            key = (row["question"], row["id"])
+        for row in self._rows(calls.c.prompt, numbers):
+            key = (row["prompt"], row["id"])
             call_claims = claimed.pop(key, [])
             call_generations = generation_chain_rows(
                 answers.pop(key, ()),
@@ -256,16 +256,16 @@ class _Check:
             call_image["generations"] = call_generations or None
             images.append(call_image)
         for row in self._rows_with_entries(calls, images):
-            prompt = prompts.get(row["question"])
+            prompt = prompts.get(row["prompt"])
             fault = _call_fault(row, prompt)
             if fault is not None:
                 self.checked.wrong.append(
                     f"call {row['id']} is {row['state']}, but {fault}",
                 )
         self.checked.wrong += [
-            f"Call {call} has or reserves generations of prompt {question}, which it "
+            f"Call {call} has or reserves generations of prompt {prompt_id}, which it "
             "didn't send"
-            for question, call in sorted(answers.keys() | claimed.keys())
+            for prompt_id, call in sorted(answers.keys() | claimed.keys())
         ]
         self.checked.calls += len(images)
 
@@ -311,7 +311,7 @@ class _Check:
         self,
         statement: sa.Select[Any] | sa.CompoundSelect[Any],
     ) -> sa.MappingResult:
-        options = {"yield_per": QUESTIONS_AT_ONCE}
+        options = {"yield_per": PROMPTS_PER_STATEMENT}
         result = self._connection.execute(statement, execution_options=options)
         self._streams.append(result)
         return result.mappings()
@@ -325,17 +325,17 @@ class _Check:
         return result.mappings().all()
 
 
-_ENDPOINT = sa.select(questions.c.endpoint, calls.c.ended).join_from(
+_ENDPOINT = sa.select(stored_prompts.c.endpoint, calls.c.ended).join_from(
     calls,
-    questions,
-    calls.c.question == questions.c.id,
+    stored_prompts,
+    calls.c.prompt == stored_prompts.c.id,
 )
 # A removed prompt may have left its calls behind.
 _ASKED = sa.union(
-    sa.select(calls.c.question),
-    sa.select(generations.c.question),
-    sa.select(claims.c.question),
-).order_by("question")
+    sa.select(calls.c.prompt),
+    sa.select(generations.c.prompt),
+    sa.select(claims.c.prompt),
+).order_by("prompt")
 
 
 def _parse_entry(text: str) -> tuple[float, dict[RowName, Row]]:
@@ -432,11 +432,11 @@ def _row_name(table: str, key: Any) -> str:
     return f"{kind} {str(number)[:_SHOWN_OF_KEY]}"
 
 
-def _call_fault(row: Mapping[Any, Any], question: Any) -> str | None:
+def _call_fault(row: Mapping[Any, Any], prompt: Any) -> str | None:
     """Explain why a call, as its chain entry has it, is inconsistent; else None."""
-    if question is None:
-        return f"prompt {row['question']} doesn't exist"
-    seed = prompt_from_row(question).seed_from(row["first"])
+    if prompt is None:
+        return f"prompt {row['prompt']} doesn't exist"
+    seed = prompt_from_row(prompt).seed_from(row["first"])
     if row.get("seed") != seed:
         return f"its seed {row.get('seed')} doesn't match its prompt"
     stored = len(row.get("generations") or ())

@@ -171,8 +171,8 @@ def _join_prompts(walked: Sequence[PairPrompts]) -> PairPrompts:
     first = walked[0]
     if any(prompts.samples != first.samples for prompts in walked):
         raise AssertionError("prompts to join request different numbers of samples")
-    questions = chain.from_iterable(prompts.specs for prompts in walked)
-    return replace(first, specs=tuple(questions))
+    specs = chain.from_iterable(prompts.specs for prompts in walked)
+    return replace(first, specs=tuple(specs))
 
 
 def _sample_in_stages(

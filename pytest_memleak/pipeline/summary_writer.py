@@ -110,8 +110,8 @@ class SummaryWriter:
                 break
             self._sample(book_id, self._summary_prompts(book_id, left, times))
             # Judge all of them: a few alone don't show that they are canned.
-            every_question = self._summary_prompts(book_id, excerpts, times)
-            faults = self._store_summaries(every_question, excerpts, kept)
+            summary_prompts = self._summary_prompts(book_id, excerpts, times)
+            faults = self._store_summaries(summary_prompts, excerpts, kept)
         left = [excerpt for excerpt in excerpts if excerpt.text not in kept]
         if left:
             raise self._missing_summaries_error(book_id, left, faults, len(excerpts))

@@ -53,7 +53,7 @@ from pytest_memleak.ledger.prompts import (
     digest_of_parts,
     prompt_from_row,
 )
-from pytest_memleak.ledger.tables import batches, calls, questions
+from pytest_memleak.ledger.tables import batches, calls, stored_prompts
 from pytest_memleak.records.phases import Phase, Progress, ProgressEvent
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.sampling.remote_jobs import (
@@ -123,7 +123,7 @@ class Batches:
         size = 0
         key = request_key("0" * 64, 0)  # as long as any request's
         for ask in asks:
-            request = ask.question.request(key, ask.ordinals)
+            request = ask.prompt.request(key, ask.ordinals)
             request_size = self.remote.request_bytes(request)
             too_large = size + request_size > self.remote.max_bytes
             too_many = len(chunk) >= self.remote.max_requests
@@ -190,7 +190,7 @@ class Batches:
                 call = by_key.pop(key, None)
                 if call is None:
                     continue
-                prompt = prompts[call.question]
+                prompt = prompts[call.prompt]
                 came = self.context.endpoint.completions(completions, "read_batch")
                 billed = self.context.terms.billed(prompt, came)
                 answers.append(CallResult(call, came, *billed))
@@ -224,14 +224,14 @@ def claim_batch(context: SamplingContext, asks: Sequence[Ask]) -> Job | None:
     """
     lease = context.ledger.lease
     run = context.ledger.run
-    numbers = context.numbers
+    prompt_ids = context.prompt_ids
     endpoint_id = context.endpoint.id
 
     def work(connection: Connection) -> Job | None:
-        numbered = [(numbers[ask.question.key], ask) for ask in asks]
+        numbered = [(prompt_ids[ask.prompt.key], ask) for ask in asks]
         taken = taken_ordinals(connection, numbered)
         candidates = [
-            first_ask_with_free_ordinals([ask], numbers, taken) for ask in asks
+            first_ask_with_free_ordinals([ask], prompt_ids, taken) for ask in asks
         ]
         free = [ask for ask in candidates if ask is not None]
         if not free:
@@ -260,7 +260,7 @@ def claim_batch(context: SamplingContext, asks: Sequence[Ask]) -> Job | None:
         for place, ask in enumerate(free):
             row = call_row(
                 ask,
-                numbers[ask.question.key],
+                prompt_ids[ask.prompt.key],
                 kind="batch",
                 batch=number,
                 request_id=request_key(digest, place),
@@ -290,7 +290,7 @@ def _new_digest(
 ) -> str:
     """Digest the asks and how often the same asks were sent before."""
     for attempt in itertools.count():
-        parts = (f"{ask.question.key} {ask.ordinals}" for ask in asks)
+        parts = (f"{ask.prompt.key} {ask.ordinals}" for ask in asks)
         digest = digest_of_parts(endpoint_id, attempt, *parts)
         same_digest = sa.select(batches.c.id).where(batches.c.digest == digest)
         if connection.execute(same_digest).first() is None:
@@ -317,7 +317,7 @@ def _open_batches(context: SamplingContext) -> list[Job]:
 
     def has_own_prompts(connection: Connection, batch: int) -> bool:
         in_batch = calls.c.batch == batch
-        prompts = sa.select(calls.c.question).where(in_batch).distinct()
+        prompts = sa.select(calls.c.prompt).where(in_batch).distinct()
         numbers = connection.scalars(prompts)
         return not context.prompt_of_id.keys().isdisjoint(numbers)
 
@@ -339,13 +339,13 @@ def _requests(ledger: Ledger, batch: Job) -> list[SampleRequest]:
     query = (
         sa.select(
             calls.c.request_id,
-            questions.c.instruction,
+            stored_prompts.c.instruction,
             calls.c.asked,
-            questions.c.temperature,
+            stored_prompts.c.temperature,
             calls.c.max_tokens,
             calls.c.seed,
         )
-        .join(questions, questions.c.id == calls.c.question)
+        .join(stored_prompts, stored_prompts.c.id == calls.c.prompt)
         .where(calls.c.batch == batch.number)
         .order_by(calls.c.id)
     )
@@ -365,7 +365,7 @@ def _as_sent(request: SampleRequest) -> SampleRequest:
 
 def _prompts(ledger: Ledger, batch: Job) -> dict[int, PromptSpec]:
     """Return the batch's prompts by row id."""
-    of_batch = sa.select(calls.c.question).where(calls.c.batch == batch.number)
-    prompts = sa.select(questions).where(questions.c.id.in_(of_batch))
+    of_batch = sa.select(calls.c.prompt).where(calls.c.batch == batch.number)
+    prompts = sa.select(stored_prompts).where(stored_prompts.c.id.in_(of_batch))
     rows = ledger.rows(prompts)
     return {row.id: prompt_from_row(row._mapping) for row in rows}  # noqa: SLF001 - its public name

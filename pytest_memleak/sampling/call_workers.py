@@ -207,12 +207,12 @@ class Workers:
         call = self._context.reserve(candidates, after=after)
         taken = len(candidates)
         if call is not None:
-            key = self._context.prompt_of_id[call.question].key
+            key = self._context.prompt_of_id[call.prompt].key
             ordinals = set(call.ordinals)
             taken = next(
                 place
                 for place, ask in enumerate(candidates)
-                if ask.question.key == key and ordinals.issubset(ask.ordinals)
+                if ask.prompt.key == key and ordinals.issubset(ask.ordinals)
             )
         with self._lock:
             self._crowded = taken > 0
@@ -221,13 +221,13 @@ class Workers:
 
     def _take_up_the_rest(self, answer: CallResult, left: tuple[int, ...]) -> None:
         """Queue what is missing; `left` is what a call after a timeout omitted."""
-        question = self._context.prompt_of_id[answer.call.question]
+        prompt = self._context.prompt_of_id[answer.call.prompt]
         ordinals = answer.call.ordinals
         came = len(answer.completions)
         rest = (*ordinals[came:], *left)
         with self._lock:
             if rest:
-                self._work.appendleft(Ask(question, rest))
+                self._work.appendleft(Ask(prompt, rest))
             if left:
                 self._request_at_most(len(ordinals))
             elif len(ordinals) > 1:
@@ -244,5 +244,5 @@ class Workers:
             sampler.completions_per_call = self.per_call
         left: dict[PromptSpec, list[int]] = {}
         for ask in self._work:
-            left.setdefault(ask.question, []).extend(ask.ordinals)
+            left.setdefault(ask.prompt, []).extend(ask.ordinals)
         self._work = deque(asks_by_round(left, self.per_call))

@@ -51,7 +51,7 @@ def settle_calls_of_dead_processes(context: SamplingContext) -> None:
             if kept is None:
                 end_call_unanswered(ledger, call, billed=False, cause=_NEVER)
             else:
-                billed = context.terms.billed(context.prompt_of_id[call.question], kept)
+                billed = context.terms.billed(context.prompt_of_id[call.prompt], kept)
                 store_call_result(
                     ledger, CallResult(call, kept, *billed, recovered=True)
                 )
@@ -86,7 +86,7 @@ def _take_over_calls(
         left = [
             call
             for call in open_calls(connection, orphaned)
-            if call.question in prompt_ids
+            if call.prompt in prompt_ids
         ]
         numbers = [call.id for call in left]
         if not recoverable:

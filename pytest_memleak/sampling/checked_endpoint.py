@@ -69,12 +69,12 @@ class CheckedEndpoint:
     def sample(
         self,
         call: Call,
-        question: PromptSpec,
+        prompt: PromptSpec,
         *,
         late: Callable[[tuple[Completion, ...]], object],
     ) -> tuple[Completion, ...]:
         """Return the endpoint's answer; `late` gets one that misses the deadline."""
-        request = question.request(call.request_id, call.ordinals)
+        request = prompt.request(call.request_id, call.ordinals)
 
         def sample() -> Sequence[Completion | str]:
             if self._recovery is not None:
@@ -90,7 +90,7 @@ class CheckedEndpoint:
             )
 
         def checked(answers: object) -> tuple[Completion, ...]:
-            temperature = question.temperature
+            temperature = prompt.temperature
             return self.completions(answers, "sample", temperature=temperature)
 
         def too_late(answers: object) -> None:
@@ -131,7 +131,7 @@ class CheckedEndpoint:
         that miss that deadline.
         """
         requests = [
-            question.request(call.request_id, call.ordinals) for call, question in calls
+            prompt.request(call.request_id, call.ordinals) for call, prompt in calls
         ]
         returned = self.calls.run(
             "sample_many",
@@ -156,16 +156,16 @@ class CheckedEndpoint:
         if not _is_list(answers):
             return []
         return [
-            self._sampled(answer, question)
-            for answer, (_, question) in zip(answers, calls, strict=False)
+            self._sampled(answer, prompt)
+            for answer, (_, prompt) in zip(answers, calls, strict=False)
         ]
 
-    def _sampled(self, answer: object, question: PromptSpec) -> Sampled:
+    def _sampled(self, answer: object, prompt: PromptSpec) -> Sampled:
         try:
             completions = self.completions(
                 answer,
                 "sample_many",
-                temperature=question.temperature,
+                temperature=prompt.temperature,
             )
         except BadAnswer as error:
             return Sampled(error.kept, error)

@@ -204,12 +204,12 @@ def plan(
     prompt_tokens = 0
     completion_tokens = 0
     cost = 0
-    for question, ordinals in free.items():
+    for prompt, ordinals in free.items():
         times = len(ordinals)
-        tokens_of_prompt = terms.prompt_tokens(question)
-        highest_cost = terms.cost(tokens_of_prompt, question.max_tokens) or 0
+        tokens_of_prompt = terms.prompt_tokens(prompt)
+        highest_cost = terms.cost(tokens_of_prompt, prompt.max_tokens) or 0
         prompt_tokens += times * tokens_of_prompt
-        completion_tokens += times * question.max_tokens
+        completion_tokens += times * prompt.max_tokens
         cost += times * highest_cost
     per_call = terms.sampler.completions_per_call
     return Plan(

@@ -101,7 +101,7 @@ class EngineWorkers(Workers):
         prompt_of_id = self._context.prompt_of_id
         try:
             sampled = self._context.endpoint.sample_many(
-                [(call, prompt_of_id[call.question]) for call in calls],
+                [(call, prompt_of_id[call.prompt]) for call in calls],
                 engine=self._engine,
                 late=partial(self._store_late, calls),
             )

@@ -92,12 +92,12 @@ def sample_missing(
         deadline=retry.deadline,
     )
     engine = abilities_of(endpoint).engine
-    numbers = prompt_row_ids(ledger, endpoint_id, prompts.specs)
+    prompt_ids = prompt_row_ids(ledger, endpoint_id, prompts.specs)
     context = SamplingContext(
         ledger,
         checked,
-        prompt_of_id={numbers[prompt.key]: prompt for prompt in prompts.specs},
-        numbers=numbers,
+        prompt_of_id={prompt_ids[prompt.key]: prompt for prompt in prompts.specs},
+        prompt_ids=prompt_ids,
         terms=terms,
         limit=limit,
         retry=retry,

@@ -115,7 +115,7 @@ class Notice:
 class SamplingContext:
     """Everything that calls to one endpoint share.
 
-    prompt_of_id: the prompts, by row id; numbers: the row ids, by the prompts' keys
+    prompt_of_id: the prompts, by row id; prompt_ids: the row ids, by the prompts' keys
     limit: the run's budget, in billionths of a US$; None without one
     pace: the number of concurrent calls
     """
@@ -123,7 +123,7 @@ class SamplingContext:
     ledger: Ledger
     endpoint: CheckedEndpoint
     prompt_of_id: Mapping[int, PromptSpec]
-    numbers: Mapping[tuple[str, str], int]
+    prompt_ids: Mapping[tuple[str, str], int]
     terms: CallTerms
     limit: int | None
     retry: Retry
@@ -160,8 +160,8 @@ class SamplingContext:
         recovered: bool = False,
     ) -> CallResult:
         """Return the completions as the answer to a call, with their cost."""
-        question = self.prompt_of_id[call.question]
-        billed = self.terms.billed(question, came)
+        prompt = self.prompt_of_id[call.prompt]
+        billed = self.terms.billed(prompt, came)
         return CallResult(call, came, *billed, recovered=recovered)
 
     def _require_room(self) -> None:
@@ -174,7 +174,7 @@ class SamplingContext:
             run=self.ledger.run,
             provider=self.terms.sampler.name,
             candidates=candidates,
-            numbers=self.numbers,
+            prompt_ids=self.prompt_ids,
             estimate=self.terms.estimate,
             limit=self.limit,
         )
@@ -213,7 +213,7 @@ class ReservedCall:
         stop: threading.Event,
     ) -> None:
         self._context = context
-        self._question = context.prompt_of_id[call.question]
+        self._prompt = context.prompt_of_id[call.prompt]
         self._ordinals = call.ordinals
         self.left: tuple[int, ...] = ()
         self._stop = stop
@@ -254,7 +254,7 @@ class ReservedCall:
         try:
             came = self._context.endpoint.sample(
                 call,
-                self._question,
+                self._prompt,
                 late=functools.partial(self._come_late, call),
             )
         except ProviderBusy as error:
@@ -288,7 +288,7 @@ class ReservedCall:
         if self._waiting and self._call is not None:
             mark_resumed(context.ledger, self._call)
         elif self._call is None:
-            self._call = context.reserve([Ask(self._question, self._ordinals)])
+            self._call = context.reserve([Ask(self._prompt, self._ordinals)])
         self._waiting = self._unmade = False
         return self._call
 

@@ -310,10 +310,10 @@ WORST = [
     *(("chain", "entry", value) for value in (-1, b"\xed\xa0\x80")),
     *(
         ("chain", "number", 7000),
-        ("questions", "book", 10**12),
+        ("prompts", "book", 10**12),
         ("calls", "state", b"\xff"),
     ),
-    *(("questions", "temperature", value) for value in ("abc", float("inf"))),
+    *(("prompts", "temperature", value) for value in ("abc", float("inf"))),
     *(("jobs", "began", value) for value in ("abc", 1e300)),
     *(("ledger_version", "since", b"\xff"), ("ledger_version", "version", "abc")),
     *(("generations", column, "abc") for column in ("ordinal", "finish_reason")),

@@ -69,7 +69,7 @@ def test_questions_keep_their_numbers_and_an_ordinal_is_claimed_once(ledger, ask
     other = reserve_call(
         ledger, intent(ledger, prompts, Ask(first, (0,)), Ask(second, (0,)))
     )
-    assert other.question != call.question
+    assert other.prompt != call.prompt
     row = row_of(ledger, call)
     assert (row.state, row.asked, row.first, row.kind) == ("asked", 2, 0, "sample")
     assert row.seed == first.seed_from(0)
@@ -99,9 +99,9 @@ def test_threads_and_ledgers_never_share_an_ordinal(url, ask):
             results = []
             for start in range(0, 30, 3):
                 ordinals = (start, start + 1, start + 2)
-                wanted = [Ask(question, ordinals) for question in prompts.specs]
+                wanted = [Ask(prompt, ordinals) for prompt in prompts.specs]
                 while call := reserve_call(ledger, intent(ledger, prompts, *wanted)):
-                    results += [(call.question, ordinal) for ordinal in call.ordinals]
+                    results += [(call.prompt, ordinal) for ordinal in call.ordinals]
             return results
 
         with ThreadPoolExecutor(8) as pool:
@@ -192,7 +192,7 @@ def test_a_claim_that_was_written_before_the_connection_broke(ledger, prompts):
 
 def test_processes_share_a_budget(url, ask):
     prompts = ask(excerpts=1, samples=50)
-    (question,) = prompts.specs
+    (prompt,) = prompts.specs
     with (
         Ledger(url, run="r") as one,
         Ledger(url, run="r") as other,
@@ -202,7 +202,7 @@ def test_processes_share_a_budget(url, ask):
         def spend(ledger, first):
             for ordinal in range(first, first + 20):
                 wanted = intent(
-                    ledger, prompts, Ask(question, (ordinal,)), price=10, limit=100
+                    ledger, prompts, Ask(prompt, (ordinal,)), price=10, limit=100
                 )
                 try:
                     reserve_call(ledger, wanted)
@@ -213,5 +213,5 @@ def test_processes_share_a_budget(url, ask):
         with ThreadPoolExecutor(2) as pool:
             assert sum(pool.map(spend, (one, other), (0, 25))) == 10
         assert spent(one) == 100
-        wanted = intent(third, prompts, Ask(question, (49,)), price=10, limit=100)
+        wanted = intent(third, prompts, Ask(prompt, (49,)), price=10, limit=100)
         assert reserve_call(third, wanted) is not None

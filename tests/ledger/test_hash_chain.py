@@ -132,7 +132,7 @@ def test_a_row_that_is_taken_out_is_found(faults, whole, table):
 
 
 @pytest.mark.parametrize(("statement", "shown"), [
-    ("INSERT INTO generations (question, ordinal, call, place, finish_reason) SELECT question,"
+    ("INSERT INTO generations (prompt, ordinal, call, place, finish_reason) SELECT prompt,"
      " 40, call, place, finish_reason FROM generations WHERE ordinal = 1",
      "call 1: generation 40 was added"),
     ("INSERT INTO leases (lock, host, pid, began) VALUES ('x', X'79', 1, 0)",
@@ -304,7 +304,7 @@ def test_a_call_has_the_time_of_its_entry(copy, column, seconds):
 
 
 @pytest.mark.parametrize(
-    ("table", "column", "new"), [("calls", "cost", 1), ("questions", "seed", 5)]
+    ("table", "column", "new"), [("calls", "cost", 1), ("prompts", "seed", 5)]
 )
 def test_a_later_entry_cannot_change_an_ended_row(copy, table, column, new):
     """The newest entry agrees with the table, and all links are right."""

@@ -118,7 +118,7 @@ def test_a_failed_work_leaves_nothing(ledger, ask):
             lambda connection, items: [KeyError(item) for item in items], "x"
         )
     prompt_row_ids(ledger, "e", ask().specs)
-    orphan = schema.claims.insert().values(question=1, ordinal=0, call=12345)
+    orphan = schema.claims.insert().values(prompt=1, ordinal=0, call=12345)
     with pytest.raises(LedgerError):
         ledger.write(lambda connection: connection.execute(orphan).rowcount)
 
@@ -325,8 +325,8 @@ def test_a_text_that_is_none_is_named_by_its_row(url, ask, sqlite, postgresql, f
         pytest.skip("PostgreSQL keeps its columns' types")
     prompts = ask(excerpts=2, samples=1)
     with Ledger(url) as ledger:
-        for question in prompts.specs:
-            call = reserve_call(ledger, intent(ledger, prompts, Ask(question, (0,))))
+        for prompt in prompts.specs:
+            call = reserve_call(ledger, intent(ledger, prompts, Ask(prompt, (0,))))
             store_call_result(ledger, CallResult(call, [Completion("a")], 1, 1, None))
     execute(url, f"UPDATE call_texts SET data = {damage} WHERE call = 2")
     expected = rf"damaged: data of call_texts \(call 2(, part 0)?\) isn't {fault}"
@@ -334,9 +334,9 @@ def test_a_text_that_is_none_is_named_by_its_row(url, ask, sqlite, postgresql, f
         with pytest.raises(LedgerError, match=expected) as caught:
             list(generations(ledger, "e", prompts))
         assert caught.value.location == ledger.place
-        execute(url, f"UPDATE questions SET instruction = {damage}")
-        with pytest.raises(LedgerError, match=r"instruction of questions \(id 1\)"):
-            ledger.write(lambda c: c.execute(sa.select(schema.questions)).all())
+        execute(url, f"UPDATE prompts SET instruction = {damage}")
+        with pytest.raises(LedgerError, match=r"instruction of prompts \(id 1\)"):
+            ledger.write(lambda c: c.execute(sa.select(schema.stored_prompts)).all())
 
 
 HOLDER = """

@@ -46,10 +46,10 @@ LONG = "".join(
 NUMBERS = itertools.count()
 
 
-def record_sampled(ledger, prompts, question, ordinals, completions, **outcome):
+def record_sampled(ledger, prompts, prompt, ordinals, completions, **outcome):
     call = reserve_call(
         ledger,
-        intent(ledger, prompts, Ask(question, ordinals), price=outcome.get("cost")),
+        intent(ledger, prompts, Ask(prompt, ordinals), price=outcome.get("cost")),
     )
     values = {"prompt_tokens": None, "completion_tokens": None, "cost": None} | outcome
     store_call_result(ledger, CallResult(call, completions, **values))
@@ -86,7 +86,7 @@ def test_an_empty_ledger_and_counts(ledger, ask):
     prompts = ask(excerpts=2, samples=3)
     assert list(generations(ledger, "e", prompts)) == []
     lacking = find_missing_ordinals(ledger, "e", prompts)
-    assert lacking.free == {question: [0, 1, 2] for question in prompts.specs}
+    assert lacking.free == {prompt: [0, 1, 2] for prompt in prompts.specs}
     assert (lacking.count, lacking.elsewhere, lacking.in_batches) == (6, 0, 0)
     counts = count_generations_and_calls(ledger, "e", prompts)
     assert (counts.requested, counts.got, counts.withheld, counts.cost) == (
@@ -113,12 +113,12 @@ def test_an_empty_ledger_and_counts(ledger, ask):
 
 def test_by_excerpt_and_by_ordinal_and_by_setting(ledger, ask):
     prompts = ask(excerpts=3, samples=4)
-    for question in reversed(prompts.specs):
+    for prompt in reversed(prompts.specs):
         for ordinals in ((2, 3), (0, 1)):
             came = [
-                Completion(f"{question.excerpt_id} {ordinal}") for ordinal in ordinals
+                Completion(f"{prompt.excerpt_id} {ordinal}") for ordinal in ordinals
             ]
-            record_sampled(ledger, prompts, question, ordinals, came)
+            record_sampled(ledger, prompts, prompt, ordinals, came)
     texts = [generation.text for generation in generations(ledger, "e", prompts)]
     assert texts == [
         f"p_id{number} {ordinal}" for number in (1, 2, 3) for ordinal in range(4)
@@ -191,12 +191,12 @@ def test_texts_come_back_as_they_were(ledger, ask, texts, endpoint_id):
     assert stored == {texts[0]: texts[-1]}
 
 
-def test_a_thousand_questions(memory, ask):
+def test_a_thousand_prompts(memory, ask):
     """More than one statement may name."""
     prompts = ask(excerpts=1000, samples=1)
-    numbers = Counter(question.key for question in prompts.specs)
+    numbers = Counter(prompt.key for prompt in prompts.specs)
     assert numbers.total() == len(numbers) == 1000
-    wanted = [Ask(question, (0,)) for question in prompts.specs]
+    wanted = [Ask(prompt, (0,)) for prompt in prompts.specs]
     for _ in wanted[:3]:
         call = reserve_call(memory, intent(memory, prompts, *wanted))
         store_call_result(memory, answer(call, "a"))
@@ -209,7 +209,7 @@ def asked_of(*excerpts, **sampling):
     return build_prompts("m/b", book, Sampling(**sampling), words=count_words)
 
 
-def one_question(text=None, instruction=None, **sampling):
+def one_prompt(text=None, instruction=None, **sampling):
     (excerpt,) = a_book(1).excerpts
     changes = {
         "text": text or excerpt.text,
@@ -219,27 +219,27 @@ def one_question(text=None, instruction=None, **sampling):
 
 
 def test_a_prompts_settings_shape_its_key_and_seeds():
-    key = one_question().key
+    key = one_prompt().key
     other = (
         {"temperature": 0.5},
         {"seed": 1},
         {"instruction": "Other."},
         {"text": "word " * 50},
     )
-    assert key not in {one_question(**changes).key for changes in other}
-    assert one_question(samples=7, temperature=1).key == key
+    assert key not in {one_prompt(**changes).key for changes in other}
+    assert one_prompt(samples=7, temperature=1).key == key
     # A lone surrogate isn't its pair.
     pair, letter = (
-        one_question(instruction=text).key for text in ("\ud83d\ude00", "\U0001f600")
+        one_prompt(instruction=text).key for text in ("\ud83d\ude00", "\U0001f600")
     )
     assert pair != letter
     for count, tokens in ((0, 50), (1, 51), (2, 52), (3, 54), (400, 583)):
-        assert one_question(text="word " * count or " ").max_tokens == tokens
-    question = one_question()
-    seeds = {question.seed_from(first) for first in range(200)}
+        assert one_prompt(text="word " * count or " ").max_tokens == tokens
+    prompt = one_prompt()
+    seeds = {prompt.seed_from(first) for first in range(200)}
     assert len(seeds) == 200
     assert all(0 <= seed < 2**31 for seed in seeds)
-    assert one_question(seed=1).seed_from(0) != question.seed_from(0)
+    assert one_prompt(seed=1).seed_from(0) != prompt.seed_from(0)
 
 
 @pytest.mark.parametrize("instruction", [None, ""])
@@ -248,11 +248,11 @@ def test_a_repeated_instruction_is_a_question_of_its_own_and_none_is_left_out(
 ):
     excerpts = [Excerpt(f"p_id{n}", "some words", "The same.") for n in range(3)]
     prompts = asked_of(*excerpts)
-    assert len({question.key for question in prompts.specs}) == 3
+    assert len({prompt.key for prompt in prompts.specs}) == 3
     assert asked_of(*excerpts) == prompts
     excerpts = Excerpt("p_id1", "text", instruction), Excerpt("p_id2", "text", "Write.")
     prompts = asked_of(*excerpts, samples=5)
-    assert [question.excerpt_id for question in prompts.specs] == ["p_id2"]
+    assert [prompt.excerpt_id for prompt in prompts.specs] == ["p_id2"]
     assert prompts.requested == 5
 
 
@@ -261,15 +261,15 @@ def test_a_repeated_instruction_is_a_question_of_its_own_and_none_is_left_out(
     st.integers(1, 5),
 )
 def test_asks_are_rounds_of_what_is_missing(missing, per_call):
-    questions = build_prompts(
+    specs = build_prompts(
         "m/b", a_book(len(missing)), Sampling(), words=count_words
     ).specs
-    pairs = zip(questions, missing, strict=True)
-    wanted = {question: sorted(ordinals) for question, ordinals in pairs if ordinals}
+    pairs = zip(specs, missing, strict=True)
+    wanted = {prompt: sorted(ordinals) for prompt, ordinals in pairs if ordinals}
     generations, rounds = {}, []
     for call in asks_by_round(wanted, per_call):
         assert 1 <= len(call.ordinals) <= per_call
-        earlier = generations.setdefault(call.question, [])
+        earlier = generations.setdefault(call.prompt, [])
         rounds.append(len(earlier))
         earlier.append(call.ordinals)
     assert {
@@ -294,10 +294,10 @@ def prompts(ask):
 @pytest.fixture
 def filled(ledger, prompts):
     """Some generations of endpoint `e`, with holes, an open call and a surplus completion."""
-    for question in reversed(prompts.specs):
-        call = reserve_call(ledger, intent(ledger, prompts, Ask(question, (0, 2, 3))))
+    for prompt in reversed(prompts.specs):
+        call = reserve_call(ledger, intent(ledger, prompts, Ask(prompt, (0, 2, 3))))
         came = [*COMPLETIONS, Completion("surplus")][
-            : 4 if question is prompts.specs[0] else 3
+            : 4 if prompt is prompts.specs[0] else 3
         ]
         store_call_result(ledger, CallResult(call, came, 5, 16, None))
     reserve_call(ledger, intent(ledger, prompts, Ask(prompts.specs[0], (1,))))

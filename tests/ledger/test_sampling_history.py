@@ -287,7 +287,7 @@ def test_more_than_a_call_asked_for_is_unasked_by_excerpt_from_samples_on(
     assert all(text.endswith("unrequested") for *_, text in kept)
     expected = [(at, text) for at, (*_, text) in zip((4, 5, 4, 5), kept, strict=True)]
     assert [prompt[1:] for prompt in sent] == expected
-    # Of other questions there is none.
+    # Of other prompts there is none.
     for other in (
         ask(excerpts=2, samples=1, seed=7),
         ask(excerpts=2, samples=1, temperature=0.5),

@@ -10,7 +10,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from random_suites import Drawn, suites
 
-from pytest_memleak.ledger.tables import questions
+from pytest_memleak.ledger.tables import stored_prompts
 from pytest_memleak.pipeline.evaluate_pair import evaluate_pair
 from pytest_memleak.pipeline.sampling_plan import LedgerPart
 
@@ -138,7 +138,7 @@ def listed_prompts(run):
 def sampled_prompts(ledger):
     """Return endpoint and key of every prompt in the ledger but the summarizer's."""
     names = ("book", "endpoint", "instruction_digest", "settings_digest")
-    rows = ledger.rows(sa.select(*(questions.c[name] for name in names)))
+    rows = ledger.rows(sa.select(*(stored_prompts.c[name] for name in names)))
     return {
         (endpoint, *key)
         for book, endpoint, *key in rows

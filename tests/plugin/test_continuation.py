@@ -45,10 +45,10 @@ def texts(stories):
 
 
 def asked_in_ledger(pytester):
-    """(instruction, temperature) of every question, and how many generations there are."""
+    """(instruction, temperature) of every prompt, and how many generations there are."""
     with ledger_file(pytester.path) as ledger:
         prompts = ledger.execute(
-            "select instruction, temperature from questions"
+            "select instruction, temperature from prompts"
         ).fetchall()
         (count,) = ledger.execute("select count(*) from generations").fetchone()
     return [(text.decode(), temperature) for text, temperature in prompts], count
@@ -177,8 +177,8 @@ def test_another_prefix_needs_other_generations(pytester, write, babbled):
 def test_missing_greedy_answers_leave_the_pair_inconclusive(pytester, babbled):
     with ledger_file(pytester.path) as ledger:
         ledger.execute(
-            "delete from generations where question ="
-            " (select min(id) from questions where temperature = 0)"
+            "delete from generations where prompt ="
+            " (select min(id) from prompts where temperature = 0)"
         )
     _, pair = evidence(pytester, "--memleak-offline", errors=1)
     missing = "greedy: 6 of 8 requested generations received"

@@ -102,8 +102,8 @@ def grow_old(folder, url):
     """What was drawn at a server was drawn more than a week earlier."""
     with ledger_file(folder) as ledger:
         aged = ledger.execute(
-            "update calls set began = began - ?, ended = ended - ? where question in"
-            " (select id from questions where cast(endpoint as text) like ?)",
+            "update calls set began = began - ?, ended = ended - ? where prompt in"
+            " (select id from prompts where cast(endpoint as text) like ?)",
             (WEEK, WEEK, f"{url}%"),
         ).rowcount
     assert aged > 0

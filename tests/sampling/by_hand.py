@@ -12,7 +12,7 @@ def intent(ledger, prompts, *wanted, price=None, limit=None, endpoint_id="e"):
         run=ledger.run,
         provider="p",
         candidates=wanted,
-        numbers=prompt_row_ids(ledger, endpoint_id, prompts.specs),
+        prompt_ids=prompt_row_ids(ledger, endpoint_id, prompts.specs),
         estimate=lambda ask: None if price is None else price * len(ask.ordinals),
         limit=limit,
     )

@@ -33,8 +33,8 @@ def fill(ledger, ask):
     prompts = ask(excerpts=3, samples=6)
     one, two, three = prompts.specs
 
-    def generations(question, *ordinals):
-        wanted = intent(ledger, prompts, Ask(question, ordinals), price=7, limit=10**6)
+    def generations(prompt, *ordinals):
+        wanted = intent(ledger, prompts, Ask(prompt, ordinals), price=7, limit=10**6)
         call = reserve_call(ledger, wanted)
         assert call is not None
         return call
@@ -59,10 +59,10 @@ def fill(ledger, ask):
     mark_postponed(ledger, generations(two, 0, 1))
     generations(two, 2, 3)
     terms = CallTerms(OwnEndpoint("own"), (1.0, 2.0))
-    numbers = prompt_row_ids(ledger, "e", prompts.specs)
+    prompt_ids = prompt_row_ids(ledger, "e", prompts.specs)
     checked = CheckedEndpoint(Scripted(), endpoint_id="e", provider="own", deadline=1.0)
     context = SamplingContext(
-        ledger, checked, {}, numbers, terms, None, Retry(), AdaptiveConcurrency(1)
+        ledger, checked, {}, prompt_ids, terms, None, Retry(), AdaptiveConcurrency(1)
     )
     batch = claim_batch(context, [Ask(three, (0, 1))])
     end_job(ledger, batch, JobRow.FAILED, cause="it came to nothing", job_id="batch-1")

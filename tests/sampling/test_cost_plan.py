@@ -105,9 +105,9 @@ def test_plans_together_cost_nothing_known_if_one_has_no_price():
 
 def test_a_plan_counts_what_is_on_its_way(ledger, url, ask):
     prompts = ask(excerpts=1, samples=4)
-    question = prompts.specs[0]
+    prompt = prompts.specs[0]
     with Ledger(url) as other:
-        reserve_call(other, intent(other, prompts, Ask(question, (0, 1, 2))))
+        reserve_call(other, intent(other, prompts, Ask(prompt, (0, 1, 2))))
         now = plan(ledger, "e", prompts, terms())
         assert (now.generations, now.pending) == (1, 3)
     now = plan(ledger, "e", prompts, terms())
@@ -115,24 +115,24 @@ def test_a_plan_counts_what_is_on_its_way(ledger, url, ask):
 
 
 def test_prompts_are_counted_by_their_words(ask):
-    (question,) = ask(excerpts=1).specs
-    assert question.instruction == "Write number 1."
-    assert terms().prompt_tokens(question) == 4
-    assert CallTerms(CountingSampler()).prompt_tokens(question) == 15
+    (prompt,) = ask(excerpts=1).specs
+    assert prompt.instruction == "Write number 1."
+    assert terms().prompt_tokens(prompt) == 4
+    assert CallTerms(CountingSampler()).prompt_tokens(prompt) == 15
     # What is not said is billed as estimated.
-    (question,) = ask(excerpts=1).specs
+    (prompt,) = ask(excerpts=1).specs
     by = terms(price=(1.0, 1.0))
     completions = [
         Completion("x", prompt_tokens=7, completion_tokens=5),
         Completion("y"),
     ]
-    assert by.billed(question, completions) == (
+    assert by.billed(prompt, completions) == (
         7,
         None,
-        (7 + 5 + question.max_tokens) * 1000,
+        (7 + 5 + prompt.max_tokens) * 1000,
     )
-    assert by.billed(question, []) == (None, 0, 4000)
-    assert terms().billed(question, completions) == (7, None, None)
+    assert by.billed(prompt, []) == (None, 0, 4000)
+    assert terms().billed(prompt, completions) == (7, None, None)
 
 
 @given(

@@ -82,15 +82,15 @@ def test_everything_is_drawn_and_nothing_twice(ledger, ask, hasty):
 def test_a_call_says_what_the_suite_says(drawing, ask):
     endpoint, prompts = Scripted(), ask(excerpts=1, samples=2, temperature=0.7, seed=5)
     drawing(endpoint, prompts)
-    (question,) = prompts.specs
+    (prompt,) = prompts.specs
     assert endpoint.calls == [
         Asked(
             number,
             "Write number 1.",
             1,
             0.7,
-            question.max_tokens,
-            question.seed_from(number),
+            prompt.max_tokens,
+            prompt.seed_from(number),
         )
         for number in range(2)
     ]
