@@ -81,7 +81,7 @@ def _rows(file: Path, count: int, scale: float, most: int) -> list[str]:
     said = sum(len(text.split()) for text in drawn)
     list(
         GenerationPrefilter(drawn[:100], k=5).matching_books(
-            _books(file, 1), least=LEAST
+            _books(file, 1), least_verbatim_words=LEAST
         )
     )
     gc.collect()
@@ -96,7 +96,9 @@ def _rows(file: Path, count: int, scale: float, most: int) -> list[str]:
             break
         words = sum(book.words for _, book in _books(file, number))
         start = time.process_time()
-        found = list(sieve.matching_books(_books(file, number), least=LEAST))
+        found = list(
+            sieve.matching_books(_books(file, number), least_verbatim_words=LEAST)
+        )
         took = time.process_time() - start
         peak = (_kilobytes("VmHWM:") - before) / 1e3
         rows.append(

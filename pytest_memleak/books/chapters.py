@@ -72,7 +72,7 @@ def _chapter(
     book: str | None,
     names: Iterable[str],
 ) -> Chapter:
-    title = _title(headings, book)
+    title = _title_from_headings(headings, book)
     return Chapter(title, tuple(paragraphs), tuple(names))
 
 
@@ -88,7 +88,7 @@ def _without_heading_runs(document: Sequence[TextBlock]) -> Iterator[TextBlock]:
         yield from blocks
 
 
-def _title(headings: Sequence[TextBlock], book: str | None) -> str | None:
+def _title_from_headings(headings: Sequence[TextBlock], book: str | None) -> str | None:
     texts = [heading.text.replace("\n", " ") for heading in headings]
     # The book's own title doesn't distinguish its chapters.
     book_letters = letters_and_digits(book or "")

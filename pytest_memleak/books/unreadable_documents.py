@@ -8,7 +8,7 @@ from itertools import chain
 
 from pytest_memleak.books.text_blocks import SpineDocument
 from pytest_memleak.errors import BookError
-from pytest_memleak.scoring.overlong_words import validate_no_glued_words
+from pytest_memleak.scoring.glued_words import validate_no_glued_words
 
 _WORD = re.compile(r"[^\W_]+")
 _SAMPLE = 100  # blocks of a document

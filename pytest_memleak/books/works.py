@@ -50,8 +50,8 @@ from pytest_memleak.records import (
     WordMode,
     Work,
 )
+from pytest_memleak.scoring.glued_words import validate_no_glued_words
 from pytest_memleak.scoring.matchable import validate_matchable
-from pytest_memleak.scoring.overlong_words import validate_no_glued_words
 from pytest_memleak.scoring.words import words
 
 Reader = Callable[..., Manuscript | Book]

@@ -87,7 +87,7 @@ def add_guard(commands: Commands) -> None:
 
 def _validated_word_budget(typed: str) -> int | None:
     """Return a budget; raise ArgumentTypeError for one below the shortest passage."""
-    from pytest_memleak.scoring.find_passages import NEAR_PASSAGE
+    from pytest_memleak.scoring.find_passages import LEAST_NEAR_VERBATIM_WORDS
 
     if typed == "none":
         return None
@@ -95,9 +95,10 @@ def _validated_word_budget(typed: str) -> int | None:
         words = int(typed)
     except ValueError:
         words = 0
-    if words < NEAR_PASSAGE:
+    if words < LEAST_NEAR_VERBATIM_WORDS:
         raise argparse.ArgumentTypeError(
-            f"{typed!r} isn't none or a number of words from {NEAR_PASSAGE} on",
+            f"{typed!r} isn't none or a number of words "
+            f"from {LEAST_NEAR_VERBATIM_WORDS} on",
         )
     return words
 

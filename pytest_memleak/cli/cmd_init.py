@@ -264,7 +264,7 @@ def _add_what_endpoint_shows(path: Path, draft: Draft) -> Draft:
     try:
         with open_suite(path, hosts=draft.hosts) as suite:
             (model,) = suite.suite.models
-            endpoint = suite.endpoints.endpoint(model)
+            endpoint = suite.endpoints.open_endpoint(model)
             is_chat = abilities_of(endpoint).chats()
     except MemleakError as error:
         print_sentence(f"The suite isn't complete. {error}")

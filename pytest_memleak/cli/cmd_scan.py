@@ -118,7 +118,7 @@ def _run_scan(parsed: argparse.Namespace) -> int:
     from pytest_memleak.library.library import Library
     from pytest_memleak.library.log_scan import LogScan
     from pytest_memleak.library.sharded_scan import ScanPlan, ShardScan
-    from pytest_memleak.scoring.find_passages import NEAR_PASSAGE
+    from pytest_memleak.scoring.find_passages import LEAST_NEAR_VERBATIM_WORDS
 
     _validate_options(parsed)
     files = files_at([*parsed.logs, *parsed.training])
@@ -131,8 +131,8 @@ def _run_scan(parsed: argparse.Namespace) -> int:
         common=parsed.common,
     )
     # Passages that exceed no limit are listed from the length of near-verbatim ones.
-    least = min(NEAR_PASSAGE, parsed.longest_passage + 1)
-    near = max(parsed.nv_longest_passage, NEAR_PASSAGE - 1)
+    least = min(LEAST_NEAR_VERBATIM_WORDS, parsed.longest_passage + 1)
+    near = max(parsed.nv_longest_passage, LEAST_NEAR_VERBATIM_WORDS - 1)
     library.validate_books_exceed(min(parsed.longest_passage, near))
     make = partial(
         LogScan,

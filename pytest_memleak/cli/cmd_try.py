@@ -282,7 +282,7 @@ def _sample_neutral_prompts(
     ):
         (pair,) = suite.suite.pairs
         _validate_access(suite, pair.model)
-        endpoint = suite.endpoints.endpoint(pair.model)
+        endpoint = suite.endpoints.open_endpoint(pair.model)
         abilities = abilities_of(endpoint)
         if abilities.recording is not None:
             raise SettingsError(

@@ -76,7 +76,7 @@ def _reason_not_to_call(suite_run: SuiteRun, model: Model) -> str | None:
         return "a run fine-tunes it first"
     if suite_run.endpoints.required_deployment(model) is not None:
         return "a run deploys it first"
-    endpoint = suite_run.endpoints.endpoint(model)
+    endpoint = suite_run.endpoints.open_endpoint(model)
     if abilities_of(endpoint).recording is not None:
         return "its generations are recorded"
     return None

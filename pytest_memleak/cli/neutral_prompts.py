@@ -130,7 +130,7 @@ class Preflight(NamedTuple):
         """Send the prompts; raises ProviderError and SuiteError."""
         endpoints = self.suite_run.endpoints
         return preflight(
-            endpoints.endpoint(self.model),
+            endpoints.open_endpoint(self.model),
             needed=self.needed,
             at_once=endpoints.provider(self.model).concurrency,
             excerpts=self.excerpts,

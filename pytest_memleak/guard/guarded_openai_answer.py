@@ -410,7 +410,7 @@ class _Texts:
     def _pause(self, places: Sequence[Path]) -> None:
         for place in places:
             stream = self._streams[place]
-            rest = stream.end() if place == _ALL else stream.flush()
+            rest = stream.end() if place == _ALL else stream.release_rest()
             self._add(place, rest)
 
     def _streams_of(self, place: Path) -> list[Path]:

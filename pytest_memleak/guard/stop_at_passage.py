@@ -17,7 +17,7 @@ from pytest_memleak.guard.word_budget import (
     spend,
 )
 from pytest_memleak.scoring.book_words import NEAR_MATCH
-from pytest_memleak.scoring.find_passages import NEAR_PASSAGE
+from pytest_memleak.scoring.find_passages import LEAST_NEAR_VERBATIM_WORDS
 from pytest_memleak.scoring.further_readings import ODD, STRANGE, USUAL, odd_marks
 from pytest_memleak.scoring.measure_table import PASSAGE_LIMIT
 
@@ -108,9 +108,10 @@ class GuardedText:
         Raises SettingsError for a limit below the shortest near-verbatim passage, and
         for one that a book is too short to exceed.
         """
-        if limit < NEAR_PASSAGE:
+        if limit < LEAST_NEAR_VERBATIM_WORDS:
             raise SettingsError(
-                f"the limit must be at least {NEAR_PASSAGE} words, not {limit}",
+                f"the limit must be at least {LEAST_NEAR_VERBATIM_WORDS} words, "
+                f"not {limit}",
                 hint="use a higher limit: "
                 "ordinary prose shares shorter runs with books",
             )
@@ -138,7 +139,7 @@ class GuardedText:
         """Add text; return the text that may be sent now."""
         return self._release(delta, ended=False)
 
-    def flush(self) -> str:
+    def release_rest(self) -> str:
         """Return the rest that may be sent; what follows goes on with its last word."""
         rest = self._release("", ended=True)
         self._flushed = True
@@ -146,7 +147,7 @@ class GuardedText:
 
     def end(self) -> str:
         """Return the rest that may be sent; what follows is another text."""
-        rest = self.flush()
+        rest = self.release_rest()
         self._text += " "
         self._sent += 1
         return rest
@@ -180,8 +181,8 @@ class GuardedText:
     def _word_starts(self, left: int) -> list[int]:
         """Return where the words begin that haven't left.
 
-        The rest of the last word is unread again after a flush, or if another stream of
-        a budget of which little is left matched what left of this one.
+        The rest of the last word is unread again after release_rest, or if another
+        stream of a budget of which little is left matched what left of this one.
         """
         starts = [word.start() for word in _WORD_START.finditer(self._text, self._sent)]
         goes_on = _WORD.match(self._text, self._sent) and starts[:1] != [self._sent]
@@ -260,7 +261,7 @@ class GuardedText:
                  disguise
         """
         text = self._text[: self._matched]
-        longest = max(longest, NEAR_PASSAGE - 1)
+        longest = max(longest, LEAST_NEAR_VERBATIM_WORDS - 1)
         odd = len(odd_marks([text])[0])
         if odd < ODD:
             longest += odd // 2
@@ -271,7 +272,7 @@ class GuardedText:
 
     def _passages(self, end: int) -> list[Passage]:
         """Return the passages up to `end` that aren't wholly in the history."""
-        least = COUNTED if self._budgets else NEAR_PASSAGE
+        least = COUNTED if self._budgets else LEAST_NEAR_VERBATIM_WORDS
         text = self._text[:end]
         passages = self._library.find([text], self._prompt, least=least)
         if not self._before or _longest(self._history.passages) <= self._limit:
@@ -370,7 +371,7 @@ def _words_over(passage: Passage, excess: Excess) -> int:
 
     Else each answer could begin the passage again.
     """
-    least = NEAR_PASSAGE if passage.near else COUNTED
+    least = LEAST_NEAR_VERBATIM_WORDS if passage.near else COUNTED
     if passage.words - excess.words < least:
         return passage.place_end - passage.place
     return excess.words

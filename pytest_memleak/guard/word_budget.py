@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_memleak.guard.covered_words import CoveredWords
 from pytest_memleak.scoring.book_words import NEAR_MATCH
-from pytest_memleak.scoring.find_passages import NEAR_PASSAGE
+from pytest_memleak.scoring.find_passages import LEAST_NEAR_VERBATIM_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -22,7 +22,7 @@ COUNTED = 8
 """The fewest words in a row that a budget counts: honest texts share shorter runs."""
 
 
-UNSEEN = NEAR_PASSAGE - 1 + NEAR_MATCH - 1
+UNSEEN = LEAST_NEAR_VERBATIM_WORDS - 1 + NEAR_MATCH - 1
 """The most last words of a text that may count only with those that follow."""
 
 

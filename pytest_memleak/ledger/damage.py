@@ -44,7 +44,7 @@ def damaged_cell(connection: Connection) -> str | None:
             damage = _damage_in_column(connection, table, column)
             if damage is not None:
                 return damage
-    return _damage_in_texts(connection)
+    return _damage_in_compressed_texts(connection)
 
 
 def _damage_in_column(
@@ -67,7 +67,7 @@ def _damage_in_column(
     return None
 
 
-def _damage_in_texts(connection: Connection) -> str | None:
+def _damage_in_compressed_texts(connection: Connection) -> str | None:
     in_order = sa.select(call_texts).order_by(call_texts.c.call, call_texts.c.part)
     rows = connection.execute(in_order)
     for call, call_rows in itertools.groupby(rows, key=operator.attrgetter("call")):

@@ -16,14 +16,14 @@ from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.tables import calls, stored_prompts
 from pytest_memleak.records.provenance import weights_digest
 
-RELEASE = "; release "
-SERIES = "; series "
+WEIGHTS_VERSION_MARK = "; release "
+SERIES_MARK = "; series "
 _OPTIONS = "#"
 
 
 def without_series(endpoint_id: str) -> str:
     """Return the name that all series of an endpoint share."""
-    return endpoint_id.partition(SERIES)[0]
+    return endpoint_id.partition(SERIES_MARK)[0]
 
 
 def same_model_endpoints(
@@ -66,7 +66,7 @@ class _Identity:
 
     @classmethod
     def of_endpoint(cls, endpoint_id: str) -> _Identity:
-        named, _, version = without_series(endpoint_id).partition(RELEASE)
+        named, _, version = without_series(endpoint_id).partition(WEIGHTS_VERSION_MARK)
         place, _, options = named.partition(_OPTIONS)
         return cls(options, version, names={place})
 

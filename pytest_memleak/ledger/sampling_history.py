@@ -26,7 +26,11 @@ from pytest_memleak.ledger.generation_ordinals import (
 from pytest_memleak.ledger.ledger import Ledger
 from pytest_memleak.ledger.ledger_queries import stored_prompt_numbers
 from pytest_memleak.ledger.prompts import PairPrompts
-from pytest_memleak.ledger.same_model import RELEASE, SERIES, same_model_endpoints
+from pytest_memleak.ledger.same_model import (
+    SERIES_MARK,
+    WEIGHTS_VERSION_MARK,
+    same_model_endpoints,
+)
 from pytest_memleak.ledger.statements import count_where, split_for_statement
 from pytest_memleak.ledger.tables import (
     SETTING,
@@ -43,22 +47,22 @@ def with_weights_version(endpoint_id: str, release: str) -> str:
 
     Raises SettingsError if the id already contains a version.
     """
-    if RELEASE in endpoint_id:
+    if WEIGHTS_VERSION_MARK in endpoint_id:
         raise SettingsError(
-            f"The endpoint id {endpoint_id!r} contains {RELEASE!r}",
-            hint=f"rename the endpoint without {RELEASE!r}",
+            f"The endpoint id {endpoint_id!r} contains {WEIGHTS_VERSION_MARK!r}",
+            hint=f"rename the endpoint without {WEIGHTS_VERSION_MARK!r}",
         )
     if not release:
         return endpoint_id
-    return f"{endpoint_id}{RELEASE}{release}"
+    return f"{endpoint_id}{WEIGHTS_VERSION_MARK}{release}"
 
 
 def next_series(endpoint_id: str) -> str:
     """Return the ledger's name of the series that follows `endpoint_id`."""
-    name, series, number = endpoint_id.rpartition(SERIES)
+    name, series, number = endpoint_id.rpartition(SERIES_MARK)
     if not series:
-        return f"{endpoint_id}{SERIES}2"
-    return f"{name}{SERIES}{int(number) + 1}"
+        return f"{endpoint_id}{SERIES_MARK}2"
+    return f"{name}{SERIES_MARK}{int(number) + 1}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.library.library import Library
-from pytest_memleak.scoring.find_passages import NEAR_PASSAGE
+from pytest_memleak.scoring.find_passages import LEAST_NEAR_VERBATIM_WORDS
 from pytest_memleak.scoring.measure_table import LONGEST_PASSAGE, NV_LONGEST_PASSAGE
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Finder:
         prompt: str | None = None,
         scoring: Scoring | None = None,
         common: Iterable[Book | Path | str] = (),
-        least: int = NEAR_PASSAGE,
+        least: int = LEAST_NEAR_VERBATIM_WORDS,
     ) -> None:
         """Index the books. Raises BookError and SettingsError (`Library.of`)."""
         self._library = Library.of(books, scoring, common=common)

@@ -16,7 +16,7 @@ from pytest_memleak.records import Book, Scoring
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.scoring.catalog_scan import book_keys
 from pytest_memleak.scoring.find_passages import (
-    NEAR_PASSAGE,
+    LEAST_NEAR_VERBATIM_WORDS,
     contained_in,
     find_chains,
     nearly_contained_in,
@@ -130,7 +130,7 @@ class Library:
         texts: Sequence[str],
         prompts: Sequence[str] | ReadPrompts = (),
         *,
-        least: int = NEAR_PASSAGE,
+        least: int = LEAST_NEAR_VERBATIM_WORDS,
     ) -> list[Passage]:
         """Return the passages in the texts, by text and place.
 

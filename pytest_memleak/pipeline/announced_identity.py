@@ -131,7 +131,7 @@ def _identify_model(
 ) -> tuple[str, IdentifiedBy] | None:
     if model.finetune_books:
         return _identify_training(model, suite_run), BY_TRAINING
-    endpoint = suite_run.endpoints.endpoint(model)
+    endpoint = suite_run.endpoints.open_endpoint(model)
     abilities = abilities_of(endpoint)
     if abilities.recording is not None:
         return None

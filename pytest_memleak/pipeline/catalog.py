@@ -149,7 +149,9 @@ class Catalog:
         scoring = self._scoring
         for some_texts in _texts_by_table(texts):
             table = GenerationPrefilter(some_texts, k=scoring.k, mode=scoring.word_mode)
-            matches = table.matching_books(self._readable_books(), least=self._least)
+            matches = table.matching_books(
+                self._readable_books(), least_verbatim_words=self._least
+            )
             names = {book.name for book in matches}
             self._read_matching_books(names)
         self._done |= scanned

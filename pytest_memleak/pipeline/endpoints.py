@@ -99,7 +99,7 @@ class Endpoints:
         """Tell whether the model's provider costs nothing."""
         return self._extensions.is_free(model.provider)
 
-    def endpoint(self, model: Model) -> Endpoint:
+    def open_endpoint(self, model: Model) -> Endpoint:
         """Return the model's endpoint, fine-tuned first where the suite requests it.
 
         Raises Inconclusive where it isn't available now, SuiteError for a mistake in
@@ -164,7 +164,7 @@ class Endpoints:
     def existing_endpoint(self, model: Model) -> Endpoint | None:
         """Return the model's endpoint without a call; None before its fine-tune."""
         if not model.finetune_books:
-            return self.endpoint(model)
+            return self.open_endpoint(model)
         provider, ledger = self.provider(model), self.resources.ledger
         from pytest_memleak.ledger.jobs import finetuned_endpoint
 

@@ -105,7 +105,7 @@ class LedgerEndpoint:
 
         return summarize_history(self.ledger, self.endpoint_id, prompts)
 
-    def endpoint_of_series(
+    def endpoint_within_max_age(
         self,
         pair: Pair,
         prompts: PairPrompts,
@@ -129,7 +129,7 @@ class LedgerEndpoint:
         if may_sample or (
             began is not None and began <= self.resources.evaluation_time
         ):
-            return again.endpoint_of_series(pair, prompts, may_sample=may_sample)
+            return again.endpoint_within_max_age(pair, prompts, may_sample=may_sample)
         return self
 
     def only_name_identifies_weights(self, pair: Pair) -> bool:

@@ -71,7 +71,7 @@ def _other_pairs(part: LedgerPart, plan: SamplingPlan) -> Iterator[Pair]:
     for pair in plan.suite.pairs:
         if pair.id == own.pair.id or pair.expected == "leak":
             continue
-        if pair.id not in plan.evaluated_ids:
+        if pair.id not in plan.ids_in_this_run:
             continue
         # A test's own endpoint replaces that of its model.
         if own.endpoint is not None and pair.model.id != own.pair.model.id:
@@ -102,7 +102,7 @@ def _prompts_by_endpoint_id(
         pair,
         plan.suite,
         plan.endpoints,
-        evaluated_ids=plan.evaluated_ids,
+        ids_in_this_run=plan.ids_in_this_run,
         endpoint=own.endpoint,
         for_dry_run=True,
     )

@@ -363,14 +363,14 @@ class SamplingPlan:
     its endpoint a fine-tune.
 
     suite: whose other pairs request prompts of their own
-    evaluated_ids: of the pairs whose verdicts the run gives
+    ids_in_this_run: of the pairs whose verdicts the run gives
     """
 
     required: tuple[RequiredSamples, ...]
     endpoints: Endpoints
     mode: PlanMode
     suite: Suite
-    evaluated_ids: frozenset[str]
+    ids_in_this_run: frozenset[str]
 
     @property
     def own(self) -> RequiredSamples:
@@ -458,7 +458,7 @@ class SamplingPlan:
             return required.endpoint
         if only_if_ready:
             return self.endpoints.existing_endpoint(required.pair.model)
-        return self.endpoints.endpoint(required.pair.model)
+        return self.endpoints.open_endpoint(required.pair.model)
 
     def window_logprobs(self, required: RequiredSamples) -> WindowLogprobs:
         """Return what reads the log-probabilities of a pair's book.
@@ -490,7 +490,7 @@ class SamplingPlan:
         )
         texts = WindowTexts(pair, self.endpoints.books.cut_into_excerpts(pair.book))
         may_sample = self.mode is not PlanMode.READING
-        in_series = source.endpoint_of_series(
+        in_series = source.endpoint_within_max_age(
             pair, texts.parts(), may_sample=may_sample
         )
         return WindowLogprobs(texts, in_series)
@@ -525,7 +525,9 @@ class SamplingPlan:
         )
         if required.purpose in _IN_SERIES:
             may_sample = mode is not PlanMode.READING
-            source = source.endpoint_of_series(pair, prompts, may_sample=may_sample)
+            source = source.endpoint_within_max_age(
+                pair, prompts, may_sample=may_sample
+            )
         is_extraction = pair.probe.kind == "extraction"
         converses = is_extraction or any(prompt.before for prompt in probed.prompts)
         if converses and source.terms.sampler.batch:
@@ -552,13 +554,13 @@ def plan_pair(
     suite: Suite,
     endpoints: Endpoints,
     *,
-    evaluated_ids: frozenset[str],
+    ids_in_this_run: frozenset[str],
     endpoint: Endpoint | None = None,
     for_dry_run: bool = False,
 ) -> SamplingPlan:
     """Plan the samples of a pair.
 
-    evaluated_ids: of the run's pairs, whose prompts are no other attempts of this one
+    ids_in_this_run: of the run's pairs, whose prompts are no other attempts of this one
     endpoint: replaces the suite's own
     for_dry_run: whether for a dry run; else the run samples, or reads if it is offline
     """
@@ -566,7 +568,7 @@ def plan_pair(
     if for_dry_run:
         mode = PlanMode.DRY_RUN
     required = required_samples(pair, suite, endpoint)
-    return SamplingPlan(required, endpoints, mode, suite, evaluated_ids)
+    return SamplingPlan(required, endpoints, mode, suite, ids_in_this_run)
 
 
 def _recorded_part(

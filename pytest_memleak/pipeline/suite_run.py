@@ -109,7 +109,7 @@ class SuiteRun:
     def _is_recording(self, model: Model) -> bool:
         if model.finetune_books:
             return False
-        return abilities_of(self.endpoints.endpoint(model)).recording is not None
+        return abilities_of(self.endpoints.open_endpoint(model)).recording is not None
 
     def close(self) -> None:
         """Close the providers' connections."""
@@ -142,7 +142,7 @@ class SuiteRun:
         self._evaluated = tuple(pairs)
 
     @property
-    def evaluated_ids(self) -> frozenset[str]:
+    def ids_in_this_run(self) -> frozenset[str]:
         """The ids of the pairs that the run evaluates; all, unless they were noted."""
         pairs = self.suite.pairs if self._evaluated is None else self._evaluated
         return frozenset(pair.id for pair in pairs)
@@ -161,7 +161,7 @@ class SuiteRun:
             pair,
             self.suite,
             self.endpoints,
-            evaluated_ids=self.evaluated_ids,
+            ids_in_this_run=self.ids_in_this_run,
             endpoint=endpoint,
             for_dry_run=for_dry_run,
         )

@@ -79,7 +79,7 @@ class SummaryWriter:
         mode: WordMode,
     ) -> None:
         model = summarizer.model
-        endpoint = endpoints.endpoint(model)
+        endpoint = endpoints.open_endpoint(model)
         if abilities_of(endpoint).recording is not None:
             raise SuiteError(
                 f"the provider {model.provider!r} reads recordings: it can't write "

@@ -54,7 +54,7 @@ class SuiteEndpoint:
         Opens the endpoint, which waits for the suite's fine-tune, or starts it.
         """
         with hiding_tracebacks(self._config):
-            return id_of(self._suite.endpoints.endpoint(self._pair.model))
+            return id_of(self._suite.endpoints.open_endpoint(self._pair.model))
 
     def sample(
         self,
@@ -67,7 +67,7 @@ class SuiteEndpoint:
     ) -> Sequence[Completion | str]:
         """Sample as `Endpoint.sample` does; store no generation in the ledger."""
         with hiding_tracebacks(self._config):
-            opened = self._suite.endpoints.endpoint(self._pair.model)
+            opened = self._suite.endpoints.open_endpoint(self._pair.model)
             self._suite.endpoints.deploy(self._pair.model)
         if abilities_of(opened).recording is not None:
             raise PairInconclusive(

@@ -9,7 +9,7 @@ import numpy as np
 
 from pytest_memleak.errors import BookError, install_command
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.scoring.overlong_words import validate_no_glued_words
+from pytest_memleak.scoring.glued_words import validate_no_glued_words
 from pytest_memleak.scoring.words import (
     has_runs,
     in_latin_1,

@@ -184,8 +184,10 @@ class GenerationPrefilter:
         """Return the bytes of memory that its tables take."""
         return PlacedWords.nbytes_of(self._exact, self._folded)
 
-    def matching_books(self, books: Books, *, least: int) -> Iterator[CatalogMatch]:
-        """Yield the books that share `least` words in a row, or a chain of 20.
+    def matching_books(
+        self, books: Books, *, least_verbatim_words: int
+    ) -> Iterator[CatalogMatch]:
+        """Yield the books that share so many words in a row, or a chain of 20.
 
         Each with one generation. books: with their names; each is read once, in order.
         """
@@ -201,7 +203,7 @@ class GenerationPrefilter:
             matches = self._matches(book, runs)
             chains = find_chains(matches, NO_RANGES, trim=0)
             nv_longest = int(chains.words.max(initial=0))
-            if longest >= least or nv_longest:
+            if longest >= least_verbatim_words or nv_longest:
                 yield CatalogMatch(
                     name=name,
                     longest=longest,

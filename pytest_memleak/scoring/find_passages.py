@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pytest_memleak.scoring.excused_words import RemainingWords
     from pytest_memleak.scoring.word_ranges import Positions
 
-NEAR_PASSAGE = 20
+LEAST_NEAR_VERBATIM_WORDS = 20
 """The least matched words of a near-verbatim passage."""
 
 _PART_BITS = 20  # of the number of a book's part
@@ -117,7 +117,7 @@ def find_chains(
         matches = _without_excused(matches, uncounted, remaining)
     edges = edges_between(matches, group=_chain_groups(matched.text, matched.part))
     # Few matches are left: most are alone, and too short.
-    is_kept = matches.own >= NEAR_PASSAGE
+    is_kept = matches.own >= LEAST_NEAR_VERBATIM_WORDS
     is_kept[edges.first] = True
     is_kept[edges.then] = True
     new_number = np.cumsum(is_kept) - 1
@@ -126,7 +126,7 @@ def find_chains(
     edges = Edges(new_number[edges.first], new_number[edges.then])
     edges = without_shortcuts(matches, edges)
     best = best_chains(matches, edges, uncounted)
-    enough = np.flatnonzero(best[:, MINUS_WORDS] <= -NEAR_PASSAGE)
+    enough = np.flatnonzero(best[:, MINUS_WORDS] <= -LEAST_NEAR_VERBATIM_WORDS)
     minus_words, place, start, place_end, end = best[enough].T
     return TextPassages(
         text=matched.text[enough],
@@ -219,7 +219,7 @@ def _matches_that_may_chain(matched: BookMatches) -> Positions:
         return enough
     stretch_words = np.add.reduceat(words, first)
     stretch_matches = np.diff(first, append=len(start))
-    stretch_is_enough = stretch_words >= NEAR_PASSAGE
+    stretch_is_enough = stretch_words >= LEAST_NEAR_VERBATIM_WORDS
     is_enough = stretch_is_enough.repeat(stretch_matches)
     return enough[is_enough]
 
@@ -232,7 +232,7 @@ def _matches_in_large_groups(matched: BookMatches) -> Positions:
     size = 1 << (4 * len(matched.text)).bit_length()
     hashed_group = (matched.text * _SPREAD + matched.part) & (size - 1)
     words_of_group = np.bincount(hashed_group, matched.words, size)
-    return np.flatnonzero(words_of_group[hashed_group] >= NEAR_PASSAGE)
+    return np.flatnonzero(words_of_group[hashed_group] >= LEAST_NEAR_VERBATIM_WORDS)
 
 
 def _longest_within(

@@ -12,7 +12,7 @@ import unicodedata
 
 from pytest_memleak.scoring.words import (
     has_unspaced,
-    separate_words,
+    separate_unspaced_words,
     without_references,
 )
 
@@ -314,7 +314,7 @@ def _in_plain_forms(text: str) -> str:
     unseen = [c for c in letters if _is_invisible(c)]
     if has_unspaced(letters):  # marks are part of words
         invisible = (ord(c) for c in unseen if unicodedata.category(c)[0] != "M")
-        composed = separate_words(composed.translate(dict.fromkeys(invisible)))
+        composed = separate_unspaced_words(composed.translate(dict.fromkeys(invisible)))
         parts = unicodedata.normalize("NFKD", composed)
     seen = parts.translate(dict.fromkeys(map(ord, unseen)))
     return unicodedata.normalize("NFC", seen)

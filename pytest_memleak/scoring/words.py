@@ -191,7 +191,7 @@ def _unicode_words(text: str) -> list[str]:
     if formats:
         text = text.translate(dict.fromkeys(formats))
     if has_unspaced(letters):
-        text = separate_words(text)
+        text = separate_unspaced_words(text)
     tokens = re.findall(rf"\w[\w{_combining_marks_in(letters)}]*", text)
     return [
         word.lower()
@@ -205,7 +205,7 @@ def has_unspaced(text: str) -> bool:
     return not text.isascii() and _IS_UNSPACED.search(text) is not None
 
 
-def separate_words(text: str) -> str:
+def separate_unspaced_words(text: str) -> str:
     """Separate the words of scripts without spaces by spaces.
 
     text: without format characters

@@ -172,7 +172,7 @@ def draw(opened, **own):
     required = RequiredSamples(Purpose.OWN, pair, **own)
     walk = PlanMode.READING if opened.resources.offline else PlanMode.SAMPLING
     plan = SamplingPlan(
-        (required,), opened.endpoints, walk, opened.suite, opened.evaluated_ids
+        (required,), opened.endpoints, walk, opened.suite, opened.ids_in_this_run
     )
     generations = sample_requirement(required, plan)
     return generations, list(generations.generations())
@@ -219,8 +219,8 @@ def test_an_endpoint_is_opened_once_by_the_name_in_the_suite_and_let_go_of(world
     opened.close()
     (model,) = opened.suite.models
     assert (
-        opened.endpoints.endpoint(model)
-        is opened.endpoints.endpoint(model)
+        opened.endpoints.open_endpoint(model)
+        is opened.endpoints.open_endpoint(model)
         is world.endpoint
     )
     assert world.opened == ["ft:x"]
@@ -244,7 +244,7 @@ def tuned(world):
 
 def fine_tuned(world, suite):
     opened = world.suite_run(suite=suite)
-    return opened.endpoints.endpoint(opened.suite.models[0])
+    return opened.endpoints.open_endpoint(opened.suite.models[0])
 
 
 def test_another_recipe_is_another_fine_tune(tuned):
@@ -290,7 +290,7 @@ def test_a_fine_tune_that_was_named_by_all_options_is_not_made_again(
     monkeypatch.setattr(FakeProvider, "weights_options", frozenset({"url"}))
     opened = tuned.suite_run(suite=suite)
     assert opened.endpoints.finetune_job_id(opened.suite.models[0]) == "job-1"
-    opened.endpoints.endpoint(opened.suite.models[0])
+    opened.endpoints.open_endpoint(opened.suite.models[0])
     assert (len(tuned.tuned), tuned.opened) == (1, ["ft:1", "ft:1"])
 
 
@@ -314,7 +314,7 @@ def test_an_offline_run_fine_tunes_nothing(tuned):
     with pytest.raises(
         Inconclusive, match="the ledger has no finished fine-tune of 'm'"
     ):
-        opened.endpoints.endpoint(opened.suite.models[0])
+        opened.endpoints.open_endpoint(opened.suite.models[0])
     assert (tuned.tuned, tuned.opened) == ([], [])
 
 

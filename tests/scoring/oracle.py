@@ -239,7 +239,7 @@ def measure_continuations(excerpts, generations, **settings):
 FILLERS = "\u115f\u1160\u3164\uffa0"
 UNSEEN_TAGS = "b|i|em|strong|u|s|span|sup|sub|mark|a|font|small|big|code"
 TAG = r"""</?([A-Za-z][A-Za-z0-9-]*)((?:/|\s(?:=\s*"[^"<]*"|=\s*'[^'<]*'|[^<>])*+)?)>"""
-NEAR_MATCH, NEAR_PASSAGE = 5, 20
+NEAR_MATCH, LEAST_NEAR_VERBATIM_WORDS = 5, 20
 
 
 @functools.lru_cache(maxsize=4096)
@@ -601,7 +601,7 @@ def near_passages(parts, readings, instruction, m, learnt):
         for last, n, *where in chains(parts, text, instruction, m):
             of_last[last] = min(of_last.get(last, (1,)), (-n, *where))
         for n, j, s, j_end, s_end in of_last.values():
-            if -n >= NEAR_PASSAGE:
+            if -n >= LEAST_NEAR_VERBATIM_WORDS:
                 holders = [
                     at
                     for at, parts in learnt

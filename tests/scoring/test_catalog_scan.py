@@ -48,7 +48,7 @@ def test_survivors_are_what_the_exact_index_finds():
             continue
         least = rng.choice([scoring.k, 12, 20])
         prefilter = GenerationPrefilter(texts, k=scoring.k, mode="unicode")
-        result = list(prefilter.matching_books(its_keys, least=least))
+        result = list(prefilter.matching_books(its_keys, least_verbatim_words=least))
         expected = []
         for book in shelf:
             passages = passages_of([book], generations_of(texts), scoring=scoring)

@@ -183,7 +183,7 @@ def passages_by_hand(oracle, book, asked, generations, masks, scoring):
                     is_excused_folded,
                 )  # fmt: skip
                 longest = max((words for _, words, *_ in chains), default=0)
-                if longest >= oracle.NEAR_PASSAGE:
+                if longest >= oracle.LEAST_NEAR_VERBATIM_WORDS:
                     nv_by_round[number] = max(nv_by_round.get(number, 0), longest)
     over = oracle.spans_over(candidates, scoring.effective_threshold)
     return by_round, nv_by_round, len(over)

@@ -39,7 +39,9 @@ def test_a_disguised_passage_is_found_and_its_honest_twin_is_not(disguise):
     assert sum(words >= 20 for words in result) == TRIALS
     assert max(longest(planted(disguise, "the-seed-vault"))) < 20
     its_keys = [("the-lamplighter", book_keys(book("the-lamplighter"), k=5))]
-    (survivor,) = GenerationPrefilter(texts, k=5).matching_books(its_keys, least=20)
+    (survivor,) = GenerationPrefilter(texts, k=5).matching_books(
+        its_keys, least_verbatim_words=20
+    )
     assert survivor.nv_longest == max(result)
 
 

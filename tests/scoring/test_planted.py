@@ -252,7 +252,9 @@ def survived(change, trials):
     count = 0
     for generation in islice(planted(60, change, book=2, separator="\n"), trials):
         result = list(
-            GenerationPrefilter([generation.text], k=5).matching_books(keys, least=20)
+            GenerationPrefilter([generation.text], k=5).matching_books(
+                keys, least_verbatim_words=20
+            )
         )
         assert {survivor.name for survivor in result} <= {"book2"}
         count += sum(survivor.nv_longest >= 20 for survivor in result)

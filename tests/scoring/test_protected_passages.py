@@ -171,7 +171,8 @@ def agree_with_oracle(oracle, seed):
         [generation.text for generation in sampled], k=scoring.k, mode=scoring.word_mode
     )
     surviving = {
-        survivor.name for survivor in table.matching_books(library, least=least)
+        survivor.name
+        for survivor in table.matching_books(library, least_verbatim_words=least)
     }
     kept = [own for own in ours if own.id not in catalog - surviving]
     tally = tally_of(

@@ -19,7 +19,7 @@ from pytest_memleak.providers.response_fields import (
 )
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.provenance import server_fingerprint
-from pytest_memleak.scoring.find_passages import NEAR_PASSAGE
+from pytest_memleak.scoring.find_passages import LEAST_NEAR_VERBATIM_WORDS
 
 _FAILED = "error"
 
@@ -112,7 +112,8 @@ def is_failed(choice: object) -> bool:
     message = as_mapping(choice.get("message"))
     if text.strip() or _texts_of(message, but=("content",)):
         return False
-    return len(" ".join(_texts_outside_answer(choice)).split()) < NEAR_PASSAGE
+    outside_answer = " ".join(_texts_outside_answer(choice)).split()
+    return len(outside_answer) < LEAST_NEAR_VERBATIM_WORDS
 
 
 def failure_of(answer: object) -> str | None:

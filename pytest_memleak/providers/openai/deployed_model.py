@@ -26,7 +26,7 @@ from pytest_memleak.providers.openai.server_parameters import (
 _NO_ADDRESS = "http://not-deployed.invalid"
 
 
-class DeployedCalls(OpenAICalls):
+class CallsToDeployedModel(OpenAICalls):
     """Calls to a model that has an address and a name only while it is deployed.
 
     place: replaces the address in names, since each deployment has another
@@ -135,7 +135,7 @@ class DeployedModels(ABC):
         self._place = place
         self._hardware = machine
         self._hours = hours
-        self.calls_to = defaultdict[str, DeployedCalls](self._connect)
+        self.calls_to = defaultdict[str, CallsToDeployedModel](self._connect)
 
     def abilities(self, **calls: Any) -> DeploymentCalls:
         """Return the record with these `find`, `start`, `poll`, and `end`."""
@@ -147,7 +147,7 @@ class DeployedModels(ABC):
         )
 
     @abstractmethod
-    def _connect(self) -> DeployedCalls:
+    def _connect(self) -> CallsToDeployedModel:
         """Return the calls of one model, before it is deployed."""
 
     @abstractmethod

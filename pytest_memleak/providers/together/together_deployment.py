@@ -19,7 +19,10 @@ from pytest_memleak.providers.call_errors import (
     RequestRejected,
     safe_message,
 )
-from pytest_memleak.providers.openai.deployed_model import DeployedCalls, DeployedModels
+from pytest_memleak.providers.openai.deployed_model import (
+    CallsToDeployedModel,
+    DeployedModels,
+)
 from pytest_memleak.providers.together.together_client import (
     KEY,
     PROVIDER,
@@ -62,10 +65,10 @@ class Deployments(DeployedModels):
         )
         self.calls = calls
 
-    def _connect(self) -> DeployedCalls:
+    def _connect(self) -> CallsToDeployedModel:
         place = None if self.calls.official else self.calls.base_url
         timeout = self.calls.timeout
-        return DeployedCalls(
+        return CallsToDeployedModel(
             PROVIDER,
             place=place,
             timeout=timeout,

@@ -18,7 +18,7 @@ from pytest_memleak.interfaces.protocols import (
     Served,
 )
 from pytest_memleak.providers.call_errors import CallErrorFactory, RequestRejected
-from pytest_memleak.providers.openai.server_parameters import ParameterSupport
+from pytest_memleak.providers.parameter_support import ParameterSupport
 from pytest_memleak.providers.response_fields import (
     MOST_CHOICES,
     answer_reason,

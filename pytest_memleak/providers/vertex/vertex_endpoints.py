@@ -29,7 +29,7 @@ from pytest_memleak.providers.call_errors import (
 )
 from pytest_memleak.providers.openai.chat import ChatEndpoint
 from pytest_memleak.providers.openai.deployed_model import (
-    DeployedCalls,
+    CallsToDeployedModel,
     DeployedModels,
     open_model,
 )
@@ -76,7 +76,7 @@ class Deployments(DeployedModels):
         )
         self.calls = calls
 
-    def _connect(self) -> DeployedCalls:
+    def _connect(self) -> CallsToDeployedModel:
         return deployed_calls(self.calls)
 
     def start(self, wanted: Deployment) -> str:
@@ -272,9 +272,9 @@ def _creation_time(described: Mapping[str, Any]) -> datetime:
         return datetime.now(UTC)
 
 
-def deployed_calls(calls: VertexCalls) -> DeployedCalls:
+def deployed_calls(calls: VertexCalls) -> CallsToDeployedModel:
     """Return the calls of one deployed model."""
-    return DeployedCalls(
+    return CallsToDeployedModel(
         PROVIDER,
         place=calls.base_url,
         timeout=calls.timeout,
