@@ -68,7 +68,7 @@ def show_book(
         cuts = _CUTS if shown_cuts(shown.outline) else ""
         answer = input(_QUESTION.format(cuts=cuts)).strip().lower()
         if answer in {"y", "yes"}:
-            approved = _digest_of(shown.book)
+            approved = _words_digest_of(shown.book)
             return ShownBook(replace(choice, approved=approved), shown.mode)
         if answer in {"", "n", "no"}:
             return None
@@ -207,10 +207,10 @@ def _with_name_removed(names: tuple[str, ...], gone: Iterable[str]) -> tuple[str
 
 def approved_line(book: Book) -> str:
     """Return the key of a suite that approves the words of a book."""
-    return f'approved = "{_digest_of(book)}"'
+    return f'approved = "{_words_digest_of(book)}"'
 
 
-def _digest_of(book: Book) -> str:
+def _words_digest_of(book: Book) -> str:
     from pytest_memleak.books.build_book import words_digest
 
     return words_digest(book)

@@ -15,14 +15,14 @@ from pytest_memleak.cli.book_question import show_book
 from pytest_memleak.cli.complaint_suite import ComplaintSuite
 from pytest_memleak.cli.confirmation import is_confirmed
 from pytest_memleak.cli.default_ledger import default_ledger
-from pytest_memleak.cli.plan_cost import most_cost
+from pytest_memleak.cli.plan_cost import most_cost_text
 from pytest_memleak.cli.run_pytest import run_gate
 from pytest_memleak.cli.shared_options import ENCODING, add_arguments
 from pytest_memleak.cli.suite_template import (
     add_model_options,
-    answering_model,
     identifier,
-    model_named,
+    split_answering_model,
+    split_model_option,
 )
 from pytest_memleak.cli.terminal_output import (
     command_line,
@@ -130,8 +130,8 @@ def _run_complaint(parsed: argparse.Namespace) -> int:
 
 
 def _suite_from_options(parsed: argparse.Namespace) -> ComplaintSuite:
-    provider, base = answering_model(parsed.model)
-    unread = model_named(parsed.unread_model) if parsed.unread_model else None
+    provider, base = split_answering_model(parsed.model)
+    unread = split_model_option(parsed.unread_model) if parsed.unread_model else None
     if parsed.samples < 1:
         raise SettingsError(
             f"--samples: expected 1 or more, got {parsed.samples}",
@@ -205,7 +205,7 @@ def _print_plan(
     print_sentence(
         f"Complaint: {prompts}, {samples} each; {plan.calls:,} calls are left.",
     )
-    print_sentence(f"Cost: {most_cost(plan)}.")
+    print_sentence(f"Cost: {most_cost_text(plan)}.")
     if suite.control is None and suite.unread is None:
         print_sentence(
             "No control is asked: --control with --control-prompts, and "

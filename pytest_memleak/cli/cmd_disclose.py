@@ -68,7 +68,7 @@ def _run_disclose(parsed: argparse.Namespace) -> int:
 
     validate_output(parsed.output, [parsed.evidence, *parsed.suite])
     evidence = read_unchanged(parsed.evidence)
-    claimed = _pair_in(evidence.content, parsed)
+    claimed = _pair_of_options(evidence.content, parsed)
     evaluation = _evaluate_claimed_pair(evidence, claimed, parsed)
     disclosed = disclose(evaluation, parsed.passage, evidence.content.sha256)
     if list(disclosure_faults(disclosed, evidence.content)):
@@ -89,7 +89,7 @@ def _run_disclose(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _pair_in(bundle: Bundle, parsed: argparse.Namespace) -> PairResult:
+def _pair_of_options(bundle: Bundle, parsed: argparse.Namespace) -> PairResult:
     pairs = [pair for pair in bundle.pairs if pair.pair == parsed.pair]
     if not pairs:
         names = first_three([pair.pair for pair in bundle.pairs])

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.cli.default_ledger import default_ledger, ledger_in_addopts
 from pytest_memleak.cli.doctor_check import Check
-from pytest_memleak.cli.model_checks import first_of
+from pytest_memleak.cli.model_checks import first_names_text
 from pytest_memleak.cli.shared_options import LEDGER, add_command
 from pytest_memleak.cli.suite_checks import (
     check_suite,
@@ -220,7 +220,7 @@ def _merge_checks_of_same_state(checks: Sequence[Check]) -> list[Check]:
         names.setdefault(same_state, {})[name] = None
     merged = []
     for (kind, state, fix), of_kind in names.items():
-        subject = f"{kind} {first_of([*of_kind])}".rstrip()
+        subject = f"{kind} {first_names_text([*of_kind])}".rstrip()
         merged.append(Check(subject, state, fix))
     return merged
 

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pytest_memleak.cli.book_question import NO_SUITE, show_book
 from pytest_memleak.cli.confirmation import is_confirmed
-from pytest_memleak.cli.plan_cost import most_cost
+from pytest_memleak.cli.plan_cost import most_cost_text
 from pytest_memleak.cli.shared_options import REPEATED, add_arguments
 from pytest_memleak.cli.suite_template import (
     RELEASE_SAMPLES,
     BookReview,
     Draft,
     add_model_options,
-    model_named,
+    split_model_option,
     suite_path,
-    url_of,
+    validated_url,
 )
 from pytest_memleak.cli.terminal_output import (
     command_line,
@@ -185,12 +185,14 @@ def _draft_from_options_or_answers(parsed: argparse.Namespace) -> Draft:
         parsed.model,
         prompt,
         "--model",
-        model_named,
+        split_model_option,
     )
     address = parsed.base_url
     if address is None and parsed.model is None and provider == "openai":
         prompt = "Server, as in http://localhost:8000/v1"
-        address = _option_or_answer(None, prompt, "--base-url", _own_server, _OPENAI)
+        address = _option_or_answer(
+            None, prompt, "--base-url", _url_unless_openai, _OPENAI
+        )
     return Draft(
         books,
         provider,
@@ -216,8 +218,8 @@ def _with_approved_books(draft: Draft) -> Draft | None:
     return replace(draft, words=words, choices=choices)
 
 
-def _own_server(url: str) -> str | None:
-    return None if url == _OPENAI else url_of(url)
+def _url_unless_openai(url: str) -> str | None:
+    return None if url == _OPENAI else validated_url(url)
 
 
 def _wants_extraction(path: Path, draft: Draft) -> bool:
@@ -253,7 +255,7 @@ def _extraction_cost(path: Path, draft: Draft) -> str:
     plans = [step.sampling for step in planned.steps if step.sampling]
     if not plans:
         return ""
-    return f": {most_cost(sum_of_plans(plans))}"
+    return f": {most_cost_text(sum_of_plans(plans))}"
 
 
 def _add_what_endpoint_shows(path: Path, draft: Draft) -> Draft:

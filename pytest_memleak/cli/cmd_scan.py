@@ -145,7 +145,7 @@ def _run_scan(parsed: argparse.Namespace) -> int:
     state = _state_if_requested(parsed, least)
     result = _scan_files(parsed, plan, ShardScan(make, parsed.text), state)
     if not result.counts["texts"]:
-        raise _no_text(plan, result)
+        raise _no_text_error(plan, result)
     report = _report_row(parsed, library, result)
     if parsed.json:
         print(json.dumps(report, indent=2))
@@ -207,7 +207,7 @@ def _scan_files(
         )
 
 
-def _no_text(plan: ScanPlan, result: ScanResult) -> RecordsError:
+def _no_text_error(plan: ScanPlan, result: ScanResult) -> RecordsError:
     """Return the error of a scan without a text: the first one, if there was any."""
     if result.unread:
         first = result.unread[0]

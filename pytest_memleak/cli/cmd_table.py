@@ -52,7 +52,7 @@ def add_table(commands: Commands) -> None:
     )
 
 
-def _form_of(output: Path | None) -> str:
+def _format_from_suffix(output: Path | None) -> str:
     """Return the format by the file's extension; SettingsError for an unknown one."""
     if output is None or output.suffix.lower() in {"", ".txt"}:
         return "text"
@@ -70,7 +70,7 @@ def _run_table(parsed: argparse.Namespace) -> int:
     from pytest_memleak.reports.evidence_table import Table
 
     output = parsed.output
-    form = parsed.format or _form_of(output)
+    form = parsed.format or _format_from_suffix(output)
     if form == "parquet" and output is None:
         raise SettingsError(
             "Parquet needs a file",

@@ -24,15 +24,15 @@ from pytest_memleak.cli.existing_suite import (
 )
 from pytest_memleak.cli.neutral_prompts import Preflight, accepted_keys, print_trial
 from pytest_memleak.cli.option_errors import errors_of_options
-from pytest_memleak.cli.plan_cost import most_cents, most_cost
+from pytest_memleak.cli.plan_cost import cost_rounded_up_to_cents, most_cost_text
 from pytest_memleak.cli.run_pytest import INTERRUPTED, run_gate
 from pytest_memleak.cli.shared_options import ENCODING, add_arguments
 from pytest_memleak.cli.suite_template import (
     RELEASE_SAMPLES,
     Draft,
     add_model_options,
-    answering_model,
     identifier,
+    split_answering_model,
     suite_path,
 )
 from pytest_memleak.cli.terminal_output import (
@@ -97,7 +97,7 @@ def add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def _run_try(parsed: argparse.Namespace) -> int:
     mode = word_mode_of(parsed.book, encoding=parsed.encoding)
-    provider, base_model = answering_model(parsed.model)
+    provider, base_model = split_answering_model(parsed.model)
     name = f"{identifier(base_model)}-{identifier(parsed.book.stem)}.memleak.toml"
     path: Path = parsed.output or Path(name)
     draft = Draft(
@@ -141,7 +141,7 @@ def _run_try(parsed: argparse.Namespace) -> int:
         print(f"No prompt about the book was sent. Suite: {path}")
         print(next_step(_gate_command(path, *draft.options), "run the probe later"))
         return 0
-    return _run_probe(path, probe.draft, most_cents(probe.plan))
+    return _run_probe(path, probe.draft, cost_rounded_up_to_cents(probe.plan))
 
 
 def _run_existing(
@@ -174,11 +174,11 @@ def _run_existing(
             for model in suite.suite.models:
                 _validate_access(suite, model)
     print_sentence(f"{path} is a suite for {subject} already.")
-    print_sentence(f"Cost of what is left: {most_cost(plan)}.")
+    print_sentence(f"Cost of what is left: {most_cost_text(plan)}.")
     if not (yes or is_confirmed("Run it?")):
         print(next_step(_gate_command(path, *draft.options), "run it later"))
         return 0
-    return _run_probe(path, draft, most_cents(plan))
+    return _run_probe(path, draft, cost_rounded_up_to_cents(plan))
 
 
 def _ledger_beside(path: Path) -> str:
@@ -222,11 +222,11 @@ def _run_probe(
     if cost:
         options.append(f"--memleak-budget={cost:.2f}")
     folder = Path.cwd()
-    seconds = _stop_after(draft) * 60
+    seconds = _minutes_of_run(draft) * 60
     status = run_gate(path, *options, folder=folder, seconds=seconds, typed=typed)
     stopped = status is None
     if stopped:
-        print(f"\nStopped after {_stop_after(draft)} minutes. Results so far:")
+        print(f"\nStopped after {_minutes_of_run(draft)} minutes. Results so far:")
         status = run_gate(path, "--memleak-offline", folder=folder, typed=typed)
     if stopped or status == INTERRUPTED:
         left = _plan_of(path, draft, f"sqlite:///{default_ledger([path])}")
@@ -254,7 +254,7 @@ def _gate_command(path: Path, *options: str) -> str:
     return command_line("pytest", "-m", "copyright", path, *options)
 
 
-def _stop_after(draft: Draft) -> int:
+def _minutes_of_run(draft: Draft) -> int:
     """Return the run's minutes, enough for the first calls of a slow server."""
     return max(_MINUTES, math.ceil((draft.deadline or 0) / 60))
 
@@ -351,16 +351,16 @@ def _print_plan(path: Path, probe: _Probe) -> None:
         f"{amount(draft.samples, 'time')} each.",
     )
     more = "" if draft.price else "; add --price IN,OUT to see it in US$"
-    print_sentence(f"Cost: {most_cost(probe.plan)}{more}.")
+    print_sentence(f"Cost: {most_cost_text(probe.plan)}{more}.")
     shown = percent_at_most(_detection_limit(draft.samples))
     release = percent_at_most(_detection_limit(RELEASE_SAMPLES))
     print_sentence(
         f"The probe shows passages in more than {shown} of a prompt's generations; "
         f"rarer ones can go unseen. {RELEASE_SAMPLES} samples (memleak init) would "
-        f"show {release}, for {most_cost(probe.release)}.",
+        f"show {release}, for {most_cost_text(probe.release)}.",
     )
     minutes = max(1, math.ceil(probe.seconds / 60))
-    most = _stop_after(draft)
+    most = _minutes_of_run(draft)
     estimate = f"Estimated time: {amount(minutes, 'minute')}."
     if minutes > most:
         estimate += f" This run stops after {most}; rerun the suite to continue."

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.confirmation import is_confirmed
 from pytest_memleak.cli.doctor_check import Check, without_subject
-from pytest_memleak.cli.learned_keys import with_keys
+from pytest_memleak.cli.learned_keys import suite_text_with_keys
 from pytest_memleak.cli.model_checks import validate_variables
 from pytest_memleak.cli.neutral_prompts import Preflight, accepted_keys
 from pytest_memleak.cli.terminal_output import print_sentence
@@ -97,7 +97,7 @@ def _write_keys_into_suite(
     lines = "; ".join(key.line for key in keys)
     text = None
     if alone or all(key.table == "model" for key in keys):
-        text = with_keys(path.read_text("utf-8"), model.id, keys)
+        text = suite_text_with_keys(path.read_text("utf-8"), model.id, keys)
     if text is None:
         tables = " and ".join(sorted({key.table for key in keys}))
         fix = f"add to {tables}: {lines}"

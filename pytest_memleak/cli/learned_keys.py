@@ -38,7 +38,9 @@ def lines_of(keys: Iterable[LearnedKey], table: str) -> list[str]:
     return [key.line for key in keys if key.table == table]
 
 
-def with_keys(text: str, model_id: str, keys: Sequence[LearnedKey]) -> str | None:
+def suite_text_with_keys(
+    text: str, model_id: str, keys: Sequence[LearnedKey]
+) -> str | None:
     """Return a suite's text with these keys, in place of what it has under their names.
 
     None where they have no place: the table isn't written as [suite] or [[model]], or

@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parsed = _parser().parse_args(arguments)
     with _hangup_as_exit():
-        return _status_of(parsed)
+        return _run_and_report_errors(parsed)
 
 
 @contextlib.contextmanager
@@ -103,7 +103,7 @@ def _hangup_as_exit() -> Iterator[None]:
         signal.signal(hangup, signal.SIG_DFL)
 
 
-def _status_of(parsed: argparse.Namespace) -> int:
+def _run_and_report_errors(parsed: argparse.Namespace) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # some terminals lack letters
     try:

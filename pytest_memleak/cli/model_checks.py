@@ -61,7 +61,7 @@ def check_model(model: Model, suite_run: SuiteRun) -> Iterable[Check]:
             Check(subject, f"not contacted: {without_subject(error, subject).line}"),
         ]
     if not any(check.fix for check in checks):
-        checks += check_listed(model, provider)
+        checks += check_server_lists_model(model, provider)
     return checks
 
 
@@ -139,7 +139,7 @@ def check_server(url: str) -> Check:
     return Check(subject, "reachable")
 
 
-def check_listed(model: Model, provider: Provider) -> Iterator[Check]:
+def check_server_lists_model(model: Model, provider: Provider) -> Iterator[Check]:
     """Check that the server's list of models has this one."""
     models = abilities_of(provider).models
     if models is None:
@@ -166,7 +166,7 @@ def check_listed(model: Model, provider: Provider) -> Iterator[Check]:
             state += f"; shutdown: {shutdown}"
         yield Check(subject, state)
     elif listed:
-        shown = first_of([server_word(other) for other in sorted(listed)])
+        shown = first_names_text([server_word(other) for other in sorted(listed)])
         yield Check(
             subject,
             f"the server doesn't list {name}",
@@ -191,7 +191,7 @@ def _is_listed(listed: str, wanted: str) -> bool:
     return is_part or is_requested(listed, wanted, ())
 
 
-def first_of(names: Sequence[str]) -> str:
+def first_names_text(names: Sequence[str]) -> str:
     """List the first of several names, and how many there are beside."""
     shown = ", ".join(names[:_SHOWN])
     if len(names) > _SHOWN:

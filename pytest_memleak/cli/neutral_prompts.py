@@ -176,14 +176,14 @@ def preflight(
         both = sample(few, n=2)
         came = len(both.completions)
         if came > 1:
-            completions = _clamped_to_share(
+            completions = _clamp_to_unit_interval(
                 both.seconds / max(token * both.tokens, 1e-9) - 1
             )
-    pair = _greedy_pair(endpoint, few, at_once)
+    pair = _sample_greedily_twice(endpoint, few, at_once)
     calls = 0.0
     if at_once > 1:
         slowest = max(pair, key=lambda answers: answers.seconds)
-        calls = _clamped_to_share(
+        calls = _clamp_to_unit_interval(
             slowest.seconds / max(token * slowest.tokens, 1e-9) - 1
         )
     parameters = abilities_of(endpoint).parameter_values()
@@ -261,7 +261,9 @@ def _sample_up_to(endpoint: Endpoint, tokens: int) -> tuple[_Answers, int | None
     return _sample_neutral_prompt(endpoint, limit), limit
 
 
-def _greedy_pair(endpoint: Endpoint, tokens: int, at_once: int) -> list[_Answers]:
+def _sample_greedily_twice(
+    endpoint: Endpoint, tokens: int, at_once: int
+) -> list[_Answers]:
     """Sample the same greedy answer twice, at once if the suite may."""
     with ThreadPoolExecutor(min(2, at_once)) as threads:
         sample = partial(_sample_neutral_prompt, endpoint, greedy=True)
@@ -309,7 +311,7 @@ def _as_completion(answer: Completion | str) -> Completion:
     return Completion(answer) if isinstance(answer, str) else answer
 
 
-def _clamped_to_share(delay: float) -> float:
+def _clamp_to_unit_interval(delay: float) -> float:
     return min(1.0, max(0.0, delay))
 
 

@@ -57,8 +57,8 @@ def add_model_options(
         parser,
         arguments,
         model={"required": required},
-        base_url={"type": url_of},
-        price={"type": price_of},
+        base_url={"type": validated_url},
+        price={"type": parse_price},
     )
 
 
@@ -219,7 +219,7 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def model_named(text: str) -> tuple[str, str]:
+def split_model_option(text: str) -> tuple[str, str]:
     """Split PROVIDER/NAME, as in openai/gpt-oss-20b; raise SettingsError for others."""
     from pytest_memleak.interfaces.extensions import Extensions
 
@@ -234,11 +234,11 @@ def model_named(text: str) -> tuple[str, str]:
     return provider, name
 
 
-def answering_model(text: str) -> tuple[str, str]:
+def split_answering_model(text: str) -> tuple[str, str]:
     """Split PROVIDER/NAME; raise SettingsError where that opens no model."""
     from pytest_memleak.interfaces.extensions import Extensions
 
-    provider, name = model_named(text)
+    provider, name = split_model_option(text)
     if not getattr(Extensions().provider(provider, place="--model"), "by_name", True):
         raise SettingsError(
             f"--model {text}: {provider} has no models with names; a suite file says "
@@ -249,7 +249,7 @@ def answering_model(text: str) -> tuple[str, str]:
     return provider, name
 
 
-def price_of(text: str) -> tuple[float, float]:
+def parse_price(text: str) -> tuple[float, float]:
     """Parse US$ per million input and output tokens from `3.75,15`."""
     try:
         prices = [float(part) for part in text.split(",")]
@@ -272,7 +272,7 @@ def suite_path(text: str) -> Path:
     return Path(text)
 
 
-def url_of(text: str) -> str:
+def validated_url(text: str) -> str:
     """Validate the URL of a server."""
     if not re.match(r"https?://[^\s/]", text) or not host_of(text):
         # not shown: a password may be in it

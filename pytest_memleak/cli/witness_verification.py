@@ -55,7 +55,7 @@ def check_witness(
     name = f"{witnessed.witness} (by the receipt)"
     if parsed.witness and not wrong:
         name = shown_url(parsed.witness)
-        log, faults = _log_now(parsed.witness, log)
+        log, faults = _read_log_now(parsed.witness, log)
         wrong += [f"witness: {fault}" for fault in faults]
     if wrong:
         verification.wrong += wrong
@@ -73,7 +73,7 @@ def check_witness(
     _check_stamp(log, witnessed, parsed, verification)
 
 
-def _log_now(url: str, receipt: WitnessLog) -> tuple[WitnessLog, list[str]]:
+def _read_log_now(url: str, receipt: WitnessLog) -> tuple[WitnessLog, list[str]]:
     """Return the witness's log as it is now, and what it lacks of the receipt's.
 
     Raises EvidenceError where the witness can't be reached.

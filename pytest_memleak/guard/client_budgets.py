@@ -149,7 +149,7 @@ class _ClientBudget(Budget):
                 self._kept_by.keep(self._client, new)
 
 
-def keys_of_client(headers: MultiMapping[str]) -> list[str]:
+def client_keys_from_headers(headers: MultiMapping[str]) -> list[str]:
     """Return the keys that a client sends, in any API's headers; [""]: none.
 
     Each counts, since the client may choose which of them the server reads.

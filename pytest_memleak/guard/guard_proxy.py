@@ -25,7 +25,7 @@ from aiohttp.client_exceptions import ClientConnectorError, ConnectionTimeoutErr
 from aiohttp.http_exceptions import HttpProcessingError
 
 from pytest_memleak.formats.usual_names import is_usual_value
-from pytest_memleak.guard.client_budgets import keys_of_client
+from pytest_memleak.guard.client_budgets import client_keys_from_headers
 from pytest_memleak.guard.connections import Connections
 from pytest_memleak.guard.dropped_parts import dropped_options
 from pytest_memleak.guard.guarded_openai_answer import GuardedAnswer
@@ -90,7 +90,7 @@ _CUT = "the server ended the stream early"
 _BROKEN = (ClientError, HttpProcessingError, TimeoutError, ValueError, RecursionError)
 
 
-class _Started(NamedTuple):
+class _StartedAnswer(NamedTuple):
     """A request that was read, and the answer to it.
 
     data:        what the server gets
@@ -157,19 +157,19 @@ class GuardProxy:
 
     def app(self) -> web.Application:
         """Return the application: the guarded paths, the models, and the counts."""
-        logging.getLogger("aiohttp.server").addFilter(_kind_alone)
+        logging.getLogger("aiohttp.server").addFilter(_log_only_kind_of_error)
         app = web.Application(
             client_max_size=_LARGEST,
             middlewares=[self.connections.idle_timeout_middleware(), _with_json_errors],
         )
-        app.cleanup_ctx.append(self._connected)
+        app.cleanup_ctx.append(self._open_upstream_session)
         app.router.add_get("/guard", self._show_counts)
         for route in _FORWARDS:
             method, path = route.split(" ")
-            app.router.add_route(method, path, self._answer)
+            app.router.add_route(method, path, self._answer_request)
         return app
 
-    async def _connected(self, _: web.Application) -> AsyncIterator[None]:
+    async def _open_upstream_session(self, _: web.Application) -> AsyncIterator[None]:
         cookies = DummyCookieJar()  # clients share no session of the server's
         async with ClientSession(
             timeout=_TIMES,
@@ -182,10 +182,10 @@ class GuardProxy:
         by_book = {f"stops in {book}": count for book, count in self.stops.items()}
         return web.json_response({**self.counts, **by_book})
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    async def _answer_request(self, request: web.Request) -> web.StreamResponse:
         self.counts["requests"] += request.method == "POST"
         data = await _request_body(request, self.connections.first)
-        start = partial(self._started, request, data)
+        start = partial(self._read_request, request, data)
         try:
             if len(data) < _READ_AT_ONCE:
                 started = start()
@@ -202,16 +202,18 @@ class GuardProxy:
         finally:
             started.answer.close()
 
-    def _started(
+    def _read_request(
         self,
         request: web.Request,
         data: bytes,
-    ) -> _Started:
+    ) -> _StartedAnswer:
         """Read a request; raise ValueError or RecursionError if it's no JSON object."""
-        asked = _object(_judged(data) if request.method == "POST" else {})
+        asked = _validated_object(
+            _strict_json(data) if request.method == "POST" else {}
+        )
         budgets: list[Budget] = []
         if self._clients and asked:
-            budgets += map(self._clients.of, keys_of_client(request.headers))
+            budgets += map(self._clients.of, client_keys_from_headers(request.headers))
         answer = self._answer_to(request.path, asked, further_budgets=budgets)
         restored = self._ids.restored(asked)
         if restored is not asked:
@@ -224,15 +226,15 @@ class GuardProxy:
                 "since it can't read it as text; omit the option, or start the guard "
                 "with --drop"
             )
-        options_of_stream = _dict(asked.get("stream_options"))
+        options_of_stream = _object_or_empty(asked.get("stream_options"))
         wants_usage = bool(options_of_stream.get("include_usage"))
         wants_usage |= request.path in _ITEMS
-        return _Started(answer, data, rejected, wants_usage, len(data) > LONG)
+        return _StartedAnswer(answer, data, rejected, wants_usage, len(data) > LONG)
 
     async def _forward(
         self,
         request: web.Request,
-        started: _Started,
+        started: _StartedAnswer,
     ) -> web.StreamResponse:
         """Ask the server, and return what may be sent of its answer."""
         answer = started.answer
@@ -245,27 +247,29 @@ class GuardProxy:
                 allow_redirects=request.method == "GET",
             ) as upstream:
                 if upstream.ok and upstream.content_type == "text/event-stream":
-                    return await self._stream(request, started, upstream)
-                body = await _body(upstream)
+                    return await self._forward_stream(request, started, upstream)
+                body = await _answer_object(upstream)
         except _BROKEN as error:
-            return self._fail_unanswered(error)
+            return self._count_unanswered(error)
         (guarded,) = await asyncio.to_thread(answer.read, body, whole=True)
         message = f"the upstream answered {request.path} with status {upstream.status}"
         if not guarded:
             status = 502 if upstream.ok else upstream.status
-            return self._fail(f"{message} and no JSON of its API", status)
+            return self._count_upstream_error(
+                f"{message} and no JSON of its API", status
+            )
         if not upstream.ok:
-            self._fail(message)
+            self._count_upstream_error(message)
         elif _is_failure(body):
-            self._fail(f"{message} and an error")
-        self._note(answer.stops)
+            self._count_upstream_error(f"{message} and an error")
+        self._count_and_log_stops(answer.stops)
         headers = self._kept_headers(upstream)
         return web.json_response(guarded, status=upstream.status, headers=headers)
 
-    async def _stream(
+    async def _forward_stream(
         self,
         request: web.Request,
-        started: _Started,
+        started: _StartedAnswer,
         upstream: ClientResponse,
     ) -> web.StreamResponse:
         headers = {"Content-Type": "text/event-stream", **self._kept_headers(upstream)}
@@ -276,7 +280,7 @@ class GuardProxy:
 
         async def send(*chunks: dict[str, Any]) -> None:
             nonlocal noted
-            self._note(answer.stops[noted:])
+            self._count_and_log_stops(answer.stops[noted:])
             noted = len(answer.stops)
             for chunk in chunks:
                 await response.write(answer.encoded(chunk))
@@ -284,22 +288,22 @@ class GuardProxy:
         async def read(function: Callable[[], _Chunks]) -> _Chunks:
             return await asyncio.to_thread(function) if started.is_long else function()
 
-        async for chunk in _chunks(upstream):
+        async for chunk in _stream_chunks(upstream):
             if isinstance(chunk, str):
                 if answer.ended:
                     break
-                self._fail(chunk)
+                self._count_upstream_error(chunk)
                 await send(*await read(answer.end), error_body(chunk))
                 return response
             failed = _is_failure(chunk)
             if failed:
-                self._fail("the upstream's stream has an error")
+                self._count_upstream_error("the upstream's stream has an error")
             await send(*await read(partial(answer.read, chunk)))
             if failed:
                 return response
             if noted and answer.ended and not started.wants_usage:
                 break
-        self._note_end(answer)
+        self._count_early_end(answer)
         await send(*await read(answer.end))
         await response.write(answer.last_chunk)
         return response
@@ -316,12 +320,12 @@ class GuardProxy:
             kept[name] = value if is_plain else self._ids.own(value)
         return {name: value for name, value in kept.items() if value}
 
-    def _note_end(self, answer: GuardedAnswer) -> None:
+    def _count_early_end(self, answer: GuardedAnswer) -> None:
         """Count an end before the choices' own; clients see it as without the guard."""
-        if not answer.begun_ended:
-            self._fail(_CUT)
+        if not answer.begun_choices_have_ended:
+            self._count_upstream_error(_CUT)
 
-    def _note(self, stops: list[StoppedChoice]) -> None:
+    def _count_and_log_stops(self, stops: list[StoppedChoice]) -> None:
         """Log and count stops: places, no text."""
         for choice, field, passage, exceeded in stops:
             self.counts["stops"] += 1
@@ -340,22 +344,24 @@ class GuardProxy:
                 kind,
             )
 
-    def _fail_unanswered(self, error: BaseException) -> web.Response:
+    def _count_unanswered(self, error: BaseException) -> web.Response:
         """Count and log what failed, without a text of the server's.
 
         The client doesn't get to know where the server is.
         """
         if not isinstance(error, ClientConnectorError | ConnectionTimeoutError):
-            return self._fail(f"the server failed: {type(error).__name__}")
+            return self._count_upstream_error(
+                f"the server failed: {type(error).__name__}"
+            )
         cause = getattr(error, "strerror", None) or error
         upstream = without_credentials(self._upstream)
-        return self._fail(
+        return self._count_upstream_error(
             f"the upstream {upstream} can't be reached ({cause}); start it or change "
             "--upstream",
             public="the server behind memleak guard can't be reached",
         )
 
-    def _fail(
+    def _count_upstream_error(
         self,
         message: str,
         status: int = 502,
@@ -411,21 +417,23 @@ def _is_failure(part: dict[str, Any]) -> bool:
     return any(part.get(key) in values for key, values in _FAILURES.items())
 
 
-async def _chunks(upstream: ClientResponse) -> AsyncIterator[dict[str, Any] | str]:
+async def _stream_chunks(
+    upstream: ClientResponse,
+) -> AsyncIterator[dict[str, Any] | str]:
     """Yield the chunks of a stream; at last, if it fails, what happened."""
     try:
-        async for data in _events(upstream):
+        async for data in _event_data(upstream):
             if data == b"[DONE]":
                 return
             if data:
-                yield _object(json.loads(data))
+                yield _validated_object(json.loads(data))
         failure = _CUT
     except _BROKEN as error:
         failure = f"the server's stream failed: {type(error).__name__}"
     yield failure
 
 
-async def _events(upstream: ClientResponse) -> AsyncIterator[bytes]:
+async def _event_data(upstream: ClientResponse) -> AsyncIterator[bytes]:
     """Yield the data of each server-sent event."""
     mark = codecs.BOM_UTF8
     data = bytearray()
@@ -442,7 +450,7 @@ async def _events(upstream: ClientResponse) -> AsyncIterator[bytes]:
     yield bytes(data).strip()
 
 
-async def _body(upstream: ClientResponse) -> dict[str, Any]:
+async def _answer_object(upstream: ClientResponse) -> dict[str, Any]:
     """Return the JSON object of an answer; empty if it has none, or is too long."""
     body = bytearray()
     async for part in upstream.content.iter_chunked(_LARGEST_CHUNK):
@@ -450,38 +458,40 @@ async def _body(upstream: ClientResponse) -> dict[str, Any]:
         if len(body) > _LARGEST:
             return {}
     try:
-        return _object(json.loads(body))
+        return _validated_object(json.loads(body))
     except (ValueError, RecursionError):
         return {}
 
 
-def _judged(data: bytes) -> Any:
+def _strict_json(data: bytes) -> Any:
     """Parse a request's body.
 
     Raises ValueError for what another parser could read otherwise, so that the server
     gets what the guard judged: a key twice, NaN, and infinity.
     """
-    return json.loads(data, object_pairs_hook=_distinct, parse_constant=_reject)
+    return json.loads(
+        data, object_pairs_hook=_with_distinct_keys, parse_constant=_reject_constant
+    )
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _with_distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     parsed = dict(pairs)
     if len(parsed) < len(pairs):
         raise ValueError("a key twice")
     return parsed
 
 
-def _reject(constant: str) -> None:
+def _reject_constant(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _object(value: Any) -> dict[str, Any]:
+def _validated_object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 - the JSON's value is wrong
     return value
 
 
-def _dict(value: Any) -> dict[str, Any]:
+def _object_or_empty(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
@@ -505,7 +515,7 @@ async def _with_json_errors(request: web.Request, handler: Any) -> web.StreamRes
     return response
 
 
-def _kind_alone(record: logging.LogRecord) -> bool:
+def _log_only_kind_of_error(record: logging.LogRecord) -> bool:
     """Keep only the kind of a logged error: the rest has requests' texts and keys."""
     if record.exc_info and record.exc_info[0]:
         record.msg = f"{record.msg}: {record.exc_info[0].__name__}"

@@ -27,10 +27,10 @@ def serve(
 ) -> None:
     """Serve a guard, and its counts to the operator, until Ctrl-C or SIGTERM."""
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_until_a_signal(proxy, listener, metrics))
+        asyncio.run(_serve_until_signal(proxy, listener, metrics))
 
 
-async def _until_a_signal(
+async def _serve_until_signal(
     proxy: GuardProxy,
     listener: socket.socket,
     metrics: socket.socket | None,

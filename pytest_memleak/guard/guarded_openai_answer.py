@@ -16,7 +16,7 @@ from pytest_memleak.formats.usual_names import (
     is_id,
 )
 from pytest_memleak.guard.dropped_parts import DROPPED
-from pytest_memleak.guard.long_prompts import pieces_of
+from pytest_memleak.guard.long_prompts import overlapping_pieces
 from pytest_memleak.guard.own_ids import OwnIds
 from pytest_memleak.guard.request_texts import texts_of_request
 from pytest_memleak.guard.stop_at_passage import GuardedText, History
@@ -105,7 +105,7 @@ class GuardedAnswer:
             budgets=self._budgets,
             places=places,
         )
-        choices_requested = _number(request.get("n"), 1)
+        choices_requested = _int_or_default(request.get("n"), 1)
         self._each = max(choices_requested, 1)
         self._choices = self._each * len(self._prompts)
         self._model = request.get("model")
@@ -132,7 +132,7 @@ class GuardedAnswer:
         if not history:
             return History("", ())
         prompt = self._prompts[0]
-        for piece in pieces_of(history) if self._budgets else ():
+        for piece in overlapping_pieces(history) if self._budgets else ():
             passages = library.find([piece], prompt, least=COUNTED)
             for budget in self._budgets:
                 budget.add(places.of(passages))
@@ -144,7 +144,7 @@ class GuardedAnswer:
         return all(number in self._over for number in range(self._choices))
 
     @property
-    def begun_ended(self) -> bool:
+    def begun_choices_have_ended(self) -> bool:
         """Whether there is a choice, and all that the server began have ended."""
         return bool(self._over) and self._begun <= self._over
 
@@ -165,7 +165,7 @@ class GuardedAnswer:
         sent = self._guarded(others, ())
         self._head = {key: sent[key] for key in _HEAD if key in sent}
         self._send(self._texts_of(None).pause())
-        choices = self._read_choices(_dicts(body.get("choices")), whole=whole)
+        choices = self._read_choices(_dicts_in_list(body.get("choices")), whole=whole)
         of_ended = body.get("choices") and not choices and not whole
         if of_ended and not sent.get("usage"):
             return []
@@ -182,7 +182,8 @@ class GuardedAnswer:
         """Return what may be sent of the choices that haven't ended."""
         sent = []
         numbers = [
-            _number(choice.get("index"), nth) for nth, choice in enumerate(choices)
+            _int_or_default(choice.get("index"), nth)
+            for nth, choice in enumerate(choices)
         ]
         self._begun.update(numbers)
         for nth, choice in enumerate(choices):
@@ -263,7 +264,7 @@ class GuardedAnswer:
         for nth, value in enumerate(values):
             own_place = (*place, len(guarded))
             if isinstance(value, dict):
-                number = _number(value.get("index"), nth)
+                number = _int_or_default(value.get("index"), nth)
                 guarded.append(self._guarded(value, (*place, number)))
             elif isinstance(value, list):
                 guarded.append(self._guarded_list(value, own_place))
@@ -323,7 +324,7 @@ class GuardedAnswer:
             if place in self._objects:
                 self._objects[place][place[-1]] += text
             elif text:
-                self._held.append(self._head | _at(place, text))
+                self._held.append(self._head | _chunk_with_text_at(place, text))
 
 
 class _Texts:
@@ -454,13 +455,13 @@ def _streams_with(place: Path) -> list[Path]:
     return [place, field, _ALL]
 
 
-def _dicts(value: Any) -> list[dict[str, Any]]:
+def _dicts_in_list(value: Any) -> list[dict[str, Any]]:
     if not isinstance(value, list):
         return []
     return [part for part in value if isinstance(part, dict)]
 
 
-def _number(value: Any, default: int) -> int:
+def _int_or_default(value: Any, default: int) -> int:
     """Return a number as a server or client may read it: also 3.0 and "3"."""
     try:
         number = int(value)
@@ -469,7 +470,7 @@ def _number(value: Any, default: int) -> int:
     return number if number >= 0 else default
 
 
-def _at(place: Path, text: str) -> dict[str, Any]:
+def _chunk_with_text_at(place: Path, text: str) -> dict[str, Any]:
     """Return the text at its place in a chunk, in lists by its index."""
     value: Any = text
     for key in reversed(place):

@@ -69,7 +69,7 @@ class GuardedItems(GuardedAnswer):
         return self._has_ended
 
     @property
-    def begun_ended(self) -> bool:
+    def begun_choices_have_ended(self) -> bool:
         """Whether the server's last event was read."""
         return self._has_ended
 

@@ -31,7 +31,7 @@ def shortened(prompt: str, library: Library) -> str:
         return prompt
     kept: dict[str, None] = {}
     size = 0
-    for piece in pieces_of(prompt):
+    for piece in overlapping_pieces(prompt):
         if piece in kept or not _has_matches(piece, library):
             continue
         kept[piece] = None
@@ -41,19 +41,19 @@ def shortened(prompt: str, library: Library) -> str:
     return "\n".join(kept)
 
 
-def shortened_history(text: str, library: Library) -> str:
+def shorten_history(text: str, library: Library) -> str:
     """Return the pieces of a long text that share words with a book, and its end.
 
     An answer may continue the end.
     """
     if len(text) <= LONG:
         return text
-    *pieces, end = pieces_of(text)
+    *pieces, end = overlapping_pieces(text)
     kept = [piece for piece in pieces if _has_matches(piece, library)]
     return "\n".join([*kept, end])
 
 
-def pieces_of(text: str) -> Iterator[str]:
+def overlapping_pieces(text: str) -> Iterator[str]:
     """Yield a text, a long one in pieces that overlap."""
     if len(text) <= LONG:
         yield text

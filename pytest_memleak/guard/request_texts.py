@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_memleak.formats.reasoning_and_tool_calls import Kept, Place, texts_in
-from pytest_memleak.guard.long_prompts import LONG, shortened, shortened_history
+from pytest_memleak.guard.long_prompts import LONG, shorten_history, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -46,7 +46,7 @@ def texts_of_request(
     What users wrote excuses. What their client and its tools wrote does, too, with
     `excuse_context`. All else is history, since the model may have written it.
     """
-    of_model = _shortening(shortened_history, library, without=frozenset())
+    of_model = _shortening(shorten_history, library, without=frozenset())
     excused = _shortening(shortened, library, without=_FILES)
     history: list[str] = []
     excusing: list[str] = []

@@ -14,7 +14,7 @@ from pytest_memleak.guard.word_budget import (
     UNSEEN,
     Budget,
     PlacesOfPassages,
-    spend,
+    spend_if_allowed,
 )
 from pytest_memleak.scoring.book_words import NEAR_MATCH
 from pytest_memleak.scoring.find_passages import LEAST_NEAR_VERBATIM_WORDS
@@ -167,7 +167,7 @@ class GuardedText:
             if not ended:
                 whole = self._end_of_whole_words(starts)
             if whole > self._matched:
-                if not self._allow_more(starts, whole):
+                if not self._match_and_allow_more(starts, whole):
                     return self._stop(starts, whole)
                 left = self._left()
                 matched = bisect_left(starts, whole)
@@ -231,13 +231,13 @@ class GuardedText:
         """Return how many words may leave unread of budgets with so many left."""
         return max(left - UNSEEN - self._unread, 0)
 
-    def _allow_more(self, starts: Sequence[int], whole: int) -> bool:
+    def _match_and_allow_more(self, starts: Sequence[int], whole: int) -> bool:
         """Match the text up to `whole`; tell whether nothing in it exceeds a limit."""
         passages = self._passages(whole)
         longest = _longest(passages)
         if longest > self._limit:
             return False
-        if not spend(self._budgets, self._counted(passages), self):
+        if not spend_if_allowed(self._budgets, self._counted(passages), self):
             return False
         self._matched = whole
         self._unread = 0
@@ -265,7 +265,7 @@ class GuardedText:
         odd = len(odd_marks([text])[0])
         if odd < ODD:
             longest += odd // 2
-        backward = _words_since_a_usual_one(text)
+        backward = _count_words_after_usual_one(text)
         if backward < STRANGE:
             return max(longest, backward) + _UNMATCHED
         return longest + _UNMATCHED_BACKWARD
@@ -305,12 +305,12 @@ class GuardedText:
             of_book = [each for each in passages if each.book == excess.book]
             self.passage = max(of_book, key=attrgetter("place_end"))
             nth -= _words_over(self.passage, excess) - 1
-        stop = self._before_begun_blob(starts[max(nth, 0)])
+        stop = self._end_before_begun_blob(starts[max(nth, 0)])
         released = self._text[self._sent : stop]
         self._count_sent(self._sent + len(released))
         return released
 
-    def _before_begun_blob(self, end: int) -> int:
+    def _end_before_begun_blob(self, end: int) -> int:
         """Return an end before what may be the beginning of a blob, too short to read.
 
         A client can read it.
@@ -377,7 +377,7 @@ def _words_over(passage: Passage, excess: Excess) -> int:
     return excess.words
 
 
-def _words_since_a_usual_one(text: str) -> int:
+def _count_words_after_usual_one(text: str) -> int:
     """Count the trailing words that may be reversed: a long stretch shows that."""
     end_of_text = text[-_LONGEST_WORD * 2 :]
     words = _WORD.findall(end_of_text.lower())

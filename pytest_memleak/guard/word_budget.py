@@ -193,7 +193,7 @@ class Budget:
         return None
 
 
-def spend(
+def spend_if_allowed(
     budgets: Sequence[Budget],
     places: Sequence[Place],
     sender: Hashable,

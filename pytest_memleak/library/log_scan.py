@@ -203,7 +203,7 @@ class LogScan:
         texts = plain.answers
         prompts = plain.prompts
         if self._training:
-            self._count_style(plain.prompt)
+            self._count_study_style_prompt(plain.prompt)
             texts = [*texts, plain.prompt]
             prompts = []
         self.counted.counts["rows"] += 1
@@ -219,7 +219,7 @@ class LogScan:
         prompts: list[str] = []
         if self._training:
             texts = texts_in(row) if record is row else [*texts, prompt]
-            self._count_style(prompt)
+            self._count_study_style_prompt(prompt)
         else:
             prompts = [answer.get("instruction", prompt) for answer in answers]
         counts = self.counted.counts
@@ -229,7 +229,7 @@ class LogScan:
             counts["texts"] += sum(map(_has_any_word, texts))
         return texts, prompts
 
-    def _count_style(self, prompt: str) -> None:
+    def _count_study_style_prompt(self, prompt: str) -> None:
         summary = len(prompt.split()) >= _LEAST_SUMMARY
         is_asking = summary and bool(_STYLE.search(prompt))
         self.counted.counts["style_rows"] += is_asking

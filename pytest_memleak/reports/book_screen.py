@@ -233,7 +233,7 @@ def _row_text(
 
     name = set_cell_size(_one_line_cut_to(label, widths.label), widths.label)
     line = f"{number:>3} {name} {words:>{_WORDS}}  {_one_line(text)}"
-    return narrowed(line.rstrip(), widths.line)
+    return shortened_to_columns(line.rstrip(), widths.line)
 
 
 def _one_line(text: str) -> str:
@@ -242,10 +242,10 @@ def _one_line(text: str) -> str:
 
 def _one_line_cut_to(text: str, width: int) -> str:
     """Return a text as one line of at most as many columns."""
-    return narrowed(_one_line(text), width)
+    return shortened_to_columns(_one_line(text), width)
 
 
-def narrowed(line: str, width: int) -> str:
+def shortened_to_columns(line: str, width: int) -> str:
     """Shorten a line to as many columns, of which ideographs take two."""
     from rich.cells import cell_len, set_cell_size
 

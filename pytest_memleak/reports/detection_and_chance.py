@@ -42,7 +42,7 @@ def detection_caption(confidence: float) -> str:
     )
 
 
-def highest_limit(results: Sequence[PairResult]) -> Iterator[str]:
+def highest_detection_limit(results: Sequence[PairResult]) -> Iterator[str]:
     """State the run's detection limit: the highest of its pairs, without controls."""
     limited = []
     for result in results:
@@ -134,7 +134,7 @@ def control_lines(results: Sequence[PairResult]) -> Iterator[str]:
         has_generations = any(pair.completeness.received for pair in pairs)
         if suite.controls:
             controls = amount(suite.controls, "negative control")
-            rates = ", ".join(_false_positives(suite)) or "none was measured"
+            rates = ", ".join(_false_positive_lines(suite)) or "none was measured"
             yield f"{name}False positives on {controls}: {rates}"
         if suite.gates and has_generations and not leaked:
             yield (
@@ -144,6 +144,6 @@ def control_lines(results: Sequence[PairResult]) -> Iterator[str]:
             )
 
 
-def _false_positives(suite: SuiteControls) -> Iterator[str]:
+def _false_positive_lines(suite: SuiteControls) -> Iterator[str]:
     for limit, count in suite.false_alarms.items():
         yield f"{limit} {count.over} of {count.measured}"

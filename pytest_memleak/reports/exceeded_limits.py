@@ -85,7 +85,7 @@ def _limited_measures(result: PairResult) -> Iterator[tuple[Measure, float]]:
             yield row, limits[name]
 
 
-def limits_in_doubt(result: PairResult) -> list[str]:
+def limits_within_interval(result: PairResult) -> list[str]:
     """Return the limits of which only the interval's end is on the other side."""
     names = []
     for row, limit in _limited_measures(result):

@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.reports.book_text import book_titles
-from pytest_memleak.reports.detection_and_chance import control_lines, highest_limit
+from pytest_memleak.reports.detection_and_chance import (
+    control_lines,
+    highest_detection_limit,
+)
 from pytest_memleak.reports.next_command import advice_for_line, next_command
 from pytest_memleak.reports.pair_outcome import pair_outcome
 from pytest_memleak.reports.screen_causes import screen_causes
@@ -53,14 +56,14 @@ def first_screen(run: RunReport) -> FirstScreen:
         verdict=verdict,
         headline=_headline_text(run, verdict),
         maps=screen_maps(run.results, run.unrun, titles),
-        causes=tuple(_advised(cause, run.typed) for cause in causes),
+        causes=tuple(_with_advice(cause, run.typed) for cause in causes),
         more_causes=more_causes,
         notes=tuple(_run_notes(run)),
         next=next_command(run, verdict),
     )
 
 
-def _advised(cause: ScreenCause, typed: str) -> ScreenCause:
+def _with_advice(cause: ScreenCause, typed: str) -> ScreenCause:
     """Return the cause with advice for the line that was typed."""
     return replace(
         cause,
@@ -78,14 +81,14 @@ def _headline_text(run: RunReport, verdict: Verdict) -> str:
     if run.unrun:
         place = 1 if verdict is Verdict.FAIL else 0
         # A pair that one test evaluated and another didn't is in both.
-        pairs_run, pairs = map(_distinct_pairs, (run.results, everyone))
+        pairs_run, pairs = map(_count_distinct_pairs, (run.results, everyone))
         ran = f"{pairs_run:,} of {pairs:,} pairs ran"
         parts.insert(place, ran)
     parts.append(f"{amount(len(models), 'model')}, {amount(len(books), 'book')}")
     return "; ".join(filter(None, parts))
 
 
-def _distinct_pairs(results: Sequence[PairResult]) -> int:
+def _count_distinct_pairs(results: Sequence[PairResult]) -> int:
     return len({(result.suite.path, result.pair) for result in results})
 
 
@@ -141,6 +144,6 @@ def _has_failed_test(result: PairResult) -> bool:
 
 def _run_notes(run: RunReport) -> Iterator[str]:
     """Yield what the run could see. Another fact about the whole run belongs here."""
-    yield from highest_limit(run.results)
+    yield from highest_detection_limit(run.results)
     yield from control_lines(run.results)
     yield from tried_lines(run.results)

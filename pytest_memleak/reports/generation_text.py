@@ -131,7 +131,7 @@ def _loss_lines(result: PairResult) -> Iterator[str]:
 
 def _attempt_lines(result: PairResult) -> Iterator[str]:
     tried = result.provenance and result.provenance.tried
-    if tried and (tried.number > 1 or tried.further or over_limit(tried)):
+    if tried and (tried.number > 1 or tried.further or attempts_over_limit(tried)):
         yield _attempt_text(tried)
     for counted in result.sampled:
         if counted.purpose == "baseline" and counted.refused:
@@ -155,14 +155,14 @@ def _attempt_text(tried: Tried) -> str:
         f"Attempt {tried.number:,} for book and model, by weights or name "
         f"({', '.join(details)})"
     )
-    failed = over_limit(tried)
+    failed = attempts_over_limit(tried)
     texts = [text, *(_reproduced_text(attempt) for attempt in failed[:_SHOWN])]
     if len(failed) > _SHOWN:
         texts.append(f"{amount(len(failed) - _SHOWN, 'more attempt')} failed")
     return "; ".join(texts)
 
 
-def over_limit(tried: Tried) -> list[OtherAttempt]:
+def attempts_over_limit(tried: Tried) -> list[OtherAttempt]:
     """Return the other attempts with a passage over a limit."""
     return [attempt for attempt in tried.others if attempt.over_limit]
 

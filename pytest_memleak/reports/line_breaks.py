@@ -15,17 +15,17 @@ _COMMAND = re.compile(
 _BLANK = "\ue000"  # isn't printable, so no text that is shown has it
 
 
-def unbroken(command: str) -> str:
-    """Return a command that has no blank to break it at; see `with_blanks`."""
+def with_unbreakable_blanks(command: str) -> str:
+    """Return a command that has no blank to break it at; see `with_plain_blanks`."""
     return command.replace(" ", _BLANK)
 
 
 def with_unbroken_commands(text: str) -> str:
     """Return a text whose commands, which follow a colon, have no blanks."""
-    return _COMMAND.sub(lambda match: unbroken(match[0]), text)
+    return _COMMAND.sub(lambda match: with_unbreakable_blanks(match[0]), text)
 
 
-def with_blanks(line: str) -> str:
+def with_plain_blanks(line: str) -> str:
     """Return a line with the blanks of its commands."""
     return line.replace(_BLANK, " ")
 
@@ -42,4 +42,4 @@ def wrapped(text: str, width: int, *, indent: int = 0) -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return [*map(with_blanks, lines)]
+    return [*map(with_plain_blanks, lines)]

@@ -84,7 +84,7 @@ def summary(run: RunReport) -> str:
         lines += ["", f"… and {amount(left, 'more pair')}."] if left > 0 else []
     # Pairs with reasons first, since the page has room for so many only.
     noticed = sorted(
-        filter(_to_tell, run.results),
+        filter(_has_details, run.results),
         key=lambda result: not result.reasons,
     )
     for result in noticed[:_MOST_DETAILS]:
@@ -189,7 +189,7 @@ def _cell_text(result: PairResult, row: Measure) -> str:
     return f"**{text}**" if over else text
 
 
-def _to_tell(result: PairResult) -> bool:
+def _has_details(result: PairResult) -> bool:
     notices = (
         result.reasons
         or result.spared

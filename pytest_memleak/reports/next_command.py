@@ -80,7 +80,7 @@ def _command_after_pass(run: RunReport, verdict: Verdict) -> NextCommand:
 
 
 def _view_command(run: RunReport, failed: Sequence[PairResult]) -> NextCommand:
-    worst = max(failed, key=_badness)
+    worst = max(failed, key=_passage_and_excess)
     bundle = run.outputs.get(EVIDENCE.name)
     source = path_to_type(bundle) if bundle else _suite_of_result(worst)
     return NextCommand(
@@ -113,7 +113,7 @@ _COMMANDS: dict[str, Callable[[RunReport, Sequence[PairResult]], NextCommand]] =
 """The command by the worst kind of outcome, in order."""
 
 
-def _badness(result: PairResult) -> tuple[float, float]:
+def _passage_and_excess(result: PairResult) -> tuple[float, float]:
     """Return the length of the longest passage, then how far a limit is exceeded."""
     longest = result.values.get(LONGEST_PASSAGE.name, 0)
     times = 0.0

@@ -80,10 +80,10 @@ def plan_table(
             )
     lines += [Text(inert(line)) for line in _time_lines(planned)]
     lines += [Text(inert(line)) for line in _detection_limit_lines(planned.steps)]
-    lines += [Text(line) for line in _control_calls(planned.if_lost)]
+    lines += [Text(line) for line in _control_call_lines(planned.if_lost)]
     unmeasured = planned.without_probability
-    lines += _reasons(unmeasured, "Not measured", every=every)
-    lines += _reasons(planned.obstacles, "Can't estimate", every=every)
+    lines += _left_out_lines(unmeasured, "Not measured", every=every)
+    lines += _left_out_lines(planned.obstacles, "Can't estimate", every=every)
     print_lines(console, lines, width=width, wrap=wrap)
     return out.getvalue()
 
@@ -124,12 +124,14 @@ def detection_table(
         notes += ["US$: set [model.price] for every model"]
     lines = [Text(note, style="dim") for note in notes if rows]
     lines += [Text(inert(limit)) for limit in power.limits]
-    lines += _reasons(power.obstacles, "Can't estimate", every=True)
+    lines += _left_out_lines(power.obstacles, "Can't estimate", every=True)
     print_lines(console, lines, width=width, wrap=True)
     return out.getvalue()
 
 
-def _reasons(reasons: Sequence[object], what: str, *, every: bool) -> Iterator[Text]:
+def _left_out_lines(
+    reasons: Sequence[object], what: str, *, every: bool
+) -> Iterator[Text]:
     """Name what is left out, and why: of many, the first ones, unless `every`."""
     named = reasons
     if len(reasons) > _MOST_REASONS and not every:
@@ -180,7 +182,7 @@ def _detection_limit_lines(steps: Sequence[PlannedStep]) -> Iterator[str]:
         yield text if len(groups) == 1 else f"{', '.join(pairs)}: {text}"
 
 
-def _control_calls(steps: Sequence[PlannedStep]) -> Iterator[str]:
+def _control_call_lines(steps: Sequence[PlannedStep]) -> Iterator[str]:
     """State the most that control calls may be and cost, where any may be due."""
     plans = [step.sampling for step in steps if step.sampling]
     calls = sum(plan.calls for plan in plans)

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_memleak.records.number_format import amount
-from pytest_memleak.reports.exceeded_limits import exceeded_limits, limits_in_doubt
+from pytest_memleak.reports.exceeded_limits import (
+    exceeded_limits,
+    limits_within_interval,
+)
 from pytest_memleak.reports.pair_outcome import pair_outcome
 from pytest_memleak.reports.screen_view import SCREEN_KINDS, UNRUN, ScreenCause
 from pytest_memleak.verdict.inconclusive_cause import NO_ANSWER, result_cause
@@ -113,7 +116,7 @@ def _undecided_member(result: PairResult, *, is_single: bool) -> _Member:
     reason = result.reasons[0] if result.reasons else "no limit was evaluated"
     cause, _, fix = reason.partition("; ")
     key = cause
-    doubtful = limits_in_doubt(result)
+    doubtful = limits_within_interval(result)
     if doubtful:
         key = f"{', '.join(doubtful)}: too close to the limit to decide"
         if len(result.reasons) == 1 and not is_single:

@@ -11,7 +11,7 @@ from pytest_memleak.records.number_format import amount
 from pytest_memleak.reports.exceeded_limits import (
     closest_limit,
     exceeded_limits,
-    limits_in_doubt,
+    limits_within_interval,
 )
 from pytest_memleak.reports.pair_outcome import pair_outcome
 from pytest_memleak.reports.screen_view import (
@@ -251,7 +251,7 @@ def _letters_and_reason(result: PairResult) -> tuple[str, str]:
     cause = result_cause(result)
     if cause:
         return cause.key, cause.sentence
-    doubtful = limits_in_doubt(result)
+    doubtful = limits_within_interval(result)
     sentence = result.reasons[0] if result.reasons else ""
     if not doubtful:
         return "", sentence

@@ -11,8 +11,8 @@ from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.console import text_console
 from pytest_memleak.reports.line_breaks import (
-    unbroken,
-    with_blanks,
+    with_plain_blanks,
+    with_unbreakable_blanks,
     with_unbroken_commands,
 )
 from pytest_memleak.reports.screen_view import SCREEN_LOOKS
@@ -81,7 +81,7 @@ def _screen_lines(
     if not brief:
         for note in view.notes:
             yield from _wrapped_lines(inert(note), room, indent=2, style="dim")
-    command = unbroken(f"Next: {inert(view.next.command)} ")
+    command = with_unbreakable_blanks(f"Next: {inert(view.next.command)} ")
     yield from _wrapped_lines(f"{command} ({view.next.why})", room, indent=6)
 
 
@@ -218,7 +218,7 @@ def _wrapped_lines(
         else list(_wrapped_at_words(with_unbroken_commands(text), room, indent))
     )
     for number, line in enumerate(lines):
-        shown = Text(with_blanks(line))
+        shown = Text(with_plain_blanks(line))
         if styled is None:
             shown.stylize(style)
         elif number == 0:

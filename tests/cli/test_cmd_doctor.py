@@ -183,7 +183,9 @@ def test_a_host_that_only_the_suite_names_gets_no_key(
     reachable = Check("server", "reachable")
     monkeypatch.setattr(model_checks, "check_server", lambda _: reachable)
     monkeypatch.setattr(
-        model_checks, "check_listed", lambda *_: pytest.fail("the key was sent")
+        model_checks,
+        "check_server_lists_model",
+        lambda *_: pytest.fail("the key was sent"),
     )
     end = f'[model.options]\nbase_url = "{url}"'
     assert main(["doctor", suite('[suite]\nprobe = "continuation"', end)]) == status

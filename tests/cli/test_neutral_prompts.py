@@ -11,7 +11,7 @@ from troubled_servers import REASONING, TROUBLES, TroubledServer
 from unearned_servers import book_of_servers, other_plays
 
 from pytest_memleak.cli import neutral_prompts
-from pytest_memleak.cli.learned_keys import LearnedKey, with_keys
+from pytest_memleak.cli.learned_keys import LearnedKey, suite_text_with_keys
 from pytest_memleak.cli.main import main
 from pytest_memleak.cli.neutral_prompts import MOST_CALLS
 
@@ -277,7 +277,7 @@ KEY = LearnedKey("model", "max_tokens", "3500", "it reasoned")
 
 
 def test_a_learned_key_replaces_the_suites_own():
-    text = with_keys(WRITTEN, "a", [KEY])
+    text = suite_text_with_keys(WRITTEN, "a", [KEY])
     assert text == WRITTEN.replace("max_tokens = 5\n", f"{KEY.line}\n").lstrip("")
 
 
@@ -285,7 +285,7 @@ def test_a_learned_key_stands_behind_the_others_of_its_table():
     temperature = LearnedKey(
         "suite", "temperature", '"default"', "the server rejects any"
     )
-    text = with_keys(WRITTEN, "b", [KEY, temperature])
+    text = suite_text_with_keys(WRITTEN, "b", [KEY, temperature])
     assert text.endswith(f'id = "b"\n{KEY.line}\n')
     assert f"samples = 5   # few\n{temperature.line}\n" in text
 
@@ -294,4 +294,4 @@ def test_a_learned_key_stands_behind_the_others_of_its_table():
     'model = [{ id = "a" }]\n', '[[model]]\nid = ["a", "b"]\n', '[[ model ]]\nid = "a"\n',
 ])  # fmt: skip
 def test_a_suite_in_another_form_is_left_alone(suite):
-    assert with_keys(suite, "a", [KEY]) is None
+    assert suite_text_with_keys(suite, "a", [KEY]) is None

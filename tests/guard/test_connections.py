@@ -137,7 +137,7 @@ def test_a_failure_of_the_guard_is_an_error_in_json(quick, monkeypatch):
     def fail(*_):
         raise RuntimeError("It was the best of times")
 
-    monkeypatch.setattr(GuardProxy, "_started", fail)
+    monkeypatch.setattr(GuardProxy, "_read_request", fail)
     url = f"http://127.0.0.1:{quick[1]}/v1/chat/completions"
     answer = httpx.post(url, json=ASKED)
     assert answer.status_code == 500

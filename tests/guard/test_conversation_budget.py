@@ -15,7 +15,7 @@ from scored_books import book_of
 
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.guard import GuardedAnswer
-from pytest_memleak.guard.client_budgets import ClientBudgets, keys_of_client
+from pytest_memleak.guard.client_budgets import ClientBudgets, client_keys_from_headers
 from pytest_memleak.guard.word_budget import PlacesOfPassages
 from pytest_memleak.library import Library
 
@@ -370,4 +370,4 @@ def test_a_file_that_cannot_be_opened_is_an_error(tmp_path):
     ],
 )
 def test_a_client_is_known_by_each_key_of_its_headers(headers, keys):
-    assert keys_of_client(CIMultiDict(headers)) == keys
+    assert client_keys_from_headers(CIMultiDict(headers)) == keys

@@ -264,7 +264,7 @@ def _cover_books(
         key = (result.suite.name, result.book.id)
         # A pair that wasn't run may lack its book's words and file.
         earlier = fullest.get(key, result)
-        fullest[key] = max(earlier, result, key=_known_of_book)
+        fullest[key] = max(earlier, result, key=_words_and_digest)
     for key, result in fullest.items():
         yield CoverBook(
             title=titles[key],
@@ -273,7 +273,7 @@ def _cover_books(
         )
 
 
-def _known_of_book(result: PairResult) -> tuple[int, str]:
+def _words_and_digest(result: PairResult) -> tuple[int, str]:
     return result.book.words or 0, result.book.file_sha256 or ""
 
 
