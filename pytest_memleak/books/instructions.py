@@ -17,6 +17,7 @@ from typing import Any
 
 from pytest_memleak.books.archive import read_bytes
 from pytest_memleak.errors import BookError, file_errors
+from pytest_memleak.formats.distinct_keys import json_with_distinct_keys
 from pytest_memleak.records import Book, Excerpt, WordMode
 from pytest_memleak.records.book import book_digest
 from pytest_memleak.records.number_format import amount
@@ -295,7 +296,7 @@ def _read_summaries(path: Path) -> dict[str, Any]:
     place = str(path)
     data = read_bytes(path)
     try:
-        value = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_unique_keys)
+        value = json_with_distinct_keys(data.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise BookError(
             "isn't UTF-8",
@@ -317,15 +318,6 @@ def _read_summaries(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BookError("isn't a JSON object", location=place, hint=_FORM)
     return value
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {short_name(twice)!r} occurs twice")
-    return members
 
 
 def _checked_summary(

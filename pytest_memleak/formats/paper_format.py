@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pytest_memleak.errors import RecordsError, UnknownExcerpt, file_errors
+from pytest_memleak.formats.distinct_keys import DuplicateKey, distinct_keys
 from pytest_memleak.formats.log_messages import is_asking
 from pytest_memleak.formats.reasoning_and_tool_calls import (
     REASONING_KEYS,
@@ -315,9 +316,8 @@ def json_value(
         text = data.decode(encoding or json.detect_encoding(data))
         del data  # before the values are in memory, too
         return _DECODER.decode(text)
-    except RecordsError as error:
-        error.location = place
-        raise
+    except DuplicateKey as error:
+        raise RecordsError(str(error), location=place, hint="remove one") from None
     except UnicodeDecodeError as error:
         first_byte = error.object[error.start]
         raise RecordsError(
@@ -340,17 +340,7 @@ def json_value(
         raise RecordsError(f"not usable JSON: {cause}", location=place) from None
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        message = f"the key {twice[:_LONGEST_REASON]!a} occurs twice in an object"
-        raise RecordsError(message, hint="remove one")
-    return value
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+_DECODER = json.JSONDecoder(object_pairs_hook=distinct_keys)
 
 
 def _rows(records: object, place: str) -> list[Mapping[str, Any]]:

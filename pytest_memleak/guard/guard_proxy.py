@@ -24,6 +24,7 @@ from aiohttp import (
 from aiohttp.client_exceptions import ClientConnectorError, ConnectionTimeoutError
 from aiohttp.http_exceptions import HttpProcessingError
 
+from pytest_memleak.formats.distinct_keys import distinct_keys, json_with_distinct_keys
 from pytest_memleak.formats.usual_names import is_usual_value
 from pytest_memleak.guard.client_budgets import client_keys_from_headers
 from pytest_memleak.guard.connections import Connections
@@ -426,7 +427,7 @@ async def _stream_chunks(
             if data == b"[DONE]":
                 return
             if data:
-                yield _validated_object(json.loads(data))
+                yield _validated_object(json_with_distinct_keys(data))
         failure = _CUT
     except _BROKEN as error:
         failure = f"the server's stream failed: {type(error).__name__}"
@@ -458,7 +459,7 @@ async def _answer_object(upstream: ClientResponse) -> dict[str, Any]:
         if len(body) > _LARGEST:
             return {}
     try:
-        return _validated_object(json.loads(body))
+        return _validated_object(json_with_distinct_keys(bytes(body)))
     except (ValueError, RecursionError):
         return {}
 
@@ -470,15 +471,8 @@ def _strict_json(data: bytes) -> Any:
     gets what the guard judged: a key twice, NaN, and infinity.
     """
     return json.loads(
-        data, object_pairs_hook=_with_distinct_keys, parse_constant=_reject_constant
+        data, object_pairs_hook=distinct_keys, parse_constant=_reject_constant
     )
-
-
-def _with_distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    parsed = dict(pairs)
-    if len(parsed) < len(pairs):
-        raise ValueError("a key twice")
-    return parsed
 
 
 def _reject_constant(constant: str) -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import email.utils
 import http.client
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +30,7 @@ from pytest_memleak.errors import (
     RequestNotSent,
     UnusableResponse,
 )
+from pytest_memleak.formats.distinct_keys import DuplicateKey, json_with_distinct_keys
 from pytest_memleak.providers.server_complaints import (
     NO_CREDIT,
     TokenLimit,
@@ -278,7 +278,7 @@ class CallErrorFactory:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = json_with_distinct_keys(line)
             except ValueError:
                 row = None
             if not isinstance(row, dict):
@@ -298,6 +298,8 @@ class CallErrorFactory:
                 failure.in_doubt = True
                 return failure
         cause = "The response has an unexpected format"
+        if any(isinstance(link, DuplicateKey) for link in exception_chain(error)):
+            cause = "The response has an object with the same key twice"
         return self.unusable(cause, f"check {server}, which sent it")
 
 

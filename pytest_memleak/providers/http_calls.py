@@ -17,6 +17,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from pytest_memleak.formats.distinct_keys import json_with_distinct_keys
 from pytest_memleak.providers.call_errors import (
     CallErrorFactory,
     ErrorResponse,
@@ -99,7 +100,7 @@ class HttpCalls:
         try:
             response = self._connected().post(url, content=content, headers=headers)
             if response.is_success:
-                answer: object = json.loads(response.content)
+                answer: object = json_with_distinct_keys(response.content)
                 return answer
             failure = self._error_of_response(response, failing)
         except errors as error:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, ValidationError
 
 from pytest_memleak.errors import EvidenceError, file_errors
+from pytest_memleak.formats.distinct_keys import distinct_keys
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.made_by import MadeBy
 from pytest_memleak.records.number_format import MOMENT, amount
@@ -262,7 +263,7 @@ def _parsed(data: bytes, path: Path) -> dict[str, Any]:
     try:
         content = json.loads(
             data.decode(),
-            object_pairs_hook=_unique_keys,
+            object_pairs_hook=distinct_keys,
             parse_constant=_whole_number,
             parse_int=_whole_number,
             parse_float=_bounded_float,
@@ -362,13 +363,6 @@ def _content(bundle: dict[str, Any], path: Path) -> Bundle:
         for fault in impossible_numbers(pair):
             raise _not_a_bundle_error(f"pairs.{number}.{fault}", path)
     return content
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        raise ValueError("duplicate key")
-    return table
 
 
 def _whole_number(text: str) -> int:

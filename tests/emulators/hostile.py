@@ -116,6 +116,14 @@ def _words(change):
     )
 
 
+def _with_text_before_text(body):
+    """Write another text before each one, under the same key, which parsers skip."""
+    for name in ("content", "text"):
+        key = f'"{name}":'.encode()
+        body = body.replace(key, key + b' "It rained.", ' + key)
+    return body
+
+
 def _silence(_wire, _answer, stopping):
     stopping.wait()
 
@@ -276,6 +284,7 @@ ACTS = {
         bytes, **{"Content-Type": "application/json; charset=klingon"}
     ),
     # another content
+    "key_twice": _body(_with_text_before_text),
     "nan": _each(int, lambda _: float("nan")),
     "infinity": _each(int, lambda _: float("inf")),
     "nulls": _each(str, lambda _: None),

@@ -210,6 +210,13 @@ def test_the_server_gets_what_the_guard_judged_or_nothing(guard, body, status):
     assert len(server.asked) - asked == (status == 200)
 
 
+async def twice(request, asked):
+    text = json.dumps({"role": "assistant", "content": "It rained."})
+    message = f'{text[:-1]}, "content": {json.dumps("It rained again.")}}}'
+    body = f'{{"choices": [{{"index": 0, "message": {message}}}]}}'
+    return web.Response(text=body, content_type="application/json")
+
+
 async def overloaded(request, asked):
     body = {
         "error": {"message": "too many requests", "type": "busy", "code": "rate_limit"}
@@ -239,6 +246,7 @@ async def elsewhere(request, asked):
     (overloaded, 429, "too many requests"), (page, 503, "with status 503 and no JSON"),
     (cut, 502, "the server failed: ServerDisconnectedError"),
     (elsewhere, 502, "with status 302 and no JSON"),
+    (twice, 502, "with status 200 and no JSON"),
 ])  # fmt: skip
 def test_an_error_of_the_server_is_told(
     guard, client, caplog, answer, status, message, stream

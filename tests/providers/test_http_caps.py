@@ -6,7 +6,7 @@ from faults import Fault, FaultKind
 from hostile import ACTS
 from marks import full
 
-from pytest_memleak.errors import ProviderBusy, ProviderError
+from pytest_memleak.errors import ProviderBusy, ProviderError, UnusableResponse
 from pytest_memleak.providers.call_errors import RequestRejected
 from pytest_memleak.redaction.text import server_word_limit
 from pytest_memleak.sampling.billing_doubt import in_doubt
@@ -55,6 +55,15 @@ def failure_of(name, serve, provider_of):
 )
 def test_an_answer_that_never_ends_is_read_up_to_a_bound(failure_of, act, message):
     assert message in failure_of(act).cause
+
+
+@pytest.mark.parametrize(
+    ("name", "act"), [(name, "key_twice") for name in CHAT if name != "tinker"]
+)
+def test_an_answer_with_a_key_twice_is_unusable(failure_of, act):
+    error = failure_of(act)
+    assert isinstance(error, UnusableResponse)
+    assert error.cause == "The response has an object with the same key twice"
 
 
 @pytest.mark.parametrize(

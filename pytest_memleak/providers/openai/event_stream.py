@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pytest_memleak.formats.distinct_keys import json_with_distinct_keys
 from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
 from pytest_memleak.providers.openai.responses import (
     is_event_of_response,
@@ -37,7 +37,7 @@ def read_body(content: bytes) -> object:
     text = content.decode("utf-8").lstrip("\ufeff \n\r")
     lines = _LINE_END.split(text)
     if not lines[0].startswith(_FIELDS):
-        return json.loads(text)
+        return json_with_distinct_keys(text)
     events = [_parse_event(data) for data in _data_of(lines)]
     if any(map(is_event_of_response, events)):
         return streamed_response(events)
@@ -45,7 +45,7 @@ def read_body(content: bytes) -> object:
 
 
 def _parse_event(data: str) -> Mapping[str, Any]:
-    event = json.loads(data)
+    event = json_with_distinct_keys(data)
     if not isinstance(event, Mapping):
         raise ValueError("an event isn't an object")  # noqa: TRY004 - as invalid JSON
     return event

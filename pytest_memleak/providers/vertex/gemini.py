@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
+from pytest_memleak.formats.distinct_keys import json_with_distinct_keys
 from pytest_memleak.formats.sent_texts import texts_sent
 from pytest_memleak.interfaces.abilities import Abilities, ParameterValues
 from pytest_memleak.interfaces.protocols import (
@@ -232,7 +233,7 @@ class GeminiEndpoint(RequestEndpoint):
             )
             if answer.sdk_http_response is None:
                 return None
-            return json.loads(answer.sdk_http_response.body or "null")
+            return json_with_distinct_keys(answer.sdk_http_response.body or "null")
 
         texts = [*request.texts, *self._settings.system]
         return self._calls.ask(

@@ -221,7 +221,7 @@ class VertexCalls:
         if failed_login is not None:
             return failed_login
         if isinstance(error, ValueError | RecursionError | Warning):
-            return failing.malformed(server)
+            return failing.malformed(server, error)
         return failing.connection(error, server=server, timeout=self.timeout)
 
     def _hint(self, status: int, *, call: str) -> str | None:
