@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from statistics import median
 
+from pytest_memleak.books.chapter_alarms import (
+    places_ending_in_notes,
+    repeating_places,
+    unreadable_places,
+)
 from pytest_memleak.books.chapter_numbers import (
     misplaced_numbers,
     missing_numbers,
     unnumbered_places,
 )
-from pytest_memleak.interfaces.protocols import Cut, Manuscript
-from pytest_memleak.records import Book, WordMode
+from pytest_memleak.interfaces.protocols import Chapter, Cut, Manuscript
+from pytest_memleak.records import Book, Excerpt, WordMode
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import short_name
 from pytest_memleak.scoring.words import has_unspaced, words
 
-_END_WORDS = 12
+_END_WORDS = 16
 # No formulas, addresses, or numbers.
 _LETTERS_BETWEEN_BLANKS = re.compile(r"(?<!\S)[^\w\s]?([^\W\d_]+)[^\w\s]?(?!\S)")
 
@@ -46,7 +51,7 @@ class OutlinedChapter:
     lacks_number: whether its title has none, where most chapters have one
     typical_word: the median length of its words; 0 if blanks don't separate them
     open_letters: the length of its last paragraph, if no mark ends that; else 0
-    is_cut_off: whether it ends in the middle of a sentence, where most don't
+    has_alarm: whether something looks wrong with its text
     """
 
     title: str | None
@@ -57,7 +62,7 @@ class OutlinedChapter:
     lacks_number: bool = False
     typical_word: float = 0
     open_letters: int = 0
-    is_cut_off: bool = False
+    has_alarm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,26 +97,30 @@ def outline_of(
     read: what its reader returned: the manuscript, or excerpts that were cut already
     book: what was made of it
     """
+    texts = list(_chapter_texts(read, book))
+    chapters = tuple(_outlined(chapter, mode) for chapter in texts)
+    cuts: tuple[Cut, ...] = ()
     if isinstance(read, Manuscript) and not book.works:
-        chapters = tuple(
-            _outlined(chapter.title, chapter.paragraphs, chapter.documents, mode)
-            for chapter in read.chapters
-        )
         cuts = read.cuts
-    else:
-        chapters = tuple(_chapters_of_excerpts(book, mode))
-        cuts = ()
+    alarms = list(book.warnings)
     if not book.works:
-        unnumbered = unnumbered_places([chapter.title for chapter in chapters])
-        cut_off = _cut_off_places(chapters)
+        titles = [chapter.title for chapter in texts]
+        alarms += _alarms_of_numbers(titles)
+        unnumbered = unnumbered_places(titles)
+        with_alarm: set[int] = set()
+        for alarm, places in _alarms_of_texts(chapters, texts):
+            names = [_named(chapters[place]) for place in places]
+            alarms.append(f"{alarm}: {_first_titles(names)}")
+            with_alarm.update(places)
         chapters = tuple(
             replace(
                 chapter,
                 lacks_number=place in unnumbered,
-                is_cut_off=place in cut_off,
+                has_alarm=place in with_alarm,
             )
             for place, chapter in enumerate(chapters)
         )
+    alarms += _alarms_of_cuts(cuts)
     return BookOutline(
         title=book.title,
         author=book.author,
@@ -119,7 +128,7 @@ def outline_of(
         cuts=cuts,
         left_out=sum(part.matter for part in book.parts),
         notes=sum(part.notes for part in book.parts),
-        alarms=tuple(_alarms(book, chapters, cuts)),
+        alarms=tuple(alarms),
     )
 
 
@@ -134,31 +143,35 @@ def text_alarms(
     return outline.alarms[len(book.warnings) :]
 
 
-def _chapters_of_excerpts(book: Book, mode: WordMode) -> Iterator[OutlinedChapter]:
-    """Yield a collection's works, or the chapters that excerpts name."""
-    for work in book.works:
-        texts = [excerpt.text for excerpt in book.excerpts[work.first : work.end]]
-        yield _outlined(work.title, texts, (), mode)
+def _chapter_texts(read: Manuscript | Book, book: Book) -> Iterator[Chapter]:
+    """Yield a manuscript's chapters, a collection's works, or what excerpts name."""
     if book.works:
-        return
-    for title, excerpts in groupby(book.excerpts, key=lambda excerpt: excerpt.chapter):
-        yield _outlined(title, [excerpt.text for excerpt in excerpts], (), mode)
+        for work in book.works:
+            yield _joined(work.title, book.excerpts[work.first : work.end])
+    elif isinstance(read, Manuscript):
+        yield from read.chapters
+    else:
+        by_chapter = groupby(book.excerpts, key=lambda excerpt: excerpt.chapter)
+        for title, excerpts in by_chapter:
+            yield _joined(title, excerpts)
 
 
-def _outlined(
-    title: str | None,
-    paragraphs: Sequence[str],
-    documents: tuple[str, ...],
-    mode: WordMode,
-) -> OutlinedChapter:
-    text = "\n\n".join(paragraphs)
+def _joined(title: str | None, excerpts: Iterable[Excerpt]) -> Chapter:
+    paragraphs: list[str] = []
+    for excerpt in excerpts:
+        paragraphs += excerpt.text.split("\n\n")
+    return Chapter(title, tuple(paragraphs))
+
+
+def _outlined(chapter: Chapter, mode: WordMode) -> OutlinedChapter:
+    text = "\n\n".join(chapter.paragraphs)
     tokens = text.split()
     return OutlinedChapter(
-        title=title,
+        title=chapter.title,
         words=len(words(text, mode)),
         begins=" ".join(tokens[:_END_WORDS]),
         ends=" ".join(tokens[-_END_WORDS:]),
-        documents=documents,
+        documents=chapter.documents,
         typical_word=_typical_word_length(text),
         open_letters=_open_letters(text),
     )
@@ -198,23 +211,33 @@ def _cut_off_places(chapters: Sequence[OutlinedChapter]) -> list[int]:
     ]
 
 
-def _alarms(
-    book: Book,
+def _alarms_of_numbers(titles: Sequence[str | None]) -> Iterator[str]:
+    if missing := missing_numbers(titles):
+        yield f"chapter numbers missing: {missing}"
+    if misplaced := misplaced_numbers(titles):
+        yield f"chapter numbers out of place: {misplaced}"
+
+
+def _alarms_of_texts(
     chapters: Sequence[OutlinedChapter],
-    cuts: Sequence[Cut],
-) -> Iterator[str]:
-    """Yield what looks wrong: warnings, numbers, glued words, ends, cuts inside."""
-    yield from book.warnings
-    if not book.works:
-        titles = [chapter.title for chapter in chapters]
-        if missing := missing_numbers(titles):
-            yield f"chapter numbers missing: {missing}"
-        if misplaced := misplaced_numbers(titles):
-            yield f"chapter numbers out of place: {misplaced}"
-        if glued := _with_long_words(chapters):
-            yield f"spaces may be missing between words: {_first_titles(glued)}"
-        if cut_off := [_named(chapter) for chapter in chapters if chapter.is_cut_off]:
-            yield f"may end in the middle of a sentence: {_first_titles(cut_off)}"
+    texts: Sequence[Chapter],
+) -> Iterator[tuple[str, Sequence[int]]]:
+    """Yield what looks wrong with chapters' texts, and the indices of those."""
+    paragraphs = [chapter.paragraphs for chapter in texts]
+    if repeating := repeating_places(paragraphs):
+        yield "repeats text from before it", repeating
+    for place, reason in unreadable_places(paragraphs):
+        yield f"no generation could match it, since {reason}", [place]
+    if glued := _places_with_long_words(chapters):
+        yield "spaces may be missing between words", glued
+    if notes := places_ending_in_notes(paragraphs):
+        count = sum(notes.values())
+        yield f"ends in numbered notes ({amount(count, 'word')} in all)", list(notes)
+    if cut_off := _cut_off_places(chapters):
+        yield "may end in the middle of a sentence", cut_off
+
+
+def _alarms_of_cuts(cuts: Sequence[Cut]) -> Iterator[str]:
     inside = [cut for cut in cuts if cut.inside]
     if inside:
         rules = ", ".join(dict.fromkeys(cut.rule for cut in inside))
@@ -222,17 +245,17 @@ def _alarms(
         yield f"{amount(count, 'word')} cut inside chapters: {rules}"
 
 
-def _with_long_words(chapters: Sequence[OutlinedChapter]) -> list[str]:
-    """Return the titles of chapters whose words are far longer than the others'."""
-    judged = [
-        chapter
-        for chapter in chapters
+def _places_with_long_words(chapters: Sequence[OutlinedChapter]) -> list[int]:
+    """Return the indices of chapters whose words are far longer than the others'."""
+    judged = {
+        place: chapter.typical_word
+        for place, chapter in enumerate(chapters)
         if chapter.typical_word and chapter.words >= _FEWEST_WORDS
-    ]
+    }
     if len(judged) < _FEWEST_CHAPTERS:
         return []
-    longest = _LONGEST_TO_OTHERS * median(chapter.typical_word for chapter in judged)
-    return [_named(chapter) for chapter in judged if chapter.typical_word > longest]
+    longest = _LONGEST_TO_OTHERS * median(judged.values())
+    return [place for place, typical_word in judged.items() if typical_word > longest]
 
 
 def _named(chapter: OutlinedChapter) -> str:

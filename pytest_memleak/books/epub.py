@@ -29,6 +29,8 @@ from pytest_memleak.books.text_blocks import Entry, Markup, SpineDocument, locat
 from pytest_memleak.books.text_decoding import decode, elements
 from pytest_memleak.errors import BookError
 from pytest_memleak.interfaces.protocols import Manuscript
+from pytest_memleak.records.number_format import first_three
+from pytest_memleak.redaction.text import short_name
 
 if TYPE_CHECKING:
     from ebooklib.epub import EpubBook
@@ -80,6 +82,17 @@ def read_epub(
     reading_warnings = list(package.warnings)
     for leaf in leaves:
         reading_warnings += (f"{leaf.name!r}: {note}" for note in leaf.markup.notes)
+    read_names = {leaf.name for leaf in leaves} | {*navigation}
+    unread = dict.fromkeys(
+        short_name(entry.document)
+        for entry in contents
+        if entry.document not in read_names
+    )
+    if unread:
+        reading_warnings.append(
+            "its contents name documents that its spine lacks, so they aren't read: "
+            f"{first_three(list(unread))}"
+        )
     authors = dict.fromkeys(_metadata(book, "creator"))
     return compose_manuscript(
         leaves,

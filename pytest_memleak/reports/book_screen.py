@@ -2,7 +2,7 @@
 
 At most 80 columns, or the terminal's where it is narrower, and 20 lines, the last of
 which is the caller's. Alarms come first where lines are short, then what is left out,
-then chapters other than the first and the last.
+then the chapters that alarms name, the longest, and those next to both ends.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ _SHORT = 50
 _LINES_OF_CUT = 2
 
 _WORDS = 7
+_BEGINS = "begins "
+_ENDS = "ends   "
 _MOST_NAMES = 5
 
 # Behind a number or letter and a label.
@@ -81,11 +83,23 @@ def screen_lines(outline: BookOutline, columns: int = WIDTH) -> list[str]:
             f"{_named(outline.title)} by {_named(outline.author)}", widths.line
         ),
         *textwrap.wrap(_size_text(outline), widths.line, subsequent_indent="  "),
+        *_end_lines(outline, widths.line),
         _row_text(widths, "", "chapter", "words", "begins … ends"),
     ]
     room = LINES - 1 - len(head) - len(cuts) - len(alarms)
     chapters = _chapter_lines(outline.chapters, room, widths)
     return [*head, *chapters, *cuts, *alarms]
+
+
+def _end_lines(outline: BookOutline, width: int) -> Iterator[str]:
+    """Yield how the text begins and how it ends, each on a line."""
+    if not outline.chapters:
+        return
+    room = width - len(_BEGINS) - len("“”")
+    begins = _first_words_that_fit(outline.chapters[0].begins, room)
+    ends = _last_words_that_fit(outline.chapters[-1].ends, room)
+    yield f"{_BEGINS}“{begins}”"
+    yield f"{_ENDS}“{ends}”"
 
 
 def _named(name: str) -> str:
@@ -131,12 +145,13 @@ def _shown_places(chapters: Sequence[OutlinedChapter], room: int) -> list[int]:
     places = {0, len(sizes) - 1}
     if len(sizes) <= room:
         return list(range(len(sizes)))
-    cut_off = [place for place in range(len(sizes)) if chapters[place].is_cut_off]
-    candidates = [*cut_off, longest]
+    with_alarm = [place for place in range(len(sizes)) if chapters[place].has_alarm]
+    candidates = [*with_alarm, longest]
     if sizes[shortest] < _SHORT:
         candidates.insert(0, shortest)
     unnumbered = [place for place in range(len(sizes)) if chapters[place].lacks_number]
     candidates += sorted(unnumbered, key=lambda place: -sizes[place])
+    candidates += [1, len(sizes) - 2]
     for place in candidates:
         if _count_lines(places | {place}) <= room:
             places.add(place)
@@ -199,8 +214,8 @@ def _room_for_cuts(outline: BookOutline) -> int:
     """Return how many large cuts have lines."""
     alarms = min(len(outline.alarms), _MOST_ALARMS)
     chapters = min(len(outline.chapters), 3)  # first, a gap, last
-    # Title, sizes, two headings, the small ones, and the caller's line.
-    room = LINES - 6 - chapters - alarms
+    # Title, sizes, both ends, two headings, the small ones, and the caller's line.
+    room = LINES - 8 - chapters - alarms
     count = len(large_cuts(outline))
     if count * _LINES_OF_CUT <= room:
         return count

@@ -155,6 +155,47 @@ def test_a_chapter_without_every_second_space_is_an_alarm(outline):
     assert shown.alarms == ("spaces may be missing between words: Chapter 3",)
 
 
+def test_a_chapter_with_text_from_before_it_is_an_alarm(outline):
+    # Not a whole document that occurs twice, which is cut.
+    repeated = page(f"<h1>Chapter 4</h1>{prose('ship2', 15)}<p>The end came soon.</p>")
+    shown = outline({**novel(1, 2, 3), "c4.xhtml": repeated})
+    assert shown.alarms == ("repeats text from before it: Chapter 4",)
+    assert [one.has_alarm for one in shown.chapters] == [False, False, False, True]
+
+
+def test_a_song_s_refrain_in_each_chapter_is_no_alarm(outline):
+    refrain = "<p>Oh, the lamp, the lamp, the lamp that burns for the sea.</p>" * 3
+    pages = {
+        f"c{number}.xhtml": page(f"<h1>Chapter {number}</h1>{prose(name)}{refrain}")
+        for number, name in enumerate(("ship", "sail", "keel"), start=1)
+    }
+    assert outline(pages).alarms == ()
+
+
+def test_a_chapter_in_a_misread_encoding_is_an_alarm(outline):
+    accented = prose("ship3", 15).replace("sea", "océan").replace("mile", "où")
+    misread = accented.encode().decode("cp1252")
+    documents = {**novel(1, 2), "c3.xhtml": page(f"<h1>Chapter 3</h1>{misread}")}
+    assert outline({**documents, **novel(4, 5)}).alarms == (
+        "no generation could match it, since its UTF-8 was read as windows-1252 and "
+        "saved again: Chapter 3",
+    )
+
+
+@pytest.mark.parametrize("form", ["{}. ", "[{}] ", "{} ", "({}) "])
+def test_numbered_notes_at_the_end_of_a_chapter_are_an_alarm(outline, form):
+    notes = p(f"{form.format(n)}See the old chart of the port." for n in (1, 2, 3))
+    third = page(f"<h1>Chapter 3</h1>{prose('ship3', 15)}{notes}")
+    shown = outline({**novel(1, 2), "c3.xhtml": third, **novel(4)})
+    assert shown.alarms == ("ends in numbered notes (24 words in all): Chapter 3",)
+
+
+def test_a_chapter_of_numbered_verses_alone_is_no_alarm(outline):
+    verses = p(f"{n} {text}" for n, text in enumerate(paragraphs("ship3"), start=1))
+    third = page(f"<h1>Chapter 3</h1>{verses}")
+    assert outline({**novel(1, 2), "c3.xhtml": third, **novel(4)}).alarms == ()
+
+
 def cut_off(number, end):
     """A chapter whose last paragraph is cut off, so that it ends in `end`."""
     *texts, last = paragraphs(f"ship{number}", 8)
@@ -166,7 +207,7 @@ def cut_off(number, end):
 def test_a_chapter_that_ends_in_the_middle_of_a_sentence_is_an_alarm(outline, end):
     shown = outline({**novel(1, 2), "c3.xhtml": cut_off(3, end), **novel(4)})
     assert shown.alarms == ("may end in the middle of a sentence: Chapter 3",)
-    assert [one.is_cut_off for one in shown.chapters] == [False, False, True, False]
+    assert [one.has_alarm for one in shown.chapters] == [False, False, True, False]
 
 
 def test_a_chinese_chapter_that_ends_in_the_middle_of_a_sentence_is_an_alarm(outline):

@@ -35,6 +35,24 @@ def test_only_documents_of_the_spine_are_read(new_epub):
     )
 
 
+def test_documents_that_only_the_contents_name_are_a_warning(new_epub):
+    entries = [
+        '<li><a href="one.xhtml#top">One</a></li>',
+        '<li><a href="two.xhtml">Two</a></li>',
+        '<li><a href="two.xhtml#middle">Three</a></li>',
+    ]
+    made = new_epub(
+        {"one.xhtml": "<p>one</p>"},
+        manifest=item("two", "two.xhtml"),
+        files={"OEBPS/two.xhtml": b"<p>two</p>"},
+        nav=f'<nav epub:type="toc"><ol>{"".join(entries)}</ol></nav>',
+    )
+    assert read_epub(made.write()).warnings == (
+        "its contents name documents that its spine lacks, so they aren't read: "
+        "OEBPS/two.xhtml",
+    )
+
+
 def test_the_first_rootfile_of_an_epub_is_read(new_epub, text_of):
     pdf = f'<rootfile full-path="x.pdf" media-type="{PDF}"/>'
     files = rootfiles("OEBPS/content.opf", "OEBPS/other.opf", first=pdf) | {

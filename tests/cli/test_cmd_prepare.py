@@ -135,7 +135,9 @@ def test_a_book_is_shown_on_one_screen_with_the_digest_that_approves_it(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("The Lamplighter of Saltmarsh Row by ")
     assert lines[1].startswith("12,345 words in 7 chapters; left out: 108 words (1%)")
-    assert lines[3].split()[:6] == ["1", "Five", "Pints", "in", "the", "Week"]
+    assert lines[2].startswith("begins “The town of Marram Staithe stood")
+    assert lines[3].startswith("ends   “…")
+    assert lines[5].split()[:6] == ["1", "Five", "Pints", "in", "the", "Week"]
     assert lines[-2].startswith("left out: 108 words (Colophon, ")
     digest = words_digest(make_book("b", read_epub(Path(LAMPLIGHTER))))
     assert lines[-1] == f'approved = "{digest}"'

@@ -15,7 +15,7 @@ from pytest_memleak.ledger.prompts import CANARY_TOKENS
 from pytest_memleak.ledger.stored_text import decompress_texts
 from pytest_memleak.ledger.verify_chain import check_ledger
 
-TABLES = ("prompts", "calls", "generations", "call_texts", "claims")
+TABLES = ("stored_prompts", "calls", "generations", "call_texts", "claims")
 TABLES += ("jobs", "batches", "deployments")
 
 
@@ -41,7 +41,7 @@ def contents(url):
         tables = SimpleNamespace(
             **{name: rows(getattr(schema, name)) for name in TABLES}
         )
-    tables.prompts = {row.id: row for row in tables.prompts}
+    tables.stored_prompts = {row.id: row for row in tables.stored_prompts}
     return tables
 
 
@@ -103,12 +103,12 @@ def complete(ledger, samples, *, excerpts):
     """Every ordinal is there, once, canaries too; no call is open; nothing was paid for beside."""
     rounds = [
         1 if requested.temperature == 0 else samples
-        for requested in ledger.prompts.values()
+        for requested in ledger.stored_prompts.values()
     ]
     assert sorted(rounds) == sorted([1] * min(5, excerpts) + [samples] * excerpts)
     assert [(row.prompt, row.ordinal) for row in ledger.generations] == [
         (prompt, ordinal)
-        for prompt, count in sorted(zip(ledger.prompts, rounds, strict=True))
+        for prompt, count in sorted(zip(ledger.stored_prompts, rounds, strict=True))
         for ordinal in range(count)
     ]
     assert not ledger.claims
@@ -147,7 +147,7 @@ def _key_in_ledger(scenario, ledger, call):
         return "all"
     if scenario.kind in {"openai-store", "openai-batch", "vertex-batch"}:
         return call.request_id
-    return ledger.prompts[call.prompt].instruction, call.seed
+    return ledger.stored_prompts[call.prompt].instruction, call.seed
 
 
 def _matched(scenario, ledger, *, doubts=False):
