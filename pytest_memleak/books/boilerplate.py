@@ -325,11 +325,11 @@ def _names_license(text: str) -> bool:
 def _end_of_start(text: str) -> int | None:
     """Return where the first start marker of a paragraph ends."""
     for match in _START.finditer(text):
-        if _before(text, match.start()).endswith("*"):
+        if _characters_before(text, match.start()).endswith("*"):
             rest = _REST_OF_START.match(text, match.end())
             return rest.end() if rest else match.end()
     for match in _OLD_START.finditer(text):
-        text_before = _before(text, match.start())
+        text_before = _characters_before(text, match.start())
         letters_before = "".join(text_before.split()).upper()
         if letters_before.endswith(("*END*", "*END")):
             return match.end()
@@ -339,7 +339,7 @@ def _end_of_start(text: str) -> int | None:
 def _start_of_end(text: str) -> int | None:
     """Return where the first end marker of a paragraph begins."""
     for match in _END.finditer(text):
-        before = _before(text, match.start())
+        before = _characters_before(text, match.start())
         plain = before.rstrip("*").rstrip(" \t\xa0")
         if (
             match[0][:5].upper() == "START"
@@ -350,7 +350,7 @@ def _start_of_end(text: str) -> int | None:
     return None
 
 
-def _before(text: str, end: int) -> str:
+def _characters_before(text: str, end: int) -> str:
     """Return the last characters before `end` without trailing white space."""
     before = text[max(end - _LONGEST_GAP, 0) : end]
     stripped = before.rstrip()

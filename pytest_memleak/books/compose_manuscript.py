@@ -222,10 +222,10 @@ def _text_part(
         kept=True,
         rule=reason.rule,
         by_title=reason.by_title,
-        words=_count(paragraphs),
-        matter=_count(_only_matter(blocks)),
+        words=_count_words_of_any_script(paragraphs),
+        matter=_count_words_of_any_script(_only_matter(blocks)),
         notes=_note_words(leaf),
-        headings=_count(headings),
+        headings=_count_words_of_any_script(headings),
     )
 
 
@@ -241,13 +241,13 @@ def _excluded_part(
         rule=exclusion.rule,
         by_title=exclusion.by_title,
         words=0,
-        matter=_count(leaf.markup.everything),
+        matter=_count_words_of_any_script(leaf.markup.everything),
         notes=_note_words(leaf),
         headings=0,
     )
 
 
-def _count(blocks: Iterable[TextBlock]) -> int:
+def _count_words_of_any_script(blocks: Iterable[TextBlock]) -> int:
     """Return the number of words of any script."""
     text = "\n\n".join(block.text for block in blocks)
     return len(words(text, "unicode"))
@@ -273,7 +273,7 @@ def _cuts(
         for kind in dict.fromkeys(block.matter for block in document if block.matter):
             of_kind = [block for block in document if block.matter == kind]
             of_kind_inside = [block for block in inside if block.matter == kind]
-            count = _count(of_kind_inside)
+            count = _count_words_of_any_script(of_kind_inside)
             yield from _cut(leaf.name, label, kind, of_kind, inside=count)
 
 
@@ -285,7 +285,7 @@ def _cut(
     *,
     inside: int = 0,
 ) -> Iterator[Cut]:
-    count = _count(blocks)
+    count = _count_words_of_any_script(blocks)
     if count:
         beginning = " ".join(block.text for block in blocks[:_FIRST_BLOCKS])
         first_words = " ".join(beginning.split()[:_FIRST_WORDS])

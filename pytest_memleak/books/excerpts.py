@@ -161,7 +161,7 @@ def cut(
         )
     long_chapters = _long_chapters(units)
     parts: list[list[_Fragment]] = []
-    for run in _runs(units, long_chapters):
+    for run in _runs_between_long_chapters(units, long_chapters):
         parts += _cut_run(run, long_chapters, mode)
     excerpts: list[Excerpt] = []
     for number, fragments in enumerate(parts, start=1):
@@ -315,7 +315,7 @@ def _long_chapters(units: Iterable[_Unit]) -> frozenset[int]:
     )
 
 
-def _runs(
+def _runs_between_long_chapters(
     units: Sequence[_Unit],
     long_chapters: frozenset[int],
 ) -> Iterator[list[_Unit]]:

@@ -403,7 +403,7 @@ class _Walker:
             letter = _alternative(attributes)
             self.data(letter if letter.isalpha() else "")
         elif marks := page_number(attributes):
-            return self._watch(lambda text, _: marks(text))
+            return self._drop_on_leave_if(lambda text, _: marks(text))
         elif "aria-label" in attributes:
             return self._open_and_return_closer("label")
         return None
@@ -411,7 +411,9 @@ class _Walker:
     def _enter_link(self, attributes: Mapping[str, str]) -> Callable[[], None]:
         watched = None
         if refers := note_reference(attributes):
-            watched = self._watch(self._note_link(attributes["href"], refers))
+            watched = self._drop_on_leave_if(
+                self._note_link(attributes["href"], refers)
+            )
         self.links += 1
         close = self._open_and_return_closer("link")
 
@@ -447,7 +449,9 @@ class _Walker:
 
     # --- page numbers and note references that only their text identifies ---
 
-    def _watch(self, is_apparatus: Callable[[str, bool], bool]) -> Callable[[], None]:
+    def _drop_on_leave_if(
+        self, is_apparatus: Callable[[str, bool], bool]
+    ) -> Callable[[], None]:
         flushes, parts, length = self._flushes, len(self._parts), self._length
         seen = self._superscripts_seen
 

@@ -226,11 +226,11 @@ def _pdf_lines(page: Any) -> Iterator[str]:
                 start = mark.end()
         pieces.append(text[start:end])
         place = (max(_SMALLEST, size), boxes[0][1], boxes[2][2], base)
-        numbers = " ".join(f"{_bounded(number):.1f}" for number in place)
+        numbers = " ".join(f"{_clamped(number):.1f}" for number in place)
         yield f"{numbers} {''.join(pieces).strip()}"
 
 
-def _bounded(number: float) -> float:
+def _clamped(number: float) -> float:
     return min(max(-_FARTHEST, number), _FARTHEST)
 
 

@@ -489,7 +489,7 @@ def _documents(
     """
     paragraphs = layout.paragraphs
     blocks = _blocks(paragraphs, layout.body_size)
-    listed = _listed(paragraphs, outline) or _listed_headings(blocks)
+    listed = _outline_targets(paragraphs, outline) or _listed_headings(blocks)
     cuts = {0, len(paragraphs)}
     cuts.update(entry.paragraph for entry in listed if not entry.depth)
     leaves: list[SpineDocument] = []
@@ -522,7 +522,7 @@ def _blocks(paragraphs: Sequence[_Paragraph], body_size: float) -> list[TextBloc
     return blocks
 
 
-def _listed(
+def _outline_targets(
     paragraphs: Sequence[_Paragraph],
     outline: Sequence[_Bookmark],
 ) -> list[_Listed]:

@@ -371,13 +371,13 @@ def _chosen_by_user(
     place: str,
 ) -> tuple[set[str], set[str]]:
     """Return the documents that `include` and `exclude` match."""
-    included = _matches(
+    included = _names_matching(
         key="include",
         patterns=include,
         names=names,
         place=place,
     )
-    excluded = _matches(
+    excluded = _names_matching(
         key="exclude",
         patterns=exclude,
         names=names,
@@ -393,7 +393,7 @@ def _chosen_by_user(
     return included, excluded
 
 
-def _matches(
+def _names_matching(
     key: str,
     patterns: Iterable[str],
     names: Sequence[str],

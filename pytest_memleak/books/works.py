@@ -257,7 +257,7 @@ def make_collection(
     """
     place = f"collection {book_id!r}"
     collected = _Collected()
-    for work in _counted(
+    for work in _cut_and_count_works(
         works,
         mode=mode,
         in_lines=in_lines,
@@ -314,7 +314,7 @@ class _CountedWork:
     all_words: int
 
 
-def _counted(
+def _cut_and_count_works(
     works: Iterable[ReadWork],
     *,
     mode: WordMode,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pytest_memleak.errors import RecordsError
-from pytest_memleak.formats.log_messages import is_asking
+from pytest_memleak.formats.log_messages import is_prompt_turn
 from pytest_memleak.formats.paper_format import json_value
 
 
@@ -29,4 +29,4 @@ def chat_in(cell: str) -> Any:
     if not isinstance(turns, list):
         return None
     has_roles = all(isinstance(turn, dict) and "role" in turn for turn in turns)
-    return value if has_roles and any(map(is_asking, turns)) else None
+    return value if has_roles and any(map(is_prompt_turn, turns)) else None

@@ -27,7 +27,7 @@ from pytest_memleak.formats.message_texts import (
 )
 from pytest_memleak.formats.reasoning_and_tool_calls import (
     Place,
-    count_runs,
+    count_word_runs,
     has_few_runs,
     joined,
     texts_in,
@@ -219,7 +219,7 @@ def joined_neighbors(texts: list[str]) -> list[str]:
 
 
 def _is_short(text: str) -> bool:
-    return count_runs(text) < 2 * WORDS_OF_TEXT
+    return count_word_runs(text) < 2 * WORDS_OF_TEXT
 
 
 def _unread_texts(

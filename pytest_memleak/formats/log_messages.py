@@ -127,14 +127,14 @@ def _sorted_in(
 ) -> list[_Part]:
     """Add an object to what is in the row, or return the parts to open instead."""
     if "role" in value:
-        of_model = in_answer or not is_asking(value)
+        of_model = in_answer or not is_prompt_turn(value)
         in_row.messages.append(Message(value, of_model, choice))
         return []
     nested = _containers_in(value, in_answer)
     if not nested <= {"content"} or isinstance(value.get("content"), dict):
         return _nested_parts(value, nested, in_answer, choice, in_row.other_values)
     if _is_message_without_role(key, value, in_answer):
-        of_model = in_answer or (in_answer is None and not is_asking(value))
+        of_model = in_answer or (in_answer is None and not is_prompt_turn(value))
         in_row.messages.append(Message(value, of_model, choice))
     else:
         in_row.other_values.append({key: value})
@@ -219,7 +219,7 @@ def prompts_in(values: list[Any]) -> list[str]:
     while waiting:
         part = waiting.pop()
         if isinstance(part, dict):
-            if "role" in part and is_asking(part):
+            if "role" in part and is_prompt_turn(part):
                 prompts += texts_of_message(part)
             waiting += part.values()
         elif isinstance(part, list):
@@ -227,7 +227,7 @@ def prompts_in(values: list[Any]) -> list[str]:
     return prompts
 
 
-def is_asking(turn: object) -> bool:
+def is_prompt_turn(turn: object) -> bool:
     """Return whether a turn is a prompt: one of a role that asks, or a text alone."""
     if isinstance(turn, str):
         return True

@@ -83,7 +83,7 @@ def read_shard(shard: Shard, *, text: str | None = None) -> Iterator[RowBlock]:
     return blocks_of(path, partial(_lines_in, shard=shard))
 
 
-def lines_in(shard: Shard) -> int:
+def count_lines_of_shard(shard: Shard) -> int:
     """Count the lines or rows of a part of a file without parsing them.
 
     Raises RecordsError.

@@ -11,9 +11,9 @@ from typing import Any
 from pytest_memleak.formats.reasoning_and_tool_calls import (
     NO_TEXT,
     Place,
-    count_runs,
+    count_word_runs,
     has_few_runs,
-    is_text,
+    has_several_words,
     is_text_key,
     joined,
     texts_in,
@@ -54,8 +54,10 @@ def _short_texts_joined(texts: list[str]) -> list[str]:
 
     Such as the lines of a poem, each under a key of its own.
     """
-    short = [text for text in dict.fromkeys(texts) if count_runs(text) < WORDS_OF_TEXT]
-    words = sum(map(count_runs, short))
+    short = [
+        text for text in dict.fromkeys(texts) if count_word_runs(text) < WORDS_OF_TEXT
+    ]
+    words = sum(map(count_word_runs, short))
     return joined(short) if words >= WORDS_OF_TEXT else []
 
 
@@ -91,7 +93,7 @@ def _without(key_read: str, part: Record) -> Record:
 def is_without_text(key: str, value: object) -> bool:
     """Return whether neither a key nor its value holds text; faster than `texts_in`."""
     if isinstance(value, str):
-        return key in _METADATA and not is_text(value)
+        return key in _METADATA and not has_several_words(value)
     if value and not isinstance(value, NO_TEXT):
         return False
     return not is_text_key(key)
@@ -111,5 +113,5 @@ def is_metadata(place: Place, pieces: list[str]) -> bool:
     different = {*pieces}
     # Names and ids are single words; a stream may have one in each event below them.
     is_single = "logprobs" in place or place[-1] in _METADATA
-    texts = filter(is_text if is_single else None, different)
+    texts = filter(has_several_words if is_single else None, different)
     return has_few_runs(" ".join(texts))

@@ -20,10 +20,10 @@ from typing import IO, Any
 
 from pytest_memleak.errors import RecordsError, UnknownExcerpt, file_errors
 from pytest_memleak.formats.distinct_keys import DuplicateKey, distinct_keys
-from pytest_memleak.formats.log_messages import is_asking
+from pytest_memleak.formats.log_messages import is_prompt_turn
 from pytest_memleak.formats.reasoning_and_tool_calls import (
     REASONING_KEYS,
-    count_runs,
+    count_word_runs,
     texts_in,
     without_answer,
 )
@@ -101,7 +101,9 @@ def book_from_records(
             location=place,
             hint="a book needs at least one",
         )
-    ordered = tuple(sorted(excerpts.values(), key=lambda excerpt: _order(excerpt.id)))
+    ordered = tuple(
+        sorted(excerpts.values(), key=lambda excerpt: _number_in_excerpt_id(excerpt.id))
+    )
     first = rows[0]
     title = _optional_text(first, "book_name", place) or ""
     return Book(
@@ -144,7 +146,7 @@ def generations_from_records(
                 _generation(answer, excerpt_id, len(rounds), where, single=single),
             )
     in_order: list[Generation] = []
-    for excerpt_id in sorted(generations, key=_order):
+    for excerpt_id in sorted(generations, key=_number_in_excerpt_id):
         in_order += generations[excerpt_id]
     return in_order
 
@@ -399,7 +401,7 @@ def _occurs_twice(
     )
 
 
-def _order(excerpt_id: str) -> int:
+def _number_in_excerpt_id(excerpt_id: str) -> int:
     return int(_INTEGER.findall(excerpt_id)[0])  # every ID was validated on reading
 
 
@@ -479,11 +481,11 @@ def _validate_nothing_unread(
     turns = values.get("messages")
     if not isinstance(turns, str):
         turns = turns if isinstance(turns, list) else [turns]
-        values["messages"] = [turn for turn in turns if not is_asking(turn)]
+        values["messages"] = [turn for turn in turns if not is_prompt_turn(turn)]
     read = "\n".join(texts)
     for key, value in values.items():
         unread = [text for text in texts_in(value) if text.strip() not in read]
-        longest = max(map(count_runs, unread), default=0)
+        longest = max(map(count_word_runs, unread), default=0)
         if longest >= _FEW_WORDS:
             name = str(key)[:_LONGEST_REASON]
             raise RecordsError(

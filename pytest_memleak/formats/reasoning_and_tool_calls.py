@@ -53,10 +53,10 @@ def texts_in(value: object, *, kept: Kept = _all_kept) -> list[str]:
     every: list[str] = []
     for place, pieces in _strings_by_place(value).items():
         every += joined(kept(place, pieces))
-    texts = [text for text in every if is_text(text) or hides_words(text)]
+    texts = [text for text in every if has_several_words(text) or hides_words(text)]
     if len(every) < FEW_RUNS:
         return texts
-    words = [text for text in every if count_runs(text) == 1]
+    words = [text for text in every if count_word_runs(text) == 1]
     return [*texts, " ".join(words)] if len(words) >= FEW_RUNS else texts
 
 
@@ -101,7 +101,7 @@ def without_answer(
     return "\n\n".join(dict.fromkeys(beside))
 
 
-def count_runs(text: str) -> int:
+def count_word_runs(text: str) -> int:
     """Count its runs of letters and digits."""
     return len(_RUN.findall(text))
 
@@ -129,14 +129,16 @@ def joined(pieces: list[str]) -> list[str]:
     return readings
 
 
-def is_text(text: str) -> bool:
+def has_several_words(text: str) -> bool:
     """Return whether it has more than a word; names, dates and addresses are one."""
     if len(text.split(maxsplit=1)) > 1:
         return True
     if len(text) < _SHORTEST:
         return False
-    runs = count_runs(text)
+    runs = count_word_runs(text)
     return runs >= FEW_RUNS and len(text) <= _LONGEST_MEAN * runs
 
 
-is_text_key = lru_cache(1 << 10)(is_text)  # the rows of a file have the same keys
+is_text_key = lru_cache(1 << 10)(
+    has_several_words
+)  # the rows of a file have the same keys

@@ -29,7 +29,7 @@ from pytest_memleak.formats.log_messages import KEYS_OF_REQUEST, value_at
 from pytest_memleak.formats.message_texts import WORDS_OF_TEXT, Record
 from pytest_memleak.formats.paper_format import json_value
 from pytest_memleak.formats.plain_rows import PlainTexts, joined_prompts, read_plain_row
-from pytest_memleak.formats.reasoning_and_tool_calls import count_runs, texts_in
+from pytest_memleak.formats.reasoning_and_tool_calls import count_word_runs, texts_in
 
 _ERRORS = (("error",), ("response", "error"), ("response", "body", "error"))
 _ATTACHMENT = "attachment://"
@@ -174,7 +174,7 @@ def _record_of_format(
     if not (reading.answers or reading.prompts or failed):
         return None  # its texts are where no such format has them
     unread = reading.unread_texts()
-    has_text = sum(map(count_runs, unread)) >= WORDS_OF_TEXT
+    has_text = sum(map(count_word_runs, unread)) >= WORDS_OF_TEXT
     if has_text and not reading.answers:
         no_texts = ("",)
         facts = AnswerFacts(reading.before_first, {"failed": failed})
@@ -223,7 +223,7 @@ def is_row(value: object) -> bool:
     """Return whether a list's element is a row, or has text that would go unread."""
     if isinstance(value, dict) and format_of(frozenset(value)):
         return True
-    return any(count_runs(text) >= WORDS_OF_TEXT for text in texts_in(value))
+    return any(count_word_runs(text) >= WORDS_OF_TEXT for text in texts_in(value))
 
 
 def _parse_cells(row: Record, where: str | None) -> None:

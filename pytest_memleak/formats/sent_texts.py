@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from pytest_memleak.formats.reasoning_and_tool_calls import (
     Place,
-    count_runs,
+    count_word_runs,
     joined,
     texts_in,
 )
@@ -80,7 +80,7 @@ def _joined_across_places(strings: list[_Sent], answer: str) -> list[str]:
             read.add(sent.place)
         if not is_repeated and not _is_in_answer(sent.text, answer):
             pieces.append(sent.text)
-    words = sum(map(count_runs, pieces))
+    words = sum(map(count_word_runs, pieces))
     return joined(pieces) if words >= _LEAST_WORDS else []
 
 
@@ -93,7 +93,7 @@ def _constant_places(strings: Iterable[_Sent]) -> set[Place]:
 
 
 def _is_in_answer(text: str, answer: str) -> bool:
-    return text.strip() in answer and count_runs(text) >= _LEAST_WORDS_READ
+    return text.strip() in answer and count_word_runs(text) >= _LEAST_WORDS_READ
 
 
 def _without_usual(place: Place, pieces: list[str]) -> list[str]:

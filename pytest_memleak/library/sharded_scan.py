@@ -13,7 +13,12 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import RecordsError
-from pytest_memleak.formats.log_shards import Shard, lines_in, read_shard, shards_of
+from pytest_memleak.formats.log_shards import (
+    Shard,
+    count_lines_of_shard,
+    read_shard,
+    shards_of,
+)
 from pytest_memleak.library.log_scan import LogScan, ScanResult
 from pytest_memleak.parallel.task_workers import run_tasks
 
@@ -178,6 +183,6 @@ def _lines_before_next_shard(shard: Shard, result: ScanResult) -> int:
     if shard.is_whole or _was_read_to_end(result):
         return result.lines
     try:
-        return lines_in(shard)
+        return count_lines_of_shard(shard)
     except RecordsError:
         return result.lines  # The file is unread, which the result names.

@@ -51,10 +51,10 @@ def validate_witness(config: pytest.Config) -> None:
         validate_url(config.getoption("memleak_witness"))
         _witness_of(config).fetch()
     if config.getoption("memleak_timestamp_server"):
-        from pytest_memleak.reports.signature import require
+        from pytest_memleak.reports.signature import require_signing_packages
 
         with usage_errors("--memleak-timestamp-server"):
-            require("rfc3161_client", "cryptography")
+            require_signing_packages("rfc3161_client", "cryptography")
 
 
 def announce_run(session: pytest.Session) -> None:

@@ -109,7 +109,7 @@ class ResponseCaps:
 
 
 def _validate_redirect(request: Any, location: str) -> None:
-    """Raise Astray for a redirect that isn't followed."""
+    """Raise UnfollowedRedirect for a redirect that isn't followed."""
     if request.extensions.get(_SENT, 1) > _MOST_REDIRECTS:
         raise UnfollowedRedirect("the server redirects in a circle")
     here = request.url

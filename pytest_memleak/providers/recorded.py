@@ -57,7 +57,7 @@ class RecordedOptions(Table):
     path: Annotated[str, AfterValidator(_path_of_records)]
 
 
-class _File:
+class _RecordedFile:
     """A file as it was read; version: what a write to it changes."""
 
     def __init__(self, path: Path, version: tuple[object, ...]) -> None:
@@ -86,7 +86,7 @@ class RecordedEndpoint:
         self._path = path
         self._root = root
         self._place = place
-        self._file: _File | None = None
+        self._file: _RecordedFile | None = None
 
     @property
     def abilities(self) -> Abilities:
@@ -138,7 +138,7 @@ class RecordedEndpoint:
         """Free the file that was read last."""
         self._file = None
 
-    def _read_unless_unchanged(self, book: Book) -> _File:
+    def _read_unless_unchanged(self, book: Book) -> _RecordedFile:
         """Read the book's file, unless it was read last and hasn't changed."""
         path = self._root / self._path.replace(BOOK, book.id)
         if not path.is_file():
@@ -152,7 +152,7 @@ class RecordedEndpoint:
         version = path, status.st_ino, status.st_size, status.st_mtime_ns
         if self._file is None or self._file.version != version:
             self._file = None  # before the next one is in memory, too
-            self._file = _File(path, version)
+            self._file = _RecordedFile(path, version)
         return self._file
 
 

@@ -51,7 +51,7 @@ def _annotation(cause: ScreenCause, result: PairResult, root: Path) -> str:
         text += f". Fix: {cause.fix}"
     properties = {
         "file": Path(shown).as_posix(),
-        "line": str(_line_of(result.model.id, path)),
+        "line": str(_line_naming_model(result.model.id, path)),
         "title": title,
     }
     listed = ",".join(
@@ -61,7 +61,7 @@ def _annotation(cause: ScreenCause, result: PairResult, root: Path) -> str:
     return f"::error {listed}::{_with_escapes(inert(text), _IN_MESSAGE)}"
 
 
-def _line_of(model: str, path: Path) -> int:
+def _line_naming_model(model: str, path: Path) -> int:
     """Return the line of a suite file that names the model; 1 if none does."""
     pattern = re.compile(rf"""\s*id\s*=\s*["']{re.escape(model)}["']""")
     try:

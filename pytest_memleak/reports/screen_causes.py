@@ -61,7 +61,7 @@ def screen_causes(
     is_single = len(results) == 1
     groups: defaultdict[tuple[str, str, str], list[_Member]] = defaultdict(list)
     for result in results:
-        member = _member(result, is_single=is_single)
+        member = _cause_of_pair(result, is_single=is_single)
         if member:
             groups[member.kind, member.key, member.fix].append(member)
     for result in unrun:
@@ -77,7 +77,7 @@ def _sort_key(members: Sequence[_Member]) -> tuple[int, int]:
     return SCREEN_KINDS.index(members[0].kind), -len(members)
 
 
-def _member(result: PairResult, *, is_single: bool) -> _Member | None:
+def _cause_of_pair(result: PairResult, *, is_single: bool) -> _Member | None:
     kind = pair_outcome(result).kind
     if kind == "fail":
         return _failed_member(result, is_single=is_single)

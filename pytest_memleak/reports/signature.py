@@ -93,7 +93,7 @@ def check_signature(evidence: EvidenceFile, key_file: Path) -> list[str]:
 
     Raises EvidenceError for a file that isn't such a key.
     """
-    require("securesystemslib", "cryptography")
+    require_signing_packages("securesystemslib", "cryptography")
     from cryptography.exceptions import InvalidSignature
     from securesystemslib.dsse import Envelope
 
@@ -153,7 +153,7 @@ def read_signing_key(path: Path) -> Any:
 
     Raises EvidenceError, and MissingExtra without `sign`.
     """
-    require("securesystemslib", "cryptography")
+    require_signing_packages("securesystemslib", "cryptography")
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -188,7 +188,7 @@ def _public_key(path: Path) -> Any:
     return key
 
 
-def require(*modules: str) -> None:
+def require_signing_packages(*modules: str) -> None:
     """Raise MissingExtra where a module of the extra `sign` isn't installed."""
     for module in modules:
         try:
@@ -263,7 +263,7 @@ def read_stamp(response: bytes, *, place: str) -> Any:
 
     Raises EvidenceError for anything else, and MissingExtra without `sign`.
     """
-    require("rfc3161_client", "cryptography")
+    require_signing_packages("rfc3161_client", "cryptography")
     from rfc3161_client import decode_timestamp_response
 
     try:

@@ -6,7 +6,7 @@ import urllib.request
 from urllib.parse import urlsplit
 
 from pytest_memleak.errors import EvidenceError
-from pytest_memleak.reports.signature import read_stamp, require
+from pytest_memleak.reports.signature import read_stamp, require_signing_packages
 
 _SECONDS = 60
 _MOST = 1_000_000  # bytes
@@ -22,7 +22,7 @@ def request_time_stamp(url: str, data: bytes) -> bytes:
 
     Raises EvidenceError where it can't be reached or sends something else.
     """
-    require("rfc3161_client")
+    require_signing_packages("rfc3161_client")
     from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
 
     sha256 = HashAlgorithm.SHA256  # which every authority takes

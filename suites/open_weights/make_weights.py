@@ -28,7 +28,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from pytest_memleak.formats.paper_format import book_from_records, load_records
-from pytest_memleak.providers.transformers.weights import at_work
+from pytest_memleak.providers.transformers.weights import quiet_torch
 
 HERE = Path(__file__).resolve().parent
 END, PAD, UNKNOWN, USER, ASSISTANT = (
@@ -132,7 +132,7 @@ def ensure(folder: Path = HERE / "weights", *, seed: int = 0) -> None:
 def make(folder: Path, corpus: Corpus, *, seed: int = 0) -> None:
     """Train both models and write them to `folder/base` and `folder/aligned`."""
     chance = random.Random(seed)  # noqa: S311 - a seeded order, no secret
-    with at_work(threads=1), torch.random.fork_rng():
+    with quiet_torch(threads=1), torch.random.fork_rng():
         torch.manual_seed(seed)
         tokenizer = make_tokenizer(corpus)
         model = make_model(tokenizer)

@@ -6,7 +6,7 @@ from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.protocols import SampleRequest
 from pytest_memleak.ledger.call_outcomes import Call
 from pytest_memleak.ledger.prompts import build_prompts
-from pytest_memleak.providers.openai.api_forms import prompt_of
+from pytest_memleak.providers.openai.api_forms import prompt_fields
 from pytest_memleak.providers.tinker.tinker_format import PlainFormat, TextFormat
 from pytest_memleak.providers.transformers.local_format import Format, Wording
 from pytest_memleak.providers.transformers.weights import Loaded
@@ -37,7 +37,7 @@ def spelled(tokens):
 
 
 def test_a_chat_has_the_messages_of_user_and_model_in_turn():
-    prompt = prompt_of("chat", ("Be brief.",), REQUEST.texts)
+    prompt = prompt_fields("chat", ("Be brief.",), REQUEST.texts)
     roles = [message["role"] for message in prompt["messages"]]
     texts = [message["content"] for message in prompt["messages"]]
     assert roles == ["system", "user", "assistant", "user"]
@@ -45,7 +45,7 @@ def test_a_chat_has_the_messages_of_user_and_model_in_turn():
 
 
 def test_plain_completions_get_the_conversation_as_paragraphs():
-    prompt = prompt_of("completions", (), REQUEST.texts)
+    prompt = prompt_fields("completions", (), REQUEST.texts)
     assert prompt == {"prompt": "Do you know it?\n\nYes.\n\nGo on."}
 
 
@@ -96,7 +96,7 @@ def test_an_endpoint_that_only_samples_rejects_a_conversation():
 
 
 def test_a_request_for_responses_has_the_conversation_as_its_input():
-    prompt = prompt_of("responses", ("Be brief.",), REQUEST.texts)
+    prompt = prompt_fields("responses", ("Be brief.",), REQUEST.texts)
     assert [each["role"] for each in prompt["input"]] == [
         "system",
         "user",

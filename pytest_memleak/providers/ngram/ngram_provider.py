@@ -227,7 +227,7 @@ class NgramProvider:
     def find_finetune(self, digest: str) -> str | None:
         """Return the endpoint of a stored training set with these options."""
         endpoint = self._endpoint_id(digest)
-        return endpoint if self._kept(endpoint).is_file() else None
+        return endpoint if self._training_set_path(endpoint).is_file() else None
 
     def start_finetune(self, training: TrainingSet) -> str:
         """Store the training set; the model is trained when it is opened."""
@@ -237,7 +237,7 @@ class NgramProvider:
         ]
         record = json.dumps({"training": training.digest, "examples": examples})
         try:
-            write_private(self._kept(endpoint), record)
+            write_private(self._training_set_path(endpoint), record)
         except OSError as error:
             failing = CallErrorFactory(self.name, endpoint, "start_finetune")
             raise failing.final(_cause_of_error(error)) from None
@@ -245,7 +245,7 @@ class NgramProvider:
 
     def poll_finetune(self, job_id: str) -> JobState:
         """Return SUCCEEDED if the training set is stored, else FAILED."""
-        kept = self._kept(job_id)
+        kept = self._training_set_path(job_id)
         if kept.is_file():
             return JobState(JobStatus.SUCCEEDED, endpoint=job_id)
         return JobState(
@@ -275,7 +275,7 @@ class NgramProvider:
     def _read_training_set(self, endpoint: str) -> list[TrainingText]:
         """Return an endpoint's training set, from the state folder."""
         kept, failing = (
-            self._kept(endpoint),
+            self._training_set_path(endpoint),
             CallErrorFactory(self.name, endpoint, "open"),
         )
         try:
@@ -313,7 +313,7 @@ class NgramProvider:
         name = json.dumps(parts)
         return f"ngram:{hashlib.sha256(name.encode()).hexdigest()}"
 
-    def _kept(self, endpoint: str) -> Path:
+    def _training_set_path(self, endpoint: str) -> Path:
         match = _ENDPOINT.fullmatch(endpoint)
         if match is None:
             raise CallErrorFactory(self.name, endpoint, "open").final(

@@ -51,7 +51,7 @@ FORMS: Mapping[Api, ApiForm] = {
 }
 
 
-def prompt_of(
+def prompt_fields(
     api: Api,
     system: tuple[str, ...],
     texts: Sequence[str],

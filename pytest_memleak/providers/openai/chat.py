@@ -25,7 +25,7 @@ from pytest_memleak.providers.error_bodies import error_message
 from pytest_memleak.providers.openai.api_forms import (
     FORMS,
     Api,
-    prompt_of,
+    prompt_fields,
     read_answer,
 )
 from pytest_memleak.providers.openai.choices import failure_of, read_completions
@@ -186,7 +186,9 @@ class ChatEndpoint(RequestEndpoint):
             formatless = "chat template" in refused.cause.replace("_", " ")
             if chatless and (formatless or refused.status == HTTPStatus.NOT_FOUND):
                 api = "completions"
-            elif not parameters.learns(refused, body, fixed=settings.extra_body):
+            elif not parameters.adapts_to_rejection(
+                refused, body, fixed=settings.extra_body
+            ):
                 raise
             failure = refused
         else:
@@ -222,7 +224,7 @@ class ChatEndpoint(RequestEndpoint):
         n = min(n or request.n, form.most_completions or request.n)
         return {
             "model": self._settings.model,
-            **prompt_of(api, self._settings.system, request.texts),
+            **prompt_fields(api, self._settings.system, request.texts),
             **self._parameters.parameters(request, limit_name=name, n=n),
             **self._settings.extra_body,
         }

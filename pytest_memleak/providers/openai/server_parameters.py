@@ -118,7 +118,7 @@ class ServerParameters(ParameterSupport):
         self.reject("api", "chat")
         self.api = "completions"
 
-    def learns(
+    def adapts_to_rejection(
         self,
         refused: RequestRejected,
         body: Mapping[str, Any],

@@ -169,7 +169,7 @@ def bound_the_sdk() -> None:
     sdk.AsyncHttpxClientWrapper = Bounded  # type: ignore[misc]
 
 
-class Gone(ProviderBusy):
+class SessionGone(ProviderBusy):
     """The session or the pending response no longer exists; a new session may work."""
 
 
@@ -254,7 +254,7 @@ class TinkerCalls:
         texts: Sequence[str] = (),
         keep: bool = False,
     ) -> _T:
-        """Return a submitted call's result; raise Gone or another ProviderError.
+        """Return a submitted call's result; raise SessionGone or another ProviderError.
 
         call, endpoint: their names in error messages; texts: what no message may quote
         keep: whether the call continues after its deadline
@@ -271,7 +271,7 @@ class TinkerCalls:
         finally:
             if not keep and not future.done():
                 future.cancel()
-        if isinstance(failure, Gone):
+        if isinstance(failure, SessionGone):
             with self._lock:
                 self._openings.pop("ServiceClient", None)
         raise failure
@@ -439,7 +439,7 @@ def _status_failure(error: APIStatusError, failing: CallErrorFactory) -> Provide
     wait = retry_after(error.response.headers)
     rejection = ErrorResponse(status, message, retry_after=wait)
     if status == HTTPStatus.GONE:
-        return Gone(failing.cause(rejection), **failing.place)
+        return SessionGone(failing.cause(rejection), **failing.place)
     return failing.of_response(rejection, _HINTS.get(status))
 
 

@@ -35,7 +35,11 @@ from pytest_memleak.providers.call_errors import (
     CallErrorFactory,
     RequestRejected,
 )
-from pytest_memleak.providers.tinker.tinker_client import PROVIDER, Gone, TinkerCalls
+from pytest_memleak.providers.tinker.tinker_client import (
+    PROVIDER,
+    SessionGone,
+    TinkerCalls,
+)
 from pytest_memleak.providers.tinker.tinker_format import ChatFormat, PlainFormat
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.generation import finish_reason_from_word
@@ -79,7 +83,7 @@ class TinkerEndpoint(RequestEndpoint):
         self._journal = journal
         self._lock = threading.Lock()
         self._sampler: _Sampler | None = None
-        self._pending: dict[str, tuple[Future[SampleResponse], Draw]] = {}
+        self._pending: dict[str, tuple[Future[SampleResponse], SamplingCall]] = {}
         place = calls.base_url or PROVIDER
         self.id = "#".join(part for part in (f"{place} {model}", renderer) if part)
 
@@ -116,7 +120,7 @@ class TinkerEndpoint(RequestEndpoint):
     def answer(self, request: SampleRequest) -> Sequence[Completion]:
         """Return up to `n` completions; the first has the prompt's tokens."""
         key = request.key or uuid.uuid4().hex
-        draw = Draw(
+        draw = SamplingCall(
             self._chat.prompt(request.instruction, request.before),
             request.n,
             request.temperature,
@@ -152,7 +156,7 @@ class TinkerEndpoint(RequestEndpoint):
             self._pending[key] = future, stored.draw
         try:
             return self._completions_when_ready(key, call=call, texts=())
-        except Gone:
+        except SessionGone:
             return None
         except ProviderBusy:
             raise
@@ -276,7 +280,7 @@ class TinkerEndpoint(RequestEndpoint):
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
+class SamplingCall:
     """The words of one call; `prompt` are its tokens."""
 
     prompt: list[int] = field(repr=False)
@@ -293,7 +297,7 @@ class _StoredCall:
     time: float
     handle: str = field(repr=False)
     number: int
-    draw: Draw
+    draw: SamplingCall
 
 
 class _Sampler:
@@ -315,7 +319,7 @@ class _Sampler:
     def sample(
         self,
         key: str,
-        draw: Draw,
+        draw: SamplingCall,
         stop: list[int] | list[str],
     ) -> APIFuture[SampleResponse]:
         """Store the call, then make it, one at a time to keep the numbers in order."""
@@ -357,13 +361,13 @@ def _stored_calls(path: Path, key: str) -> Iterator[_StoredCall]:
                     row.pop("time"),
                     handle,
                     row.pop("number"),
-                    Draw(**row),
+                    SamplingCall(**row),
                 )
 
 
 def _sample(
     client: SamplingClient,
-    draw: Draw,
+    draw: SamplingCall,
     stop: list[int] | list[str],
 ) -> APIFuture[SampleResponse]:
     from tinker import types

@@ -245,7 +245,7 @@ def _read_training(path: Path) -> TrainingSet:
 
 
 @dataclass(frozen=True, slots=True)
-class _State:
+class _TrainingState:
     """The progress of a training; `path` is its saved state's, if it has one."""
 
     path: str | None = None
@@ -302,9 +302,9 @@ class Trainer:
 
     def _finished_weights_and_last_state(
         self, job: str
-    ) -> tuple[Weights | None, _State]:
+    ) -> tuple[Weights | None, _TrainingState]:
         """Return the weights of that name, and their training's last saved state."""
-        latest = _State()
+        latest = _TrainingState()
         for saved in self._checkpoints():
             path = saved.tinker_path
             name = path.rpartition("/")[2]
@@ -315,7 +315,7 @@ class Trainer:
                 continue
             head, _, step = name.rpartition("-step-")
             if head == job and step.isdecimal() and int(step) > latest.step:
-                latest = _State(path, int(step), tokens or 0)
+                latest = _TrainingState(path, int(step), tokens or 0)
         return None, latest
 
     def _checkpoints(self) -> Iterator[Checkpoint]:
@@ -334,7 +334,9 @@ class Trainer:
             if len(answer.checkpoints) < _PAGE:
                 return
 
-    def _training_client_from_state(self, state: _State, digest: str) -> TrainingClient:
+    def _training_client_from_state(
+        self, state: _TrainingState, digest: str
+    ) -> TrainingClient:
         call = "create_lora_training_client"
         service = self.calls.service(endpoint=self.base, call=call)
         metadata = {DIGEST_KEY: digest}

@@ -36,13 +36,13 @@ from pytest_memleak.providers.transformers.text_logprobs import logprobs_of_text
 from pytest_memleak.providers.transformers.weights import (
     Loaded,
     Wanted,
-    at_work,
     digest_of_weights,
     failures_as,
     is_out_of_memory,
     load,
     load_tokenizer,
     local_error,
+    quiet_torch,
 )
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.provenance import fingerprint_of_weights
@@ -163,7 +163,7 @@ class LocalEndpoint(RequestEndpoint):
         at_once = self.at_once
         texts = [text for request in requests for text in request.texts]
         with (
-            at_work(threads=self.threads),
+            quiet_torch(threads=self.threads),
             BENCH.holding(self.wanted(), endpoint=self.id) as loaded,
             failures_as(self.id, "sample", texts=texts),
         ):
@@ -187,7 +187,7 @@ class LocalEndpoint(RequestEndpoint):
     def token_logprobs(self, texts: Sequence[str]) -> list[TokenLogprobs]:
         """Return the log-probabilities of each text's tokens, without a chat."""
         with (
-            at_work(threads=self.threads),
+            quiet_torch(threads=self.threads),
             BENCH.holding(self.wanted(), endpoint=self.id) as loaded,
             failures_as(self.id, "token_logprobs", texts=texts),
         ):
@@ -258,7 +258,7 @@ class LocalEndpoint(RequestEndpoint):
 
     @functools.cached_property
     def _tokenizer(self) -> Any:
-        with at_work(threads=self.threads):
+        with quiet_torch(threads=self.threads):
             return load_tokenizer(self.wanted().base, endpoint=self.id)
 
     def continuing(self) -> LocalEndpoint | None:

@@ -39,11 +39,11 @@ from pytest_memleak.providers.transformers.lora import (
 from pytest_memleak.providers.transformers.weights import (
     LocalWeights,
     Wanted,
-    at_work,
     failures_as,
     find_adapter,
     find_base,
     local_error,
+    quiet_torch,
 )
 
 # Part of every adapter's name: raise it when the same training would give another
@@ -196,7 +196,7 @@ class LocalProvider(ABC, Generic[EndpointT]):
                 )
 
         with (
-            at_work(threads=self._settings.threads),
+            quiet_torch(threads=self._settings.threads),
             failures_as(called, "start_finetune", texts=texts, provider=self.name),
         ):
             return self._tuned_endpoint_name(

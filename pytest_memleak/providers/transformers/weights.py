@@ -30,7 +30,7 @@ _SHORT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory", re.IGNOREC
 
 
 @contextlib.contextmanager
-def at_work(*, threads: int | None) -> Iterator[None]:
+def quiet_torch(*, threads: int | None) -> Iterator[None]:
     """Silence the libraries inside, with torch on `threads` threads (None: as is).
 
     What was set before is set again afterwards. Torch keeps the number per thread, so

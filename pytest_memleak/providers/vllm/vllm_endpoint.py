@@ -30,7 +30,7 @@ from pytest_memleak.providers.transformers.weights import (
     load_tokenizer,
 )
 from pytest_memleak.providers.vllm.vllm_engine import (
-    ENGINES,
+    ENGINE_SLOT,
     PROVIDER,
     EngineSettings,
     engine_error,
@@ -85,7 +85,7 @@ class VllmEndpoint(RequestEndpoint):
             settings = replace(settings, rank=rank_for(adapter, self.id))
         asked = [text for request in requests for text in request.texts]
         with (
-            ENGINES.holding(settings, endpoint=self.id) as engine,
+            ENGINE_SLOT.holding(settings, endpoint=self.id) as engine,
             failures_of_vllm(self.id, "sample", texts=asked),
         ):
             outputs = engine.llm.generate(

@@ -55,7 +55,7 @@ class EngineSettings:
     context: int | None = None
     gpus: int = 1
 
-    def serve(self, others: EngineSettings) -> bool:
+    def can_serve(self, others: EngineSettings) -> bool:
         """Tell whether an engine with these settings serves these others, too."""
         return replace(self, rank=others.rank) == others and self.rank >= others.rank
 
@@ -83,7 +83,7 @@ class LoadedEngine:
         )
 
 
-class Engines:
+class EngineSlot:
     """The engine that is loaded, and who has it."""
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ class Engines:
         After an error it is of no use: requests may still be in it.
         """
         with self._lock:
-            if self._loaded is None or not self._loaded.settings.serve(settings):
+            if self._loaded is None or not self._loaded.settings.can_serve(settings):
                 self.clear()
                 BENCH.clear()
                 self._loaded = LoadedEngine(settings, _load(settings, endpoint))
@@ -121,7 +121,7 @@ class Engines:
             gc.collect()
 
 
-ENGINES = Engines()
+ENGINE_SLOT = EngineSlot()
 
 
 def rank_for(adapter: LocalWeights, endpoint: str) -> int:

@@ -32,7 +32,7 @@ from pytest_memleak.providers.transformers.lora import FinetuneTable
 from pytest_memleak.providers.transformers.weights import LocalWeights
 from pytest_memleak.providers.vllm.vllm_endpoint import VllmEndpoint
 from pytest_memleak.providers.vllm.vllm_engine import (
-    ENGINES,
+    ENGINE_SLOT,
     PROVIDER,
     EngineSettings,
 )
@@ -87,12 +87,12 @@ class VllmProvider(LocalProvider[VllmEndpoint]):
     @property
     def abilities(self) -> Abilities:
         """A training takes as long as it takes."""
-        return Abilities(finetuning=self.finetuning, close=ENGINES.clear)
+        return Abilities(finetuning=self.finetuning, close=ENGINE_SLOT.clear)
 
     def start_finetune(self, training: TrainingSet) -> str:
         """Train on the same GPU, once no engine is loaded."""
         validate_installed(PROVIDER, {"peft": "peft"}, extra=PROVIDER)
-        ENGINES.clear()
+        ENGINE_SLOT.clear()
         return super().start_finetune(training)
 
     def _endpoint(

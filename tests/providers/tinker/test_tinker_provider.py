@@ -40,7 +40,7 @@ from pytest_memleak.interfaces.protocols import (
     TrainingSet,
 )
 from pytest_memleak.providers.call_errors import RequestRejected
-from pytest_memleak.providers.tinker.tinker_client import Gone, SdkLog
+from pytest_memleak.providers.tinker.tinker_client import SdkLog, SessionGone
 from pytest_memleak.providers.tinker.tinker_format import load_format
 from pytest_memleak.records import FinishReason
 
@@ -346,7 +346,7 @@ def test_after_its_session_has_ended_nothing_is_recovered_and_another_is_opened(
     server.end_sessions()
     assert provider_of(server).open(None).recover("one") is None
     assert len(books.rows("completion")) == 3
-    with pytest.raises(Gone):
+    with pytest.raises(SessionGone):
         ask(endpoint)
     assert len(ask(endpoint)) == 3
 
@@ -369,7 +369,7 @@ def test_an_answer_that_has_expired_is_not_silently_asked_for_again(
 ):
     server = serve(server_error("futures", calls=(0,), status=410, message="expired"))
     endpoint = provider_of(server).open(None)
-    with pytest.raises(Gone, match="410 Gone - expired"):
+    with pytest.raises(SessionGone, match="410 Gone - expired"):
         ask(endpoint, as_="one")
     assert len(endpoint.recover("one")) == 3  # here the server has it after all
     assert len(books.rows("completion")) == 3

@@ -21,7 +21,7 @@ from clients import (
 from pytest_memleak.errors import MissingExtra, ProviderError, SuiteError
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import SampleRequest
-from pytest_memleak.providers.vllm.vllm_engine import ENGINES
+from pytest_memleak.providers.vllm.vllm_engine import ENGINE_SLOT
 from pytest_memleak.records import FinishReason
 
 CHAT = (
@@ -33,9 +33,9 @@ CHAT = (
 @pytest.fixture(autouse=True)
 def vllm(vllm_stub):
     """The stub, imported anew, and no engine before or after."""
-    ENGINES.clear()
+    ENGINE_SLOT.clear()
     yield vllm_stub
-    ENGINES.clear()
+    ENGINE_SLOT.clear()
 
 
 @pytest.fixture(scope="module")
@@ -327,7 +327,7 @@ def test_a_fine_tune_lets_go_of_the_engine_first(make, monkeypatch):
     seen = []
     start = "pytest_memleak.providers.transformers.local_provider.LocalProvider"
     monkeypatch.setattr(
-        f"{start}.start_finetune", lambda *_: seen.append(ENGINES._loaded) or "job"
+        f"{start}.start_finetune", lambda *_: seen.append(ENGINE_SLOT._loaded) or "job"
     )
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     assert provider.start_finetune(training()) == "job"
