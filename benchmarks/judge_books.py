@@ -156,14 +156,14 @@ RULES = (
         "title in the contents",
         "the table of contents lists it as",
         _MATTER,
-        "_by_title",
+        "_exclusion_by_title",
         _only_where(listed=False),
     ),
     Rule(
         "first line",
         "its first line marks it as",
         _MATTER,
-        "_by_title",
+        "_exclusion_by_title",
         _only_where(listed=True),
     ),
     Rule(
@@ -184,7 +184,7 @@ RULES = (
         "small, before the chapters",
         "it comes before the first chapter",
         _MATTER,
-        "_kinds",
+        "_exclusions_at_ends",
         _without_rule(
             "it comes before the first chapter and isn't in the table of contents"
         ),
@@ -193,14 +193,14 @@ RULES = (
         "names the author",
         "it names the author throughout",
         _MATTER,
-        "_naming_author",
+        "_documents_naming_author",
         _returns(()),
     ),
     Rule(
         "preview",
         "it follows other matter",
         _MATTER,
-        "_previews",
+        "_previews_of_other_books",
         _returns(()),
     ),
     Rule(
@@ -229,7 +229,7 @@ RULES = (
         "publisher's page",
         "",
         _COMPOSE,
-        "with_house_pages_marked",
+        "with_publisher_pages_marked",
         _returns_its_argument,
     ),
     Rule(

@@ -9,7 +9,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from pytest_memleak.cli.cmd_init import CI, ci_job
+from pytest_memleak.cli.cmd_init import CI, ci_job_file
 from pytest_memleak.cli.suite_template import Draft
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +29,7 @@ def installs_of(text):
 
 def test_jobs_that_hold_keys_install_files_by_their_hash():
     draft = Draft((), "openai", "gpt-4o", 1, 1.0)
-    jobs = [ci_job(name, Path("release.memleak.toml"), draft)[1] for name in CI]
+    jobs = [ci_job_file(name, Path("release.memleak.toml"), draft)[1] for name in CI]
     docs = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
     assert all(map(installs_of, jobs))
     assert len(installs_of(docs)) >= 2

@@ -48,11 +48,13 @@ class Archive:
         self._zip = members
         self.place = place
         self._members = {
-            posixpath.normpath(_slashes(info.filename)): info  # no `./` or `//`
+            posixpath.normpath(
+                _with_forward_slashes(info.filename)
+            ): info  # no `./` or `//`
             for info in members.infolist()
             if not info.is_dir()
         }
-        self._folded = {_fold(name): name for name in self._members}
+        self._folded = {_folded_name(name): name for name in self._members}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -61,7 +63,7 @@ class Archive:
 
     def find(self, name: str) -> str | None:
         """Return the zip's own spelling of `name`, or None."""
-        return name if name in self._members else self._folded.get(_fold(name))
+        return name if name in self._members else self._folded.get(_folded_name(name))
 
     def read(self, name: str, *, limit: int = MAX_DOCUMENT_BYTES) -> bytes:
         """Read a member's bytes.
@@ -101,16 +103,16 @@ def open_archive(path: Path) -> Iterator[Archive]:
     """
     place = str(path)
     with file_errors(BookError, place):
-        _require_file(path)
+        _validate_nonempty_file(path)
         stream = path.open("rb")
-    with stream, _open_table(stream, place) as members:
+    with stream, _open_zip_directory(stream, place) as members:
         _validate_members(members.infolist(), place)
         yield Archive(members, place)
 
 
-def _open_table(stream: io.BufferedReader, place: str) -> zipfile.ZipFile:
+def _open_zip_directory(stream: io.BufferedReader, place: str) -> zipfile.ZipFile:
     start = stream.read(4)
-    guarded = _Guarded(stream, place)
+    guarded = _SizeGuardedFile(stream, place)
     try:
         try:  # not every writer marks names that are UTF-8
             members = zipfile.ZipFile(guarded, metadata_encoding="utf-8")
@@ -131,7 +133,7 @@ def _open_table(stream: io.BufferedReader, place: str) -> zipfile.ZipFile:
     return members
 
 
-class _Guarded:
+class _SizeGuardedFile:
     """A file object that rejects a zip directory too large for memory."""
 
     def __init__(self, stream: io.BufferedReader, place: str) -> None:
@@ -158,9 +160,9 @@ class _Guarded:
 
 def _validate_members(members: list[zipfile.ZipInfo], place: str) -> None:
     for info in members:
-        name = _slashes(info.filename)
+        name = _with_forward_slashes(info.filename)
         if ".." in name.split("/") or name.startswith("/") or _DRIVE.match(name):
-            raise outside_zip(info.filename, place)
+            raise outside_zip_error(info.filename, place)
         if info.flag_bits & _ENCRYPTED:
             raise BookError(
                 f"{name!r} is password-protected",
@@ -184,7 +186,7 @@ def _validate_members(members: list[zipfile.ZipInfo], place: str) -> None:
         )
 
 
-def outside_zip(path: str, place: str) -> BookError:
+def outside_zip_error(path: str, place: str) -> BookError:
     """Return the error for a path that leads outside the zip."""
     return BookError(
         f"the path {path!r} points outside the zip",
@@ -193,11 +195,11 @@ def outside_zip(path: str, place: str) -> BookError:
     )
 
 
-def _slashes(name: str) -> str:
+def _with_forward_slashes(name: str) -> str:
     return name.replace("\\", "/")
 
 
-def _fold(name: str) -> str:
+def _folded_name(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
@@ -213,7 +215,7 @@ def read_bytes(path: Path) -> bytes:
     """
     place = str(path)
     with file_errors(BookError, place):
-        _require_file(path)
+        _validate_nonempty_file(path)
         size = path.stat().st_size
         if size > MAX_DOCUMENT_BYTES:
             raise BookError(
@@ -236,7 +238,7 @@ def sha256_of(path: Path) -> str | None:
         return None
 
 
-def _require_file(path: Path) -> None:
+def _validate_nonempty_file(path: Path) -> None:
     if path.is_dir():
         raise BookError(
             "is a folder; expected a file",

@@ -89,7 +89,7 @@ def find_notices(paragraphs: Sequence[str]) -> list[bool]:
     """Return for each paragraph whether it is part of a copyright page."""
     whole = "\n".join(paragraphs).casefold()
     keys = tuple(filter(whole.__contains__, _KEYS))
-    scores = [_score(paragraph, keys) for paragraph in paragraphs]
+    scores = [_notice_score(paragraph, keys) for paragraph in paragraphs]
     is_matter = [score >= _ENOUGH for score in scores]
     forwards = range(len(paragraphs))
     for indices in (forwards, reversed(forwards)):
@@ -122,7 +122,7 @@ def notices_in_paragraph(pieces: Sequence[str]) -> list[bool]:
     return [True] * len(pieces)
 
 
-def _score(text: str, keys: Sequence[str]) -> int:
+def _notice_score(text: str, keys: Sequence[str]) -> int:
     """Return how surely a text of a document with these keys is a notice."""
     if len(text) > _LONGEST_CHARACTERS:
         return 0
@@ -230,7 +230,7 @@ _TITLE_PATTERNS = {
 _LONGEST_TITLE = 120
 
 
-def kind_of_title(title: str) -> str | None:
+def matter_kind_of_title(title: str) -> str | None:
     """Return the kind of matter under such a title, or None for text."""
     text = " ".join(title.split()).strip(" .:*—–-")
     if len(text) > _LONGEST_TITLE:
@@ -283,10 +283,10 @@ def without_license(paragraphs: Sequence[str]) -> list[str]:
     for index, text in enumerate(paragraphs):
         if not _names_license(text):
             continue
-        after = _end_of_start(text)
+        after = _end_of_start_marker(text)
         if after is not None:
             starts[index] = after
-        before = _start_of_end(text)
+        before = _start_of_end_marker(text)
         if before is not None:
             ends[index] = before
     begin = min(starts, default=0)
@@ -322,7 +322,7 @@ def _names_license(text: str) -> bool:
     return any(token in text for token in _TOKENS)
 
 
-def _end_of_start(text: str) -> int | None:
+def _end_of_start_marker(text: str) -> int | None:
     """Return where the first start marker of a paragraph ends."""
     for match in _START.finditer(text):
         if _characters_before(text, match.start()).endswith("*"):
@@ -336,7 +336,7 @@ def _end_of_start(text: str) -> int | None:
     return None
 
 
-def _start_of_end(text: str) -> int | None:
+def _start_of_end_marker(text: str) -> int | None:
     """Return where the first end marker of a paragraph begins."""
     for match in _END.finditer(text):
         before = _characters_before(text, match.start())
@@ -377,6 +377,6 @@ def header_field(paragraphs: Sequence[str], name: str) -> str | None:
 
 def _header(paragraphs: Sequence[str]) -> Sequence[str]:
     for index, paragraph in enumerate(paragraphs):
-        if _end_of_start(paragraph) is not None:
+        if _end_of_start_marker(paragraph) is not None:
             return paragraphs[:index]
     return ()

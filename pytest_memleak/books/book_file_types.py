@@ -21,11 +21,11 @@ from pytest_memleak.books.epub import read_epub
 from pytest_memleak.books.html_blocks import read_markup
 from pytest_memleak.books.parser_subprocess import Format, parse_in_subprocess
 from pytest_memleak.books.plain_text import (
-    read_declared,
+    manuscript_from_text_bytes,
+    read_bytes_as_utf8,
     read_lyrics,
     read_markdown,
     read_text,
-    text_manuscript,
     validate_no_other_format,
 )
 from pytest_memleak.books.text_decoding import one_line, read_source
@@ -132,8 +132,8 @@ def _read_pdf(
 def _read_zip(path: Path, *, encoding: str | None = None) -> Manuscript:
     """Read the only page, or else text, in a zip such as Project Gutenberg's."""
     readers = (
-        (_PAGES, page_manuscript),
-        ((".txt",), text_manuscript),
+        (_PAGES, manuscript_from_html),
+        ((".txt",), manuscript_from_text_bytes),
     )
     with open_archive(path) as archive:
         for suffixes, read in readers:
@@ -171,12 +171,12 @@ _LARGEST_WORD_XML = 12 << 20
 
 def read_html(path: Path, *, encoding: str | None = None) -> Manuscript:
     """Read an HTML or XHTML file. Raises BookError as `read_text` does."""
-    data = read_declared(path, encoding)
+    data = read_bytes_as_utf8(path, encoding)
     validate_no_other_format(data, place=str(path))
-    return page_manuscript(data, name=path.name, place=str(path))
+    return manuscript_from_html(data, name=path.name, place=str(path))
 
 
-def page_manuscript(
+def manuscript_from_html(
     data: bytes,
     *,
     name: str,
@@ -232,7 +232,7 @@ def read_docx(path: Path) -> Manuscript:
     )
     for kind in ("footnote", "endnote"):
         html = html.replace(f'<li id="{kind}-', f'<li role="doc-{kind}" id="{kind}-')
-    return page_manuscript(html.encode("utf-8"), name=path.name, place=str(path))
+    return manuscript_from_html(html.encode("utf-8"), name=path.name, place=str(path))
 
 
 def read_with_pandoc(path: Path) -> Manuscript:
@@ -250,7 +250,7 @@ def read_with_pandoc(path: Path) -> Manuscript:
         budget=Budget(place),
         of="bytes of markup",
     )
-    manuscript = page_manuscript(html.encode("utf-8"), name=path.name, place=place)
+    manuscript = manuscript_from_html(html.encode("utf-8"), name=path.name, place=place)
     # Without a title, pandoc gives the file's name, which is that of its standard
     # input.
     return replace(manuscript, title=None) if manuscript.title == "-" else manuscript

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pytest_memleak.books.archive import Budget
-from pytest_memleak.books.plain_text import lines_manuscript, row_fields
+from pytest_memleak.books.plain_text import manuscript_from_text, row_fields
 from pytest_memleak.errors import BookError, file_errors
 from pytest_memleak.formats.paper_format import read_records
 from pytest_memleak.interfaces.protocols import Chapter, Cut, Manuscript
@@ -74,7 +74,7 @@ def _row(
     place = f"{path}, record {number}"
     text, title, author = row_fields(row, place)
     name = f"{path.name}:{number}"
-    manuscript = lines_manuscript(
+    manuscript = manuscript_from_text(
         text,
         name=name,
         warnings=(),

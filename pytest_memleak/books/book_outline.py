@@ -29,9 +29,9 @@ _END_WORDS = 16
 # No formulas, addresses, or numbers.
 _LETTERS_BETWEEN_BLANKS = re.compile(r"(?<!\S)[^\w\s]?([^\W\d_]+)[^\w\s]?(?!\S)")
 
-# English without every second blank is above it; of 174 real EPUBs, only a list of
-# mathematical definitions is.
-_LONGEST_TO_OTHERS = 1.75
+# English without every second blank reaches it; of 174 real EPUBs, only a list of
+# mathematical definitions does.
+_LONG_TO_OTHERS = 1.75
 _FEWEST_WORDS = 100
 _FEWEST_CHAPTERS = 3
 _MOST_TITLES = 3
@@ -254,8 +254,8 @@ def _places_with_long_words(chapters: Sequence[OutlinedChapter]) -> list[int]:
     }
     if len(judged) < _FEWEST_CHAPTERS:
         return []
-    longest = _LONGEST_TO_OTHERS * median(judged.values())
-    return [place for place, typical_word in judged.items() if typical_word > longest]
+    bound = _LONG_TO_OTHERS * median(judged.values())
+    return [place for place, typical_word in judged.items() if typical_word >= bound]
 
 
 def _named(chapter: OutlinedChapter) -> str:

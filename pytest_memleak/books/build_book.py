@@ -91,7 +91,7 @@ def excluded_excerpts(
     return tuple(excerpts), tuple(warnings)
 
 
-def with_icu(book: Book, *, mode: WordMode) -> Book:
+def with_icu_version(book: Book, *, mode: WordMode) -> Book:
     """Add the version of ICU if it separates the book's words, and how long they are.
 
     Raises BookError if ICU would have to, but isn't installed.

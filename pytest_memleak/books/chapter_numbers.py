@@ -39,10 +39,10 @@ def missing_numbers(titles: Sequence[str | None]) -> str:
     Only if more than half of the titles have a number. Each part of a book may count
     from 1. A number that stands elsewhere isn't missing.
     """
-    numbers = _numbers_of_most(titles)
+    numbers = _numbers_if_most_have_one(titles)
     strays = {numbers[place] for place in _stray_places(numbers)}
     gaps: list[range] = []
-    for series in _series(_without_strays(numbers)):
+    for series in _ascending_series(_without_strays(numbers)):
         gaps += _gaps(series)
     return _first_few(map(_range_text, (gap for gap in gaps if not strays >= {*gap})))
 
@@ -53,7 +53,7 @@ def misplaced_numbers(titles: Sequence[str | None]) -> str:
     "" if there is none, if at most half of the titles have a number, or if more than
     five are: those number parts and sections alike.
     """
-    numbers = _numbers_of_most(titles)
+    numbers = _numbers_if_most_have_one(titles)
     places = _stray_places(numbers)
     if len(places) > _MOST_SHOWN:
         return ""
@@ -67,14 +67,14 @@ def misplaced_numbers(titles: Sequence[str | None]) -> str:
 
 def unnumbered_places(titles: Sequence[str | None]) -> list[int]:
     """Return the indices of titles without a number, if most titles have one."""
-    if not _numbers_of_most(titles):
+    if not _numbers_if_most_have_one(titles):
         return []
     return [
         place for place, title in enumerate(titles) if chapter_number(title) is None
     ]
 
 
-def _numbers_of_most(titles: Sequence[str | None]) -> list[int]:
+def _numbers_if_most_have_one(titles: Sequence[str | None]) -> list[int]:
     """Return the titles' numbers; none if at most half of the titles have one."""
     numbers = [number for number in map(chapter_number, titles) if number is not None]
     are_few = len(numbers) < _FEWEST or 2 * len(numbers) <= len(titles)
@@ -92,11 +92,11 @@ def chapter_number(title: str | None) -> int | None:
     for piece in reversed((title or "").split(": ")):
         match = _AFTER_KIND.search(piece) or _LEADING.match(piece.strip())
         if match:
-            return _value(next(filter(None, match.groups())))
+            return _number_value(next(filter(None, match.groups())))
     return None
 
 
-def _value(number: str) -> int:
+def _number_value(number: str) -> int:
     if number.isdecimal():
         return int(number)
     if number.isupper() and set(number) <= set("IVXLC"):
@@ -127,7 +127,7 @@ def _without_strays(numbers: Sequence[int]) -> list[int]:
     return [number for place, number in enumerate(numbers) if place not in strays]
 
 
-def _series(numbers: Sequence[int]) -> Iterator[list[int]]:
+def _ascending_series(numbers: Sequence[int]) -> Iterator[list[int]]:
     """Yield ascending series; a new one begins with 1, or where two ascend again."""
     series: list[int] = []
     for place, number in enumerate(numbers):

@@ -98,7 +98,7 @@ def _title_from_headings(headings: Sequence[TextBlock], book: str | None) -> str
     return title[:_LONGEST_TITLE] or None
 
 
-def require_words(
+def validate_has_words(
     chapters: Sequence[Chapter],
     *,
     place: str,
@@ -132,7 +132,7 @@ class Document:
     places: Mapping[str, int]
 
 
-def with_titles(
+def with_contents_titles(
     documents: Sequence[Document],
     entries: Sequence[Entry],
 ) -> list[tuple[TextBlock, ...]]:
@@ -148,15 +148,17 @@ def with_titles(
     titled = []
     for document in documents:
         own_entries = by_document.get(document.name, ())
-        titled.append(_titled(document, own_entries))
-    return _without_unnamed(titled)
+        titled.append(_marked_with_titles(document, own_entries))
+    return _with_unlisted_headings_as_matter(titled)
 
 
 # A block, and whether it is a heading in the table of contents.
 _MarkedBlock = tuple[TextBlock, bool]
 
 
-def _titled(document: Document, entries: Sequence[Entry]) -> list[_MarkedBlock]:
+def _marked_with_titles(
+    document: Document, entries: Sequence[Entry]
+) -> list[_MarkedBlock]:
     entries_at: dict[int, list[Entry]] = {}
     for entry in entries:
         index = document.places.get(entry.place) if entry.place else 0
@@ -186,7 +188,7 @@ def _title_headings(
     existing = list(blocks[index:end])
     existing_text = "".join(block.text for block in existing)
     seen = letters_and_digits(existing_text)
-    if seen and _is_title_in(seen, entries):
+    if seen and _are_letters_of_titles(seen, entries):
         return existing, end
     if index < len(blocks) and blocks[index].matter:
         return [], index
@@ -211,7 +213,7 @@ def _end_of_headings(blocks: Sequence[TextBlock], start: int) -> int:
     return end
 
 
-def _is_title_in(letters: str, entries: Sequence[Entry]) -> bool:
+def _are_letters_of_titles(letters: str, entries: Sequence[Entry]) -> bool:
     """Whether headings with these letters have the titles, or one of them."""
     titles = [letters_and_digits(entry.title) for entry in entries]
     all_titles = "".join(titles)
@@ -237,7 +239,7 @@ def _end_of_title(
     return end
 
 
-def _without_unnamed(
+def _with_unlisted_headings_as_matter(
     documents: Sequence[Sequence[_MarkedBlock]],
 ) -> list[tuple[TextBlock, ...]]:
     """Mark headings that open no chapter as matter, if the contents are fine enough."""
@@ -253,7 +255,7 @@ def _without_unnamed(
         for position, number in enumerate(numbers):
             is_small = sizes[number] <= largest
             may_drop = is_fine and is_listed and is_small
-            if may_drop and _is_unnamed(document, position):
+            if may_drop and _is_unlisted_heading(document, position):
                 unlisted = replace(blocks[position], matter=_UNLISTED)
                 blocks[position] = unlisted
         result.append(tuple(blocks))
@@ -263,7 +265,7 @@ def _without_unnamed(
 _UNLISTED = "heading that the table of contents doesn't list"
 
 
-def _is_unnamed(document: Sequence[_MarkedBlock], position: int) -> bool:
+def _is_unlisted_heading(document: Sequence[_MarkedBlock], position: int) -> bool:
     """Whether a heading isn't in the contents, nor below another one."""
     block, named = document[position]
     if named or block.matter or not block.level:

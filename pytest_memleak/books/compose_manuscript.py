@@ -12,8 +12,8 @@ from dataclasses import replace
 from pytest_memleak.books.chapters import (
     Document,
     build_chapters,
-    require_words,
-    with_titles,
+    validate_has_words,
+    with_contents_titles,
 )
 from pytest_memleak.books.contents_list import CONTENTS, with_contents_marked
 from pytest_memleak.books.drawn_text import drawing_warnings
@@ -27,7 +27,7 @@ from pytest_memleak.books.notice_blocks import (
     with_notices_marked,
     with_notices_split,
 )
-from pytest_memleak.books.publisher_pages import HOUSE_PAGE, with_house_pages_marked
+from pytest_memleak.books.publisher_pages import HOUSE_PAGE, with_publisher_pages_marked
 from pytest_memleak.books.select_documents import DocumentSelection, select_documents
 from pytest_memleak.books.text_blocks import (
     MOSTLY_LINKS,
@@ -100,7 +100,7 @@ def compose_manuscript(
         *drawing_warnings(selection.leaves),
     )
     all_warnings = "; ".join(warnings)
-    require_words(chapters, place=place, hint=all_warnings or hint)
+    validate_has_words(chapters, place=place, hint=all_warnings or hint)
     return Manuscript(
         title=title,
         author=author,
@@ -108,7 +108,7 @@ def compose_manuscript(
         warnings=warnings,
         parts=_book_parts(selection, blocks),
         excluded=_excluded_documents(selection, blocks),
-        cuts=tuple(_cuts(selection, blocks)),
+        cuts=tuple(_unmeasured_texts(selection, blocks)),
     )
 
 
@@ -144,7 +144,7 @@ def _marked_blocks(selection: DocumentSelection) -> dict[str, _Blocks]:
     documents: list[Document] = []
     for leaf, blocks in zip(leaves, marked, strict=True):
         if leaf.name in selection.included or leaf.name in selection.prefaces:
-            blocks = _as_text_throughout(leaf.markup)  # noqa: PLW2901
+            blocks = _without_matter_marks(leaf.markup)  # noqa: PLW2901
         documents.append(
             Document(
                 name=leaf.name,
@@ -152,15 +152,15 @@ def _marked_blocks(selection: DocumentSelection) -> dict[str, _Blocks]:
                 places=leaf.markup.places,
             )
         )
-    titled = with_titles(documents, selection.entries)
+    titled = with_contents_titles(documents, selection.entries)
     listed = with_contents_marked(titled)
-    housed = [with_house_pages_marked(blocks) for blocks in listed]
+    housed = [with_publisher_pages_marked(blocks) for blocks in listed]
     split = [with_notices_split(blocks) for blocks in housed]
     names = [document.name for document in documents]
     return dict(zip(names, with_license_marked(split), strict=True))
 
 
-def _as_text_throughout(markup: Markup) -> _Blocks:
+def _without_matter_marks(markup: Markup) -> _Blocks:
     return tuple(replace(block, matter="") for block in markup.everything)
 
 
@@ -257,7 +257,7 @@ def _note_words(leaf: SpineDocument) -> int:
     return sum(len(text.split()) for text in leaf.markup.note_texts)
 
 
-def _cuts(
+def _unmeasured_texts(
     selection: DocumentSelection,
     blocks: Mapping[str, _Blocks],
 ) -> Iterator[Cut]:
@@ -269,7 +269,7 @@ def _cuts(
             yield from _cut(leaf.name, label, rule, leaf.markup.everything)
             continue
         document = blocks[leaf.name]
-        inside = _between_text(document)
+        inside = _matter_between_text(document)
         for kind in dict.fromkeys(block.matter for block in document if block.matter):
             of_kind = [block for block in document if block.matter == kind]
             of_kind_inside = [block for block in inside if block.matter == kind]
@@ -292,7 +292,7 @@ def _cut(
         yield Cut(document, label, rule, count, first_words, inside)
 
 
-def _between_text(blocks: Sequence[TextBlock]) -> list[TextBlock]:
+def _matter_between_text(blocks: Sequence[TextBlock]) -> list[TextBlock]:
     """Return the paragraphs of matter that text of their document surrounds."""
     text = [
         place
@@ -319,7 +319,7 @@ def _excluded_documents(
         exclusion = selection.exclusions.get(leaf.name)
         if exclusion and not _is_searched(leaf, exclusion):
             continue
-        left_out = _left_out(leaf, selection, blocks)
+        left_out = _unmeasured_blocks(leaf, selection, blocks)
         paragraphs = (*_authors_paragraphs(left_out, titles), *_notes_with_words(leaf))
         if paragraphs:
             title = f"excluded: {selection.titles[leaf.name] or leaf.name}"
@@ -331,7 +331,7 @@ def _is_searched(leaf: SpineDocument, exclusion: Exclusion) -> bool:
     return exclusion.searched and leaf.markup.linked < MOSTLY_LINKS
 
 
-def _left_out(
+def _unmeasured_blocks(
     leaf: SpineDocument,
     selection: DocumentSelection,
     blocks: Mapping[str, _Blocks],

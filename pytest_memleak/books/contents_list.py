@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from pytest_memleak.books.boilerplate import kind_of_title
+from pytest_memleak.books.boilerplate import matter_kind_of_title
 from pytest_memleak.books.text_blocks import TextBlock
 from pytest_memleak.books.text_decoding import letters_and_digits
 
@@ -52,7 +52,7 @@ def with_contents_marked(documents: Sequence[_Blocks]) -> list[_Blocks]:
 
 def _start_with_title(blocks: Sequence[TextBlock], start: int) -> int:
     """Return the start of a list, or of the title "Contents" before it."""
-    if start and kind_of_title(blocks[start - 1].text) == CONTENTS:
+    if start and matter_kind_of_title(blocks[start - 1].text) == CONTENTS:
         return start - 1
     return start
 
@@ -90,7 +90,7 @@ def _contents_lists(blocks: Sequence[TextBlock]) -> list[range]:
     run = _Run(0)
     for index, block in enumerate(blocks):
         last = run.targets[-1] if run.targets else 0
-        target = _next_target(block.text, places, max(index, last))
+        target = _next_repeated_heading(block.text, places, max(index, last))
         if target is None:
             if run.is_list():
                 start = run.start
@@ -105,7 +105,7 @@ def _contents_lists(blocks: Sequence[TextBlock]) -> list[range]:
     return lists
 
 
-def _next_target(
+def _next_repeated_heading(
     text: str,
     places: dict[str, list[int]],
     after: int,

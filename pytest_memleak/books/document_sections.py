@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from pytest_memleak.books.boilerplate import kind_of_title
+from pytest_memleak.books.boilerplate import matter_kind_of_title
 from pytest_memleak.books.text_blocks import Entry, SpineDocument, TextBlock, locate
 
 _NOTES = "notes"
@@ -46,13 +46,13 @@ def _linked_notes(leaf: SpineDocument, targets: Collection[_Place]) -> set[int]:
     for number, places in leaf.markup.back_linked.items():
         if any((leaf.name, place) in targets for place in places):
             notes.add(number)
-    if notes and _are_all(notes, blocks):
+    if notes and _are_only_notes(notes, blocks):
         every_number = range(len(blocks))
         notes.update(every_number)
     return notes
 
 
-def _are_all(notes: Collection[int], blocks: Sequence[TextBlock]) -> bool:
+def _are_only_notes(notes: Collection[int], blocks: Sequence[TextBlock]) -> bool:
     """Whether nothing but notes, titles and matter is in these blocks."""
     for number, block in enumerate(blocks):
         is_text = not block.level and not block.matter
@@ -117,7 +117,7 @@ def _section_starts(leaf: SpineDocument, links: Sequence[Entry]) -> Iterator[int
         title, level = titles[number]
         if number < len(blocks) and blocks[number].matter:
             continue
-        if kind_of_title(title) is not None:
+        if matter_kind_of_title(title) is not None:
             level_of_matter = level
         elif level_of_matter >= level:
             level_of_matter = 0

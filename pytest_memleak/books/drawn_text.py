@@ -48,7 +48,7 @@ def drawn_paragraph(lines: str) -> str | None:
     A word that a hyphen divides at a line's end becomes whole where the next line
     begins in lower case.
     """
-    text = _DIVIDED.sub(_joint, lines).replace("\n", " ")
+    text = _DIVIDED.sub(_hyphen_or_nothing, lines).replace("\n", " ")
     words = _LETTERS.findall(text)
     letters = sum(map(len, words))
     if len(words) < _FEWEST_WORDS or letters < _SHORTEST * len(words):
@@ -56,6 +56,6 @@ def drawn_paragraph(lines: str) -> str | None:
     return text
 
 
-def _joint(hyphen: re.Match[str]) -> str:
+def _hyphen_or_nothing(hyphen: re.Match[str]) -> str:
     is_divided = hyphen.string[hyphen.end()].islower()
     return "" if is_divided else hyphen[0][0]

@@ -14,9 +14,9 @@ from pytest_memleak.books.compose_manuscript import compose_manuscript
 from pytest_memleak.books.epub_contents import navigation_entries, ncx_entries
 from pytest_memleak.books.epub_package import (
     NAVIGATION,
-    TidyPackage,
+    RepairedPackage,
     parse_member,
-    tidy_package,
+    repair_package,
 )
 from pytest_memleak.books.html_attributes import (
     ClassStyles,
@@ -65,7 +65,7 @@ def read_epub(
     """
     with open_archive(path) as archive:
         validate_no_drm(archive)
-        package = tidy_package(archive)
+        package = repair_package(archive)
         book = _load(path, package)
         navigation = [
             item.file_name for item in book.get_items() if NAVIGATION in item.properties
@@ -170,7 +170,7 @@ def _read_document(
         ) from None
 
 
-def _load(path: Path, package: TidyPackage) -> EpubBook:
+def _load(path: Path, package: RepairedPackage) -> EpubBook:
     """Let ebooklib read a tidy package, without the documents' content.
 
     All documents together may exceed memory, and ebooklib re-indents their text, which

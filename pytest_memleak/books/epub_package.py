@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from pytest_memleak.books.archive import Archive, outside_zip
+from pytest_memleak.books.archive import Archive, outside_zip_error
 from pytest_memleak.books.text_decoding import elements, legible, parse_xml
 from pytest_memleak.errors import BookError
 
@@ -31,11 +31,11 @@ def parse_member(archive: Archive, name: str) -> _Element:
     """Parse a small XML file leniently; return its root, or raise BookError."""
     root = parse_xml(archive.read(name, limit=_MAX_BYTES))
     if root is None:
-        raise _no_epub(archive, f"{name!r} isn't XML")
+        raise _not_an_epub_error(archive, f"{name!r} isn't XML")
     return root
 
 
-def _no_epub(archive: Archive, problem: str) -> BookError:
+def _not_an_epub_error(archive: Archive, problem: str) -> BookError:
     return BookError(problem, location=archive.place, hint="check that it is an EPUB")
 
 
@@ -73,7 +73,7 @@ _Notes = defaultdict[str, list[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class TidyPackage:
+class RepairedPackage:
     """The files that describe an EPUB, by the names that ebooklib reads, and warnings.
 
     The manifest has the documents' names from the archive's root; `ncx` is the name of
@@ -103,7 +103,7 @@ class _Item:
         return self.media_type in _DOCUMENT_TYPES or path.endswith(_DOCUMENT_SUFFIXES)
 
 
-def tidy_package(archive: Archive) -> TidyPackage:
+def repair_package(archive: Archive) -> RepairedPackage:
     """Read and repair the package file that the container names first.
 
     Raises BookError without a package file, a spine or one of its documents, and for a
@@ -120,7 +120,7 @@ def tidy_package(archive: Archive) -> TidyPackage:
         (item.name for item in items.values() if item.media_type == _NCX_TYPE),
         None,
     )
-    return TidyPackage(files, ncx, _warnings(notes))
+    return RepairedPackage(files, ncx, _warnings(notes))
 
 
 # --- the container
@@ -132,7 +132,7 @@ def _find_package_file(archive: Archive, notes: _Notes) -> str:
     if container is None:
         packages = [name for name in archive.names if name.lower().endswith(".opf")]
         if not packages:
-            raise _no_epub(archive, "the zip contains no package file (OPF)")
+            raise _not_an_epub_error(archive, "the zip contains no package file (OPF)")
         notes[f"{_CONTAINER} is missing; used the first package file instead"].append(
             packages[0],
         )
@@ -141,12 +141,12 @@ def _find_package_file(archive: Archive, notes: _Notes) -> str:
     rootfiles.sort(key=lambda rootfile: rootfile.get("media-type") != _PACKAGE_TYPE)
     path = rootfiles[0].get("full-path") if rootfiles else None
     if not path:
-        raise _no_epub(archive, f"{_CONTAINER} names no package file (OPF)")
+        raise _not_an_epub_error(archive, f"{_CONTAINER} names no package file (OPF)")
     for address in (path, unquote(path)):
         name = archive.find(_archive_path(address, archive))
         if name:
             return name
-    raise _no_epub(
+    raise _not_an_epub_error(
         archive,
         f"the package file (OPF) {path!r} that {_CONTAINER} names isn't in the zip",
     )
@@ -173,13 +173,13 @@ def _read_manifest(
             name=None,
         )
         if item.is_document or item.media_type in {_NCX_TYPE, _DRAWING}:
-            item.name = _resolve(item.href, archive, folder)
+            item.name = _member_of_href(item.href, archive, folder)
         if item.id:
             items.setdefault(item.id, item)
     return items
 
 
-def _resolve(
+def _member_of_href(
     href: str,
     archive: Archive,
     folder: str,
@@ -211,7 +211,7 @@ def _archive_path(
     """Return a path from the archive's root. Raises BookError if it leads outside."""
     joined = _joined(path, folder)
     if joined == ".." or joined.startswith("../"):
-        raise outside_zip(path, archive.place)
+        raise outside_zip_error(path, archive.place)
     return joined
 
 
@@ -337,7 +337,7 @@ def _metadata(root: _Element) -> _Element:
     metadata = etree.Element(f"{{{_OPF}}}metadata", nsmap={"opf": _OPF, "dc": _DC})
     refined = _refinements(root)
     titles = _first_nonempty_elements(root, "title")
-    titles.sort(key=lambda title: not _is_main(title, refined))
+    titles.sort(key=lambda title: not _is_main_title(title, refined))
     creators = _first_nonempty_elements(root, "creator")
     authors = [creator for creator in creators if _is_author(creator, refined)]
     languages = islice(elements(root, "language"), 1)
@@ -362,7 +362,7 @@ def _first_nonempty_elements(root: _Element, name: str) -> list[_Element]:
     return [element for element in first if _text(element)]
 
 
-def _is_main(title: _Element, refined: _Refinements) -> bool:
+def _is_main_title(title: _Element, refined: _Refinements) -> bool:
     key = (title.get("id"), "title-type")
     types = refined.get(key, {"main"})
     return types == {"main"}

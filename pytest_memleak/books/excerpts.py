@@ -250,7 +250,7 @@ def _units(fragments: Iterable[_Fragment]) -> list[_Unit]:
         sizes[fragment.chapter] += fragment.words
     units: list[_Unit] = []
     for fragment in fragments:
-        if not units or not _joins(fragment, units[-1], sizes):
+        if not units or not _is_joined_to_unit(fragment, units[-1], sizes):
             unit = _Unit(
                 fragments=[fragment],
                 words=fragment.words,
@@ -266,7 +266,7 @@ def _units(fragments: Iterable[_Fragment]) -> list[_Unit]:
     return units
 
 
-def _joins(
+def _is_joined_to_unit(
     fragment: _Fragment,
     unit: _Unit,
     sizes: Mapping[int, int],
@@ -287,10 +287,10 @@ def _cut_would_strand(unit: _Unit, fragment: _Fragment) -> bool:
     """Whether a cut between them would separate a speaker, a heading or a few words."""
     if unit.words >= _SMALL or unit.words + fragment.words > LONGEST_EXCERPT:
         return False
-    return fragment.words < _NOT_SMALL or _leads_on(unit.fragments[-1])
+    return fragment.words < _NOT_SMALL or _introduces_next(unit.fragments[-1])
 
 
-def _leads_on(fragment: _Fragment) -> bool:
+def _introduces_next(fragment: _Fragment) -> bool:
     """Whether a short paragraph introduces the next: a speaker, a heading."""
     text = fragment.text[fragment.start : fragment.end].rstrip()
     last = text[-1:]
@@ -336,11 +336,11 @@ def _cut_run(
     long_chapters: frozenset[int],
     mode: WordMode,
 ) -> list[list[_Fragment]]:
-    parts = _cheapest(run, long_chapters, allow_short=False)
+    parts = _cheapest_parts_of_run(run, long_chapters, allow_short=False)
     if parts is None:
-        rough = _cheapest(run, long_chapters, allow_short=True) or []
+        rough = _cheapest_parts_of_run(run, long_chapters, allow_short=True) or []
         run = _with_sentences_around_short_parts(run, rough, mode)
-        parts = _cheapest(run, long_chapters, allow_short=True) or []
+        parts = _cheapest_parts_of_run(run, long_chapters, allow_short=True) or []
     return [_fragments(run[first:end]) for first, end in parts]
 
 
@@ -351,7 +351,7 @@ def _fragments(units: Iterable[_Unit]) -> list[_Fragment]:
     return fragments
 
 
-def _cheapest(
+def _cheapest_parts_of_run(
     run: Sequence[_Unit],
     long_chapters: frozenset[int],
     *,

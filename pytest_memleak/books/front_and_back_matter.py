@@ -15,8 +15,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from pytest_memleak.books.boilerplate import find_notices, kind_of_title
-from pytest_memleak.books.heading_lines import heading_level, opens_book
+from pytest_memleak.books.boilerplate import find_notices, matter_kind_of_title
+from pytest_memleak.books.heading_lines import heading_level, is_first_heading
 from pytest_memleak.books.text_blocks import LONGEST_FIRST_LINE, SpineDocument
 from pytest_memleak.books.text_decoding import letters_and_digits
 
@@ -100,17 +100,17 @@ def outer_matter(
     `listed` has the kind of matter of each document in the contents, None for a
     chapter; `out` are the documents already excluded.
     """
-    kinds = _kinds(leaves, listed, title)
-    for name in _naming_author(leaves, author):
+    kinds = _exclusions_at_ends(leaves, listed, title)
+    for name in _documents_naming_author(leaves, author):
         kinds[name] = _NAMES_AUTHOR
     left = [leaf for leaf in leaves if leaf.name not in out]
-    for name in _previews(left, kinds, listed):
+    for name in _previews_of_other_books(left, kinds, listed):
         kinds[name] = _PREVIEW
     result = OuterMatter({}, {})
     front = _outer_documents(leaves, kinds, out, blurb=_LONGEST_BLURB)
-    _exclude_outer(front, kinds, out, result, is_back=False)
+    _add_outer_rules_and_warnings(front, kinds, out, result, is_back=False)
     back = _outer_documents(leaves[::-1], kinds, out, blurb=0)
-    _exclude_outer(back, kinds, out, result, is_back=True)
+    _add_outer_rules_and_warnings(back, kinds, out, result, is_back=True)
     return result
 
 
@@ -135,14 +135,14 @@ def _outer_documents(
         if leaf.name in out or (leaf.name in kinds and not declares_body):
             outer.append(leaf)
             continue
-        if leaf.small_words > _LARGE:
-            blurb -= leaf.small_words
+        if leaf.spaced_words > _LARGE:
+            blurb -= leaf.spaced_words
         if declares_body or blurb < 0:
             break
     return outer
 
 
-def _exclude_outer(
+def _add_outer_rules_and_warnings(
     outer: Sequence[SpineDocument],
     kinds: Mapping[str, Exclusion],
     out: Collection[str],
@@ -160,7 +160,7 @@ def _exclude_outer(
             continue
         by_title = exclusion.by_title and not has_second_sign
         if by_title and leaf.prose_words > _MOST_PROSE_BY_TITLE:
-            result.warnings[leaf.name] = _read_despite_title(leaf, exclusion)
+            result.warnings[leaf.name] = _kept_despite_title_warning(leaf, exclusion)
             continue
         # A preview of another book is at the back.
         is_preview = not exclusion.searched and has_second_sign and is_back
@@ -172,7 +172,7 @@ def _exclude_outer(
         has_second_sign = True
 
 
-def _read_despite_title(leaf: SpineDocument, exclusion: Exclusion) -> str:
+def _kept_despite_title_warning(leaf: SpineDocument, exclusion: Exclusion) -> str:
     return (
         f"read {leaf.name!r} as text, although {exclusion.rule}: it has "
         f"{leaf.prose_words:,} words of prose; if it isn't the book's text, exclude it"
@@ -188,7 +188,7 @@ _BEFORE_CHAPTERS = Exclusion(
 )
 
 
-def _kinds(
+def _exclusions_at_ends(
     leaves: Sequence[SpineDocument],
     listed: Mapping[str, str | None],
     title: str | None,
@@ -200,8 +200,8 @@ def _kinds(
     kinds: dict[str, Exclusion] = {}
     for leaf in leaves:
         is_before = is_before and leaf.name != chapters[0]
-        is_small = leaf.name not in listed and leaf.small_words <= _SMALL
-        by_title = _by_title(leaf, listed)
+        is_small = leaf.name not in listed and leaf.spaced_words <= _SMALL
+        by_title = _exclusion_by_title(leaf, listed)
         if by_title:
             kinds[leaf.name] = by_title
         elif _is_notice(leaf):
@@ -213,7 +213,7 @@ def _kinds(
     return kinds
 
 
-def _by_title(
+def _exclusion_by_title(
     leaf: SpineDocument, listed: Mapping[str, str | None]
 ) -> Exclusion | None:
     """Return the rule for a document's title in the contents, or its first line."""
@@ -221,7 +221,7 @@ def _by_title(
         kind = listed[leaf.name]
         reason = "the table of contents lists it as"
     else:
-        kind = kind_of_title(leaf.first_line or "")
+        kind = matter_kind_of_title(leaf.first_line or "")
         reason = "its first line marks it as"
     if not kind:
         return None
@@ -238,11 +238,11 @@ def _by_title(
 
 def _is_frequent_in(count: int, leaf: SpineDocument) -> bool:
     return (
-        count >= _NAMED_AT_LEAST and 1_000 * count >= _PER_THOUSAND * leaf.small_words
+        count >= _NAMED_AT_LEAST and 1_000 * count >= _PER_THOUSAND * leaf.spaced_words
     )
 
 
-def _naming_author(
+def _documents_naming_author(
     leaves: Sequence[SpineDocument], author: str | None
 ) -> Iterator[str]:
     """Yield documents that name the author often, if most of the book doesn't."""
@@ -255,12 +255,12 @@ def _naming_author(
     sizes: dict[str, int] = {}  # of documents that name the author often
     for leaf in leaves:
         if _is_frequent_in(counts[leaf.name], leaf):
-            sizes[leaf.name] = leaf.small_words
+            sizes[leaf.name] = leaf.spaced_words
     if not sizes:
         return
     size_of_these = sum(sizes.values())
     count_of_these = sum(counts[name] for name in sizes)
-    rest_size = sum(leaf.small_words for leaf in leaves) - size_of_these
+    rest_size = sum(leaf.spaced_words for leaf in leaves) - size_of_these
     rest_count = sum(counts.values()) - count_of_these
     if rest_size <= size_of_these:
         return
@@ -281,7 +281,7 @@ def _is_authors_chapter(leaf: SpineDocument) -> bool:
     if heading_level(line) or _NUMERAL.fullmatch(line):
         return True
     count = 1_000 * leaf.count(_FIRST_PERSON)
-    return count >= _FIRST_PERSON_PER_THOUSAND * leaf.small_words
+    return count >= _FIRST_PERSON_PER_THOUSAND * leaf.spaced_words
 
 
 def _family_names(author: str) -> list[str]:
@@ -295,7 +295,7 @@ def _family_names(author: str) -> list[str]:
     return families
 
 
-def _previews(
+def _previews_of_other_books(
     leaves: Sequence[SpineDocument],
     kinds: Mapping[str, Exclusion],
     listed: Collection[str],
@@ -321,7 +321,7 @@ def _previews(
         elif behind:
             is_small = letters <= _LARGEST_PREVIEW * total
             runs_on = is_listed and behind in _RUN_ON and not run_is_listed
-            if runs_on or (is_small and _begins_another(run, also_by)):
+            if runs_on or (is_small and _begins_another_book(run, also_by)):
                 yield from (leaf.name for leaf in run)
         letters_before += letters
 
@@ -350,13 +350,13 @@ def _last_back_matter(
     return ""
 
 
-def _begins_another(run: Sequence[SpineDocument], also_by: str) -> bool:
+def _begins_another_book(run: Sequence[SpineDocument], also_by: str) -> bool:
     """Whether one of the first two documents begins another book."""
     for leaf in run[:2]:
         line = leaf.first_line or ""
         title = letters_and_digits(line)
         is_listed = len(title) >= _SHORTEST_LISTED_TITLE and title in also_by
-        if is_listed or opens_book(line):
+        if is_listed or is_first_heading(line):
             return True
     return False
 

@@ -63,6 +63,6 @@ def heading_level(paragraph: str) -> int:
     return 0
 
 
-def opens_book(line: str) -> bool:
+def is_first_heading(line: str) -> bool:
     """Whether a line is the heading of a book's first chapter or of its prologue."""
     return len(line) <= _LONGEST_HEADING and _FIRST.fullmatch(line) is not None

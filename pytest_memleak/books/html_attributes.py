@@ -112,7 +112,9 @@ _NOTE_ID = re.compile(
 )
 
 
-def note_reference(attributes: Mapping[str, str]) -> Callable[[str, bool], bool] | None:
+def note_reference_test(
+    attributes: Mapping[str, str],
+) -> Callable[[str, bool], bool] | None:
     """Return a test for whether a link leads to a note; None for links out of the book.
 
     The test takes the link's text, without spaces, and whether it is raised.

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from html import unescape
 
 from pytest_memleak.books.archive import Budget
-from pytest_memleak.books.boilerplate import kind_of_title
+from pytest_memleak.books.boilerplate import matter_kind_of_title
 from pytest_memleak.books.drawn_text import drawn_paragraph
 from pytest_memleak.books.heading_lines import heading_level
 from pytest_memleak.books.html_attributes import (
@@ -34,7 +34,7 @@ from pytest_memleak.books.html_attributes import (
     is_back_link,
     is_matter,
     kind_of_matter,
-    note_reference,
+    note_reference_test,
     page_number,
     terms,
     word_set,
@@ -102,7 +102,9 @@ def read_markup(
     budget.spend(len(data), "bytes of markup")
     source = read_source(data)
     budget.spend(source.text.count("<"), "tags")
-    walker: _Walker = parse_events(source.text, lambda: _Walker(budget, styles, places))
+    walker: _BlockCollector = parse_events(
+        source.text, lambda: _BlockCollector(budget, styles, places)
+    )
     walker.finish()
     budget.spend(walker.characters, "characters of text")
     budget.spend(len(walker.blocks), "paragraphs")
@@ -121,7 +123,7 @@ def read_markup(
     )
 
 
-class _Walker:
+class _BlockCollector:
     """A parser target that collects blocks.
 
     `_leave` has for each open element that isn't dropped what to do at its end (None:
@@ -179,7 +181,7 @@ class _Walker:
         if name == "style":
             self._style = []
         if self._gone:
-            self._start_within_gone(name, attributes)
+            self._start_within_dropped(name, attributes)
             return
         self.pictures += name in _PICTURES
         if attributes and (place := attributes.get("id") or attributes.get("name")):
@@ -199,7 +201,7 @@ class _Walker:
         else:
             self._leave.append(self._enter_inline(name, attributes))
 
-    def _start_within_gone(self, name: str, attributes: Mapping[str, str]) -> None:
+    def _start_within_dropped(self, name: str, attributes: Mapping[str, str]) -> None:
         self._gone += 1
         if name in _NO_PROSE or (name == "a" and self._is_navigation):
             self._silent = self._silent or self._gone
@@ -234,7 +236,7 @@ class _Walker:
 
     def data(self, text: str) -> None:
         if self._gone:
-            self._data_within_gone(text)
+            self._data_within_dropped(text)
             return
         length = len(text)
         is_blank = text.isspace()
@@ -251,7 +253,7 @@ class _Walker:
             text = text.replace("\n", _BREAK)
         self._parts.append(text)
 
-    def _data_within_gone(self, text: str) -> None:
+    def _data_within_dropped(self, text: str) -> None:
         if self._style is not None:
             self._style.append(text)
         elif self._note is not None and not self._silent:
@@ -270,7 +272,7 @@ class _Walker:
 
     def _is_dropped(self, name: str, attributes: Mapping[str, str]) -> bool:
         """Whether an element isn't text; begin to collect words that are looked for."""
-        declared = _declared(attributes)
+        declared = _declared_terms(attributes)
         is_note = not APPARATUS.isdisjoint(declared)
         self._is_navigation = name == "nav"
         own_id = attributes.get("id") or ""
@@ -283,7 +285,9 @@ class _Walker:
             self._is_shown = False
             return True
         if is_note:
-            self._refer(attributes.get("href"), is_back="backlink" in declared)
+            self._record_reference(
+                attributes.get("href"), is_back="backlink" in declared
+            )
         is_hidden = self._is_hidden(name, attributes)
         self._is_shown = is_note or (name in _GONE and name != "svg")
         self._is_drawing = name == "svg" and not is_hidden and not is_note
@@ -326,7 +330,7 @@ class _Walker:
         attributes: Mapping[str, str],
     ) -> Callable[[], None]:
         self._flush()
-        declared = _declared(attributes)
+        declared = _declared_terms(attributes)
         if declared:
             if not declared.isdisjoint(BODY):
                 self.declares_body = True
@@ -398,9 +402,9 @@ class _Walker:
             return None
         elif name == "a" and "href" in attributes:
             return self._enter_link(attributes)
-        elif name == "img" and len(_alternative(attributes)) == 1:
+        elif name == "img" and len(_image_alternative(attributes)) == 1:
             # The image is a drop cap.
-            letter = _alternative(attributes)
+            letter = _image_alternative(attributes)
             self.data(letter if letter.isalpha() else "")
         elif marks := page_number(attributes):
             return self._drop_on_leave_if(lambda text, _: marks(text))
@@ -410,7 +414,7 @@ class _Walker:
 
     def _enter_link(self, attributes: Mapping[str, str]) -> Callable[[], None]:
         watched = None
-        if refers := note_reference(attributes):
+        if refers := note_reference_test(attributes):
             watched = self._drop_on_leave_if(
                 self._note_link(attributes["href"], refers)
             )
@@ -434,14 +438,14 @@ class _Walker:
         def is_mark(text: str, raised: bool) -> bool:
             is_reference = refers(text, raised)
             if is_back_link(text, at_start=at_start):
-                self._refer(address, is_back=True)
+                self._record_reference(address, is_back=True)
             elif is_reference:
-                self._refer(address, is_back=False)
+                self._record_reference(address, is_back=False)
             return is_reference
 
         return is_mark
 
-    def _refer(self, address: str | None, *, is_back: bool) -> None:
+    def _record_reference(self, address: str | None, *, is_back: bool) -> None:
         if is_back:
             self._is_back_linked = True
         elif address:
@@ -499,7 +503,7 @@ class _Walker:
         self._budget.allow(len(self.blocks), "paragraphs")
 
 
-def _alternative(attributes: Mapping[str, str]) -> str:
+def _image_alternative(attributes: Mapping[str, str]) -> str:
     """Return the text that stands for an image."""
     return (attributes.get("alt") or "").strip()
 
@@ -507,12 +511,12 @@ def _alternative(attributes: Mapping[str, str]) -> str:
 def _level_of_bold(text: str) -> int:
     """Return the level of bold text as a heading, else 0."""
     level = heading_level(text)
-    if not level and kind_of_title(text):
+    if not level and matter_kind_of_title(text):
         return _LEVEL_OF_BOLD_TITLE
     return level
 
 
-def _declared(attributes: Mapping[str, str]) -> frozenset[str]:
+def _declared_terms(attributes: Mapping[str, str]) -> frozenset[str]:
     namespaced, prefixed = EPUB_TYPE
     kind = attributes.get(namespaced) or attributes.get(prefixed)
     role = attributes.get("role")

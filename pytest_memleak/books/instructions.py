@@ -264,7 +264,7 @@ def load_summaries(path: Path, excerpts: Iterable[Excerpt]) -> dict[str, str]:
                 f"{amount(len(entries), 'summary', 'summaries')}",
             )
     return {
-        excerpt_id: _checked_summary(entry, excerpt_id, by_id, str(path))
+        excerpt_id: _validated_summary(entry, excerpt_id, by_id, str(path))
         for excerpt_id, entry in entries.items()
     }
 
@@ -320,7 +320,7 @@ def _read_summaries(path: Path) -> dict[str, Any]:
     return value
 
 
-def _checked_summary(
+def _validated_summary(
     entry: object,
     excerpt_id: str,
     by_id: Mapping[str, Excerpt],

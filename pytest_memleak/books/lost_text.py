@@ -1,6 +1,6 @@
 """Text that parsers would leave out: they enter more of it, and losses are errors.
 
-data, texts = enter_elements(data)
+data, texts = make_parser_enter_all_text(data)
 validate_no_lost_text(texts, html, parser="mammoth")
 validate_no_skipped_commands(data, log)
 validate_no_skipped_groups(data)
@@ -51,7 +51,7 @@ _TAG = re.compile("<[^>]*>")
 _FEWEST_OF_PLACE = 8
 
 
-def enter_elements(data: bytes) -> tuple[bytes, list[tuple[int, str]]]:
+def make_parser_enter_all_text(data: bytes) -> tuple[bytes, list[tuple[int, str]]]:
     """Return XML, or a zip of it, whose parser skips no text, and its texts.
 
     XML that isn't well-formed is left to the parser.

@@ -28,7 +28,7 @@ from typing import Any, Literal
 
 from pytest_memleak.books.archive import Amount, Budget
 from pytest_memleak.books.lost_text import (
-    enter_elements,
+    make_parser_enter_all_text,
     validate_no_lost_text,
     validate_no_skipped_commands,
     validate_no_skipped_groups,
@@ -125,7 +125,7 @@ def _cap_error(place: str) -> BookError:
     )
 
 
-def _set_limits() -> None:
+def _limit_own_resources() -> None:
     with contextlib.suppress(ImportError, ValueError, OSError):  # as on Windows
         import resource
 
@@ -151,7 +151,7 @@ _RAISED = 0.2
 _SMALLEST, _FARTHEST = 0.1, 1e6  # points; a hostile page may have any
 
 
-def _pdf(data: bytes) -> Iterator[str]:
+def _parse_pdf(data: bytes) -> Iterator[str]:
     """Yield the outline as JSON, and the lines of each page, if it is readable."""
     import pypdfium2
 
@@ -234,7 +234,7 @@ def _clamped(number: float) -> float:
     return min(max(-_FARTHEST, number), _FARTHEST)
 
 
-def _docx(data: bytes) -> Iterator[str]:
+def _parse_docx(data: bytes) -> Iterator[str]:
     """Yield the document as HTML, without its images."""
     import mammoth
 
@@ -242,7 +242,7 @@ def _docx(data: bytes) -> Iterator[str]:
         return []
 
     try:
-        data, texts = enter_elements(data)
+        data, texts = make_parser_enter_all_text(data)
         document = io.BytesIO(data)
         result = mammoth.convert_to_html(document, convert_image=no_image)
     except MemoryError:
@@ -265,7 +265,7 @@ _RTF_CHARACTER = re.compile(rb"(?<!\\)(\\u-?\d{1,5})(?=[^\s\\\d{}])")
 _RTF_DRAWING = re.compile(rb"(?<={)\\\*(?=\\do\b)")
 
 
-def _pandoc(data: bytes, *, name: str) -> Iterator[str]:
+def _parse_with_pandoc(data: bytes, *, name: str) -> Iterator[str]:
     """Yield the document as HTML, with its title and authors in the head."""
     import pypandoc
 
@@ -275,7 +275,7 @@ def _pandoc(data: bytes, *, name: str) -> Iterator[str]:
         validate_no_skipped_groups(data)
     texts: list[tuple[int, str]] = []
     if name in {"fb2", "odt"}:
-        data, texts = enter_elements(data)
+        data, texts = make_parser_enter_all_text(data)
     command = [pypandoc.get_pandoc_path(), "--sandbox", "--standalone", "--verbose"]
     done = subprocess.run(  # noqa: S603 - the extra's own program
         [*command, f"--from={name}", "--to=html5", "--wrap=none"],
@@ -316,7 +316,7 @@ _TEXT_SUFFIXES = frozenset(
 )
 
 
-def _mobi(data: bytes) -> Iterator[str]:
+def _parse_mobi(data: bytes) -> Iterator[str]:
     """Yield a Kindle book as an EPUB without pictures and fonts, in base 64."""
     import mobi
 
@@ -365,22 +365,25 @@ def render_markdown(text: str, *, lines: bool) -> str:
     return str(MarkdownIt("commonmark", {"breaks": lines}).render(text))
 
 
-def _markdown(data: bytes, *, lines: bool = False) -> Iterator[str]:
+def _parse_markdown(data: bytes, *, lines: bool = False) -> Iterator[str]:
     yield render_markdown(data.decode("utf-8", "surrogatepass"), lines=lines)
 
 
 _PARSERS: dict[str, Callable[[bytes], Iterator[str]]] = {
-    "pdf": _pdf,
-    "docx": _docx,
-    "mobi": _mobi,
-    "markdown": _markdown,
-    "verse": partial(_markdown, lines=True),
-    **{name: partial(_pandoc, name=name) for name in ("fb2", "latex", "odt", "rtf")},
+    "pdf": _parse_pdf,
+    "docx": _parse_docx,
+    "mobi": _parse_mobi,
+    "markdown": _parse_markdown,
+    "verse": partial(_parse_markdown, lines=True),
+    **{
+        name: partial(_parse_with_pandoc, name=name)
+        for name in ("fb2", "latex", "odt", "rtf")
+    },
 }
 
 
 def _main(name: str, most: int) -> None:
-    _set_limits()
+    _limit_own_resources()
     try:
         data = sys.stdin.buffer.read()
         parse = _PARSERS[name]

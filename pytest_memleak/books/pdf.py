@@ -300,13 +300,13 @@ def _paragraphs(pages: Sequence[Sequence[_Line]], body_size: float) -> list[_Par
     for number, page in enumerate(pages):
         margin = _margin(page)
         for at, line in enumerate(page):
-            opens = before is None or _is_other_type(line, before)
+            opens = before is None or _is_other_type_size(line, before)
             if before and not opens:
                 gap = before.bottom - line.bottom
                 is_apart = at > 0 and not 0 <= gap <= _GAP * leading
                 is_indented = line.left - margin > _INDENT * line.size
                 width_before = before.right - margin_before
-                opens = is_apart or _begins_anew(
+                opens = is_apart or _begins_paragraph(
                     line,
                     before,
                     is_indented,
@@ -344,12 +344,12 @@ def _text_width(pages: Sequence[Sequence[_Line]]) -> float:
     return widths[nine_tenths]
 
 
-def _is_other_type(line: _Line, before: _Line) -> bool:
+def _is_other_type_size(line: _Line, before: _Line) -> bool:
     """Whether a line's type is clearly larger or smaller than before."""
     return not 1 / _OTHER_SIZE < line.size / before.size < _OTHER_SIZE
 
 
-def _begins_anew(
+def _begins_paragraph(
     line: _Line,
     before: _Line,
     is_indented: bool,
@@ -467,7 +467,7 @@ _HEADING_WORDS = 15
 _MOST_ON_PAGE = 500
 
 
-class _Listed(NamedTuple):
+class _OutlineTarget(NamedTuple):
     """An entry of the outline: the paragraph that it leads to, its depth, its title."""
 
     paragraph: int
@@ -489,7 +489,7 @@ def _documents(
     """
     paragraphs = layout.paragraphs
     blocks = _blocks(paragraphs, layout.body_size)
-    listed = _outline_targets(paragraphs, outline) or _listed_headings(blocks)
+    listed = _outline_targets(paragraphs, outline) or _heading_targets(blocks)
     cuts = {0, len(paragraphs)}
     cuts.update(entry.paragraph for entry in listed if not entry.depth)
     leaves: list[SpineDocument] = []
@@ -515,7 +515,7 @@ def _blocks(paragraphs: Sequence[_Paragraph], body_size: float) -> list[TextBloc
     levels = heading_levels([paragraph.text for paragraph in paragraphs])
     blocks: list[TextBlock] = []
     for paragraph, level in zip(paragraphs, levels, strict=True):
-        if not level and _is_large(paragraph, body_size):
+        if not level and _is_heading_by_type_size(paragraph, body_size):
             blocks.append(TextBlock(paragraph.text, _LEVEL_OF_LARGE))
         else:
             blocks.append(TextBlock(paragraph.text, level))
@@ -525,14 +525,14 @@ def _blocks(paragraphs: Sequence[_Paragraph], body_size: float) -> list[TextBloc
 def _outline_targets(
     paragraphs: Sequence[_Paragraph],
     outline: Sequence[_Bookmark],
-) -> list[_Listed]:
-    listed: list[_Listed] = []
+) -> list[_OutlineTarget]:
+    listed: list[_OutlineTarget] = []
     for depth, title, page, top in outline:
         index = _entry_paragraph(paragraphs, title, page, top)
         if index is not None:
             text = " ".join(legible(without_controls(title)).split())
             listed.append(
-                _Listed(
+                _OutlineTarget(
                     paragraph=index,
                     depth=depth,
                     title=text,
@@ -541,13 +541,13 @@ def _outline_targets(
     return sorted(listed)
 
 
-def _listed_headings(blocks: Sequence[TextBlock]) -> list[_Listed]:
+def _heading_targets(blocks: Sequence[TextBlock]) -> list[_OutlineTarget]:
     """Return an entry for each heading, and for headings in a row one."""
-    listed: list[_Listed] = []
+    listed: list[_OutlineTarget] = []
     is_behind_heading = False
     for index, block in enumerate(blocks):
         if block.level and not is_behind_heading:
-            listed.append(_Listed(index, 0, block.text))
+            listed.append(_OutlineTarget(index, 0, block.text))
         is_behind_heading = block.level > 0
     return listed
 
@@ -555,7 +555,7 @@ def _listed_headings(blocks: Sequence[TextBlock]) -> list[_Listed]:
 def _entry(
     document: str,
     first: int,
-    listed: _Listed,
+    listed: _OutlineTarget,
 ) -> Entry:
     place = "" if listed.paragraph == first else str(listed.paragraph)
     depth = min(listed.depth + 1, _DEEPEST)
@@ -577,7 +577,7 @@ def _notes_of(
     return tuple(note for note in notes if note)
 
 
-def _is_large(paragraph: _Paragraph, body_size: float) -> bool:
+def _is_heading_by_type_size(paragraph: _Paragraph, body_size: float) -> bool:
     """Whether a short paragraph in larger type is a heading."""
     return (
         paragraph.lines[0].size > _OTHER_SIZE * body_size

@@ -64,21 +64,21 @@ def read_text(
     Raises BookError, naming the file and the reason, for a directory, an unreadable
     file, over 64 MiB, a file that isn't text, another encoding, or no words.
     """
-    return text_manuscript(
-        read_declared(path, encoding),
+    return manuscript_from_text_bytes(
+        read_bytes_as_utf8(path, encoding),
         name=path.name,
         place=str(path),
         lines=lines,
     )
 
 
-def read_declared(path: Path, encoding: str | None) -> bytes:
+def read_bytes_as_utf8(path: Path, encoding: str | None) -> bytes:
     """Return a file's bytes, those of a declared encoding as UTF-8."""
     data = read_bytes(path)
     return as_utf8(data, encoding, place=str(path)) if encoding else data
 
 
-def text_manuscript(
+def manuscript_from_text_bytes(
     data: bytes,
     *,
     name: str,
@@ -102,7 +102,7 @@ def text_manuscript(
         )
     validate_not_misread(text, note, place=place)
     notes = (note,) if note else ()
-    return lines_manuscript(
+    return manuscript_from_text(
         text,
         name=name,
         warnings=notes,
@@ -111,7 +111,7 @@ def text_manuscript(
     )
 
 
-def lines_manuscript(
+def manuscript_from_text(
     text: str,
     *,
     name: str,
@@ -153,7 +153,7 @@ _TAG = re.compile(r"\[[a-z#]{1,9}:[^\]\n]*\]", re.IGNORECASE)
 def read_lyrics(path: Path, *, encoding: str | None = None) -> Manuscript:
     """Read the lines of an LRC file as they are sung, one as often as it has times."""
     place = str(path)
-    text, note = decode(read_declared(path, encoding))
+    text, note = decode(read_bytes_as_utf8(path, encoding))
     validate_not_misread(text, note, place=place)
     fields: dict[str, str] = {}
     for key, value in _LYRICS_FIELD.findall(text):
@@ -167,7 +167,7 @@ def read_lyrics(path: Path, *, encoding: str | None = None) -> Manuscript:
         words = line
         match = _TIMED_LINE.fullmatch(line.strip())
         if match:
-            moments = _moments(match[1])
+            moments = _lrc_times(match[1])
             words = match[2]
         moments = moments or [latest]
         latest = moments[-1]
@@ -177,7 +177,7 @@ def read_lyrics(path: Path, *, encoding: str | None = None) -> Manuscript:
     sung.sort(key=itemgetter(0))
     lyrics = "\n".join(words for _, words in sung)
     notes = (note,) if note else ()
-    manuscript = lines_manuscript(
+    manuscript = manuscript_from_text(
         lyrics,
         name=path.name,
         warnings=notes,
@@ -195,7 +195,7 @@ def read_lyrics(path: Path, *, encoding: str | None = None) -> Manuscript:
 _Moment = tuple[int, int, str]
 
 
-def _moments(times: str) -> list[_Moment]:
+def _lrc_times(times: str) -> list[_Moment]:
     moments: list[_Moment] = []
     for minute, second, fraction in _TIME.findall(times):
         moments.append((int(minute), int(second), fraction))
@@ -210,7 +210,7 @@ def plain_paragraphs(text: str, *, lines: bool = False) -> tuple[str, ...]:
     """Split a text without headings or license into paragraphs; `lines`: keep lines."""
     text = _with_line_feeds(text)
     text = legible(without_controls(text))
-    join = _in_lines if lines else _unwrapped
+    join = _with_lines_stripped if lines else _unwrapped
     paragraphs = _paragraphs(text.strip("\n"), lines=lines)
     return tuple(join(paragraph) for paragraph in paragraphs if paragraph.strip())
 
@@ -246,7 +246,7 @@ def _unwrapped(paragraph: str) -> str:
     return "".join(pieces)
 
 
-def _in_lines(paragraph: str) -> str:
+def _with_lines_stripped(paragraph: str) -> str:
     lines: list[str] = []
     for line in paragraph.split("\n"):
         words = line.split()
@@ -267,10 +267,10 @@ def _blocks(paragraphs: Sequence[str], *, lines: bool) -> Iterator[TextBlock]:
         if index + 1 < len(levels):
             following = levels[index + 1]
         if not level:
-            text = _in_lines(paragraph) if lines else _unwrapped(paragraph)
+            text = _with_lines_stripped(paragraph) if lines else _unwrapped(paragraph)
             yield TextBlock(text)
         elif not following or following > level:
-            title = _in_lines(paragraph).replace("\n", ": ")
+            title = _with_lines_stripped(paragraph).replace("\n", ": ")
             yield TextBlock(title, level)
         # Else a table of contents: this heading has no text.
 
@@ -343,7 +343,7 @@ def read_markdown(
     Raises BookError as `read_text` does, and for more than 8,000,000 characters.
     """
     place = str(path)
-    data = read_declared(path, encoding)
+    data = read_bytes_as_utf8(path, encoding)
     validate_no_other_format(data, place=place)
     text, note = decode(data)
     validate_not_misread(text, note, place=place)
@@ -417,7 +417,7 @@ def validate_no_other_format(data: bytes, *, place: str) -> None:
             raise BookError(f"is {kind}, not text", location=place, hint=hint)
 
 
-def _validate_no_markup(text: str, *, place: str) -> None:
+def _validate_no_html_tags(text: str, *, place: str) -> None:
     """Raise BookError for text with HTML tags, which would split its words."""
     if _MARKUP.search(text):
         raise BookError(
@@ -443,7 +443,7 @@ def row_fields(row: object, place: str) -> tuple[str, str | None, str | None]:
     author = row_text(row, "author", place)
     if text is None:
         raise BookError("text is missing", location=place, hint=ROW)
-    _validate_no_markup(text, place=place)
+    _validate_no_html_tags(text, place=place)
     return text, title, author
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_memleak.errors import BookError, RecordsError, file_errors
-from pytest_memleak.formats.paper_format import json_value
+from pytest_memleak.formats.paper_format import parse_json
 from pytest_memleak.records import BookPrompt
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def read_prompts(path: Path) -> tuple[NamedPrompt, ...]:
 
 def _prompt(line: bytes, place: str, *, default_id: str) -> NamedPrompt:
     try:
-        row = json_value(line, place, encoding="utf-8")
+        row = parse_json(line, place, encoding="utf-8")
     except RecordsError as error:
         raise BookError(error.message, location=place, hint=_FORMS) from None
     if isinstance(row, str):

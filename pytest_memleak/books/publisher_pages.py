@@ -16,11 +16,11 @@ _TITLE = re.compile(r"how to contact us|using code examples", re.IGNORECASE)
 _LONGEST = 400  # words
 
 
-def with_house_pages_marked(blocks: Sequence[TextBlock]) -> tuple[TextBlock, ...]:
+def with_publisher_pages_marked(blocks: Sequence[TextBlock]) -> tuple[TextBlock, ...]:
     """Mark a document's sections under such titles as matter."""
     marked = list(blocks)
     for start, block in enumerate(blocks):
-        if not _is_house_title(block):
+        if not _is_publisher_page_title(block):
             continue
         end = _end_of_section(blocks, start)
         section = blocks[start:end]
@@ -32,7 +32,7 @@ def with_house_pages_marked(blocks: Sequence[TextBlock]) -> tuple[TextBlock, ...
     return tuple(marked)
 
 
-def _is_house_title(block: TextBlock) -> bool:
+def _is_publisher_page_title(block: TextBlock) -> bool:
     text = block.text.strip()
     return block.level > 0 and _TITLE.fullmatch(text) is not None
 

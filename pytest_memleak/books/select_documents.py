@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from pytest_memleak.books.boilerplate import kind_of_title
+from pytest_memleak.books.boilerplate import matter_kind_of_title
 from pytest_memleak.books.document_sections import divide, file_name, with_linked_notes
 from pytest_memleak.books.front_and_back_matter import (
     Exclusion,
@@ -97,8 +97,8 @@ def select_documents(
             title=title,
             author=author,
         )
-        if _exclude_most(outer.rules, _without_roles(leaves)):
-            warnings.append(_ignored("contents"))
+        if _would_exclude_most(outer.rules, _without_roles(leaves)):
+            warnings.append(_ignored_rules_warning("contents"))
         else:
             rules |= outer.rules
         chosen = included | excluded
@@ -140,14 +140,16 @@ def _warnings_except(warnings: Mapping[str, str], names: Collection[str]) -> lis
     return [warning for name, warning in warnings.items() if name not in names]
 
 
-def _exclude_most(rules: Collection[str], leaves: Sequence[SpineDocument]) -> bool:
+def _would_exclude_most(
+    rules: Collection[str], leaves: Sequence[SpineDocument]
+) -> bool:
     """Whether these rules exclude more than half of the documents' letters."""
     total = sum(leaf.letters for leaf in leaves)
     excluded = sum(leaf.letters for leaf in leaves if leaf.name in rules)
     return 2 * excluded > total
 
 
-def _ignored(source: str) -> str:
+def _ignored_rules_warning(source: str) -> str:
     return f"ignored the {source}, which would exclude most of the book"
 
 
@@ -177,7 +179,7 @@ def _listed_kinds(entries: Sequence[Entry]) -> dict[str, str | None]:
     """Return the kind of matter by which the contents list each document."""
     kinds: dict[str, str | None] = {}
     for entry in entries:
-        kinds.setdefault(entry.document, kind_of_title(entry.title))
+        kinds.setdefault(entry.document, matter_kind_of_title(entry.title))
     return kinds
 
 
@@ -207,8 +209,8 @@ def _declared_matter(
     by_markup = _rules_of_markup(linear, prefaces)
     by_landmarks = _rules_of_landmarks(linear, landmarks, terms, prefaces)
     declared = by_markup | by_landmarks
-    if _exclude_most(declared, linear):
-        return _DeclaredMatter(rules, prefaces, [_ignored("landmarks")])
+    if _would_exclude_most(declared, linear):
+        return _DeclaredMatter(rules, prefaces, [_ignored_rules_warning("landmarks")])
     return _DeclaredMatter(
         rules=rules | declared,
         prefaces=prefaces,

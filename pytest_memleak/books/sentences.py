@@ -76,7 +76,7 @@ def cut_paragraph(
 
     The pieces are contiguous, and their words are the paragraph's words.
     """
-    borders = (0, *_sure_ends(text), len(text))
+    borders = (0, *_sentence_ends(text), len(text))
     pieces: list[Piece] = []
     for start, end in pairwise(borders):
         sentence = text[start:end]
@@ -104,12 +104,12 @@ def cut_paragraph(
 
 def sentences(text: str) -> list[str]:
     """Split a paragraph into stripped sentences by its punctuation."""
-    ends = [mark.end() for mark in _marks(text)]
+    ends = [mark.end() for mark in _possible_sentence_ends(text)]
     borders = (0, *ends, len(text))
     return [text[start:end].strip() for start, end in pairwise(borders)]
 
 
-def _marks(text: str) -> Iterator[re.Match[str]]:
+def _possible_sentence_ends(text: str) -> Iterator[re.Match[str]]:
     """Yield the marks with which a sentence may end within the text."""
     for mark in _MARK.finditer(text):
         following = mark[3] or ""
@@ -117,24 +117,24 @@ def _marks(text: str) -> Iterator[re.Match[str]]:
             yield mark
 
 
-def _sure_ends(text: str) -> Iterator[int]:
+def _sentence_ends(text: str) -> Iterator[int]:
     """Yield the positions at which sentences end."""
     enclosed = [match.span() for match in _ENCLOSED.finditer(text)]
     # A word also seen without a dot isn't an abbreviation.
     without_dot = map(str.lower, _WITHOUT_DOT.findall(text))
     abbreviations = _abbreviations().difference(without_dot)
-    for mark in _marks(text):
+    for mark in _possible_sentence_ends(text):
         end = mark.end()
         begun = bisect_left(enclosed, (end,))
         is_within = False
         if begun > 0:
             _, enclosed_end = enclosed[begun - 1]
             is_within = end < enclosed_end
-        if not is_within and not _may_go_on(text, mark, abbreviations):
+        if not is_within and not _may_sentence_go_on(text, mark, abbreviations):
             yield end
 
 
-def _may_go_on(
+def _may_sentence_go_on(
     text: str,
     match: re.Match[str],
     abbreviations: frozenset[str],
@@ -146,7 +146,9 @@ def _may_go_on(
     if mark == "…":
         return True
     if mark == ".":
-        if following.isdigit() or _is_short_form(text, match.start(), abbreviations):
+        if following.isdigit() or _is_abbreviation_dot(
+            text, match.start(), abbreviations
+        ):
             return True
     elif mark in "!?" and _words_before(text, match.start()) <= _FEW_WORDS:
         # Ah! Dufour, you are a bore.
@@ -157,7 +159,7 @@ def _may_go_on(
     return mark != "." or not following.isupper()
 
 
-def _is_short_form(
+def _is_abbreviation_dot(
     text: str,
     dot: int,
     abbreviations: frozenset[str],
@@ -203,7 +205,9 @@ def _cut_at_marks(
     longest: int,
 ) -> Iterator[Piece]:
     """Yield the parts of a long sentence between marks; cut those that are too long."""
-    ends = (mark.end() for mark in _marks(text) if start < mark.end() < end)
+    ends = (
+        mark.end() for mark in _possible_sentence_ends(text) if start < mark.end() < end
+    )
     for first, last in pairwise((start, *ends, end)):
         count = len(words(text[first:last], mode))
         if count > longest:
@@ -240,7 +244,7 @@ def _cut_sentence(
             shorter = (target - start) * _WORDS_BETWEEN_CUTS // (count + 1)
             target = start + max(1, shorter)
             count = len(words(text[start:target], mode))
-        borders = _borders_around(target, text, start, end)
+        borders = _word_borders_around(target, text, start, end)
         cuts = (border for border in borders if _keeps_words_whole(text, border, mode))
         cut = next(cuts, None)
         if cut is None:
@@ -267,7 +271,7 @@ def _keeps_words_whole(
     return both == words(text[start:end], mode)
 
 
-def _borders_around(
+def _word_borders_around(
     target: int,
     text: str,
     start: int,

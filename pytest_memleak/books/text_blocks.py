@@ -80,7 +80,7 @@ class SpineDocument:
         return sum(len(block.text) for block in self.markup.blocks)
 
     @cached_property
-    def small_words(self) -> int:
+    def spaced_words(self) -> int:
         """Number of its words between spaces, headings included."""
         return sum(len(block.text.split()) for block in self.markup.blocks)
 

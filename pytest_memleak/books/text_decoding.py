@@ -117,11 +117,11 @@ def decode(data: bytes, *, declared: str | None = None) -> tuple[str, str | None
     for mark, encoding in _BYTE_ORDER_MARKS:
         if data.startswith(mark):
             return _decode_as(data[len(mark) :], encoding)
-    if wide := _wide_encoding(data):
+    if wide := _detect_utf16(data):
         return _decode_as(data, wide)
     if declared is None:
         return _decode_as(data, "utf-8")
-    if codec := _text_encoding(declared):
+    if codec := _ascii_compatible_encoding(declared):
         return _decode_as(data, codec)
     text, note = _decode_as(data, "utf-8")
     if note is None:
@@ -158,7 +158,7 @@ def standard_codec(name: str) -> codecs.CodecInfo:
     return codec
 
 
-def _text_encoding(name: str) -> str | None:
+def _ascii_compatible_encoding(name: str) -> str | None:
     """Return Python's name for a declared encoding that extends ASCII, or None."""
     try:
         codec = standard_codec(name)
@@ -170,7 +170,7 @@ def _text_encoding(name: str) -> str | None:
     return "cp1252" if codec.name in {"iso8859-1", "ascii"} else codec.name
 
 
-def _wide_encoding(data: bytes) -> str | None:
+def _detect_utf16(data: bytes) -> str | None:
     """Detect UTF-16 without a byte order mark by the zeros of its Latin letters."""
     head = data[:1024]
     zeros_in_first_bytes = head[0::2].count(0)

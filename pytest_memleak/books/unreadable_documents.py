@@ -97,7 +97,7 @@ def validate_readable_documents(
         )
     hidden = [leaf for leaf in leaves if leaf.markup.unseen_words]
     unseen = sum(leaf.markup.unseen_words for leaf in hidden)
-    seen = sum(leaf.small_words for leaf in leaves)
+    seen = sum(leaf.spaced_words for leaf in leaves)
     if unseen > max(_FEWEST_WORDS, seen):
         raise BookError(
             "most of its text is hidden or in drawings (SVG), as in "

@@ -256,7 +256,7 @@ def make_collection(
     as `make_book` does.
     """
     place = f"collection {book_id!r}"
-    collected = _Collected()
+    collected = _CollectionSoFar()
     for work in _cut_and_count_works(
         works,
         mode=mode,
@@ -356,7 +356,7 @@ def _count_words(excerpts: Iterable[Excerpt], mode: WordMode) -> int:
 
 
 @dataclass(slots=True)
-class _Collected:
+class _CollectionSoFar:
     """What a collection has of the works so far."""
 
     works: list[Work] = field(default_factory=list)
@@ -418,7 +418,7 @@ class _Collected:
         self.works.append(collected_work)
 
 
-def _warnings_of_short(collected: _Collected, k: int) -> list[str]:
+def _warnings_of_short(collected: _CollectionSoFar, k: int) -> list[str]:
     short = [part.label or part.name for part in collected.parts if not part.kept]
     if not short:
         return []

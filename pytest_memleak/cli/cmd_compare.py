@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.generations_of_book import load_generations
-from pytest_memleak.cli.shared_options import REPEATED, SCORING, add_command, scoring_of
+from pytest_memleak.cli.shared_options import (
+    REPEATED,
+    SCORING,
+    add_command,
+    scoring_from_options,
+)
 from pytest_memleak.cli.terminal_output import print_records
 from pytest_memleak.errors import EvidenceError, SettingsError
 from pytest_memleak.records import Verdict
@@ -52,11 +57,11 @@ def add_compare(commands: Commands) -> None:
             **SCORING,
         },
         generations={"nargs": "+"},
-        **{"as": {"dest": "new_names", "type": _new_name, **REPEATED}},
+        **{"as": {"dest": "new_names", "type": _parsed_rename, **REPEATED}},
     )
 
 
-def _new_name(value: str) -> tuple[str, str]:
+def _parsed_rename(value: str) -> tuple[str, str]:
     old, equals, new = value.partition("=")
     if not (old and equals and new):
         raise argparse.ArgumentTypeError(f"expected OLD=NEW, got {value[:80]!r}")
@@ -91,7 +96,7 @@ def _compare_models(parsed: argparse.Namespace) -> int:
     from pytest_memleak.scoring.four_measures import measure
     from pytest_memleak.scoring.measure_table import BMC
 
-    scoring = scoring_of(parsed)
+    scoring = scoring_from_options(parsed)
     models = []
     measured = []
     for path in parsed.generations:
@@ -142,7 +147,7 @@ def _compare_bundles(parsed: argparse.Namespace) -> int:
     later = label_pairs(bundle.pairs)
     baseline.validate_common(later.values())
     if tolerances:
-        return _print_tests(baseline, later, tolerances, parsed.json)
+        return _print_tolerance_tests(baseline, later, tolerances, parsed.json)
     for pair in baseline.missing_pairs(later.values()):
         print(f"{pair}: only in the earlier release", file=sys.stderr)
     return _print_changes(baseline, later, parsed.json)
@@ -163,7 +168,7 @@ def _print_changes(
     return 0
 
 
-def _print_tests(
+def _print_tolerance_tests(
     baseline: BaselineBundle,
     later: Mapping[str, PairResult],
     tolerances: Mapping[str, float],

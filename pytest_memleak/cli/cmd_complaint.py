@@ -11,23 +11,23 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_memleak.cli.book_question import show_book
+from pytest_memleak.cli.book_review import show_book_for_review
 from pytest_memleak.cli.complaint_suite import ComplaintSuite
-from pytest_memleak.cli.confirmation import is_confirmed
+from pytest_memleak.cli.confirmation import ask_yes_or_no
 from pytest_memleak.cli.default_ledger import default_ledger
 from pytest_memleak.cli.plan_cost import most_cost_text
 from pytest_memleak.cli.run_pytest import run_gate
 from pytest_memleak.cli.shared_options import ENCODING, add_arguments
 from pytest_memleak.cli.suite_template import (
     add_model_options,
-    identifier,
-    split_answering_model,
+    make_id,
     split_model_option,
+    split_openable_model,
 )
 from pytest_memleak.cli.terminal_output import (
     command_line,
     print_sentence,
-    shown_command,
+    printable_command,
 )
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Verdict
@@ -95,7 +95,7 @@ def _run_complaint(parsed: argparse.Namespace) -> int:
 
     named = read_prompts(parsed.prompts)
     suite = _suite_from_options(parsed)
-    folder: Path = parsed.output or Path(f"complaint-{identifier(parsed.book.stem)}")
+    folder: Path = parsed.output or Path(f"complaint-{make_id(parsed.book.stem)}")
     path = folder / _SUITE
     is_new = not path.exists()
     if is_new:
@@ -112,7 +112,7 @@ def _run_complaint(parsed: argparse.Namespace) -> int:
         )
     plan = _plan_of_written_suite(path, suite)
     _print_plan(plan, named, suite)
-    if not parsed.yes and not is_confirmed("Ask the model?"):
+    if not parsed.yes and not ask_yes_or_no("Ask the model?"):
         print(f"No prompt was sent. Suite: {path}")
         return 0
     evidence = folder / _EVIDENCE
@@ -130,7 +130,7 @@ def _run_complaint(parsed: argparse.Namespace) -> int:
 
 
 def _suite_from_options(parsed: argparse.Namespace) -> ComplaintSuite:
-    provider, base = split_answering_model(parsed.model)
+    provider, base = split_openable_model(parsed.model)
     unread = split_model_option(parsed.unread_model) if parsed.unread_model else None
     if parsed.samples < 1:
         raise SettingsError(
@@ -163,7 +163,7 @@ def _show_book_and_ask(suite: ComplaintSuite, *, asked: bool) -> ComplaintSuite:
     """Show the book, and return the suite with the answer about it."""
     from dataclasses import replace
 
-    shown = show_book(suite.book, encoding=suite.encoding, asked=asked)
+    shown = show_book_for_review(suite.book, encoding=suite.encoding, asked=asked)
     if shown is None:
         raise SettingsError(
             "it isn't the book of the complaint",
@@ -257,5 +257,5 @@ def _write_pages(
     print()
     print_sentence(f"Answer: {complaint_answer(result)}")
     print(f"Page: {page}, {text}")
-    print(f"To verify the evidence: {shown_command(complaint.check)}")
+    print(f"To verify the evidence: {printable_command(complaint.check)}")
     return _STATUS.get(result.plain_verdict, 1)

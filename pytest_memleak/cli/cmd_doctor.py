@@ -23,7 +23,7 @@ from pytest_memleak.cli.shared_options import LEDGER, add_command
 from pytest_memleak.cli.suite_checks import (
     check_suite,
     check_syntax,
-    invalid_suite,
+    invalid_suite_check,
     screens_of_unapproved,
 )
 from pytest_memleak.cli.terminal_output import (
@@ -118,7 +118,7 @@ def _run_doctor(parsed: argparse.Namespace) -> int:
 
 def _call_models(path: Path, *, is_json: bool) -> Iterable[Check]:
     """Call a suite's models, after a yes where someone can say no."""
-    from pytest_memleak.cli.endpoint_checks import call_models
+    from pytest_memleak.cli.doctor_calls import call_models
 
     return call_models(path, asked=sys.stdin.isatty() and not is_json)
 
@@ -137,7 +137,7 @@ def _examine_suite(
         try:
             suite_run = stack.enter_context(open_suite(path, offline=True))
         except MemleakError as error:
-            return [invalid_suite(path, error)], None, []
+            return [invalid_suite_check(path, error)], None, []
         checks = check_suite(path, suite_run)
         return (
             checks,

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_memleak.cli.book_question import NO_SUITE, show_book
-from pytest_memleak.cli.confirmation import is_confirmed
+from pytest_memleak.cli.book_review import NO_SUITE, show_book_for_review
+from pytest_memleak.cli.confirmation import ask_yes_or_no
 from pytest_memleak.cli.plan_cost import most_cost_text
 from pytest_memleak.cli.shared_options import REPEATED, add_arguments
 from pytest_memleak.cli.suite_template import (
@@ -136,18 +136,18 @@ def add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _run_init(parsed: argparse.Namespace) -> int:
     suite: Path = parsed.output
-    _validate_new(suite, "name a different suite with -o")
+    _validate_not_existing(suite, "name a different suite with -o")
     draft = _draft_from_options_or_answers(parsed)
     prompt = f"CI job ({', '.join(CI)}, or none)"
     job = _option_or_answer(
         parsed.ci,
         prompt,
         "--ci",
-        lambda name: ci_job(name, suite, draft),
+        lambda name: ci_job_file(name, suite, draft),
         "none",
     )
     if job:
-        _validate_new(job[0], "omit the job with --ci none")
+        _validate_not_existing(job[0], "omit the job with --ci none")
     approved = _with_approved_books(draft)
     if approved is None:
         print_sentence(NO_SUITE)
@@ -155,7 +155,7 @@ def _run_init(parsed: argparse.Namespace) -> int:
     draft = approved
     _write_new_file(suite, draft.text(suite), "the suite; check its limits")
     draft = _add_what_endpoint_shows(suite, draft)
-    if parsed.extraction or _wants_extraction(suite, draft):
+    if parsed.extraction or _offer_extraction(suite, draft):
         write_whole(suite, replace(draft, extraction=True).text(suite))
     if job:
         _write_new_file(
@@ -168,7 +168,7 @@ def _run_init(parsed: argparse.Namespace) -> int:
                 f"{job[0]}: a hosted runner can't reach {draft.base_url}, which is on "
                 "this machine; use your own runner, or another base_url",
             )
-    _ignore_ledger()
+    _add_ledger_to_gitignore()
     doctor = command_line("memleak", "doctor", suite)
     print(next_step(doctor, "check what the suite needs"))
     return 0
@@ -209,7 +209,7 @@ def _with_approved_books(draft: Draft) -> Draft | None:
     choices: dict[Path, BookReview] = {}
     words = draft.words
     for book in draft.books:
-        shown = show_book(book, asked=sys.stdin.isatty())
+        shown = show_book_for_review(book, asked=sys.stdin.isatty())
         if shown is None:
             return None
         choices[book] = shown.choice
@@ -222,7 +222,7 @@ def _url_unless_openai(url: str) -> str | None:
     return None if url == _OPENAI else validated_url(url)
 
 
-def _wants_extraction(path: Path, draft: Draft) -> bool:
+def _offer_extraction(path: Path, draft: Draft) -> bool:
     """Offer the next rung of the ladder with its price; ask for it at a terminal."""
     cost = _extraction_cost(path, replace(draft, extraction=True))
     write_whole(path, draft.text(path))
@@ -275,16 +275,16 @@ def _add_what_endpoint_shows(path: Path, draft: Draft) -> Draft:
         draft = replace(draft, text_only=True)
         write_whole(path, draft.text(path))
         print_sentence(BASE_MODEL)
-    return _with_learned_keys(path, draft) if sys.stdin.isatty() else draft
+    return _learn_keys_from_endpoint(path, draft) if sys.stdin.isatty() else draft
 
 
-def _with_learned_keys(path: Path, draft: Draft) -> Draft:
+def _learn_keys_from_endpoint(path: Path, draft: Draft) -> Draft:
     """Send neutral prompts after a yes, and write what they show into the suite."""
     from pytest_memleak.cli.model_checks import check_access
     from pytest_memleak.cli.neutral_prompts import (
         Preflight,
         accepted_keys,
-        print_trial,
+        print_preflight_result,
     )
     from pytest_memleak.pipeline.run import open_suite
 
@@ -297,13 +297,13 @@ def _with_learned_keys(path: Path, draft: Draft) -> Draft:
                 return draft  # `memleak doctor` says what is missing
             preflight = Preflight.of(suite, model)
             print_sentence(f"To learn the model's settings: {preflight.cost}.")
-            if not is_confirmed("Send them?"):
+            if not ask_yes_or_no("Send them?"):
                 return draft
             trial = preflight.run()
     except MemleakError as error:
         print_error(str(error))
         return draft
-    print_trial(trial)
+    print_preflight_result(trial)
     draft = replace(draft, learned=accepted_keys(trial))
     write_whole(path, draft.text(path))
     return draft
@@ -354,7 +354,7 @@ def _existing_book_path(name: str | Path) -> Path:
     return book
 
 
-def _validate_new(path: Path, hint: str) -> None:
+def _validate_not_existing(path: Path, hint: str) -> None:
     if path.exists():
         raise SettingsError(
             "this file already exists; memleak init never overwrites a file",
@@ -373,7 +373,7 @@ def _write_new_file(
     print_sentence(f"{path}: {what}")
 
 
-def _ignore_ledger() -> None:
+def _add_ledger_to_gitignore() -> None:
     """Add the ledger's folder to .gitignore."""
     path = Path(".gitignore")
     text = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -384,7 +384,7 @@ def _ignore_ledger() -> None:
         print(f"{path}: excludes {_IGNORED}, the ledger of all generations")
 
 
-def ci_job(
+def ci_job_file(
     name: str,
     suite: Path,
     draft: Draft,

@@ -41,14 +41,14 @@ def add_ledger(commands: Commands) -> None:
         required=True,
         metavar="COMMAND",
     )
-    _add_verb(
+    _add_subcommand(
         verbs,
         "list",
         _run_list,
         "list endpoints, fine-tunes, and batches",
         {"--json": "print JSON instead of tables"},
     )
-    _add_verb(
+    _add_subcommand(
         verbs,
         "history",
         _run_history,
@@ -61,10 +61,10 @@ def add_ledger(commands: Commands) -> None:
         "endpoint",
     )
     cleanup = "delete deployments that earlier runs left active"
-    _add_verb(verbs, "cleanup", _run_cleanup, cleanup, {})
+    _add_subcommand(verbs, "cleanup", _run_cleanup, cleanup, {})
     verify = "verify every row against the ledger's hash chain"
-    _add_verb(verbs, "verify", _run_verify, verify, {})
-    _add_verb(
+    _add_subcommand(verbs, "verify", _run_verify, verify, {})
+    _add_subcommand(
         verbs,
         "export",
         _run_export,
@@ -83,7 +83,7 @@ def add_ledger(commands: Commands) -> None:
     )
 
 
-def _add_verb(
+def _add_subcommand(
     verbs: Commands,
     name: str,
     run: Callable[[argparse.Namespace], int],

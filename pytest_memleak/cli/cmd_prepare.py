@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.cli.book_question import approved_line, print_book
+from pytest_memleak.cli.book_review import approved_words_line, print_book
 from pytest_memleak.cli.shared_options import (
     ENCODING,
     REPEATED,
@@ -73,12 +73,12 @@ def add_prepare(commands: Commands) -> None:
 
 
 def _run_prepare(parsed: argparse.Namespace) -> int:
-    from pytest_memleak.books.build_book import with_icu
+    from pytest_memleak.books.build_book import with_icu_version
     from pytest_memleak.scoring.book_layout import measurable_words
 
     if parsed.output is not None:
         validate_output(parsed.output, (parsed.book, parsed.summaries))
-        _validate_overwrites_excerpts(parsed.output)
+        _validate_overwrites_only_excerpts(parsed.output)
     manuscript = None if parsed.collection else _read_manuscript(parsed)
     book = (
         _book_of_works(parsed)
@@ -89,18 +89,18 @@ def _run_prepare(parsed: argparse.Namespace) -> int:
         _print_documents(book.parts)
     # Raises BookError for a book that no gate could measure.
     measurable_words(book, Scoring(word_mode=parsed.word_mode))
-    book = with_icu(book, mode=parsed.word_mode)
+    book = with_icu_version(book, mode=parsed.word_mode)
     for warning in book.warnings:
         print(f"memleak prepare: warning: {inert(warning)}", file=sys.stderr)
     if parsed.output is not None:
         _write_book(book, parsed)
     if not parsed.explain:
         print_book(manuscript or book, book, parsed.word_mode)
-        print(approved_line(book))
+        print(approved_words_line(book))
     return 0
 
 
-def _validate_overwrites_excerpts(output: Path) -> None:
+def _validate_overwrites_only_excerpts(output: Path) -> None:
     """Raise SettingsError if the output exists and isn't a file of excerpts."""
     from pytest_memleak.formats.paper_format import book_from_records, load_records
 
@@ -150,7 +150,7 @@ def _read_manuscript(parsed: argparse.Namespace) -> Manuscript:
 def _book_from_manuscript(parsed: argparse.Namespace, manuscript: Manuscript) -> Book:
     from pytest_memleak.books.build_book import make_book
 
-    return make_book(str(parsed.book), manuscript, **_naming_options(parsed))
+    return make_book(str(parsed.book), manuscript, **_book_facts_and_mode(parsed))
 
 
 def _book_of_works(parsed: argparse.Namespace) -> Book:
@@ -178,11 +178,11 @@ def _book_of_works(parsed: argparse.Namespace) -> Book:
         read_works(source, Extensions().read_book, encoding=parsed.encoding),
         k=Scoring().k,
         in_lines=source.unit == "line",
-        **_naming_options(parsed),
+        **_book_facts_and_mode(parsed),
     )
 
 
-def _naming_options(parsed: argparse.Namespace) -> dict[str, Any]:
+def _book_facts_and_mode(parsed: argparse.Namespace) -> dict[str, Any]:
     names = ("title", "author", "summaries")
     return {name: getattr(parsed, name) for name in names} | {"mode": parsed.word_mode}
 

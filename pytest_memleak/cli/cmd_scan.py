@@ -142,11 +142,11 @@ def _run_scan(parsed: argparse.Namespace) -> int:
         training=bool(parsed.training),
         quote=parsed.quote,
     )
-    state = _state_if_requested(parsed, least)
+    state = _scan_state_if_requested(parsed, least)
     result = _scan_files(parsed, plan, ShardScan(make, parsed.text), state)
     if not result.counts["texts"]:
         raise _no_text_error(plan, result)
-    report = _report_row(parsed, library, result)
+    report = _scan_report(parsed, library, result)
     if parsed.json:
         print(json.dumps(report, indent=2))
     else:
@@ -158,7 +158,9 @@ def _run_scan(parsed: argparse.Namespace) -> int:
     return code
 
 
-def _state_if_requested(parsed: argparse.Namespace, least: int) -> ScanState | None:
+def _scan_state_if_requested(
+    parsed: argparse.Namespace, least: int
+) -> ScanState | None:
     from pytest_memleak.library.scan_state import ScanState, digest_of_settings
 
     if parsed.state is None:
@@ -273,7 +275,7 @@ def _validate_range(
         raise SettingsError(f"{option} must be {wanted}, not {number}", hint="omit it")
 
 
-def _report_row(
+def _scan_report(
     parsed: argparse.Namespace,
     library: Library,
     result: ScanResult,

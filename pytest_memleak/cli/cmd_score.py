@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.cli.shared_options import SCORING, add_command, scoring_of
+from pytest_memleak.cli.shared_options import SCORING, add_command, scoring_from_options
 from pytest_memleak.cli.terminal_output import print_table
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records import Scoring
@@ -61,7 +61,7 @@ def _run_score(parsed: argparse.Namespace) -> int:
             hint="omit one of them",
         )
     files = _books_and_generations([parsed.book, parsed.generations, *parsed.further])
-    scoring = scoring_of(parsed)
+    scoring = scoring_from_options(parsed)
     scored_files = list(score_files(files, scoring, near=parsed.near_verbatim))
     for scored_file in scored_files:
         if scored_file.analysis is None:

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.cli.generations_of_book import load_generations
-from pytest_memleak.cli.shared_options import SCORING, add_command, scoring_of
+from pytest_memleak.cli.shared_options import SCORING, add_command, scoring_from_options
 from pytest_memleak.cli.terminal_output import print_records
 from pytest_memleak.records.number_format import amount
 
@@ -42,7 +42,7 @@ def add_trace(commands: Commands) -> None:
 def _run_trace(parsed: argparse.Namespace) -> int:
     from pytest_memleak.scoring.span_sources import cross_excerpt
 
-    scoring = scoring_of(parsed)
+    scoring = scoring_from_options(parsed)
     book, generations = load_generations(parsed.book, parsed.generations)
     within = cross_excerpt(book, generations, scoring)
     others = [

@@ -15,14 +15,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_memleak.cli.book_question import NO_SUITE, show_book, word_mode_of
-from pytest_memleak.cli.confirmation import is_confirmed
+from pytest_memleak.cli.book_review import NO_SUITE, show_book_for_review, word_mode_of
+from pytest_memleak.cli.confirmation import ask_yes_or_no
 from pytest_memleak.cli.default_ledger import default_ledger
+from pytest_memleak.cli.elapsed_time import show_elapsed
 from pytest_memleak.cli.existing_suite import (
     deadline_of_suite,
     differences_from_suite,
 )
-from pytest_memleak.cli.neutral_prompts import Preflight, accepted_keys, print_trial
+from pytest_memleak.cli.neutral_prompts import (
+    Preflight,
+    accepted_keys,
+    print_preflight_result,
+)
 from pytest_memleak.cli.option_errors import errors_of_options
 from pytest_memleak.cli.plan_cost import cost_rounded_up_to_cents, most_cost_text
 from pytest_memleak.cli.run_pytest import INTERRUPTED, run_gate
@@ -31,18 +36,17 @@ from pytest_memleak.cli.suite_template import (
     RELEASE_SAMPLES,
     Draft,
     add_model_options,
-    identifier,
-    split_answering_model,
+    make_id,
+    split_openable_model,
     suite_path,
 )
 from pytest_memleak.cli.terminal_output import (
     command_line,
     next_step,
     print_sentence,
-    shown_command,
+    printable_command,
 )
-from pytest_memleak.cli.time_estimate import BASE_MODEL, EndpointSpeed
-from pytest_memleak.cli.waiting import show_elapsed
+from pytest_memleak.cli.time_estimate import BASE_MODEL, PreflightResult
 from pytest_memleak.errors import SettingsError
 from pytest_memleak.records.number_format import amount, percent_at_most
 from pytest_memleak.redaction.file_writing import write_whole
@@ -68,7 +72,7 @@ class _Probe(NamedTuple):
     """
 
     draft: Draft
-    trial: EndpointSpeed
+    trial: PreflightResult
     plan: Plan
     stored: int
     release: Plan
@@ -97,8 +101,8 @@ def add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def _run_try(parsed: argparse.Namespace) -> int:
     mode = word_mode_of(parsed.book, encoding=parsed.encoding)
-    provider, base_model = split_answering_model(parsed.model)
-    name = f"{identifier(base_model)}-{identifier(parsed.book.stem)}.memleak.toml"
+    provider, base_model = split_openable_model(parsed.model)
+    name = f"{make_id(base_model)}-{make_id(parsed.book.stem)}.memleak.toml"
     path: Path = parsed.output or Path(name)
     draft = Draft(
         (parsed.book,),
@@ -122,9 +126,9 @@ def _run_try(parsed: argparse.Namespace) -> int:
             print("Nothing was sent.")
             path.unlink()
             return 1
-        print_trial(trial)
+        print_preflight_result(trial)
         draft = replace(draft, text_only=trial.text_only, learned=accepted_keys(trial))
-        shown = show_book(parsed.book, encoding=parsed.encoding, asked=asked)
+        shown = show_book_for_review(parsed.book, encoding=parsed.encoding, asked=asked)
         if shown is None:
             print_sentence(NO_SUITE)
             path.unlink()
@@ -133,7 +137,7 @@ def _run_try(parsed: argparse.Namespace) -> int:
         draft = replace(draft, words=shown.mode, choices=choices)
         probe = _prepare_probe(path, draft, trial)
         _print_plan(path, probe)
-        confirmed = parsed.yes or is_confirmed("Run the probe?")
+        confirmed = parsed.yes or ask_yes_or_no("Run the probe?")
     except BaseException:
         path.unlink(missing_ok=True)  # the suite is not complete
         raise
@@ -175,7 +179,7 @@ def _run_existing(
                 _validate_access(suite, model)
     print_sentence(f"{path} is a suite for {subject} already.")
     print_sentence(f"Cost of what is left: {most_cost_text(plan)}.")
-    if not (yes or is_confirmed("Run it?")):
+    if not (yes or ask_yes_or_no("Run it?")):
         print(next_step(_gate_command(path, *draft.options), "run it later"))
         return 0
     return _run_probe(path, draft, cost_rounded_up_to_cents(plan))
@@ -187,7 +191,7 @@ def _ledger_beside(path: Path) -> str:
     return f"sqlite:///{ledger}" if ledger.exists() else _NO_LEDGER
 
 
-def _prepare_probe(path: Path, draft: Draft, trial: EndpointSpeed) -> _Probe:
+def _prepare_probe(path: Path, draft: Draft, trial: PreflightResult) -> _Probe:
     """Write the suite with as many samples as the time allows."""
     from pytest_memleak.sampling.cost_plan import sum_of_plans
 
@@ -232,7 +236,7 @@ def _run_probe(
         left = _plan_of(path, draft, f"sqlite:///{default_ledger([path])}")
         missing = sum(plan.generations + plan.pending for plan in left)
         print(f"\nNot sampled yet: {amount(missing, 'generation')}.")
-        print(f"To go on: {shown_command(typed)}")
+        print(f"To go on: {printable_command(typed)}")
     print(f"\nSuite: {path}\nGenerations: {os.path.relpath(default_ledger([path]))}")
     print_sentence(
         "This first probe can miss passages rarer than the detection limit above. It "
@@ -240,7 +244,7 @@ def _run_probe(
     )
     page = path.name.removesuffix(".memleak.toml") + ".html"
     report = _gate_command(path, *draft.options, f"{HTML.option}={page}")
-    print(f"HTML report: {shown_command(report)}")
+    print(f"HTML report: {printable_command(report)}")
     return int(status or 0)
 
 
@@ -267,7 +271,7 @@ def _sample_neutral_prompts(
     draft: Draft,
     *,
     asked: bool,
-) -> EndpointSpeed | None:
+) -> PreflightResult | None:
     """Sample the neutral prompts, as plain text if the server has no chats.
 
     asked: whether someone can say no, which returns None; free calls need no yes
@@ -297,7 +301,7 @@ def _sample_neutral_prompts(
             print_sentence(f"Testing {draft.base}: {preflight.cost} ...")
             sys.stdout.flush()
             may_cost = not (suite.endpoints.is_free(pair.model) or draft.is_local)
-            if asked and may_cost and not is_confirmed("Send them?"):
+            if asked and may_cost and not ask_yes_or_no("Send them?"):
                 return None
             with show_elapsed("waiting for the server"):
                 trial = preflight.run()

@@ -353,7 +353,7 @@ def _print_findings(
             f"{bundle.made_by.text} (as its author says)",
             () if verification.wrong else tuple(verification.attempts),
         ),
-        _what_files_add(evidence, parsed, verification),
+        _what_missing_files_would_show(evidence, parsed, verification),
     )
     _print_lines("the bundle's statement", [*statement_text(lines)])
     _print_lines("missing", verification.missing)
@@ -375,7 +375,7 @@ def _print_findings(
     return _VERIFIED if passed else _FAILED
 
 
-def _what_files_add(
+def _what_missing_files_would_show(
     evidence: EvidenceFile,
     parsed: argparse.Namespace,
     verification: Verification,
@@ -406,11 +406,11 @@ def _print_next_step(parsed: argparse.Namespace, verification: Verification) -> 
         why = "recomputes the rest"
     else:
         return
-    options = [*_options_to_type(parsed, verification.lacking)]
+    options = [*_typed_and_lacking_options(parsed, verification.lacking)]
     print(next_step(command_line("memleak", "verify", parsed.evidence, *options), why))
 
 
-def _options_to_type(
+def _typed_and_lacking_options(
     parsed: argparse.Namespace,
     lacking: Collection[str],
 ) -> Iterator[str]:

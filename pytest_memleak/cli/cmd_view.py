@@ -182,7 +182,7 @@ def _pairs_as_in_bundle(
 ) -> Iterator[ShownPair]:
     """Yield the pairs to show, as the bundle has them."""
     selected = [result for result in results if result.was_selected]
-    for number, result in enumerate(_ran_first(results), 1):
+    for number, result in enumerate(_run_pairs_first(results), 1):
         if parsed.pair is None and result.plain_verdict is not Verdict.FAIL:
             continue
         if parsed.pair not in (None, result.pair):
@@ -192,7 +192,7 @@ def _pairs_as_in_bundle(
         yield _shown_pair(run, result, number, evaluated)
 
 
-def _ran_first(results: Sequence[PairResult]) -> list[PairResult]:
+def _run_pairs_first(results: Sequence[PairResult]) -> list[PairResult]:
     """Order results as the map numbers them: those that weren't run have no number."""
     return sorted(results, key=lambda result: result.plain_verdict is Verdict.NOT_RUN)
 

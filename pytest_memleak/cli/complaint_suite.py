@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from pytest_memleak.cli.suite_template import (
     BookReview,
-    identifier,
+    make_id,
     quoted,
-    review_lines,
+    suite_lines_of_review,
 )
 from pytest_memleak.providers.provider_registry import host_of, is_loopback
 
@@ -58,7 +58,7 @@ class ComplaintSuite:
     @property
     def pair(self) -> str:
         """The pair of the complaint's model and book."""
-        return f"{identifier(self.base)}/{identifier(self.book.stem)}"
+        return f"{make_id(self.base)}/{make_id(self.book.stem)}"
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -90,14 +90,14 @@ class ComplaintSuite:
     ) -> str:
         lines = [
             "[[book]]",
-            f"id = {quoted(identifier(book.stem))}",
+            f"id = {quoted(make_id(book.stem))}",
             f"source = {_relative_to_folder(book, path)}",
             f"prompts = {_relative_to_folder(prompts, path)}",
         ]
         if control:
             lines.append('role = "negative-control"')
         else:
-            lines += review_lines(self.review)
+            lines += suite_lines_of_review(self.review)
         if self.encoding and not control:
             lines.append(f"encoding = {quoted(self.encoding)}")
         return "\n".join(lines) + "\n"
@@ -107,7 +107,7 @@ class ComplaintSuite:
 
     def _model_lines(self, provider: str, base: str) -> Iterator[str]:
         yield "[[model]]"
-        yield f"id = {quoted(identifier(base))}"
+        yield f"id = {quoted(make_id(base))}"
         yield f"provider = {quoted(provider)}"
         yield f"base_model = {quoted(base)}"
         if self.price and (provider, base) == (self.provider, self.base):

@@ -10,7 +10,7 @@ from pytest_memleak.errors import SettingsError
 _ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
 
 
-def is_confirmed(question: str) -> bool:
+def ask_yes_or_no(question: str) -> bool:
     """Ask until the answer is yes or no; an empty one is a no.
 
     Raises SettingsError where no one can answer.

@@ -46,14 +46,14 @@ def pytest_rootdir(suites: Iterable[Path] = ()) -> Path:
     return _pytest_setup(suites).rootdir
 
 
-class _Setup(NamedTuple):
+class _PytestSettings(NamedTuple):
     """pytest's rootdir, and its options that this package follows."""
 
     rootdir: Path
     options: argparse.Namespace
 
 
-def _pytest_setup(suites: Iterable[Path]) -> _Setup:
+def _pytest_setup(suites: Iterable[Path]) -> _PytestSettings:
     """Read what pytest reads before its tests: its file, and PYTEST_ADDOPTS."""
     import pytest
 
@@ -61,7 +61,7 @@ def _pytest_setup(suites: Iterable[Path]) -> _Setup:
     environment = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
     try:
         rootdir, added = _rootdir_and_addopts(paths, None)
-        options = _followed_options([*added, *environment])
+        options = _parse_followed_options([*added, *environment])
         if options.rootdir:
             rootdir, _ = _rootdir_and_addopts(paths, options.rootdir)
     except pytest.UsageError as error:
@@ -69,7 +69,7 @@ def _pytest_setup(suites: Iterable[Path]) -> _Setup:
             f"pytest can't read its settings: {error}",
             hint="correct that file, or name the ledger with --ledger",
         ) from error
-    return _Setup(rootdir, options)
+    return _PytestSettings(rootdir, options)
 
 
 def _rootdir_and_addopts(
@@ -92,7 +92,7 @@ def _rootdir_and_addopts(
     return Path(rootpath), shlex.split(added) if isinstance(added, str) else list(added)
 
 
-def _followed_options(added: list[str]) -> argparse.Namespace:
+def _parse_followed_options(added: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--rootdir")
     parser.add_argument("--memleak-ledger")

@@ -24,7 +24,7 @@ class Check(NamedTuple):
         return "-" if self.state.startswith("not installed") else "ok"
 
 
-def without_subject(error: MemleakError, subject: str) -> MemleakError:
+def error_without_subject(error: MemleakError, subject: str) -> MemleakError:
     """Return the error without a location that `subject`, shown before it, says.
 
     subject: a kind and a name, such as "book dracula"

@@ -48,7 +48,7 @@ def suite_text_with_keys(
     """
     lines = text.splitlines()
     for key in keys:
-        start = _start_of(lines, key.table, model_id, tomllib.loads(text))
+        start = _line_of_table_heading(lines, key.table, model_id, tomllib.loads(text))
         if start is None:
             return None
         _set_key_line(lines, start, key)
@@ -56,7 +56,7 @@ def suite_text_with_keys(
     return changed if _has_all_keys(changed, model_id, keys) else None
 
 
-def _start_of(
+def _line_of_table_heading(
     lines: Sequence[str],
     table: str,
     model_id: str,

@@ -7,7 +7,7 @@ import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pytest_memleak.cli.doctor_check import Check, without_subject
+from pytest_memleak.cli.doctor_check import Check, error_without_subject
 from pytest_memleak.errors import (
     MemleakError,
     ProviderBusy,
@@ -38,7 +38,7 @@ def check_model(model: Model, suite_run: SuiteRun) -> Iterable[Check]:
     try:
         provider = suite_run.endpoints.provider(model)
     except MemleakError as error:
-        return [Check(subject, "unusable", without_subject(error, subject).line)]
+        return [Check(subject, "unusable", error_without_subject(error, subject).line)]
     checks = [
         Check(subject, f"{model.provider}, valid options"),
         *_check_load(subject, provider),
@@ -51,14 +51,16 @@ def check_model(model: Model, suite_run: SuiteRun) -> Iterable[Check]:
     except SuiteError as error:  # whoever trusts the host
         return [
             *checks,
-            Check(subject, "not contacted", without_subject(error, subject).line),
+            Check(subject, "not contacted", error_without_subject(error, subject).line),
         ]
     try:
         needs.validate_key_host(model.options, frozenset(), place=model.id)
     except SuiteError as error:
         return [
             *checks,
-            Check(subject, f"not contacted: {without_subject(error, subject).line}"),
+            Check(
+                subject, f"not contacted: {error_without_subject(error, subject).line}"
+            ),
         ]
     if not any(check.fix for check in checks):
         checks += check_server_lists_model(model, provider)
@@ -73,7 +75,9 @@ def _check_load(subject: str, provider: Provider) -> Iterator[Check]:
     try:
         load()
     except MemleakError as error:
-        yield Check(subject, "can't be called", without_subject(error, subject).line)
+        yield Check(
+            subject, "can't be called", error_without_subject(error, subject).line
+        )
 
 
 def _needs_of_provider(model: Model) -> ProviderNeeds:
@@ -157,7 +161,9 @@ def check_server_lists_model(model: Model, provider: Provider) -> Iterator[Check
         yield Check(subject, f"no list of models: {error.cause}")
         return
     except ProviderError as error:
-        yield Check(subject, "no list of models", without_subject(error, subject).line)
+        yield Check(
+            subject, "no list of models", error_without_subject(error, subject).line
+        )
         return
     listed_name = _listed_name((name or "").casefold(), [*listed])
     if listed_name is not None:

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_memleak.cli.confirmation import is_confirmed
+from pytest_memleak.cli.confirmation import ask_yes_or_no
 from pytest_memleak.cli.learned_keys import LearnedKey
 from pytest_memleak.cli.terminal_output import print_sentence
-from pytest_memleak.cli.time_estimate import EndpointSpeed
+from pytest_memleak.cli.time_estimate import PreflightResult
 from pytest_memleak.interfaces.abilities import abilities_of
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.records import Model, Sampling
@@ -49,7 +49,7 @@ _NAME_QUESTION = "Is the server's name for it the model that you mean?"
 _SILENT_CUT = 0.9
 
 
-class _Answers(NamedTuple):
+class _TimedCall(NamedTuple):
     """The completions of one call, and its seconds without pauses."""
 
     completions: Sequence[Completion]
@@ -126,7 +126,7 @@ class Preflight(NamedTuple):
         dollars = (price[0] * prompt_tokens + price[1] * tokens) / 1e6
         return f"{text}, at most US${math.ceil(dollars * 100) / 100:.2f}"
 
-    def run(self) -> EndpointSpeed:
+    def run(self) -> PreflightResult:
         """Send the prompts; raises ProviderError and SuiteError."""
         endpoints = self.suite_run.endpoints
         return preflight(
@@ -147,7 +147,7 @@ def preflight(
     excerpts: int,
     sampling: Sampling,
     served_names: Sequence[str] = (),
-) -> EndpointSpeed:
+) -> PreflightResult:
     """Sample the neutral prompt in at most MOST_CALLS calls.
 
     needed: tokens of the suite's longest generation; at_once: the suite's number of
@@ -165,7 +165,7 @@ def preflight(
     else:
         longest = max(needed, _max_tokens_of_suite(sampling) or 0, _TOKENS)
         most = _tokens_within_seconds(longest, pace, 3 * _SECONDS)
-    single, limit = _sample_up_to(endpoint, most)
+    single, limit = _sample_within_server_limit(endpoint, most)
     most = min(most, limit or most)
     few = min(few, most)
     reasoning = _reasoning_of(single.first)
@@ -188,7 +188,7 @@ def preflight(
         )
     parameters = abilities_of(endpoint).parameter_values()
     keys = (
-        *_token_keys(needed, sampling, reasoning, limit),
+        *_max_tokens_keys(needed, sampling, reasoning, limit),
         *_name_keys(endpoint, single.first, served_names),
         *_temperature_keys(parameters, sampling),
     )
@@ -196,14 +196,14 @@ def preflight(
     for key in keys:
         if key.name == "max_tokens":
             spent = min(1.0, (needed + reasoning.tokens) / int(key.value))
-    return EndpointSpeed(
+    return PreflightResult(
         lines=(
             *_identity_lines(endpoint, single.first),
             *_accepted_and_rejected_lines(parameters, came),
             *_reasoning_lines(reasoning),
-            *_limit_lines(single, most, limit),
+            *_token_limit_lines(single, most, limit),
             *_greedy_lines(pair, parameters),
-            *_filter_lines((*single.completions, *(each.first for each in pair))),
+            *_withheld_lines((*single.completions, *(each.first for each in pair))),
         ),
         token=token,
         calls=calls,
@@ -216,19 +216,19 @@ def preflight(
     )
 
 
-def print_trial(trial: EndpointSpeed) -> None:
+def print_preflight_result(trial: PreflightResult) -> None:
     """Print what the prompts showed, and the keys that come of it."""
     lines = [*trial.lines, *(("suite", key.line) for key in trial.keys)]
     for title, text in lines:
         print_sentence(f"  {title:<12} {inert(text)}", indent=15)
 
 
-def accepted_keys(trial: EndpointSpeed) -> tuple[LearnedKey, ...]:
+def accepted_keys(trial: PreflightResult) -> tuple[LearnedKey, ...]:
     """Return the keys to write: another model's name only if a person knows it."""
     keys = []
     for key in trial.keys:
         is_name = key.name == "served_names"
-        if is_name and not (sys.stdin.isatty() and is_confirmed(_NAME_QUESTION)):
+        if is_name and not (sys.stdin.isatty() and ask_yes_or_no(_NAME_QUESTION)):
             print_sentence(f"Not written: {key.line}", indent=2)
         else:
             keys.append(key)
@@ -245,7 +245,9 @@ def _tokens_within_seconds(tokens: int, pace: float, seconds: float) -> int:
     return max(_FIRST_TOKENS, min(tokens, int(seconds / pace)))
 
 
-def _sample_up_to(endpoint: Endpoint, tokens: int) -> tuple[_Answers, int | None]:
+def _sample_within_server_limit(
+    endpoint: Endpoint, tokens: int
+) -> tuple[_TimedCall, int | None]:
     """Sample once; if the server names a lower limit of tokens, with that one.
 
     Returns the limit, too. A rejected call costs nothing.
@@ -263,7 +265,7 @@ def _sample_up_to(endpoint: Endpoint, tokens: int) -> tuple[_Answers, int | None
 
 def _sample_greedily_twice(
     endpoint: Endpoint, tokens: int, at_once: int
-) -> list[_Answers]:
+) -> list[_TimedCall]:
     """Sample the same greedy answer twice, at once if the suite may."""
     with ThreadPoolExecutor(min(2, at_once)) as threads:
         sample = partial(_sample_neutral_prompt, endpoint, greedy=True)
@@ -276,12 +278,12 @@ def _sample_neutral_prompt(
     n: int = 1,
     *,
     greedy: bool = False,
-) -> _Answers:
+) -> _TimedCall:
     """Return answers to the neutral prompt."""
     from pytest_memleak.sampling.reserved_call import Notice
     from pytest_memleak.sampling.retry import Retry
 
-    def attempt() -> _Answers:
+    def attempt() -> _TimedCall:
         before = time.monotonic()
         answers = endpoint.sample(
             _PROMPT,
@@ -291,7 +293,7 @@ def _sample_neutral_prompt(
             seed=0,
         )
         seconds = time.monotonic() - before
-        return _Answers([*map(_as_completion, answers)], seconds)
+        return _TimedCall([*map(_as_completion, answers)], seconds)
 
     causes = set()
 
@@ -344,7 +346,7 @@ def _reasoning_of(completion: Completion) -> _Reasoning:
     return _Reasoning(tokens, ended=not is_cut)
 
 
-def _token_keys(
+def _max_tokens_keys(
     needed: int,
     sampling: Sampling,
     reasoning: _Reasoning,
@@ -467,8 +469,8 @@ def _reasoning_lines(reasoning: _Reasoning) -> Iterator[tuple[str, str]]:
         yield "reasons", f"for more than {tokens}: no answer came"
 
 
-def _limit_lines(
-    single: _Answers,
+def _token_limit_lines(
+    single: _TimedCall,
     requested: int,
     limit: int | None,
 ) -> Iterator[tuple[str, str]]:
@@ -482,7 +484,7 @@ def _limit_lines(
 
 
 def _greedy_lines(
-    pair: Sequence[_Answers],
+    pair: Sequence[_TimedCall],
     parameters: Mapping[str, ParameterValues],
 ) -> Iterator[tuple[str, str]]:
     support = parameters.get("temperature")
@@ -501,7 +503,7 @@ def _greedy_lines(
         )
 
 
-def _filter_lines(completions: Sequence[Completion]) -> Iterator[tuple[str, str]]:
+def _withheld_lines(completions: Sequence[Completion]) -> Iterator[tuple[str, str]]:
     reasons = {FinishReason.CONTENT_FILTER, FinishReason.RECITATION}
     withheld = [each for each in completions if each.finish_reason in reasons]
     if withheld:

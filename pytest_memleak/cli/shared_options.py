@@ -189,7 +189,7 @@ def add_arguments(
         parser.add_argument(*flags, help=text, **own or {"action": "store_true"})
 
 
-def scoring_of(parsed: argparse.Namespace) -> Scoring:
+def scoring_from_options(parsed: argparse.Namespace) -> Scoring:
     """Return the settings of SCORING's options."""
     return Scoring(parsed.k, parsed.trim, parsed.span_threshold, parsed.word_mode)
 

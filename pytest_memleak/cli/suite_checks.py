@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from pytest_memleak.cli.doctor_check import Check, without_subject
+from pytest_memleak.cli.doctor_check import Check, error_without_subject
 from pytest_memleak.cli.model_checks import check_model
 from pytest_memleak.cli.terminal_output import output_width
 from pytest_memleak.errors import MemleakError, SuiteError
@@ -32,13 +32,13 @@ def check_syntax(path: Path) -> Check:
     try:
         tables = read_suite_file(path).tables
     except SuiteError as error:
-        return invalid_suite(path, error)
+        return invalid_suite_check(path, error)
     models = amount(len(tables.model), "model")
     books = amount(len(tables.book) + len(tables.collection), "book")
     return Check(str(path), f"valid keys and values: {models}, {books}")
 
 
-def invalid_suite(path: Path, error: MemleakError) -> Check:
+def invalid_suite_check(path: Path, error: MemleakError) -> Check:
     """Return the check of a suite that can't be read, without the error's location."""
     fix = error.message
     if error.hint:
@@ -122,7 +122,7 @@ def _check_book(
         book = suite_run.books.cut_into_excerpts(source)
         words = measurable_words(book, suite.pairs[0].scoring)
     except MemleakError as error:
-        return Check(subject, "unusable", str(without_subject(error, subject)))
+        return Check(subject, "unusable", str(error_without_subject(error, subject)))
     state = f"{amount(len(book.excerpts), 'excerpt')}, {words:,} words"
     approved = is_approved(source, book)
     if source.approved and not approved:

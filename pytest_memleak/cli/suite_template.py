@@ -140,7 +140,7 @@ class Draft:
             lines = ["[[book]]", f"id = {quoted(name)}", f"source = {quoted(source)}"]
             if self.encoding:
                 lines.append(f"encoding = {quoted(self.encoding)}")
-            lines += review_lines(self.choices.get(book, BookReview()))
+            lines += suite_lines_of_review(self.choices.get(book, BookReview()))
             blocks.append("\n".join(lines) + "\n")
         blocks.append(self._model_table())
         if self.extraction:
@@ -164,7 +164,7 @@ class Draft:
         return "\n".join(lines) + "\n"
 
     def _model_table(self, probe: str = "") -> str:
-        name = f"{identifier(self.base)}-{probe}" if probe else identifier(self.base)
+        name = f"{make_id(self.base)}-{probe}" if probe else make_id(self.base)
         lines = [
             "[[model]]",
             f"id = {quoted(name)}",
@@ -187,7 +187,7 @@ class Draft:
         return "\n".join(lines) + "\n"
 
 
-def review_lines(choice: BookReview) -> Iterator[str]:
+def suite_lines_of_review(choice: BookReview) -> Iterator[str]:
     """Yield the keys of a suite's book that say it."""
     for key in ("include", "exclude"):
         names = getattr(choice, key)
@@ -200,14 +200,14 @@ def review_lines(choice: BookReview) -> Iterator[str]:
 def _books_by_name(books: tuple[Path, ...]) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for book in books:
-        name = identifier(book.stem)
+        name = make_id(book.stem)
         while name in named:
             name += "-2"
         named[name] = book
     return named
 
 
-def identifier(text: str) -> str:
+def make_id(text: str) -> str:
     """Make an id for books, models, and files: letters, digits, dots, and dashes."""
     name = text.rstrip("/").rpartition("/")[2]
     plain = re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-._")
@@ -234,7 +234,7 @@ def split_model_option(text: str) -> tuple[str, str]:
     return provider, name
 
 
-def split_answering_model(text: str) -> tuple[str, str]:
+def split_openable_model(text: str) -> tuple[str, str]:
     """Split PROVIDER/NAME; raise SettingsError where that opens no model."""
     from pytest_memleak.interfaces.extensions import Extensions
 

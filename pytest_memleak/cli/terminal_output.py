@@ -52,7 +52,7 @@ def print_error(text: str) -> None:
     A terminal gets them broken between words; a log whole.
     """
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
-    for line in map(shown_command, text.splitlines()):
+    for line in map(printable_command, text.splitlines()):
         for folded in _folded(line) if is_terminal else [line]:
             print(folded, file=sys.stderr)
 
@@ -71,12 +71,12 @@ def next_step(command: str, why: str) -> str:
 
     The purpose follows on a line of its own where the terminal has no room beside.
     """
-    line = f"Next: {shown_command(command)}"
+    line = f"Next: {printable_command(command)}"
     beside = f"{line}   # {why}"
     return beside if len(beside) <= output_width() else f"{line}\n      # {why}"
 
 
-def shown_command(command: str) -> str:
+def printable_command(command: str) -> str:
     """Return a command as it is printed: a file's name may have control characters."""
     shown = ""
     for character in command:

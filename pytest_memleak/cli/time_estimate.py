@@ -20,7 +20,7 @@ BASE_MODEL = (
 
 
 @dataclass(frozen=True, slots=True)
-class EndpointSpeed:
+class PreflightResult:
     """The result of the neutral prompts.
 
     lines:     titles and texts to print

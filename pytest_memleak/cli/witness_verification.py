@@ -117,9 +117,9 @@ def _check_stamp(
             "the announcement's time stamp: add --timestamp-roots",
         )
     else:
-        from pytest_memleak.reports.signature import check_stamp_of
+        from pytest_memleak.reports.signature import check_stamp_of_bytes
 
-        time, wrong = check_stamp_of(
+        time, wrong = check_stamp_of_bytes(
             logged.text,
             logged.stamp,
             parsed.timestamp_roots,

@@ -6,7 +6,7 @@ from typing import Any
 
 from pytest_memleak.errors import RecordsError
 from pytest_memleak.formats.log_messages import is_prompt_turn
-from pytest_memleak.formats.paper_format import json_value
+from pytest_memleak.formats.paper_format import parse_json
 
 
 def may_be_chat(cell: str) -> bool:
@@ -14,7 +14,7 @@ def may_be_chat(cell: str) -> bool:
     return cell.startswith(("[", "{")) and '"role"' in cell
 
 
-def chat_in(cell: str) -> Any:
+def chat_in_cell(cell: str) -> Any:
     """Return the messages that a cell has as JSON, or its object with a list of them.
 
     None for any other text: a prompt may be JSON, too.
@@ -22,7 +22,7 @@ def chat_in(cell: str) -> Any:
     if not may_be_chat(cell):
         return None
     try:
-        value = json_value(cell.encode("utf-8", "surrogatepass"), "", encoding="utf-8")
+        value = parse_json(cell.encode("utf-8", "surrogatepass"), "", encoding="utf-8")
     except RecordsError:
         return None
     turns = value.get("messages") if isinstance(value, dict) else value

@@ -37,7 +37,7 @@ _URL_SAFE = str.maketrans("-_", "+/")
 _GOES_ON = range(0x80, 0xC0)  # bytes of UTF-8 that begin no character
 
 
-def decoded_words(text: str) -> Iterator[str]:
+def decoded_readings(text: str) -> Iterator[str]:
     """Yield the text with its blobs decoded, and with the words of camelCase apart.
 
     A blob has 40 characters or more, and decodes to UTF-8 of which 70% are letters.
@@ -48,29 +48,29 @@ def decoded_words(text: str) -> Iterator[str]:
         return
     long = " ".join(units)
     if _BLOB.search(long):
-        yield _HEX_BLOB.sub(partial(_decoded, _from_hex), text)
-        yield _BLOB.sub(partial(_decoded, _from_base64), text)
-    if _with_humps_apart(long) != long:
-        yield _with_humps_apart(text)
+        yield _HEX_BLOB.sub(partial(_decoded, _text_from_hex), text)
+        yield _BLOB.sub(partial(_decoded, _text_from_base64), text)
+    if _with_camel_case_split(long) != long:
+        yield _with_camel_case_split(text)
 
 
 def hides_words(text: str) -> bool:
     """Tell whether a text may be a passage in blobs or camelCase; ids are shorter."""
     return len(text) >= _PASSAGE and any(
-        decoded != text for decoded in decoded_words(text)
+        decoded != text for decoded in decoded_readings(text)
     )
 
 
-def rotated(text: str) -> str:
+def decoded_rot13(text: str) -> str:
     """Return a text of ROT13."""
     return codecs.encode(text, "rot13")
 
 
-def _with_humps_apart(text: str) -> str:
-    return _UNIT.sub(_apart, text)
+def _with_camel_case_split(text: str) -> str:
+    return _UNIT.sub(_camel_case_words, text)
 
 
-def _apart(unit: re.Match[str]) -> str:
+def _camel_case_words(unit: re.Match[str]) -> str:
     humps = _HUMP.split(unit[0])
     digits = sum(map(str.isdigit, _ESCAPE.sub("", unit[0])))
     if len(humps) < _LEAST_HUMPS or digits > _MOST_DIGITS * len(unit[0]):
@@ -92,15 +92,15 @@ def _decoded(decode: Callable[[str], str], blob: re.Match[str]) -> str:
     return "\n".join(text or line for text, line in pairs)
 
 
-def _from_hex(digits: str) -> str:
+def _text_from_hex(digits: str) -> str:
     for first in range(_HEX_UNIT):
         data = bytes.fromhex(_whole_units(digits[first:], _HEX_UNIT))
-        if text := _letters_in(data):
+        if text := _text_if_mostly_letters(data):
             return text
     return ""
 
 
-def _from_base64(digits: str) -> str:
+def _text_from_base64(digits: str) -> str:
     digits = digits.rstrip("=").translate(_URL_SAFE)
     # A text may begin in the middle of a blob.
     for first in range(_BASE64_UNIT):
@@ -112,7 +112,7 @@ def _from_base64(digits: str) -> str:
             data = base64.b64decode(whole)
         except binascii.Error:
             continue
-        if text := _letters_in(data):
+        if text := _text_if_mostly_letters(data):
             return text
     return ""
 
@@ -121,7 +121,7 @@ def _whole_units(digits: str, unit: int) -> str:
     return digits[: len(digits) // unit * unit]
 
 
-def _letters_in(data: bytes) -> str:
+def _text_if_mostly_letters(data: bytes) -> str:
     """Return data as text; "" if it isn't UTF-8, or most of it aren't letters.
 
     At its edges, characters may be cut.

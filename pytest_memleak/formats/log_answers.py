@@ -28,7 +28,7 @@ from pytest_memleak.formats.message_texts import (
 from pytest_memleak.formats.reasoning_and_tool_calls import (
     Place,
     count_word_runs,
-    has_few_runs,
+    has_few_word_runs,
     joined,
     texts_in,
 )
@@ -98,14 +98,14 @@ def read_row(
     if dataset:
         written = {key: value for key, value in row.items() if key not in dataset}
     in_row = messages_in(written)
-    _validate_whole(in_row.chunks, where)
+    _validate_no_stream_chunk(in_row.chunks, where)
     prompts, answers = _read_messages(
         in_row.messages,
         _texts_at(row, row_format.prompt, CONTAINERS),
     )
     reading = RowReading(answers, prompts, in_row.other_values, dataset)
     outside = _texts_at(row, row_format.texts)
-    if "completion" in row_format.texts and (whole := joined_neighbors(outside)):
+    if "completion" in row_format.texts and (whole := joined_short_neighbors(outside)):
         # Elsewhere each of several texts is an answer.
         reading.other_values.append({"": whole})
     reading.answers = _with_texts_outside(outside, reading)
@@ -115,7 +115,7 @@ def read_row(
     return reading
 
 
-def _validate_whole(chunks: list[str], where: str | None) -> None:
+def _validate_no_stream_chunk(chunks: list[str], where: str | None) -> None:
     """Raise RecordsError for a chunk of a stream that goes on in other rows."""
     if chunks and len({*chunks}) == len(chunks):
         raise RecordsError(
@@ -206,7 +206,7 @@ def _with_texts_outside(
     return answers | in_messages
 
 
-def joined_neighbors(texts: list[str]) -> list[str]:
+def joined_short_neighbors(texts: list[str]) -> list[str]:
     """Return neighbors joined that have too few words for a passage each."""
     if len(texts) <= 1:
         return []
@@ -244,7 +244,7 @@ def _unread_texts(
         for piece in pieces:
             if not of_model and piece.strip().casefold() in prompts:
                 continue
-            if has_few_runs(piece) or not is_read(piece):
+            if has_few_word_runs(piece) or not is_read(piece):
                 unread.append(piece)
         return unread
 

@@ -24,8 +24,8 @@ from pytest_memleak.errors import RecordsError, file_errors, install_command
 from pytest_memleak.formats.log_messages import value_at
 from pytest_memleak.formats.paper_format import (
     MAX_JSON_BYTES,
-    json_value,
-    no_list,
+    not_a_list_error,
+    parse_json,
     read_whole,
 )
 from pytest_memleak.formats.rows_as_records import is_row, keys_of, record_of
@@ -94,7 +94,7 @@ class RowBlock:
         """Yield each row with its number, unparsed if it is bytes; not blank lines."""
         for number, row in enumerate(self.rows, self.first):
             if isinstance(row, bytes):
-                row = _bare(row)  # noqa: PLW2901 - without what surrounds it
+                row = _without_bom_and_blanks(row)  # noqa: PLW2901 - without what surrounds it
                 if not row:
                     continue
             yield number, row
@@ -106,7 +106,11 @@ class RowBlock:
     def row(self, number: int) -> Any:
         """Return a row by its number, parsed."""
         row = self.rows[number - self.first]
-        return parsed_line(_bare(row), "") if isinstance(row, bytes) else row
+        return (
+            parsed_line(_without_bom_and_blanks(row), "")
+            if isinstance(row, bytes)
+            else row
+        )
 
     def parsed(self) -> Iterator[tuple[int, Any, str]]:
         """Yield what `places` does, and a RecordsError for a row that isn't parsed."""
@@ -118,7 +122,7 @@ class RowBlock:
                 yield number, row, where
 
 
-def _bare(line: bytes) -> bytes:
+def _without_bom_and_blanks(line: bytes) -> bytes:
     return line.removeprefix(codecs.BOM_UTF8).strip()
 
 
@@ -131,7 +135,7 @@ def kind_of_rows(name: str) -> str:
 def parsed_line(text: bytes, where: str) -> Any:
     """Return a line's value, or the RecordsError of one that can't be parsed."""
     try:
-        return json_value(text, where, encoding="utf-8")
+        return parse_json(text, where, encoding="utf-8")
     except RecordsError as error:
         return error
 
@@ -207,7 +211,7 @@ def reading_errors(path: Path) -> Iterator[None]:
         ) from None
 
 
-def load_rows(path: Path) -> list[object]:
+def load_rows_as_records(path: Path) -> list[object]:
     """Return a file's rows in the paper's form, or in none.
 
     One of another known format gives a row per generation.
@@ -263,16 +267,16 @@ def _json_rows(
     reading: Reading,
 ) -> list[Any]:
     data = read_whole(file, path)
-    value = json_value(data, str(path))
+    value = parse_json(data, str(path))
     if record_of(value, str(path)):
         return [value]
     rows = value
     if isinstance(value, dict):
         rows = _rows_in_lists(value, reading.text)
     if not isinstance(rows, list):
-        raise no_list(value, str(path))
+        raise not_a_list_error(value, str(path))
     if value and not rows:
-        raise no_list(value, str(path))
+        raise not_a_list_error(value, str(path))
     return rows
 
 
@@ -288,11 +292,11 @@ def _rows_in_lists(value: dict[str, Any], text: str | None) -> list[Any]:
         rows = chain.from_iterable(lists)
         return [row for row in rows if is_row(row)]
     keys = keys_of(text)
-    with_text = [rows for rows in lists if _some_has(rows, keys)]
+    with_text = [rows for rows in lists if _any_row_has(rows, keys)]
     return list(chain.from_iterable(with_text or lists))
 
 
-def _some_has(rows: list[Any], keys: list[str]) -> bool:
+def _any_row_has(rows: list[Any], keys: list[str]) -> bool:
     return any(value_at(row, keys) is not None for row in rows)
 
 
@@ -308,7 +312,7 @@ def _samples(
                 continue
             most_bytes = reading.most_bytes
             if member.file_size > most_bytes:
-                yield _too_long(most_bytes)
+                yield _too_long_row_error(most_bytes)
             elif member.compress_type != _ZSTD:
                 yield archive.read(member)
             else:
@@ -316,7 +320,7 @@ def _samples(
                 packed = io.BytesIO(archive.read(member))
                 sample = _unpacked_zstd(packed).read(most_bytes + 1)
                 is_whole = len(sample) <= most_bytes
-                yield sample if is_whole else _too_long(most_bytes)
+                yield sample if is_whole else _too_long_row_error(most_bytes)
 
 
 def _read_as_stored(member: zipfile.ZipInfo) -> None:
@@ -338,14 +342,14 @@ def _cells(
     heads = next(rows, [])
     for row in rows:
         where = f"{path}, line {rows.line_num}"
-        error = _unread_cell(heads, len(row), where)
+        error = _unread_cell_error(heads, len(row), where)
         if error:
             yield error
         elif row:
             yield dict(zip(heads, row, strict=False))
 
 
-def _unread_cell(
+def _unread_cell_error(
     heads: list[str],
     cells: int,
     where: str,
@@ -381,7 +385,7 @@ def rows_of_parquet(
     try:
         table = pyarrow.parquet.ParquetFile(file)
         heads = table.schema_arrow.names
-        if error := _unread_cell(heads, len(heads), str(path)):
+        if error := _unread_cell_error(heads, len(heads), str(path)):
             raise error
         some_bytes = "binary" in str(table.schema_arrow)
         for batch in table.iter_batches(MOST_ROWS_OF_BLOCK, row_groups=groups):
@@ -487,7 +491,7 @@ def lines_in_file(
     blank = 0
     while line := file.readline(most_bytes + 1):
         if len(line) > most_bytes:
-            yield _too_long(most_bytes), len(line) + skip_line(file, line)
+            yield _too_long_row_error(most_bytes), len(line) + skip_line(file, line)
             continue
         yield line, len(line)
         blank = blank + 1 if line.isspace() else 0
@@ -510,7 +514,7 @@ def skip_line(file: IO[bytes], line: bytes = b"") -> int:
     return skipped
 
 
-def _too_long(most_bytes: int) -> RecordsError:
+def _too_long_row_error(most_bytes: int) -> RecordsError:
     return RecordsError(
         f"the row exceeds the maximum of {most_bytes:,} bytes",
         hint="split its text into several rows",

@@ -114,11 +114,13 @@ def messages_in(row: Record) -> RowMessages:
                     row, nested, in_answer, choice, in_row.other_values
                 )
             else:
-                waiting += _sorted_in(in_row, key, value, in_answer, choice)
+                waiting += _add_object_or_return_parts(
+                    in_row, key, value, in_answer, choice
+                )
     return in_row
 
 
-def _sorted_in(
+def _add_object_or_return_parts(
     in_row: RowMessages,
     key: str,
     value: Record,
@@ -233,12 +235,12 @@ def is_prompt_turn(turn: object) -> bool:
         return True
     for key in ("role", "from", "type"):
         if role := value_at(turn, [key]):
-            return is_asking_role(str(role))
+            return is_prompt_role(str(role))
     return False
 
 
 @lru_cache(1 << 6)
-def is_asking_role(role: str) -> bool:
+def is_prompt_role(role: str) -> bool:
     """Return whether texts of a role are prompts."""
     return role.lower() in _ASKING_ROLES
 

@@ -33,14 +33,14 @@ def _files_named(path: Path) -> list[Path]:
     if path.is_dir():
         files = sorted(_files_in(path))
         if not files:
-            raise _no_file("the folder has no files", path)
+            raise _no_file_error("the folder has no files", path)
         return files
     if not os.path.lexists(path) and glob.has_magic(str(path)):
         # Path.glob takes no absolute patterns.
         matches = glob.iglob(str(path), recursive=True)  # noqa: PTH207
         files = sorted(match for match in map(Path, matches) if not match.is_dir())
         if not files:
-            raise _no_file("no file matches the pattern", path)
+            raise _no_file_error("no file matches the pattern", path)
     else:
         files = [path]
     for file in files:
@@ -56,7 +56,9 @@ def _files_in(folder: Path) -> Iterator[Path]:
     Links to folders are followed, each folder once.
     """
     entered: set[str] = set()
-    for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
+    for parent, folders, names in os.walk(
+        folder, onerror=_raise_records_error, followlinks=True
+    ):
         real = os.path.realpath(parent)
         if real in entered:
             folders.clear()
@@ -70,7 +72,7 @@ def _files_in(folder: Path) -> Iterator[Path]:
                 yield file
 
 
-def _raise(error: OSError) -> None:
+def _raise_records_error(error: OSError) -> None:
     with file_errors(RecordsError, error.filename, hint="check its permissions"):
         raise error
 
@@ -83,7 +85,7 @@ def _has_reader(path: Path) -> bool:
     return True
 
 
-def _no_file(message: str, path: Path) -> RecordsError:
+def _no_file_error(message: str, path: Path) -> RecordsError:
     return RecordsError(
         message,
         location=str(path),

@@ -63,7 +63,7 @@ def shards_of(path: Path) -> list[Shard]:
             for start, end in zip(starts, ends, strict=True)
         ]
     if size > BYTES_OF_SHARD and path.suffix.lower() == ".parquet":
-        return _row_groups(path, changed) or [Shard(path, size, changed)]
+        return _shards_of_row_groups(path, changed) or [Shard(path, size, changed)]
     return [Shard(path, size, changed)]
 
 
@@ -80,7 +80,7 @@ def read_shard(shard: Shard, *, text: str | None = None) -> Iterator[RowBlock]:
     if path.suffix.lower() == ".parquet":
         groups = range(shard.start, shard.end)
         return blocks_of(path, lambda file: rows_of_parquet(file, path, groups))
-    return blocks_of(path, partial(_lines_in, shard=shard))
+    return blocks_of(path, partial(_lines_starting_in_shard, shard=shard))
 
 
 def count_lines_of_shard(shard: Shard) -> int:
@@ -92,10 +92,10 @@ def count_lines_of_shard(shard: Shard) -> int:
         with reading_errors(shard.path):
             return sum(_rows_of_groups(shard))
     with reading_errors(shard.path), shard.path.open("rb") as file:
-        return sum(1 for _ in _lines_in(file, shard=shard))
+        return sum(1 for _ in _lines_starting_in_shard(file, shard=shard))
 
 
-def _lines_in(
+def _lines_starting_in_shard(
     file: IO[bytes],
     *,
     shard: Shard,
@@ -114,7 +114,7 @@ def _lines_in(
             return
 
 
-def _row_groups(path: Path, changed: int) -> list[Shard]:
+def _shards_of_row_groups(path: Path, changed: int) -> list[Shard]:
     """Return shards of consecutive row groups. Raises RecordsError."""
     with reading_errors(path):
         sizes = _sizes_of_row_groups(path)

@@ -12,7 +12,7 @@ from pytest_memleak.formats.reasoning_and_tool_calls import (
     NO_TEXT,
     Place,
     count_word_runs,
-    has_few_runs,
+    has_few_word_runs,
     has_several_words,
     is_text_key,
     joined,
@@ -114,4 +114,4 @@ def is_metadata(place: Place, pieces: list[str]) -> bool:
     # Names and ids are single words; a stream may have one in each event below them.
     is_single = "logprobs" in place or place[-1] in _METADATA
     texts = filter(has_several_words if is_single else None, different)
-    return has_few_runs(" ".join(texts))
+    return has_few_word_runs(" ".join(texts))

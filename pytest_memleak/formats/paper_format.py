@@ -24,8 +24,8 @@ from pytest_memleak.formats.log_messages import is_prompt_turn
 from pytest_memleak.formats.reasoning_and_tool_calls import (
     REASONING_KEYS,
     count_word_runs,
+    join_without_answer,
     texts_in,
-    without_answer,
 )
 from pytest_memleak.records.book import Book, Excerpt, book_digest
 from pytest_memleak.records.generation import (
@@ -88,7 +88,7 @@ def book_from_records(
         where = f"{place}, record {number}"
         excerpt_id = _excerpt_id(row, where)
         if excerpt_id in excerpts:
-            raise _occurs_twice(excerpt_id, where, "give each excerpt its own id")
+            raise _duplicate_id_error(excerpt_id, where, "give each excerpt its own id")
         excerpts[excerpt_id] = Excerpt(
             id=excerpt_id,
             text=_text(row, "excerpt_text", where),
@@ -134,10 +134,10 @@ def generations_from_records(
         where = f"{place}, record {number}"
         excerpt_id = _excerpt_id(row, where)
         _optional_text(row, "instruction", where)
-        single = _is_single(row)
+        single = _has_single_generation(row)
         if excerpt_id in whole or (excerpt_id in generations and not single):
             hint = "put all generations of an excerpt into one record"
-            raise _occurs_twice(excerpt_id, where, hint)
+            raise _duplicate_id_error(excerpt_id, where, hint)
         if not single:
             whole.add(excerpt_id)
         rounds = generations.setdefault(excerpt_id, [])
@@ -153,7 +153,7 @@ def generations_from_records(
 
 def texts_of_record(record: Mapping[str, Any], where: str) -> list[str]:
     """Return all that the model wrote, per answer in a record. Raises RecordsError."""
-    single = _is_single(record)
+    single = _has_single_generation(record)
     answers = [record] if single else _answers(record, where)
     _optional_text(record, "instruction", where)
     for answer in answers:
@@ -176,11 +176,11 @@ def _plain_text(answer: object) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _is_single(row: Mapping[str, Any]) -> bool:
+def _has_single_generation(row: Mapping[str, Any]) -> bool:
     return "generated_text" in row and "generations" not in row
 
 
-def described_records(records: object) -> Iterator[RecordedAs]:
+def book_facts_in_records(records: object) -> Iterator[RecordedAs]:
     """Yield what generation records say about their book."""
     if not isinstance(records, Sequence):
         return
@@ -202,7 +202,7 @@ def _text_or_none(row: Mapping[str, Any], key: str) -> str | None:
 
 def with_recorded_instructions(book: Book, records: object) -> Book:
     """Return the book with the instructions that the generation records have."""
-    described = described_records(records)
+    described = book_facts_in_records(records)
     instructions = {
         row.excerpt_id: row.instruction for row in described if row.instruction
     }
@@ -238,9 +238,9 @@ def read_records(path: Path, *, most_bytes: int | None = None) -> Iterator[objec
             yield from _json_lines(path, most_bytes)
             return
         with path.open("rb") as file:
-            records: Any = json_value(read_whole(file, path, most_bytes), str(path))
+            records: Any = parse_json(read_whole(file, path, most_bytes), str(path))
     if not isinstance(records, list):
-        raise no_list(records, str(path))
+        raise not_a_list_error(records, str(path))
     yield from records
 
 
@@ -257,7 +257,7 @@ def read_whole(
         chunks.append(chunk)
         size += len(chunk)
         if size > most_bytes:
-            raise too_big("the file", str(path), most_bytes)
+            raise too_big_error("the file", str(path), most_bytes)
     if not any(map(bytes.strip, chunks)):
         raise empty(path, "expected a JSON list of records")
     return b"".join(chunks)
@@ -270,7 +270,7 @@ def _json_lines(path: Path, most_bytes: int) -> Iterator[object]:
             text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
             if text.strip():
                 seen = True
-                yield json_value(text, f"{path}, line {number}", encoding="utf-8")
+                yield parse_json(text, f"{path}, line {number}", encoding="utf-8")
     if not seen:
         raise empty(path, "expected one JSON record on each line")
 
@@ -284,7 +284,7 @@ def lines_of(
     number = 1
     while line := file.readline(most_bytes + 1):
         if len(line) > most_bytes:
-            raise too_big("the line", f"{path}, line {number}", most_bytes)
+            raise too_big_error("the line", f"{path}, line {number}", most_bytes)
         yield line
         number += 1
 
@@ -294,7 +294,7 @@ def empty(path: Path, hint: str) -> RecordsError:
     return RecordsError("the file is empty", location=str(path), hint=hint)
 
 
-def too_big(
+def too_big_error(
     what: str,
     place: str,
     most_bytes: int = MAX_JSON_BYTES,
@@ -307,7 +307,7 @@ def too_big(
     )
 
 
-def json_value(
+def parse_json(
     data: bytes,
     place: str,
     *,
@@ -347,7 +347,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=distinct_keys)
 
 def _rows(records: object, place: str) -> list[Mapping[str, Any]]:
     if not isinstance(records, Sequence) or isinstance(records, str | bytes):
-        raise no_list(records, place)
+        raise not_a_list_error(records, place)
     for number, row in enumerate(records):
         if not isinstance(row, Mapping):
             raise RecordsError(
@@ -357,7 +357,7 @@ def _rows(records: object, place: str) -> list[Mapping[str, Any]]:
     return list(records)
 
 
-def no_list(records: object, place: str) -> RecordsError:
+def not_a_list_error(records: object, place: str) -> RecordsError:
     """Build the error for records that are no list."""
     return RecordsError(
         f"expected a list of records, found {_kind(records)}",
@@ -370,7 +370,7 @@ def _excerpt_id(row: Mapping[str, Any], where: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not value:
-        raise _mistyped(row, "excerpt_id", "a string such as 'p_id1'", where)
+        raise _wrong_type_error(row, "excerpt_id", "a string such as 'p_id1'", where)
     size = len(value.encode("utf-8", "surrogatepass"))
     count = len(_ID_WORD.findall(value))
     if size > _LONGEST_ID or count > _WORDS_OF_ID:
@@ -389,7 +389,7 @@ def _excerpt_id(row: Mapping[str, Any], where: str) -> str:
     return value
 
 
-def _occurs_twice(
+def _duplicate_id_error(
     excerpt_id: str,
     where: str,
     hint: str,
@@ -408,7 +408,7 @@ def _number_in_excerpt_id(excerpt_id: str) -> int:
 def _answers(row: Mapping[str, Any], where: str) -> list[Any]:
     answers = row.get("generations")
     if not isinstance(answers, list | tuple):
-        error = _mistyped(
+        error = _wrong_type_error(
             row,
             "generations",
             "a list",
@@ -458,7 +458,7 @@ def _generation(
         text,
         reason,
         finish_word=word,
-        reasoning=without_answer(thoughts, text),
+        reasoning=join_without_answer(thoughts, text),
     )
 
 
@@ -508,7 +508,7 @@ def _finish(answer: Mapping[str, Any], where: str) -> tuple[FinishReason, str | 
     if value is None:
         return FinishReason.UNKNOWN, "null"
     if not isinstance(value, str):
-        raise _mistyped(
+        raise _wrong_type_error(
             answer,
             "finish_reason",
             "a string such as 'stop', or null",
@@ -528,7 +528,7 @@ def _text(
 ) -> str:
     value = row.get(key)
     if not isinstance(value, str):
-        raise _mistyped(row, key, "a string", where)
+        raise _wrong_type_error(row, key, "a string", where)
     return value
 
 
@@ -542,7 +542,7 @@ def _optional_text(
     return _text(row, key, where) or None
 
 
-def _mistyped(
+def _wrong_type_error(
     row: Mapping[str, Any],
     key: str,
     expected: str,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pytest_memleak.formats.chat_cells import may_be_chat
 from pytest_memleak.formats.log_answers import AnswerFacts, RowReading
 from pytest_memleak.formats.log_format_table import LogFormat
-from pytest_memleak.formats.log_messages import CONTAINERS, is_asking_role
+from pytest_memleak.formats.log_messages import CONTAINERS, is_prompt_role
 from pytest_memleak.formats.message_texts import KEYS_OF_END, Record, is_without_text
 from pytest_memleak.formats.reasoning_and_tool_calls import NO_TEXT, is_text_key
 
@@ -78,7 +78,7 @@ def _chat(messages: Any) -> RowReading | None:
         text = _text_of(message)
         if text is None:
             return None
-        if is_asking_role(message["role"]):
+        if is_prompt_role(message["role"]):
             prompts[text] = None
             is_after_answer = False
         elif is_after_answer:

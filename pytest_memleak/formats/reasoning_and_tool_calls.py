@@ -88,7 +88,7 @@ def _strings_by_place(value: object) -> dict[Place, list[str]]:
     return strings
 
 
-def without_answer(
+def join_without_answer(
     texts: list[str],
     answer: str,
     *,
@@ -106,7 +106,7 @@ def count_word_runs(text: str) -> int:
     return len(_RUN.findall(text))
 
 
-def has_few_runs(text: str) -> bool:
+def has_few_word_runs(text: str) -> bool:
     """Return whether it has no more than names, dates and addresses have."""
     return len(text) < _SHORTEST or not _MANY_RUNS.match(text)
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from pytest_memleak.errors import RecordsError
-from pytest_memleak.formats.chat_cells import chat_in
+from pytest_memleak.formats.chat_cells import chat_in_cell
 from pytest_memleak.formats.log_answers import (
     AnswerFacts,
     RowReading,
     Texts,
-    joined_neighbors,
+    joined_short_neighbors,
     read_row,
 )
 from pytest_memleak.formats.log_format_table import (
@@ -27,7 +27,7 @@ from pytest_memleak.formats.log_format_table import (
 )
 from pytest_memleak.formats.log_messages import KEYS_OF_REQUEST, value_at
 from pytest_memleak.formats.message_texts import WORDS_OF_TEXT, Record
-from pytest_memleak.formats.paper_format import json_value
+from pytest_memleak.formats.paper_format import parse_json
 from pytest_memleak.formats.plain_rows import PlainTexts, joined_prompts, read_plain_row
 from pytest_memleak.formats.reasoning_and_tool_calls import count_word_runs, texts_in
 
@@ -51,7 +51,7 @@ class RowPaths(NamedTuple):
         Raises RecordsError, naming `where`, for no text.
         """
         if self.text is not None:
-            return self._named_record(row, self.text, where)
+            return self._record_at_paths(row, self.text, where)
         record = record_of(row, where)
         if record is None:
             raise _unknown_format(row, where)
@@ -73,7 +73,7 @@ class RowPaths(NamedTuple):
         answers = [(text, facts.before) for (text,), facts in reading.answers.items()]
         return PlainTexts.of(answers, reading.prompts)
 
-    def _named_record(
+    def _record_at_paths(
         self,
         row: object,
         text_path: str,
@@ -81,8 +81,8 @@ class RowPaths(NamedTuple):
     ) -> Record:
         prompts: list[str] = []
         if self.prompt is not None:
-            prompts = _texts_named(row, self.prompt, where)
-        texts = _texts_named(row, text_path, where)
+            prompts = _texts_at_path(row, self.prompt, where)
+        texts = _texts_at_path(row, text_path, where)
         return {
             "instruction": "\n\n".join(prompts),
             "generations": [{"generated_text": text} for text in texts],
@@ -109,7 +109,7 @@ def keys_of(path: str) -> list[str]:
     return [key.replace("~1", "/").replace("~0", "~") for key in keys]
 
 
-def _texts_named(
+def _texts_at_path(
     row: object,
     path: str,
     where: str,
@@ -117,7 +117,7 @@ def _texts_named(
     value = value_at(row, keys_of(path))
     texts = value if isinstance(value, list) else [value]
     if texts and all(isinstance(text, str) for text in texts):
-        return [*texts, *joined_neighbors(texts)]
+        return [*texts, *joined_short_neighbors(texts)]
     raise RecordsError(
         f"there is no text at {path}",
         location=where,
@@ -134,7 +134,7 @@ def record_of(row: object, where: str | None = None) -> Record | None:
     if not isinstance(row, dict):
         return None
     row_format = format_of(frozenset(row))
-    _parse_cells(row, where)
+    _parse_json_cells(row, where)
     _insert_attachments(row)
     if row_format is None:
         return None
@@ -226,16 +226,16 @@ def is_row(value: object) -> bool:
     return any(count_word_runs(text) >= WORDS_OF_TEXT for text in texts_in(value))
 
 
-def _parse_cells(row: Record, where: str | None) -> None:
+def _parse_json_cells(row: Record, where: str | None) -> None:
     """Parse the JSON in a table's cells, in place."""
     for name in LISTS_OF_MESSAGES & row.keys():
         cell = row[name]
         if isinstance(cell, str) and cell.lstrip().startswith(("[", "{")):
             data = cell.encode("utf-8", "surrogatepass")
-            row[name] = json_value(data, f"{where}, {name}", encoding="utf-8")
+            row[name] = parse_json(data, f"{where}, {name}", encoding="utf-8")
     for name in KEYS_OF_REQUEST & row.keys():
         cell = row[name]
-        if isinstance(cell, str) and (chat := chat_in(cell)):
+        if isinstance(cell, str) and (chat := chat_in_cell(cell)):
             row[name] = chat
 
 

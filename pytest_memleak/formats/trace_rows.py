@@ -108,15 +108,15 @@ def _otlp(row: Record) -> list[Record]:
 def _plain_record(record: Record) -> Record:
     """Return a span or a log record with plain attributes, events, and body."""
     events = [
-        {**event, "attributes": _attributes(event.get("attributes"))}
+        {**event, "attributes": _plain_attributes(event.get("attributes"))}
         for event in _objects(record.get("events"))
     ]
-    plain = {**record, "attributes": _attributes(record.get("attributes"))}
+    plain = {**record, "attributes": _plain_attributes(record.get("attributes"))}
     if events:
         plain["events"] = events
     name = record.get("eventName", record.get("event_name"))
     if "body" in record:
-        body = {"body": _any_value(record["body"])}
+        body = {"body": _plain_value(record["body"])}
         plain["events"] = [{"name": name or "", "attributes": body}]
         del plain["body"]
     return plain
@@ -167,22 +167,23 @@ def _are_objects(value: Any) -> bool:
     return isinstance(value, list) and len(_objects(value)) == len(value)
 
 
-def _attributes(pairs: Any) -> Record:
+def _plain_attributes(pairs: Any) -> Record:
     """Return attributes of OTLP, a list of keys and typed values, as plain ones."""
     return {
-        str(pair.get("key")): _any_value(pair.get("value")) for pair in _objects(pairs)
+        str(pair.get("key")): _plain_value(pair.get("value"))
+        for pair in _objects(pairs)
     }
 
 
-def _any_value(value: Any) -> Any:
+def _plain_value(value: Any) -> Any:
     """Return a typed value of OTLP as a plain one."""
     if not isinstance(value, dict) or len(value) != 1:
         return value
     ((kind, inside),) = value.items()
     if kind in ("kvlistValue", "kvlist_value") and isinstance(inside, dict):
-        return _attributes(inside.get("values"))
+        return _plain_attributes(inside.get("values"))
     if kind in ("arrayValue", "array_value") and isinstance(inside, dict):
-        return [_any_value(element) for element in inside.get("values") or ()]
+        return [_plain_value(element) for element in inside.get("values") or ()]
     return inside
 
 

@@ -25,7 +25,7 @@ from aiohttp.client_exceptions import ClientConnectorError, ConnectionTimeoutErr
 from aiohttp.http_exceptions import HttpProcessingError
 
 from pytest_memleak.formats.distinct_keys import distinct_keys, json_with_distinct_keys
-from pytest_memleak.formats.usual_names import is_usual_value
+from pytest_memleak.formats.textless_values import is_usual_value
 from pytest_memleak.guard.client_budgets import client_keys_from_headers
 from pytest_memleak.guard.connections import Connections
 from pytest_memleak.guard.dropped_parts import dropped_options

@@ -8,12 +8,12 @@ from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_memleak.formats.usual_names import (
+from pytest_memleak.formats.textless_values import (
     CLOSED,
     FILTERED,
     STREAMED,
     USUAL_KEYS,
-    is_id,
+    is_id_key,
 )
 from pytest_memleak.guard.dropped_parts import DROPPED
 from pytest_memleak.guard.long_prompts import overlapping_pieces
@@ -283,7 +283,7 @@ class GuardedAnswer:
         key = str(place[-1])
         if value in CLOSED.get(key, ()):
             guarded[key] = value
-        elif is_id(key) and place[0] != "data":
+        elif is_id_key(key) and place[0] != "data":
             guarded[key] = self._ids.own(value)
         elif key == "model" and len(place) == 1 and isinstance(self._model, str):
             guarded[key] = self._model

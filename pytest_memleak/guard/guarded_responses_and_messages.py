@@ -6,13 +6,13 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from pytest_memleak.formats.event_texts import (
-    index_in,
+from pytest_memleak.formats.stream_events import (
+    event_with_text_replaced,
+    index_in_event,
     place_of_part,
     streamed_text,
-    with_streamed_text,
 )
-from pytest_memleak.formats.usual_names import FILTERED, REFUSED, USUAL_KEYS
+from pytest_memleak.formats.textless_values import FILTERED, REFUSED, USUAL_KEYS
 from pytest_memleak.guard.guarded_openai_answer import GuardedAnswer
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class GuardedItems(GuardedAnswer):
         kind = event.get("type")
         is_end = kind in _LAST_EVENTS or kind == "message_delta"
         closes = kind == "content_block_stop"
-        if closes and index_in(event, "index") in self._open:
+        if closes and index_in_event(event, "index") in self._open:
             is_end = True
         if not is_end:
             return []
@@ -153,9 +153,9 @@ class GuardedItems(GuardedAnswer):
     def _note_event(self, event: Mapping[str, Any]) -> None:
         kind = event.get("type")
         if kind == "content_block_start":
-            self._open.add(index_in(event, "index"))
+            self._open.add(index_in_event(event, "index"))
         elif kind == "content_block_stop":
-            self._open.discard(index_in(event, "index"))
+            self._open.discard(index_in_event(event, "index"))
         elif kind in _LAST_EVENTS:
             self._has_ended = True
 
@@ -236,7 +236,7 @@ class GuardedItems(GuardedAnswer):
             if place in self._objects:
                 self._objects[place][place[-1]] += text
             elif place in self._deltas:
-                added = with_streamed_text(self._deltas[place], text)
+                added = event_with_text_replaced(self._deltas[place], text)
                 event = {key: added[key] for key in added if key in USUAL_KEYS}
                 if isinstance(event.get("item_id"), str):
                     event["item_id"] = self._ids.own(event["item_id"])

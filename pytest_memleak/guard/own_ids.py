@@ -8,7 +8,7 @@ from hashlib import blake2b
 from threading import Lock
 from typing import Any
 
-from pytest_memleak.formats.usual_names import is_id
+from pytest_memleak.formats.textless_values import is_id_key
 
 _KEPT = 200_000
 _DIGEST = 12  # bytes
@@ -64,7 +64,7 @@ class OwnIds:
 
     def _restored(self, key: str, value: Any) -> Any:
         if isinstance(value, str):
-            return self._originals.get(value, value) if is_id(key) else value
+            return self._originals.get(value, value) if is_id_key(key) else value
         if isinstance(value, dict):
             parts = {name: self._restored(name, part) for name, part in value.items()}
             changed = any(parts[name] is not value[name] for name in value)

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from pytest_memleak.books.book_outline import text_alarms
-from pytest_memleak.books.build_book import make_book, with_icu, words_digest
+from pytest_memleak.books.build_book import make_book, with_icu_version, words_digest
 from pytest_memleak.errors import BookError, Inconclusive
 from pytest_memleak.interfaces.protocols import Manuscript
 
@@ -42,7 +42,7 @@ class CutBooks:
             _validate_file_exists(source)
             try:
                 read = self._read_book(source, scoring)
-                book = with_icu(read, mode=scoring.word_mode)
+                book = with_icu_version(read, mode=scoring.word_mode)
             except BookError as error:
                 self._refusals[key] = error
                 raise

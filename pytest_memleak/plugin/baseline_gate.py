@@ -18,7 +18,7 @@ import pytest
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.plugin.options import baseline_error_key, pairs_of
 from pytest_memleak.records import Verdict
-from pytest_memleak.reports.junit_properties import compared_properties
+from pytest_memleak.reports.junit_properties import comparison_properties
 from pytest_memleak.reports.release_text import (
     change_text,
     comparison_lines,
@@ -111,7 +111,7 @@ def report_comparison(session: pytest.Session, comparison: ReleaseComparison) ->
             location=("memleak", None, "no_worse_than_baseline"),
             keywords={},
             when=phase,
-            user_properties=compared_properties(comparison),
+            user_properties=comparison_properties(comparison),
             outcome="passed" if failure is None else "failed",
             longrepr=failure,
         )

@@ -325,8 +325,8 @@ class EndOfRun:
     def _write_report(self, terminalreporter: Any, report: RunReport) -> None:
         from pytest_memleak.plugin.run_reports import evidence_line
         from pytest_memleak.plugin.session_run import deployment_lines
-        from pytest_memleak.reports.annotations import annotation_lines
         from pytest_memleak.reports.first_screen import first_screen
+        from pytest_memleak.reports.github_annotations import annotation_lines
         from pytest_memleak.reports.screen_text import screen_text
         from pytest_memleak.reports.terminal_summary import summary
 

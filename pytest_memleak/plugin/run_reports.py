@@ -35,7 +35,7 @@ from pytest_memleak.records.pair_result import RunReport
 from pytest_memleak.redaction.credentials import MASK, masked
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.junit_properties import case_properties
-from pytest_memleak.reports.next_command import TYPED, path_to_type
+from pytest_memleak.reports.next_command import TYPED, shell_quoted_path
 from pytest_memleak.reports.output_table import EVIDENCE, JUNIT, STEP_SUMMARY
 from pytest_memleak.results.build_result import build_result
 from pytest_memleak.results.quotes import shown_title
@@ -193,7 +193,7 @@ def _from_here(argument: str | os.PathLike[str]) -> str:
     name, equals, value = text.rpartition("=")
     if not Path(value).is_absolute():
         return shlex.quote(text)
-    return f"{name}{equals}{path_to_type(value)}"
+    return f"{name}{equals}{shell_quoted_path(value)}"
 
 
 def failed_gate_line(verdicts: Mapping[str, str]) -> str:

@@ -31,7 +31,7 @@ from pytest_memleak.errors import (
     UnusableResponse,
 )
 from pytest_memleak.formats.distinct_keys import DuplicateKey, json_with_distinct_keys
-from pytest_memleak.providers.server_complaints import (
+from pytest_memleak.providers.error_meanings import (
     NO_CREDIT,
     TokenLimit,
     is_about_key,
@@ -293,7 +293,7 @@ class CallErrorFactory:
         One that is compressed is final, since the next one would be, too.
         """
         for link in exception_chain(error):
-            if isinstance(link, Compressed):
+            if isinstance(link, CompressedResponse):
                 failure = self.final(str(link), f"turn compression off at {server}")
                 failure.in_doubt = True
                 return failure
@@ -303,7 +303,7 @@ class CallErrorFactory:
         return self.unusable(cause, f"check {server}, which sent it")
 
 
-class Compressed(ValueError):
+class CompressedResponse(ValueError):
     """A response in a form that the request doesn't allow, and that can't be read."""
 
     def __init__(self, encoding: str) -> None:

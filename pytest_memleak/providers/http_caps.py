@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_memleak.providers.call_errors import Compressed, UnfollowedRedirect
+from pytest_memleak.providers.call_errors import CompressedResponse, UnfollowedRedirect
 from pytest_memleak.redaction.text import server_word
 
 _LONGEST_ERROR = 64_000  # bytes
@@ -87,25 +87,25 @@ class ResponseCaps:
         encoding = response.headers.get("content-encoding", "identity").lower().strip()
         allowed = self._allowed(response)
         if encoding in _GZIP:
-            allowed.expand = _Expanded()
+            allowed.expand = _BodyDecompressor()
             # Else the library would expand it, a bomb as a whole.
             del response.headers["content-encoding"]
         elif encoding not in {"", "identity"}:
-            raise Compressed(encoding)
+            raise CompressedResponse(encoding)
         stream = response.stream
         kind: Any = type(stream)
         response.stream = _capped_stream_class(kind)(stream, allowed)
 
-    def _allowed(self, response: Any) -> _Allowed:
+    def _allowed(self, response: Any) -> _BodyAllowance:
         """Return how much of a body may be read."""
         request = response.request
         began = request.extensions.get(_BEGAN, time.monotonic())
         until = began + self.timeout
         if response.is_error:
-            return _Allowed(_LONGEST_ERROR, until, cut_off=True)
+            return _BodyAllowance(_LONGEST_ERROR, until, cut_off=True)
         if request.url.path.endswith("/content"):
-            return _Allowed(_LONGEST_FILE, None)
-        return _Allowed(_LONGEST_ANSWER, until)
+            return _BodyAllowance(_LONGEST_FILE, None)
+        return _BodyAllowance(_LONGEST_ANSWER, until)
 
 
 def _validate_redirect(request: Any, location: str) -> None:
@@ -133,7 +133,7 @@ def _validate_redirect(request: Any, location: str) -> None:
 
 
 @dataclass(slots=True)
-class _Allowed:
+class _BodyAllowance:
     """The part of a body that may still be read: `most` bytes in all, until a time.
 
     cut_off: whether a longer body is truncated; else it is an error
@@ -174,7 +174,7 @@ class _Allowed:
         return self.cut_off and self.taken >= self.most
 
 
-class _Expanded:
+class _BodyDecompressor:
     """Expands a compressed body piece by piece, each part of a limited size."""
 
     def __init__(self) -> None:
@@ -185,7 +185,7 @@ class _Expanded:
             try:
                 part = self._decompressor.decompress(piece, _PART)
             except zlib.error:
-                raise Compressed("damaged") from None
+                raise CompressedResponse("damaged") from None
             yield part
             piece = self._decompressor.unconsumed_tail
 
@@ -198,7 +198,7 @@ def _capped_stream_class(kind: type[Any]) -> Any:
     class Bounded(library_kind):  # type: ignore[misc]
         """The allowed part of a stream; closing it closes the stream."""
 
-        def __init__(self, stream: Any, allowed: _Allowed) -> None:
+        def __init__(self, stream: Any, allowed: _BodyAllowance) -> None:
             self._stream = stream
             self._allowed = allowed
 

@@ -58,8 +58,8 @@ from pytest_memleak.providers.provider_registry import (
 from pytest_memleak.providers.response_fields import (
     FILTER_CODES,
     MOST_CHOICES,
-    answer_reason,
     filtered,
+    finish_reason_of_answer,
     server_name,
     token_count,
 )
@@ -202,7 +202,7 @@ class HttpProvider(ABC):
         word = server_name(finish_word)
         reason = self.finish_reasons.get(word or "")
         if reason is None:
-            reason = answer_reason(word, text)
+            reason = finish_reason_of_answer(word, text)
         elif not reason.withheld and not text.strip():
             reason = FinishReason.EMPTY
         return Completion(
@@ -269,7 +269,7 @@ class HttpEndpoint(RequestEndpoint):
 
         A prompt that the provider's filter rejects is withheld completions.
         """
-        failing = self._failing(f"{self._path} (n = {request.n})", request)
+        failing = self._error_factory(f"{self._path} (n = {request.n})", request)
         body = self._body(request, failing)
         try:
             answer = self._calls.post(self._path, body, failing)
@@ -325,20 +325,20 @@ class HttpEndpoint(RequestEndpoint):
 
     def _constant_request_digest(self) -> str:
         """Return what identifies the part of a request that never differs."""
-        bodies = self._specimens()
-        if self._specimens() != bodies:
-            raise self._failing("open").final(
+        bodies = self._specimen_requests()
+        if self._specimen_requests() != bodies:
+            raise self._error_factory("open").final(
                 "`body` isn't the same for the same request",
                 "leave out times and random values: it identifies stored generations",
             )
         return hashlib.sha256(bodies.encode()).hexdigest()[:12]
 
-    def _specimens(self) -> str:
-        failing = self._failing("open")
+    def _specimen_requests(self) -> str:
+        failing = self._error_factory("open")
         bodies = [self._body(specimen, failing) for specimen in _SPECIMENS]
         return json.dumps([self._path, *bodies], sort_keys=True, default=repr)
 
-    def _failing(
+    def _error_factory(
         self, call: str, request: SampleRequest | None = None
     ) -> CallErrorFactory:
         texts = () if request is None else request.texts

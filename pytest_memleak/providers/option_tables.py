@@ -107,7 +107,7 @@ def read_table(
             location=place,
             hint=_unknown_key_hint(kind, first["loc"], name),
         )
-    expected = ", or ".join(map(problem_words, alike))
+    expected = ", or ".join(map(problem_text, alike))
     raise SuiteError(
         f"{key}: {expected}; got {_shortened_repr(first.get('input'))}",
         location=place,
@@ -115,7 +115,7 @@ def read_table(
     )
 
 
-def problem_words(problem: Mapping[str, Any]) -> str:
+def problem_text(problem: Mapping[str, Any]) -> str:
     """Return a problem of pydantic in words."""
     if problem["type"] in {"model_type", "dict_type"}:
         return "Input should be a table"

@@ -147,7 +147,7 @@ class ProviderNeeds:
 
 
 @dataclass(frozen=True, slots=True)
-class BuiltIn:
+class BuiltInProvider:
     """A provider whose module is imported with its first model.
 
     name:    that of its class
@@ -181,19 +181,19 @@ class BuiltIn:
 _HERE = "pytest_memleak.providers"
 
 PROVIDERS = {
-    "ngram": BuiltIn(
+    "ngram": BuiltInProvider(
         f"{_HERE}.ngram.ngram_provider",
         "NgramProvider",
         free=True,
         by_name=False,
     ),
-    "recorded": BuiltIn(
+    "recorded": BuiltInProvider(
         f"{_HERE}.recorded",
         "RecordedProvider",
         free=True,
         by_name=False,
     ),
-    "openai": BuiltIn(
+    "openai": BuiltInProvider(
         f"{_HERE}.openai.openai_provider",
         "OpenAIProvider",
         ProviderNeeds(
@@ -204,7 +204,7 @@ PROVIDERS = {
             host="api.openai.com",
         ),
     ),
-    "vertex": BuiltIn(
+    "vertex": BuiltInProvider(
         f"{_HERE}.vertex.vertex_provider",
         "VertexProvider",
         ProviderNeeds(
@@ -221,7 +221,7 @@ PROVIDERS = {
             host="googleapis.com",
         ),
     ),
-    "tinker": BuiltIn(
+    "tinker": BuiltInProvider(
         f"{_HERE}.tinker.tinker_provider",
         "TinkerProvider",
         ProviderNeeds(
@@ -232,7 +232,7 @@ PROVIDERS = {
             host="tinker.thinkingmachines.dev",
         ),
     ),
-    "together": BuiltIn(
+    "together": BuiltInProvider(
         f"{_HERE}.together.together_provider",
         "TogetherProvider",
         ProviderNeeds(
@@ -243,7 +243,7 @@ PROVIDERS = {
             host="api.together.ai",
         ),
     ),
-    "transformers": BuiltIn(
+    "transformers": BuiltInProvider(
         f"{_HERE}.transformers.transformers_provider",
         "TransformersProvider",
         ProviderNeeds(
@@ -251,7 +251,7 @@ PROVIDERS = {
             {"torch": "torch", "transformers": "transformers", "peft": "peft"},
         ),
     ),
-    "vllm": BuiltIn(
+    "vllm": BuiltInProvider(
         f"{_HERE}.vllm.vllm_provider",
         "VllmProvider",
         ProviderNeeds(

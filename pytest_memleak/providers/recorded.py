@@ -21,9 +21,9 @@ from typing import Annotated, Any, NoReturn
 from pydantic import AfterValidator
 
 from pytest_memleak.errors import RecordsError, SuiteError
-from pytest_memleak.formats.log_files import load_rows, reader_of
+from pytest_memleak.formats.log_files import load_rows_as_records, reader_of
 from pytest_memleak.formats.paper_format import (
-    described_records,
+    book_facts_in_records,
     generations_from_records,
     validate_excerpt_ids,
     with_recorded_instructions,
@@ -63,7 +63,7 @@ class _RecordedFile:
     def __init__(self, path: Path, version: tuple[object, ...]) -> None:
         self.path = path
         self.version = version
-        self.records: list[Any] = load_rows(path)
+        self.records: list[Any] = load_rows_as_records(path)
 
     @cached_property
     def generations(self) -> list[Generation]:
@@ -115,7 +115,7 @@ class RecordedEndpoint:
 
     def described(self, book: Book) -> Iterator[RecordedAs]:
         """Yield what the records say of their book."""
-        return described_records(self._read_unless_unchanged(book).records)
+        return book_facts_in_records(self._read_unless_unchanged(book).records)
 
     def generations(self, book: Book) -> Iterator[Generation]:
         """Yield every generation for the book, in the order of its excerpts' ids.

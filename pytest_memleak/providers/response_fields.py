@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_memleak.formats.reasoning_and_tool_calls import without_answer
+from pytest_memleak.formats.reasoning_and_tool_calls import join_without_answer
 from pytest_memleak.interfaces.protocols import Completion, Served
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.generation import finish_reason_from_word
@@ -63,7 +63,7 @@ def token_count(value: object) -> int | None:
     return None
 
 
-def answer_reason(finish_word: object, text: str) -> FinishReason:
+def finish_reason_of_answer(finish_word: object, text: str) -> FinishReason:
     """Return the reason that a server's finish word means; EMPTY for a blank answer."""
     reason = finish_reason_from_word(server_name(finish_word))
     if not reason.withheld and not text.strip():
@@ -71,7 +71,7 @@ def answer_reason(finish_word: object, text: str) -> FinishReason:
     return reason
 
 
-def shared_out(total: int | None, count: int) -> list[int | None]:
+def tokens_per_completion(total: int | None, count: int) -> list[int | None]:
     """Divide `total` tokens among `count` completions, as evenly as integers allow."""
     if total is None:
         return [None] * count
@@ -119,7 +119,7 @@ def completions_of(
     apart: texts that may belong to any completion; they count with the first
     """
     completions = []
-    counts = shared_out(total, len(texts))
+    counts = tokens_per_completion(total, len(texts))
     for place, (text, reason) in enumerate(texts):
         others = [*other_texts[place]]
         prompt_tokens = prompt
@@ -134,7 +134,7 @@ def completions_of(
             completion_tokens=counts[place],
             finish_word=finish_words[place],
             served=served,
-            reasoning=without_answer(others, text, asked=instruction),
+            reasoning=join_without_answer(others, text, asked=instruction),
         )
         completions.append(completion)
     return completions

@@ -25,7 +25,7 @@ _WORKS_SHOWN = 10
 LARGE_CUT = 200
 
 
-def work_lines(result: PairResult, *, verbose: bool = False) -> Iterator[str]:
+def leaking_work_lines(result: PairResult, *, verbose: bool = False) -> Iterator[str]:
     """Count the leaking works; list ten of them, and ten without a verdict.
 
     verbose: list all
@@ -44,7 +44,7 @@ def work_lines(result: PairResult, *, verbose: bool = False) -> Iterator[str]:
     shown = len(works) if verbose else _WORKS_SHOWN
     for work in result.leaking[:shown]:
         words = amount(work.words, "word")
-        over = ", ".join(_exceeded_limits(work, result))
+        over = ", ".join(_exceeded_limit_texts(work, result))
         yield f"leaks: {work_name(work)}, {words}: {over}"
     for work in open_works[:shown]:
         yield f"inconclusive: {work_name(work)}: {work.reason}"
@@ -56,7 +56,7 @@ def work_lines(result: PairResult, *, verbose: bool = False) -> Iterator[str]:
         yield f"{amount(left, 'more work')}; {where}"
 
 
-def _exceeded_limits(work: WorkVerdict, result: PairResult) -> Iterator[str]:
+def _exceeded_limit_texts(work: WorkVerdict, result: PairResult) -> Iterator[str]:
     for name in work.over:
         row = MEASURES[name]
         value = format_value(row, work.measures[name])

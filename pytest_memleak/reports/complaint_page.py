@@ -21,7 +21,7 @@ from pytest_memleak.reports.plain_page import (
     Rows,
     Sentences,
 )
-from pytest_memleak.reports.prompt_text import rate_lines, rate_of_prompt
+from pytest_memleak.reports.prompt_text import named_prompt_rate_lines, prompt_rate_text
 from pytest_memleak.results.tried_prompts import tried_lines
 
 if TYPE_CHECKING:
@@ -80,7 +80,9 @@ def complaint_blocks(complaint: Complaint) -> Iterator[Block]:
         yield Sentences(_NO_CONTROLS)
     for control in complaint.controls:
         yield Sentences(_control_text(control, result))
-        yield Items(tuple(map(inert, rate_lines(control))) or ("nothing came",))
+        yield Items(
+            tuple(map(inert, named_prompt_rate_lines(control))) or ("nothing came",)
+        )
     yield Heading("How it was tested")
     yield Items(tuple(_fact_lines(complaint)))
     yield Heading("What was not tried, and what this can't show")
@@ -120,7 +122,7 @@ def _prompt_rows(complaint: Complaint) -> Iterator[tuple[str, ...]]:
         elif rate.claimed_words is not None:
             claim = "holds no passage of a protected book"
         begins = first_words(complaint.prompts.get(rate.id, ""))
-        yield rate.id, inert(begins), claim, inert(rate_of_prompt(rate))
+        yield rate.id, inert(begins), claim, inert(prompt_rate_text(rate))
 
 
 def _limit_text(result: PairResult) -> str:
@@ -158,7 +160,7 @@ def _fact_lines(complaint: Complaint) -> Iterator[str]:
         f"seed {settings['seed']}"
     )
     # The rates stand above.
-    rates = set(rate_lines(result))
+    rates = set(named_prompt_rate_lines(result))
     for line in generation_lines(result):
         if line not in rates:
             yield inert(line)

@@ -34,7 +34,7 @@ def text_console(*, width: int, color: bool) -> tuple[Console, io.StringIO]:
     return console, out
 
 
-def full_width(console: Console, table: Table) -> int:
+def unfolded_width(console: Console, table: Table) -> int:
     """Return the number of columns that the table takes unfolded."""
     return Measurement.get(
         console,
@@ -43,9 +43,9 @@ def full_width(console: Console, table: Table) -> int:
     ).maximum
 
 
-def print_whole(console: Console, table: Table) -> None:
+def print_table_at_full_width(console: Console, table: Table) -> None:
     """Print the table at its full width: better a broken line than a lost number."""
-    needed = full_width(console, table)
+    needed = unfolded_width(console, table)
     console.width = max(console.width, needed)
     with console.capture() as printed:
         console.print(table)

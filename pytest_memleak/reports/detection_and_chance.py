@@ -23,17 +23,17 @@ def detection_text(result: PairResult) -> str:
     return percent_at_most(result.detection.detection)
 
 
-def detection_captions(results: Sequence[PairResult]) -> Iterator[str]:
+def detection_limit_captions(results: Sequence[PairResult]) -> Iterator[str]:
     """Explain the detection limit, once for each confidence in the run."""
     confidences: dict[float, None] = {}
     for result in results:
         if result.detection:
             confidences[result.detection.confidence] = None
     for confidence in confidences:
-        yield detection_caption(confidence)
+        yield detection_limit_caption(confidence)
 
 
-def detection_caption(confidence: float) -> str:
+def detection_limit_caption(confidence: float) -> str:
     """Explain a column of detection limits."""
     return (
         "detection limit: a passage that occurs in more than this share of a prompt's "
@@ -42,7 +42,7 @@ def detection_caption(confidence: float) -> str:
     )
 
 
-def highest_detection_limit(results: Sequence[PairResult]) -> Iterator[str]:
+def highest_detection_limit_lines(results: Sequence[PairResult]) -> Iterator[str]:
     """State the run's detection limit: the highest of its pairs, without controls."""
     limited = []
     for result in results:
@@ -55,7 +55,7 @@ def highest_detection_limit(results: Sequence[PairResult]) -> Iterator[str]:
         return
     texts = {detection_text(result) for _, result in limited}
     scope = f" (the highest, of {highest.pair})" if len(texts) > 1 else ""
-    caption = detection_caption(highest.detection.confidence)
+    caption = detection_limit_caption(highest.detection.confidence)
     meaning = caption.removeprefix("detection limit")
     yield f"Detection limit {detection_text(highest)}{scope}{meaning}"
 
@@ -76,7 +76,7 @@ def detection_lines(result: PairResult) -> Iterator[str]:
     yield f"Detection limit: {detection_text(result)} ({samples}, {confidence})"
 
 
-def range_lines(result: PairResult) -> Iterator[str]:
+def expected_range_lines(result: PairResult) -> Iterator[str]:
     """State the range of lengths expected in a second run."""
     summary = result.detection
     if summary and summary.ranges:
@@ -88,7 +88,7 @@ def range_lines(result: PairResult) -> Iterator[str]:
         yield f"Expected range in a second run of {samples}: {', '.join(ranges)} words"
 
 
-def round_lines(result: PairResult) -> Iterator[str]:
+def exchangeability_lines(result: PairResult) -> Iterator[str]:
     """State that rounds aren't exchangeable, if so."""
     summary = result.detection
     if summary and summary.blocks is not None:

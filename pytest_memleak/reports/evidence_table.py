@@ -35,7 +35,7 @@ _LATEX["–"] = "--"
 _TO_LATEX = str.maketrans(_LATEX)
 
 
-class Printed(NamedTuple):
+class PrintedTable(NamedTuple):
     """A table for print: heads, lines of cells, and the heads of numeric columns."""
 
     heads: list[str]
@@ -64,7 +64,7 @@ class Table:
         return self.evidence.of(self.kind)
 
     @property
-    def printed(self) -> Printed:
+    def printed(self) -> PrintedTable:
         """The rows for print."""
         if self.measure and self.kind == "pairs":
             return self._printed_grid(self.measure)
@@ -76,7 +76,7 @@ class Table:
         heads = self._printed_heads(rows)
         lines = [_row_cells(row, heads) for row in rows]
         numeric = [head for head in heads if _is_numeric_column(rows, head)]
-        return Printed(heads, lines, numeric)
+        return PrintedTable(heads, lines, numeric)
 
     def _with_titles(self) -> Iterator[Row]:
         titles = self.evidence.titles
@@ -97,7 +97,7 @@ class Table:
         others = [head for head in own if head not in _BUNDLE_AND_SUITE]
         return differing + others
 
-    def _printed_grid(self, measure: str) -> Printed:
+    def _printed_grid(self, measure: str) -> PrintedTable:
         """Return a measure for print; a cell of a single pair has its interval."""
         grid = self.rows
         titles = self.evidence.titles
@@ -114,7 +114,7 @@ class Table:
                 line.append(_cell_text(pair, measure))
             lines.append(line)
         names = list(map(inert, columns))
-        return Printed(
+        return PrintedTable(
             heads=[self.by, *names],
             lines=lines,
             numeric=names,

@@ -47,7 +47,7 @@ def exceeded_limits(result: PairResult) -> list[ExceededLimit]:
     if result.plain_verdict is not Verdict.FAIL:
         return []
     if result.unexcused:
-        return list(_exceeded_by_others(result))
+        return list(_limits_exceeded_by_other_books(result))
     return list(_limits_exceeded_by_pair(result))
 
 
@@ -69,7 +69,7 @@ def _is_of_all_works(row: Measure, result: PairResult) -> bool:
     return any(reason.startswith(f"{row.name} ") for reason in result.reasons)
 
 
-def _exceeded_by_others(result: PairResult) -> Iterator[ExceededLimit]:
+def _limits_exceeded_by_other_books(result: PairResult) -> Iterator[ExceededLimit]:
     """Yield what passages of other books exceed; the pair's own book is excused."""
     for row, limit in _limited_measures(result):
         value = result.measures[row.name].get("of_others", 0)

@@ -17,9 +17,9 @@ from pytest_memleak.records.number_format import amount
 from pytest_memleak.reports.book_text import book_titles
 from pytest_memleak.reports.detection_and_chance import (
     control_lines,
-    highest_detection_limit,
+    highest_detection_limit_lines,
 )
-from pytest_memleak.reports.next_command import advice_for_line, next_command
+from pytest_memleak.reports.next_command import advice_for_typed_command, next_command
 from pytest_memleak.reports.pair_outcome import pair_outcome
 from pytest_memleak.reports.screen_causes import screen_causes
 from pytest_memleak.reports.screen_map import screen_maps
@@ -67,8 +67,10 @@ def _with_advice(cause: ScreenCause, typed: str) -> ScreenCause:
     """Return the cause with advice for the line that was typed."""
     return replace(
         cause,
-        fix=advice_for_line(cause.fix, typed),
-        unexplained=tuple(advice_for_line(text, typed) for text in cause.unexplained),
+        fix=advice_for_typed_command(cause.fix, typed),
+        unexplained=tuple(
+            advice_for_typed_command(text, typed) for text in cause.unexplained
+        ),
     )
 
 
@@ -144,6 +146,6 @@ def _has_failed_test(result: PairResult) -> bool:
 
 def _run_notes(run: RunReport) -> Iterator[str]:
     """Yield what the run could see. Another fact about the whole run belongs here."""
-    yield from highest_detection_limit(run.results)
+    yield from highest_detection_limit_lines(run.results)
     yield from control_lines(run.results)
     yield from tried_lines(run.results)

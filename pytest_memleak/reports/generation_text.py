@@ -12,16 +12,16 @@ from pytest_memleak.reports.book_text import excluded_lines
 from pytest_memleak.reports.detection_and_chance import (
     chance_lines,
     detection_lines,
-    range_lines,
-    round_lines,
+    exchangeability_lines,
+    expected_range_lines,
 )
 from pytest_memleak.reports.excused_text import excused_word_lines
 from pytest_memleak.reports.probability_text import probability_lines
 from pytest_memleak.reports.prompt_text import (
-    excerpts_line,
     extraction_lines,
+    named_prompt_rate_lines,
     prompt_lines,
-    rate_lines,
+    prompted_excerpt_lines,
 )
 from pytest_memleak.verdict.provenance_issues import REUSE_RULES
 
@@ -47,42 +47,42 @@ def generation_lines(result: PairResult) -> Iterator[str]:
     evidence = result.completeness
     provenance = result.provenance
     yield from extraction_lines(result)
-    yield from rate_lines(result)
+    yield from named_prompt_rate_lines(result)
     yield from probability_lines(result)
-    yield from reuse_lines(result)
+    yield from doubtful_reuse_lines(result)
     yield from detection_lines(result)
-    yield from round_lines(result)
+    yield from exchangeability_lines(result)
     yield from excused_word_lines(result)
-    yield from range_lines(result)
+    yield from expected_range_lines(result)
     yield from chance_lines(result)
     if any(evidence.kinds.values()):
-        yield _generation_counts(evidence)
+        yield _generation_counts_text(evidence)
     if provenance is not None and evidence.received:
-        yield _sampling_dates(provenance)
+        yield _sampling_dates_text(provenance)
         if provenance.served:
             yield _server_names(provenance)
         if provenance.calls:
             shape = describe_distribution(result.model.options, provenance.refused)
             yield f"Sampling distribution: {shape}"
     if result.second_opinion:
-        yield _second_opinion(result.second_opinion)
-    yield from _loss_lines(result)
+        yield _second_opinion_text(result.second_opinion)
+    yield from _lost_completion_lines(result)
     yield from _attempt_lines(result)
     yield from prompt_lines(result)
-    yield from excerpts_line(result)
+    yield from prompted_excerpt_lines(result)
     yield from excluded_lines(result.book.parts)
     yield f"Book text: {result.book.approval}"
     for note in evidence.notes:
         yield f"Note: {note}"
 
 
-def _second_opinion(counts: SecondOpinionCounts) -> str:
+def _second_opinion_text(counts: SecondOpinionCounts) -> str:
     matched = amount(counts.generations, "generation")
     differences = amount(counts.differences, "difference")
     return f"Second opinion: {matched} matched again, {differences}"
 
 
-def reuse_lines(result: PairResult) -> Iterator[str]:
+def doubtful_reuse_lines(result: PairResult) -> Iterator[str]:
     """Say what shows that a failed pair's stored generations may be another model's."""
     if result.plain_verdict is not Verdict.FAIL:
         return
@@ -93,24 +93,24 @@ def reuse_lines(result: PairResult) -> Iterator[str]:
 
 def notice_lines(result: PairResult) -> Iterator[str]:
     """Describe what readers must know even of a pass: rounds, losses, attempts."""
-    yield from rate_lines(result)
-    yield from round_lines(result)
+    yield from named_prompt_rate_lines(result)
+    yield from exchangeability_lines(result)
     yield from excused_word_lines(result)
-    yield from _hidden_lines(result)
-    yield from _loss_lines(result)
+    yield from _kind_counts_of_doubtful_pass(result)
+    yield from _lost_completion_lines(result)
     yield from _attempt_lines(result)
     yield from prompt_lines(result)
     yield from excluded_lines(result.book.parts, by_title_alone=True)
 
 
-def _hidden_lines(result: PairResult) -> Iterator[str]:
+def _kind_counts_of_doubtful_pass(result: PairResult) -> Iterator[str]:
     """Count a pass's generations by kind if some may hide passages."""
     kinds = result.completeness.kinds
     if result.plain_verdict is Verdict.PASS and any(map(kinds.get, _MAY_HIDE)):
-        yield _generation_counts(result.completeness)
+        yield _generation_counts_text(result.completeness)
 
 
-def _loss_lines(result: PairResult) -> Iterator[str]:
+def _lost_completion_lines(result: PairResult) -> Iterator[str]:
     """State the completions that the server lost, and what may be in them."""
     delivery = result.completeness.delivery
     if delivery is None or not delivery.lost:
@@ -182,7 +182,7 @@ def server_name(server: ServedBy) -> str:
     return f"{name} ({server.fingerprint})"
 
 
-def _generation_counts(evidence: Completeness) -> str:
+def _generation_counts_text(evidence: Completeness) -> str:
     plurals = {Kind.ANSWER: "answers", Kind.REFUSAL: "refusals"}
     counts = []
     answers_first = sorted(evidence.kinds, key=lambda kind: kind != Kind.ANSWER)
@@ -205,7 +205,7 @@ def _generation_counts(evidence: Completeness) -> str:
     return text
 
 
-def _sampling_dates(provenance: Provenance) -> str:
+def _sampling_dates_text(provenance: Provenance) -> str:
     if provenance.first is None or provenance.last is None:
         return "Read from files that give no dates"
     days = days_text(provenance.first, provenance.last)

@@ -178,7 +178,7 @@ def _detection_properties(result: PairResult) -> Iterator[tuple[str, object]]:
         yield f"{name}.range_high", high
 
 
-def add_properties(run: RunReport, junit: Any) -> None:
+def add_run_properties(run: RunReport, junit: Any) -> None:
     """Add versions, suite digests and controls of the run to pytest's writer."""
     properties = {
         "memleak.version": run.version,
@@ -203,7 +203,7 @@ def add_properties(run: RunReport, junit: Any) -> None:
         junit.add_global_property(name, value)
 
 
-def compared_properties(compared: ReleaseComparison) -> list[tuple[str, str]]:
+def comparison_properties(compared: ReleaseComparison) -> list[tuple[str, str]]:
     """List the properties of the comparison with an earlier release."""
     properties: dict[str, object] = {
         "memleak.compared.verdict": compared.verdict.value,

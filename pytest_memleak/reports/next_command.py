@@ -34,7 +34,7 @@ def next_command(run: RunReport, verdict: Verdict) -> NextCommand:
     verdict: of the run
     """
     if not all(map(_was_left_out, run.unrun)):
-        return NextCommand(_same_line(run), f"runs the rest; {_REUSED}")
+        return NextCommand(_pytest_command_of_run(run), f"runs the rest; {_REUSED}")
     by_kind: dict[str, list[PairResult]] = {}
     for result in run.results:
         by_kind.setdefault(pair_outcome(result).kind, []).append(result)
@@ -48,7 +48,7 @@ def next_command(run: RunReport, verdict: Verdict) -> NextCommand:
     return _command_after_pass(run, verdict)
 
 
-def advice_for_line(text: str, typed: str) -> str:
+def advice_for_typed_command(text: str, typed: str) -> str:
     """Return advice without an option to leave out that the typed line doesn't have.
 
     typed: "" if the line is unknown
@@ -70,19 +70,19 @@ def _command_after_pass(run: RunReport, verdict: Verdict) -> NextCommand:
         if not gated:
             why = "after you add a pair that must not leak"
         why = f"{why}; {_REUSED}"
-        return NextCommand(_same_line(run), why)
+        return NextCommand(_pytest_command_of_run(run), why)
     bundle = run.outputs.get(EVIDENCE.name)
     if bundle:
         why = "recomputes every number from suite, books, and ledger"
-        return NextCommand(f"memleak verify {path_to_type(bundle)}", why)
-    line = f"{_same_line(run)} {EVIDENCE.option}=evidence.json"
+        return NextCommand(f"memleak verify {shell_quoted_path(bundle)}", why)
+    line = f"{_pytest_command_of_run(run)} {EVIDENCE.option}=evidence.json"
     return NextCommand(line, f"keeps the proof; {_REUSED}")
 
 
 def _view_command(run: RunReport, failed: Sequence[PairResult]) -> NextCommand:
     worst = max(failed, key=_passage_and_excess)
     bundle = run.outputs.get(EVIDENCE.name)
-    source = path_to_type(bundle) if bundle else _suite_of_result(worst)
+    source = shell_quoted_path(bundle) if bundle else _suite_of_result(worst)
     return NextCommand(
         f"memleak view {source} --pair {shlex.quote(worst.pair)}",
         "shows the passage beside its prompt",
@@ -95,7 +95,7 @@ def _doctor_command(run: RunReport, unexpected: Sequence[PairResult]) -> NextCom
 
 
 def _rerun_command(run: RunReport, undecided: Sequence[PairResult]) -> NextCommand:
-    line = _same_line(run)
+    line = _pytest_command_of_run(run)
     if any(map(_needs_calls, undecided)):
         line = line.replace(_NO_CALLS, "")
     return NextCommand(line, f"after the fix; {_REUSED}")
@@ -123,7 +123,7 @@ def _passage_and_excess(result: PairResult) -> tuple[float, float]:
     return (longest, times)
 
 
-def _same_line(run: RunReport) -> str:
+def _pytest_command_of_run(run: RunReport) -> str:
     if run.typed:
         return run.typed
     suites = dict.fromkeys(map(_suite_of_result, (*run.results, *run.unrun)))
@@ -131,10 +131,10 @@ def _same_line(run: RunReport) -> str:
 
 
 def _suite_of_result(result: PairResult) -> str:
-    return path_to_type(result.suite.path)
+    return shell_quoted_path(result.suite.path)
 
 
-def path_to_type(path: str | os.PathLike[str]) -> str:
+def shell_quoted_path(path: str | os.PathLike[str]) -> str:
     """Return a path from the current folder, quoted for a shell.
 
     No path is absolute, since reports are published.

@@ -93,12 +93,12 @@ JSON = Output(
 STEP_SUMMARY = Output(
     name="step_summary",
     option="GITHUB_STEP_SUMMARY",
-    writer="markdown:append_summary",
+    writer="github_summary:append_job_summary",
 )
 JUNIT = Output(
     name="junit",
     option="--junitxml",
-    writer="junit_properties:add_properties",
+    writer="junit_properties:add_run_properties",
     ending=".xml",
 )  # of pytest
 BADGE = Output(

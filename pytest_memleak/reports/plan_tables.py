@@ -15,12 +15,12 @@ from pytest_memleak.records.number_format import (
 )
 from pytest_memleak.redaction.text import inert
 from pytest_memleak.reports.console import (
-    full_width,
     print_lines,
-    print_whole,
+    print_table_at_full_width,
     text_console,
+    unfolded_width,
 )
-from pytest_memleak.reports.detection_and_chance import detection_caption
+from pytest_memleak.reports.detection_and_chance import detection_limit_caption
 from pytest_memleak.sampling.cost_plan import PlannedStep, summed
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def plan_table(
     in, out, train: tokens, estimated as an upper bound; wrap: fold names, too, at
     `width`; every: whether each step has a row, however many there are
     """
-    steps = planned.steps if every else _with_few_rows(planned.steps)
+    steps = planned.steps if every else _first_steps_and_sum(planned.steps)
     console, out = text_console(width=width, color=color)
     for close, folded in ((False, False), (True, False), (True, wrap)):
         table = Table(
@@ -64,9 +64,9 @@ def plan_table(
             if folded:
                 what = what.replace("/", "/\n", 1).replace(" (", "\n(")
             table.add_row(Text(what), *_cells_of_step(step))
-        if full_width(console, table) <= console.width:
+        if unfolded_width(console, table) <= console.width:
             break
-    print_whole(console, table)
+    print_table_at_full_width(console, table)
     lines: list[Text] = []
     if planned.steps:
         unpriced = planned.unpriced
@@ -117,8 +117,8 @@ def detection_table(
             Text(inert(row.note and f"({row.note})"), style="dim"),
         )
     if rows:
-        print_whole(console, table)
-    notes = [detection_caption(power.confidence)]
+        print_table_at_full_width(console, table)
+    notes = [detection_limit_caption(power.confidence)]
     notes += ["generations: for all pairs, including null books and baseline models"]
     if any(row.cost is None for row in power.rows):
         notes += ["US$: set [model.price] for every model"]
@@ -153,7 +153,7 @@ def _time_lines(planned: RunPlan) -> Iterator[str]:
     yield text
 
 
-def _with_few_rows(steps: Sequence[PlannedStep]) -> Sequence[PlannedStep]:
+def _first_steps_and_sum(steps: Sequence[PlannedStep]) -> Sequence[PlannedStep]:
     """Sum up the steps behind the first ones, where there are many."""
     if len(steps) <= _MOST_ROWS:
         return steps

@@ -50,12 +50,12 @@ def extraction_lines(result: PairResult) -> Iterator[str]:
     yield f"{text}; ended: {facts.ended or 'not yet'}"
 
 
-def rate_lines(result: PairResult) -> Iterator[str]:
+def named_prompt_rate_lines(result: PairResult) -> Iterator[str]:
     """State how often each named prompt brought a long passage, the worst first."""
     rates = sorted(result.prompt_rates, key=lambda rate: -rate.hits)
     leaking = [rate for rate in rates if rate.hits]
     for rate in leaking[:_MOST_RATES]:
-        yield f"{rate.id}: {rate_of_prompt(rate)}"
+        yield f"{rate.id}: {prompt_rate_text(rate)}"
     if len(leaking) > _MOST_RATES:
         more = amount(len(leaking) - _MOST_RATES, "more prompt")
         yield f"{more} brought a passage over the limit"
@@ -63,10 +63,10 @@ def rate_lines(result: PairResult) -> Iterator[str]:
     for samples in sorted({rate.samples for rate in silent}):
         alike = [rate for rate in silent if rate.samples == samples]
         prompts = alike[0].id if len(alike) == 1 else f"{len(alike):,} prompts"
-        yield f"{prompts}: {rate_of_prompt(alike[0])}"
+        yield f"{prompts}: {prompt_rate_text(alike[0])}"
 
 
-def rate_of_prompt(rate: PromptRate) -> str:
+def prompt_rate_text(rate: PromptRate) -> str:
     """State in how many samples a passage over the limit came, and how sure that is."""
     count = f"{rate.hits:,} of {amount(rate.samples, 'sample')}"
     if not rate.hits:
@@ -77,7 +77,7 @@ def rate_of_prompt(rate: PromptRate) -> str:
     )
 
 
-def excerpts_line(result: PairResult) -> Iterator[str]:
+def prompted_excerpt_lines(result: PairResult) -> Iterator[str]:
     """State how many of a book's excerpts were prompted."""
     facts = result.prompts
     if facts is not None and facts.of_book and not facts.ready_made:

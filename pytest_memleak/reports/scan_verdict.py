@@ -52,13 +52,13 @@ def customer_verdict(
         "values": report["values"],
         "limits": report["limits"],
         "over": report["over"],
-        "rows_to_remove": _rows_over(report["passages"], report["limits"]),
+        "rows_to_remove": _rows_over_limits(report["passages"], report["limits"]),
         "unread": unread,
     }
     return f"{json.dumps(verdict, indent=2)}\n"
 
 
-def _rows_over(
+def _rows_over_limits(
     passages: Iterable[Row],
     limits: Mapping[str, float | None],
 ) -> list[dict[str, Any]]:

@@ -32,7 +32,7 @@ _NO_LEAK_FIX = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Member:
+class _PairCause:
     """A pair with its cause.
 
     key:    what pairs of the same cause share
@@ -59,7 +59,7 @@ def screen_causes(
     If a single pair ran, it names every limit that it exceeds.
     """
     is_single = len(results) == 1
-    groups: defaultdict[tuple[str, str, str], list[_Member]] = defaultdict(list)
+    groups: defaultdict[tuple[str, str, str], list[_PairCause]] = defaultdict(list)
     for result in results:
         member = _cause_of_pair(result, is_single=is_single)
         if member:
@@ -67,39 +67,39 @@ def screen_causes(
     for result in unrun:
         reason = result.reasons[0] if result.reasons else ""
         text = f"not run: {reason}" if reason else "not run"
-        groups[UNRUN, text, ""].append(_Member(result, UNRUN, text, text))
+        groups[UNRUN, text, ""].append(_PairCause(result, UNRUN, text, text))
     ordered = sorted(groups.values(), key=_sort_key)
-    causes = [_cause_of_members(members) for members in ordered[:_MOST_CAUSES]]
+    causes = [_shared_cause(members) for members in ordered[:_MOST_CAUSES]]
     return tuple(causes), len(ordered[_MOST_CAUSES:])
 
 
-def _sort_key(members: Sequence[_Member]) -> tuple[int, int]:
+def _sort_key(members: Sequence[_PairCause]) -> tuple[int, int]:
     return SCREEN_KINDS.index(members[0].kind), -len(members)
 
 
-def _cause_of_pair(result: PairResult, *, is_single: bool) -> _Member | None:
+def _cause_of_pair(result: PairResult, *, is_single: bool) -> _PairCause | None:
     kind = pair_outcome(result).kind
     if kind == "fail":
-        return _failed_member(result, is_single=is_single)
+        return _cause_of_failed_pair(result, is_single=is_single)
     if kind == "unexpected":
-        return _Member(result, kind, _NO_LEAK, _NO_LEAK, fix=_NO_LEAK_FIX)
+        return _PairCause(result, kind, _NO_LEAK, _NO_LEAK, fix=_NO_LEAK_FIX)
     if kind == "inconclusive":
-        return _undecided_member(result, is_single=is_single)
+        return _cause_of_undecided_pair(result, is_single=is_single)
     return None
 
 
-def _failed_member(result: PairResult, *, is_single: bool) -> _Member:
+def _cause_of_failed_pair(result: PairResult, *, is_single: bool) -> _PairCause:
     over = exceeded_limits(result)
     if result.unexcused or not over:
         # The reasons name the books, which a limit alone doesn't.
         text = result.reasons[0] if result.reasons else "it exceeds a limit"
-        return _Member(result, "fail", text, text)
+        return _PairCause(result, "fail", text, text)
     if is_single:
         text = ", ".join(map(str, over))
-        return _Member(result, "fail", text, text)
+        return _PairCause(result, "fail", text, text)
     first = over[0]
     key = f"{first.measure.name} > {first.limit_text}"
-    return _Member(
+    return _PairCause(
         result,
         "fail",
         key,
@@ -109,10 +109,10 @@ def _failed_member(result: PairResult, *, is_single: bool) -> _Member:
     )
 
 
-def _undecided_member(result: PairResult, *, is_single: bool) -> _Member:
+def _cause_of_undecided_pair(result: PairResult, *, is_single: bool) -> _PairCause:
     incomplete = result_cause(result)
     if incomplete:
-        return _incomplete_member(result, incomplete)
+        return _cause_of_incomplete_pair(result, incomplete)
     reason = result.reasons[0] if result.reasons else "no limit was evaluated"
     cause, _, fix = reason.partition("; ")
     key = cause
@@ -122,15 +122,19 @@ def _undecided_member(result: PairResult, *, is_single: bool) -> _Member:
         if len(result.reasons) == 1 and not is_single:
             cause = key
     unexplained = result.reasons[1:]
-    return _Member(result, "inconclusive", key, cause, fix=fix, unexplained=unexplained)
+    return _PairCause(
+        result, "inconclusive", key, cause, fix=fix, unexplained=unexplained
+    )
 
 
-def _incomplete_member(result: PairResult, cause: InconclusiveCause) -> _Member:
+def _cause_of_incomplete_pair(
+    result: PairResult, cause: InconclusiveCause
+) -> _PairCause:
     key = cause.sentence if cause.key == NO_ANSWER else cause.key
     unexplained = [str(issue) for issue in cause.unexplained]
     explained = set(map(str, result.completeness.issues))
     unexplained += [reason for reason in result.reasons if reason not in explained]
-    return _Member(
+    return _PairCause(
         result,
         "inconclusive",
         key,
@@ -140,8 +144,8 @@ def _incomplete_member(result: PairResult, cause: InconclusiveCause) -> _Member:
     )
 
 
-def _cause_of_members(members: Sequence[_Member]) -> ScreenCause:
-    worst = max(members, key=_value_of_member)
+def _shared_cause(members: Sequence[_PairCause]) -> ScreenCause:
+    worst = max(members, key=_value_of_pair_cause)
     first = members[0]
     where = [member.pair.pair for member in members]
     shown = [worst.pair.pair] if worst.shown else where[:_FEW]
@@ -157,11 +161,11 @@ def _cause_of_members(members: Sequence[_Member]) -> ScreenCause:
     )
 
 
-def _value_of_member(member: _Member) -> float:
+def _value_of_pair_cause(member: _PairCause) -> float:
     return member.value
 
 
-def _unexplained_lines(members: Sequence[_Member]) -> Iterator[str]:
+def _unexplained_lines(members: Sequence[_PairCause]) -> Iterator[str]:
     """Yield what the cause doesn't explain of its pairs, two at most."""
     distinct: dict[str, None] = {}
     for member in members:

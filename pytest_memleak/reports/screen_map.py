@@ -153,7 +153,7 @@ def _screen_model(
     pairs: Sequence[PairResult],
     kinds: Sequence[str],
 ) -> ScreenModel:
-    worst_first = sorted(zip(kinds, pairs, strict=True), key=_place_of_kind)
+    worst_first = sorted(zip(kinds, pairs, strict=True), key=_rank_of_kind)
     words = Counter(_cell_word(pair, kind) for kind, pair in worst_first)
     counts = ", ".join(f"{count:,} {word}" for word, count in words.items())
     peaks = "; ".join(_worst_values(pairs))
@@ -161,7 +161,7 @@ def _screen_model(
     return ScreenModel(letter, name, worst_first[0][0], text)
 
 
-def _place_of_kind(entry: tuple[str, PairResult]) -> int:
+def _rank_of_kind(entry: tuple[str, PairResult]) -> int:
     kind, _ = entry
     return SCREEN_KINDS.index(kind)
 
@@ -206,7 +206,7 @@ def result_cell(result: PairResult, number: int) -> ScreenCell:
             result.pair,
             kind,
             text,
-            _over_detail(over),
+            _exceeded_limits_detail(over),
             _heat_level(over[0]),
             number,
         )
@@ -232,7 +232,7 @@ def _short_value(result: PairResult, over: ExceededLimit) -> str:
     return f"{over.measure.cell_name} {value}".strip()
 
 
-def _over_detail(over: Sequence[ExceededLimit]) -> str:
+def _exceeded_limits_detail(over: Sequence[ExceededLimit]) -> str:
     first, *others = over
     more = len(others)
     if not more:

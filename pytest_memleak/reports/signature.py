@@ -216,7 +216,7 @@ def check_time_stamp(
     """
     response = read_regular(stamp_file, most=_MOST)
     place = str(stamp_file)
-    when, wrong = check_stamp_of(evidence.data, response, roots_file, place=place)
+    when, wrong = check_stamp_of_bytes(evidence.data, response, roots_file, place=place)
     # Bundles record whole seconds, and clocks differ a little.
     created = datetime.datetime.fromtimestamp(evidence.content.created, datetime.UTC)
     if not wrong and when < created - datetime.timedelta(minutes=1):
@@ -226,7 +226,7 @@ def check_time_stamp(
     return when, wrong
 
 
-def check_stamp_of(
+def check_stamp_of_bytes(
     data: bytes,
     response: bytes,
     roots_file: Path,

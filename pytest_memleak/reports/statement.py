@@ -77,7 +77,7 @@ def statement(
     gated = [pair for pair in everyone if pair.gates] or everyone
     lines = (
         Line("models", _models_text(gated)),
-        Line("books", _first_distinct(_book_text(pair.book) for pair in gated)),
+        Line("books", _distinct_values_text(_book_text(pair.book) for pair in gated)),
         Line("samples", _samples_text(gated)),
         _limits_line(gated),
         Line("detection limit", _detection_text(gated)),
@@ -104,7 +104,7 @@ def _with_short_digests(line: Line) -> Line:
     return line._replace(text=_LONG_DIGEST.sub(r"\1", line.text))
 
 
-def _first_distinct(values: Iterable[str]) -> str:
+def _distinct_values_text(values: Iterable[str]) -> str:
     """List distinct values; count those after the first few."""
     distinct = list(dict.fromkeys(values))
     shown = "; ".join(distinct[:_FEW])
@@ -170,7 +170,7 @@ def _samples_text(pairs: Sequence[PairResult]) -> str:
     if not pairs:
         return "none"
     each = _range_text(pair.settings["samples"] for pair in pairs)
-    temperatures = _first_distinct(_temperature_text(pair) for pair in pairs)
+    temperatures = _distinct_values_text(_temperature_text(pair) for pair in pairs)
     received = sum(pair.received for pair in pairs)
     requested = sum(pair.requested for pair in pairs)
     text = (
@@ -292,7 +292,7 @@ def _attempts_text(pairs: Sequence[PairResult]) -> str:
         return "none: nothing was sampled"
     if not tried:
         return "unknown, since the generations are from files without a ledger"
-    attempts = _first_distinct(_attempt_text(each) for each in tried)
+    attempts = _distinct_values_text(_attempt_text(each) for each in tried)
     return f"{attempts}, as its ledger has it"
 
 
@@ -310,7 +310,9 @@ def _attempt_text(tried: Tried) -> str:
 
 def tried_text(pairs: Iterable[PairResult]) -> str:
     """State what was tried on the models and books, and what wasn't."""
-    return _first_distinct(line.removeprefix("tried: ") for line in tried_lines(pairs))
+    return _distinct_values_text(
+        line.removeprefix("tried: ") for line in tried_lines(pairs)
+    )
 
 
 def _controls_text(pairs: Sequence[PairResult]) -> str:

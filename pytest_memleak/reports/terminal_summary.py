@@ -14,13 +14,13 @@ from rich.text import Text
 from pytest_memleak.records import Verdict
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.book_text import work_lines
+from pytest_memleak.reports.book_text import leaking_work_lines
 from pytest_memleak.reports.console import print_lines, text_console
 from pytest_memleak.reports.exceeded_limits import exceeded_limits
 from pytest_memleak.reports.generation_text import (
+    doubtful_reuse_lines,
     generation_lines,
     notice_lines,
-    reuse_lines,
 )
 from pytest_memleak.reports.measure_text import format_value, rate_text
 from pytest_memleak.reports.pair_outcome import BRIEF_FROM_PAIRS, pair_outcome
@@ -30,7 +30,7 @@ from pytest_memleak.reports.passage_selection import (
     reported_passages,
     unique_passages,
 )
-from pytest_memleak.reports.prompt_text import rate_lines
+from pytest_memleak.reports.prompt_text import named_prompt_rate_lines
 from pytest_memleak.reports.release_text import comparison_lines, comparison_sentence
 from pytest_memleak.reports.terminal_tables import print_rows
 from pytest_memleak.results.build_result import collect_measures
@@ -73,7 +73,7 @@ def summary(
         if detail > 0:
             lines += _verbose_lines(result)
         elif detail == 0:
-            lines += _at_a_glance(result, more="-vv" if has_many else "-v")
+            lines += _brief_lines(result, more="-vv" if has_many else "-v")
     if compared:
         lines.append(Text())
         sentence = inert(comparison_sentence(compared))
@@ -107,7 +107,7 @@ def _notices_of_many(results: Sequence[PairResult]) -> Iterator[Text]:
 # --- six lines ---
 
 
-def _at_a_glance(result: PairResult, more: str) -> Iterator[Text]:
+def _brief_lines(result: PairResult, more: str) -> Iterator[Text]:
     """Yield the exceeded limits and the worst passage of a pair; of others, notices.
 
     more: the option that shows everything
@@ -155,9 +155,9 @@ def _exceeded_limit_lines(result: PairResult) -> Iterator[str]:
         yield ", ".join(map(str, over))
     elif result.reasons:
         yield "; ".join(result.reasons)
-    yield from rate_lines(result)
-    yield from reuse_lines(result)
-    yield from work_lines(result)
+    yield from named_prompt_rate_lines(result)
+    yield from doubtful_reuse_lines(result)
+    yield from leaking_work_lines(result)
 
 
 def _notice_texts(result: PairResult) -> tuple[str, ...]:
@@ -165,7 +165,7 @@ def _notice_texts(result: PairResult) -> tuple[str, ...]:
     passes = pair_outcome(result).kind == "pass"
     notices: list[str] = []
     if passes and result.leaking:
-        notices += work_lines(result)
+        notices += leaking_work_lines(result)
     notices += notice_lines(result)
     notices += result.changes
     if passes:
@@ -188,7 +188,7 @@ def _verbose_lines(result: PairResult) -> Iterator[Text]:
     yield from _indented(result.changes)
     if result.spared:
         yield from _indented([result.spared])
-    yield from _indented(work_lines(result, verbose=True))
+    yield from _indented(leaking_work_lines(result, verbose=True))
     ranges = _intervals_text(result)
     if ranges:
         yield Text(f"  {ranges}", style="dim")

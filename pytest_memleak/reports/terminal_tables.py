@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.console import full_width, print_whole
+from pytest_memleak.reports.console import print_table_at_full_width, unfolded_width
 from pytest_memleak.reports.detection_and_chance import detection_text
 from pytest_memleak.reports.measure_text import format_value, measure_cell
 from pytest_memleak.reports.pair_outcome import LOOKS, pair_outcome
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_memleak.records.pair_result import PairResult
 
 
-class _Narrow(IntEnum):
+class _NarrowingStep(IntEnum):
     """Steps that make the pairs' table narrower; each includes those before it.
 
     HEADS: break heads; BLANKS: one between columns, not two; MEASURES: only those of
@@ -49,26 +49,26 @@ def print_rows(
     wrap: bool,
 ) -> None:
     """Print the pairs' table as narrow as the width requires; wrap: fold rows, too."""
-    steps = list(_Narrow)
+    steps = list(_NarrowingStep)
     if not wrap:
-        steps = steps[: _Narrow.EXPECTED]
+        steps = steps[: _NarrowingStep.EXPECTED]
     for narrow in steps:
         table = _PairTable(results, narrow).build()
-        if full_width(console, table) <= console.width:
+        if unfolded_width(console, table) <= console.width:
             break
     else:
         if wrap:
             table = _with_fitting_measures(results, console)
-    print_whole(console, table)
+    print_table_at_full_width(console, table)
 
 
 def _with_fitting_measures(results: Sequence[PairResult], console: Console) -> Table:
     """Build the narrowest table with as many measures as fit, at least one."""
-    most = len(_PairTable(results, _Narrow.COUNTS).measures)
+    most = len(_PairTable(results, _NarrowingStep.COUNTS).measures)
     while True:
         most -= 1
-        table = _PairTable(results, _Narrow.COUNTS, most=most).build()
-        if most <= 1 or full_width(console, table) <= console.width:
+        table = _PairTable(results, _NarrowingStep.COUNTS, most=most).build()
+        if most <= 1 or unfolded_width(console, table) <= console.width:
             return table
 
 
@@ -81,7 +81,7 @@ class _PairTable:
     def __init__(
         self,
         results: Sequence[PairResult],
-        narrow: _Narrow,
+        narrow: _NarrowingStep,
         *,
         most: int | None = None,
     ) -> None:
@@ -98,7 +98,7 @@ class _PairTable:
 
     def _shown_measures(self) -> list[Measure]:
         names = {row.name for row in overview_measures(self._results)}
-        if self._narrow < _Narrow.MEASURES:
+        if self._narrow < _NarrowingStep.MEASURES:
             for result in self._results:
                 names |= set(result.limits)
         measured = collect_measures(self._results).values()
@@ -109,7 +109,7 @@ class _PairTable:
         table = Table(
             box=None,
             pad_edge=False,
-            collapse_padding=self._narrow >= _Narrow.BLANKS,
+            collapse_padding=self._narrow >= _NarrowingStep.BLANKS,
             header_style="bold",
             show_footer=self._has_same_limits,
         )
@@ -129,7 +129,7 @@ class _PairTable:
             if row.name in limits:
                 limit = f"≤{format_value(row, limits[row.name])}"
             head = row.name
-            if self._narrow >= _Narrow.HEADS:
+            if self._narrow >= _NarrowingStep.HEADS:
                 head = head.replace("_", "_\n")
             footer = Text(limit, style="dim")
             table.add_column(
@@ -138,11 +138,11 @@ class _PairTable:
                 justify="right",
                 no_wrap=True,
             )
-        heads = self._count_heads()
-        if self._narrow >= _Narrow.COUNTS:
+        heads = self._heads_of_counts()
+        if self._narrow >= _NarrowingStep.COUNTS:
             table.add_column("\n".join(["verdict", *heads]), no_wrap=True)
         else:
-            if self._narrow >= _Narrow.ROWS:
+            if self._narrow >= _NarrowingStep.ROWS:
                 heads = ["\n".join(heads)]
             for head in heads:
                 table.add_column(head, justify="right", no_wrap=True)
@@ -150,10 +150,10 @@ class _PairTable:
         if self._has_comparison:
             table.add_column("compared", no_wrap=True)
 
-    def _count_heads(self) -> list[str]:
+    def _heads_of_counts(self) -> list[str]:
         if not self._has_detection:
             return ["received"]
-        if self._narrow >= _Narrow.HEADS:
+        if self._narrow >= _NarrowingStep.HEADS:
             return ["received", "detection\nlimit"]
         return ["received", "detection limit"]
 
@@ -161,7 +161,7 @@ class _PairTable:
         if self._has_several_suites:
             yield Text(inert(result.suite.name))
         pair = result.pair
-        if self._narrow >= _Narrow.ROWS:
+        if self._narrow >= _NarrowingStep.ROWS:
             pair = pair.replace("/", "/\n", 1)
         yield Text(pair)
         for row in self.measures:
@@ -178,14 +178,14 @@ class _PairTable:
             counts.append(detection_text(result))
         outcome = pair_outcome(result)
         word = outcome.word
-        if self._narrow >= _Narrow.EXPECTED:
+        if self._narrow >= _NarrowingStep.EXPECTED:
             word = word.replace(" (", "\n(")
         verdict = Text(word, style=outcome.style.color)
-        if self._narrow >= _Narrow.COUNTS:
+        if self._narrow >= _NarrowingStep.COUNTS:
             for count in counts:
                 verdict.append(f"\n{count}", style="default")
             return [verdict]
-        if self._narrow >= _Narrow.ROWS:
+        if self._narrow >= _NarrowingStep.ROWS:
             counts = ["\n".join(counts)]
         return [*map(Text, counts), verdict]
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from pytest_memleak.formats.decode_words import (
     LONG_UNIT,
-    decoded_words,
-    rotated,
+    decoded_readings,
+    decoded_rot13,
 )
 from pytest_memleak.scoring.folding import ANSI, with_gaps
 from pytest_memleak.scoring.text_marks import TextMarks
@@ -137,7 +137,7 @@ def further_readings(
         text = texts[number]
         kinds: list[Iterable[str]] = []
         if number in long_units:
-            kinds.append(decoded_words(text))
+            kinds.append(decoded_readings(text))
         if number in suspects:
             kinds.append([with_gaps(text)])
         if number in encoded:
@@ -145,7 +145,7 @@ def further_readings(
         if number in doubled:
             kinds.append(_readings_without_doubles(text))
         if number in strange:
-            kinds += _letters_reversed(text), [rotated(text)]
+            kinds += _letters_reversed(text), [decoded_rot13(text)]
         if number in backward:
             kinds.append(_words_reversed(text))
         distinct_readings = dict.fromkeys(chain(*kinds))

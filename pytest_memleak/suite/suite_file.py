@@ -18,7 +18,7 @@ from pytest_memleak.books.instructions import (
     validate_summary_prompt,
 )
 from pytest_memleak.errors import BookError, SuiteError, escaped
-from pytest_memleak.providers.option_tables import problem_words, validate_no_secrets
+from pytest_memleak.providers.option_tables import problem_text, validate_no_secrets
 from pytest_memleak.redaction.credentials import masked
 from pytest_memleak.suite.book_lists import expand_book
 from pytest_memleak.suite.limit_validation import preset_problems
@@ -325,7 +325,7 @@ def _problem_texts(
         elif problem["type"] == "missing":
             message = "missing"
         else:
-            message = problem_words(problem)
+            message = problem_text(problem)
             message_before = messages.get((key, place), "")
             _, _, before = message_before.partition(_SHOULD_BE)
             if before:  # another type that the value may have

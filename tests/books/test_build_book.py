@@ -5,7 +5,7 @@ import pytest
 
 from pytest_memleak.books.book_file_types import read_manuscript
 from pytest_memleak.books.build_book import make_book, paper_records, with_instructions
-from pytest_memleak.books.chapters import build_chapters, require_words
+from pytest_memleak.books.chapters import build_chapters, validate_has_words
 from pytest_memleak.books.instructions import load_summaries, write_summaries
 from pytest_memleak.books.text_blocks import TextBlock
 from pytest_memleak.books.works import make_collection, read_works
@@ -143,9 +143,9 @@ def test_long_titles_are_cut_and_words_required():
     blocks = [h("x" * 150), h("y" * 150), p("a")]
     (chapter,) = build_chapters({"document": blocks}, title=None)
     assert len(chapter.title) == 200
-    require_words([Chapter(None, ("...", "Кот"))], place="x", hint="y")
+    validate_has_words([Chapter(None, ("...", "Кот"))], place="x", hint="y")
     with pytest.raises(BookError, match="contains no words"):
-        require_words([Chapter(None, ("...", "_ —"))], place="x", hint="y")
+        validate_has_words([Chapter(None, ("...", "_ —"))], place="x", hint="y")
 
 
 ASKED = "Write {words} words, the poem {title} by {author}."

@@ -363,7 +363,7 @@ SEE_A_BOOK = {
     "characters": lambda text: (is_binary(text), legible(text), without_controls(text)),
     "a style sheet": lambda text: class_styles([text, f"{text}{{display:block}}"]),
     "a copyright page": lambda text: matter.find_notices([text[:2_400], text]),
-    "a title": matter.kind_of_title,
+    "a title": matter.matter_kind_of_title,
     "contents": lambda text: (
         navigation_entries(f"<nav epub:type='toc'><ol>{text}".encode(), "n", "toc"),
         ncx_entries(f"<navPoint>{text}".encode(), "n"),

@@ -13,7 +13,7 @@ from pytest_memleak.books.boilerplate import (
     _SURE,
     _SURE_WORDS,
     find_notices,
-    kind_of_title,
+    matter_kind_of_title,
 )
 from pytest_memleak.books.epub import read_epub
 from pytest_memleak.books.excerpts import cut
@@ -244,7 +244,7 @@ def test_every_match_of_a_notice_pattern_has_one_of_its_keys(first, pattern, dat
     ],
 )  # fmt: skip
 def test_titles_of_matter_have_a_kind(title, kind):
-    assert kind_of_title(title) == kind
+    assert matter_kind_of_title(title) == kind
 
 
 def test_titles_of_matter_in_the_midst_of_a_book_are_chapters(new_epub):

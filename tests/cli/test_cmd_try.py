@@ -24,7 +24,7 @@ from pytest_memleak.books.epub import read_epub
 from pytest_memleak.cli.main import main
 from pytest_memleak.cli.run_pytest import run_gate
 from pytest_memleak.cli.suite_template import Draft
-from pytest_memleak.cli.time_estimate import EndpointSpeed
+from pytest_memleak.cli.time_estimate import PreflightResult
 from pytest_memleak.providers.provider_registry import PROVIDERS
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.sampling.cost_plan import Plan
@@ -160,7 +160,7 @@ def test_a_rate_limit_is_waited_for_and_not_counted(here, serve, capsys, monkeyp
         lambda *_: next(looks),
     )
     monkeypatch.setattr(
-        EndpointSpeed, "seconds_of", lambda trial, *_: trials.append(trial) or 60.0
+        PreflightResult, "seconds_of", lambda trial, *_: trials.append(trial) or 60.0
     )
     monkeypatch.setattr("pytest_memleak.cli.neutral_prompts.time", clock)
     monkeypatch.setattr(
@@ -196,8 +196,8 @@ def test_a_server_that_ignores_n_does_not_accept_it(here, serve, capsys):
 
 
 def test_a_slow_server_has_time_for_its_first_calls(here, serve, capsys, monkeypatch):
-    monkeypatch.setattr(EndpointSpeed, "seconds_of", lambda *_: 3600.0)
-    monkeypatch.setattr(EndpointSpeed, "call_deadline_needed", lambda *_: 1800)
+    monkeypatch.setattr(PreflightResult, "seconds_of", lambda *_: 3600.0)
+    monkeypatch.setattr(PreflightResult, "call_deadline_needed", lambda *_: 1800)
     assert main([*serve()]) == 2
     assert (
         "Estimated time: 60 minutes. This run stops after 30;"
@@ -226,7 +226,9 @@ def test_the_estimate_counts_every_call_and_how_calls_overlap(
     shares, seconds, deadline
 ):
     settings = {"lines": (), "at_once": 3, "excerpts": 6, "text_only": False}
-    trial = EndpointSpeed(token=1.0, calls=shares[0], completions=shares[1], **settings)
+    trial = PreflightResult(
+        token=1.0, calls=shares[0], completions=shares[1], **settings
+    )
     assert trial.seconds_of([OWN, GREEDY], samples=4) == pytest.approx(seconds)
     assert trial.samples_that_fit(seconds * 1.2, [OWN, GREEDY]) >= 4
     assert (

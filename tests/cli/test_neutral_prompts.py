@@ -90,7 +90,7 @@ def test_another_name_of_the_model_is_not_written_without_a_person(planned):
 @pytest.mark.parametrize("knows", [True, False])
 def test_a_person_knows_another_name_of_the_model(planned, monkeypatch, knows):
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
-    monkeypatch.setattr(neutral_prompts, "is_confirmed", lambda _: knows)
+    monkeypatch.setattr(neutral_prompts, "ask_yes_or_no", lambda _: knows)
     plan = planned("open-router-name")
     assert (NAME in plan.text) is knows
 

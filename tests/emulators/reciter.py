@@ -15,12 +15,12 @@ from faults import FaultKind
 from pytest_memleak.providers.ngram.ngram_writer import (
     NgramWriter,
     TrainingText,
-    tokenise,
+    text_to_tokens,
 )
 
 
 def count_tokens(text):
-    return len(tokenise(text))
+    return len(text_to_tokens(text))
 
 
 def bill_of(examples, epochs):

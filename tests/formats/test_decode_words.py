@@ -10,14 +10,18 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from pytest_memleak.formats.decode_words import decoded_words, hides_words, rotated
+from pytest_memleak.formats.decode_words import (
+    decoded_readings,
+    decoded_rot13,
+    hides_words,
+)
 from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
 
 SENTENCE = "The harbour wall was built before anyone in the town could read a map of it"
 
 
 def read(text):
-    return [*decoded_words(text)]
+    return [*decoded_readings(text)]
 
 
 @hypothesis_settings(max_examples=examples(200, fast=30), deadline=None)
@@ -91,4 +95,4 @@ def test_prose_is_read_once():
 
 
 def test_rot13_is_its_own_inverse():
-    assert rotated(rotated(SENTENCE)) == SENTENCE != rotated(SENTENCE)
+    assert decoded_rot13(decoded_rot13(SENTENCE)) == SENTENCE != decoded_rot13(SENTENCE)

@@ -37,8 +37,8 @@ from item_answers import (
 pytest.importorskip("aiohttp", reason="the extra guard is not installed")
 from chat_streams import guarded
 
-from pytest_memleak.formats.event_texts import streamed_text
 from pytest_memleak.formats.reasoning_and_tool_calls import texts_in
+from pytest_memleak.formats.stream_events import streamed_text
 from pytest_memleak.guard import GuardedItems
 
 LIMIT = 38

@@ -14,7 +14,7 @@ from pytest_memleak.books.prompt_file import read_prompts
 from pytest_memleak.errors import BookError, SuiteError
 from pytest_memleak.pipeline.evaluate_pair import evaluate_pair
 from pytest_memleak.records import Verdict
-from pytest_memleak.reports.prompt_text import rate_lines
+from pytest_memleak.reports.prompt_text import named_prompt_rate_lines
 from pytest_memleak.results.build_result import (
     build_result,
     build_result_without_quotes,
@@ -82,7 +82,7 @@ def test_refusals_to_named_prompts_pass_with_the_upper_end_of_each_rate(asked):
         "third",
     ]
     assert {rate.hits for rate in result.prompt_rates} == {0}
-    (line,) = rate_lines(build_result_without_quotes(result))
+    (line,) = named_prompt_rate_lines(build_result_without_quotes(result))
     assert line == "3 prompts: 0 of 30 samples over the limit, at most 9.6%"
 
 

@@ -10,7 +10,11 @@ from suite_files import evidence, write_json, write_suite
 from pytest_memleak.books.instructions import CONTINUE_INSTRUCTION
 from pytest_memleak.cli.main import main
 from pytest_memleak.providers.ngram.ngram_model import NgramModel
-from pytest_memleak.providers.ngram.ngram_writer import PARAGRAPH, detokenise, tokenise
+from pytest_memleak.providers.ngram.ngram_writer import (
+    PARAGRAPH,
+    text_to_tokens,
+    tokens_to_text,
+)
 from pytest_memleak.scoring.words import words
 
 pytestmark = [
@@ -118,19 +122,19 @@ def test_reports_show_the_place_of_a_span_in_the_likeliest_continuation(
 
 def likeliest_continuations(stories, texts):
     """(excerpt id, prefix, rest) of every text, and the model's own continuations by id."""
-    model = NgramModel([tokenise(PARAGRAPH.join(texts))], order=4)
+    model = NgramModel([text_to_tokens(PARAGRAPH.join(texts))], order=4)
     parts, answers = [], {}
     for record, text in zip(stories["held-out"], texts, strict=True):
         prefix = beginning(text)
         rest = text.removeprefix(prefix)
         tokens = model.sample(
-            tokenise(prefix),
+            text_to_tokens(prefix),
             max_tokens=int(len(rest.split()) * 4 / 3) + 50,
             temperature=0,
             uniform=lambda: pytest.fail("nothing is drawn"),
         )
         parts.append((record["excerpt_id"], prefix, rest))
-        answers[record["excerpt_id"]] = [detokenise(tokens)]
+        answers[record["excerpt_id"]] = [tokens_to_text(tokens)]
     return parts, answers
 
 

@@ -8,7 +8,7 @@ from pytest_memleak.ledger.call_outcomes import Call
 from pytest_memleak.ledger.prompts import build_prompts
 from pytest_memleak.providers.openai.api_forms import prompt_fields
 from pytest_memleak.providers.tinker.tinker_format import PlainFormat, TextFormat
-from pytest_memleak.providers.transformers.local_format import Format, Wording
+from pytest_memleak.providers.transformers.local_format import Format, PromptWording
 from pytest_memleak.providers.transformers.weights import Loaded
 from pytest_memleak.providers.vertex.gemini import GeminiSettings
 from pytest_memleak.records import Book, BookPrompt, Sampling
@@ -75,7 +75,7 @@ def test_local_weights_get_the_chat_of_their_template(template, expected):
     tokenizer = Letters()
     tokenizer.chat_template = template
     form = Format(
-        Loaded(model=None, tokenizer=tokenizer, stop=frozenset({0})), Wording()
+        Loaded(model=None, tokenizer=tokenizer, stop=frozenset({0})), PromptWording()
     )
     assert spelled(form.prompt("Go on.", BEFORE)) == expected
 

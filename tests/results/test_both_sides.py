@@ -7,7 +7,7 @@ import pytest
 
 from pytest_memleak.records import Block, Book, Excerpt
 from pytest_memleak.records.measurement import Passage
-from pytest_memleak.reports.html.changed_words import compare_sides
+from pytest_memleak.reports.html.changed_words import mark_differing_words
 from pytest_memleak.results.passage_details import _readings
 from pytest_memleak.results.quotes import quote_passage
 from pytest_memleak.scoring.folding import passage_words
@@ -46,7 +46,8 @@ def marked(quote, answer):
         "near-verbatim passage", 20, 0, 20, None, "p_id0", 0, quote, answer=answer
     )
     return [
-        [text for text, differs in side if differs] for side in compare_sides(passage)
+        [text for text, differs in side if differs]
+        for side in mark_differing_words(passage)
     ]
 
 

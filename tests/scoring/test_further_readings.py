@@ -9,7 +9,7 @@ from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_memleak.formats.decode_words import decoded_words
+from pytest_memleak.formats.decode_words import decoded_readings
 from pytest_memleak.records import Generation, Scoring
 from pytest_memleak.scoring import further_readings
 from pytest_memleak.scoring.catalog_scan import GenerationPrefilter, book_keys
@@ -85,7 +85,7 @@ def test_every_text_that_decodes_is_read_again(texts):
     numbers, readings = read(*texts)
     result = set(zip(numbers, readings, strict=True))
     for number, text in enumerate(texts):
-        decoded = {*decoded_words(text)} - {text}
+        decoded = {*decoded_readings(text)} - {text}
         assert {(number, reading) for reading in decoded} <= result
 
 

@@ -11,7 +11,7 @@ from marks import full
 from scored_books import book_of, generations_of
 
 from pytest_memleak import score
-from pytest_memleak.books.build_book import with_icu, words_digest
+from pytest_memleak.books.build_book import with_icu_version, words_digest
 from pytest_memleak.errors import BookError
 from pytest_memleak.records import Scoring
 from pytest_memleak.scoring import words as words_module
@@ -127,7 +127,7 @@ def test_a_book_that_needs_icu_is_refused_without_it(mode, place):
 def test_a_novel_with_a_name_in_japanese_needs_no_icu(without_icu, mode):
     novel = book_of("one two three four five six seven " * 10 + "人権 eight nine ten.")
     assert SharedIndex([novel], k=5, mode=mode)
-    assert with_icu(novel, mode=mode) == novel
+    assert with_icu_version(novel, mode=mode) == novel
 
 
 @pytest.mark.parametrize(("others", "is_needed"), [(198, True), (199, False)])

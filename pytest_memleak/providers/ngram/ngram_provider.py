@@ -43,7 +43,7 @@ from pytest_memleak.providers.ngram.ngram_writer import (
     PARAGRAPH,
     NgramWriter,
     TrainingText,
-    tokenise,
+    text_to_tokens,
 )
 from pytest_memleak.providers.option_tables import Table, read_table
 from pytest_memleak.records import Book, FinishReason
@@ -165,7 +165,7 @@ class NgramEndpoint(RequestEndpoint):
             temperature=temperature,
             max_tokens=max_tokens,
         )
-        prompt_tokens = len(tokenise(request.instruction))
+        prompt_tokens = len(text_to_tokens(request.instruction))
         return [
             Completion(
                 draft.text,
@@ -211,7 +211,7 @@ class NgramProvider:
                 "remove base_model; options.pretraining names its training books",
             )
         if not (self._options.pretraining or model.finetune_books or model.endpoint):
-            raise self._nothing_to_train_on()
+            raise self._no_training_text_error()
 
     @property
     def abilities(self) -> Abilities:
@@ -267,7 +267,7 @@ class NgramProvider:
             texts = [_text_of(book) for book in self._pretraining_books]
             texts += examples
             if not any(text.text.strip() for text in texts):
-                raise self._nothing_to_train_on()
+                raise self._no_training_text_error()
             writer = NgramWriter(texts, order=self._options.order)
             self._opened[endpoint] = NgramEndpoint(endpoint, writer)
         return self._opened[endpoint]
@@ -322,7 +322,7 @@ class NgramProvider:
             )
         return self._setup.state / f"{match[1]}.json"
 
-    def _nothing_to_train_on(self) -> SuiteError:
+    def _no_training_text_error(self) -> SuiteError:
         return self._setup.error(
             "An ngram model needs training text",
             "name books of the suite in options.pretraining or [model.finetune]",

@@ -39,13 +39,13 @@ class _Kind(IntEnum):  # hashed faster than an Enum
     OTHER = auto()
 
 
-def tokenise(text: str) -> list[str]:
+def text_to_tokens(text: str) -> list[str]:
     """Return the tokens of `text`; white space becomes a blank or a break."""
     regular = _UNUSUAL_SPACE.sub(_regular_space, text)
     return _TOKEN.findall(regular.strip())
 
 
-def detokenise(tokens: Iterable[str]) -> str:
+def tokens_to_text(tokens: Iterable[str]) -> str:
     """Return the text of `tokens`: tokens of one text give that text.
 
     Between tokens that a model put together, a blank is added or omitted as in prose.
@@ -143,7 +143,7 @@ class NgramWriter:
     """
 
     def __init__(self, texts: Sequence[TrainingText], *, order: int) -> None:
-        documents = [tokenise(text.text) for text in texts]
+        documents = [text_to_tokens(text.text) for text in texts]
         repeats = [text.repeats for text in texts]
         self.model = NgramModel(documents, order=order, repeats=repeats)
         self._openings: list[list[str]] = []
@@ -162,9 +162,9 @@ class NgramWriter:
                 self._openings.append(opening)
                 passage = cues[start : start + PASSAGE]
                 passages.append(set().union(*passage))
-        self._passages = _Cues(passages)
+        self._passages = _CueIndex(passages)
         self._answers = np.array(answers, dtype=np.int64)
-        self._instructions = _Cues(instructions)
+        self._instructions = _CueIndex(instructions)
 
     def write(
         self,
@@ -198,7 +198,7 @@ class NgramWriter:
         max_tokens: int,
     ) -> list[Draft]:
         """Return `n` continuations of `text` by the model; seeds as in `write`."""
-        context = tokenise(text)
+        context = text_to_tokens(text)
         drafts = []
         for place in range(n):
             tokens = self.model.sample(
@@ -251,7 +251,7 @@ class NgramWriter:
         return sums
 
 
-class _Cues:
+class _CueIndex:
     """An index of sets of words; weighs the words that they share with another set."""
 
     def __init__(self, sets: Sequence[Collection[str]]) -> None:
@@ -288,7 +288,7 @@ def _draft_of_tokens(tokens: list[str]) -> Draft:
     ended = tokens[-1] == BOUNDARY
     if ended:
         tokens.pop()
-    return Draft(detokenise(tokens), len(tokens), ended)
+    return Draft(tokens_to_text(tokens), len(tokens), ended)
 
 
 def _words_in_lower_case(text: str) -> set[str]:

@@ -70,7 +70,7 @@ def prompt_fields(
     return {"input" if api == "responses" else "messages": messages}
 
 
-def read_answer(
+def completions_in_answer(
     api: Api,
     answer: object,
     request: SampleRequest | None = None,

@@ -25,8 +25,8 @@ from pytest_memleak.providers.error_bodies import error_message
 from pytest_memleak.providers.openai.api_forms import (
     FORMS,
     Api,
+    completions_in_answer,
     prompt_fields,
-    read_answer,
 )
 from pytest_memleak.providers.openai.choices import failure_of, read_completions
 from pytest_memleak.providers.openai.openai_batch import ChatBatches
@@ -239,7 +239,7 @@ class ChatEndpoint(RequestEndpoint):
         texts: tuple[str, ...],
     ) -> list[Completion]:
         most = request.max_tokens
-        completions = read_answer(api, answer, request)
+        completions = completions_in_answer(api, answer, request)
         failing = CallErrorFactory(
             self._calls.provider, self._settings.model, call, texts
         )
@@ -260,7 +260,7 @@ class ChatEndpoint(RequestEndpoint):
             and all((each.completion_tokens or 0) > most for each in completions)
         ):
             # The server silently ignored the parameter's new name.
-            self._parameters.use_old_name()
+            self._parameters.use_max_tokens_name()
         return completions
 
     def _sample_stored(self, request: SampleRequest) -> Sequence[Completion]:

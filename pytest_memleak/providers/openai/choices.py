@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_memleak.formats.sent_texts import texts_sent
+from pytest_memleak.formats.server_texts import texts_sent
 from pytest_memleak.interfaces.protocols import Completion, Served
 from pytest_memleak.providers.error_bodies import error_message
 from pytest_memleak.providers.response_fields import (
     MOST_CHOICES,
-    answer_reason,
     as_list,
     as_mapping,
     completions_of,
+    finish_reason_of_answer,
     server_name,
     token_count,
 )
@@ -24,7 +24,7 @@ from pytest_memleak.scoring.find_passages import LEAST_NEAR_VERBATIM_WORDS
 _FAILED = "error"
 
 
-def whole_count(
+def total_completion_tokens(
     total: int | None,
     answers: Sequence[tuple[str, FinishReason]],
     *,
@@ -73,7 +73,7 @@ def read_completions(
     texts = [_text_and_reason(choice) for choice in choices]
     usage = as_mapping(answer.get("usage"))
     prompt = token_count(usage.get("prompt_tokens"))
-    total = whole_count(
+    total = total_completion_tokens(
         token_count(usage.get("completion_tokens")),
         texts,
         max_tokens=max_tokens,
@@ -143,7 +143,7 @@ def _text_and_reason(choice: Mapping[str, Any]) -> tuple[str, FinishReason]:
     refusal = _text_of_content(message.get("refusal"))
     if refusal:
         return text or refusal, FinishReason.REFUSAL
-    return text, answer_reason(choice.get("finish_reason"), text)
+    return text, finish_reason_of_answer(choice.get("finish_reason"), text)
 
 
 def _texts_outside_answer(choice: Mapping[str, Any]) -> list[str]:

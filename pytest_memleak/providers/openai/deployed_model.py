@@ -46,7 +46,7 @@ class CallsToDeployedModel(OpenAICalls):
         self._model = ""
         self._until: float | None = None
 
-    def move_to(
+    def use_address_until(
         self,
         address: str,
         *,
@@ -135,23 +135,23 @@ class DeployedModels(ABC):
         self._place = place
         self._hardware = machine
         self._hours = hours
-        self.calls_to = defaultdict[str, CallsToDeployedModel](self._connect)
+        self.calls_to = defaultdict[str, CallsToDeployedModel](self._new_calls)
 
     def abilities(self, **calls: Any) -> DeploymentCalls:
         """Return the record with these `find`, `start`, `poll`, and `end`."""
         return DeploymentCalls(
             self._provider,
             self._deployment_for_weights,
-            move_in=self._move_in,
+            move_in=self._point_calls_at_deployment,
             **calls,
         )
 
     @abstractmethod
-    def _connect(self) -> CallsToDeployedModel:
+    def _new_calls(self) -> CallsToDeployedModel:
         """Return the calls of one model, before it is deployed."""
 
     @abstractmethod
-    def _locate(self, endpoint: str) -> tuple[str, str]:
+    def _address_and_model_name(self, endpoint: str) -> tuple[str, str]:
         """Return an endpoint's address, and its name of the model."""
 
     def _deployment_for_weights(self, weights: str | None) -> Deployment | None:
@@ -169,11 +169,13 @@ class DeployedModels(ABC):
             hours=self._hours,
         )
 
-    def _move_in(
+    def _point_calls_at_deployment(
         self,
         deployment: Deployment,
         endpoint: str,
         until: float,
     ) -> None:
-        address, model = self._locate(endpoint)
-        self.calls_to[deployment.weights].move_to(address, until=until, model=model)
+        address, model = self._address_and_model_name(endpoint)
+        self.calls_to[deployment.weights].use_address_until(
+            address, until=until, model=model
+        )

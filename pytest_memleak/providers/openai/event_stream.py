@@ -32,7 +32,7 @@ _FROM_LEAST_WITHHELD = (
 )
 
 
-def read_body(content: bytes) -> object:
+def read_response_body(content: bytes) -> object:
     """Return the JSON of a response, or of the one that a stream's events add up to."""
     text = content.decode("utf-8").lstrip("\ufeff \n\r")
     lines = _LINE_END.split(text)
@@ -41,7 +41,7 @@ def read_body(content: bytes) -> object:
     events = [_parse_event(data) for data in _data_of(lines)]
     if any(map(is_event_of_response, events)):
         return streamed_response(events)
-    return _Joined(events).answer
+    return _JoinedResponse(events).answer
 
 
 def _parse_event(data: str) -> Mapping[str, Any]:
@@ -51,7 +51,7 @@ def _parse_event(data: str) -> Mapping[str, Any]:
     return event
 
 
-class _Joined:
+class _JoinedResponse:
     """The response that a stream's events add up to."""
 
     def __init__(self, events: list[Mapping[str, Any]]) -> None:

@@ -22,10 +22,10 @@ from pytest_memleak.providers.call_errors import (
     safe_message,
 )
 from pytest_memleak.providers.error_bodies import error_code, error_message
-from pytest_memleak.providers.openai.api_forms import FORMS, Api, read_answer
+from pytest_memleak.providers.error_meanings import is_moderation
+from pytest_memleak.providers.openai.api_forms import FORMS, Api, completions_in_answer
 from pytest_memleak.providers.openai.openai_client import PROVIDER, OpenAICalls
 from pytest_memleak.providers.response_fields import as_mapping, filtered
-from pytest_memleak.providers.server_complaints import is_moderation
 from pytest_memleak.records.number_format import amount
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class ChatBatches:
         withheld = self._requests_rejected_by_filter(batch)
         for row in self._rows_of_file(batch.output_file_id):
             key = row.get("custom_id")
-            completions = read_answer(self._api, _body(row))
+            completions = completions_in_answer(self._api, _body(row))
             if isinstance(key, str) and completions:
                 yield key, completions
         yield from withheld

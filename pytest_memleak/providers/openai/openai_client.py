@@ -43,7 +43,7 @@ from pytest_memleak.providers.google_login import (
     login_failure,
 )
 from pytest_memleak.providers.http_caps import ResponseCaps
-from pytest_memleak.providers.openai.event_stream import read_body
+from pytest_memleak.providers.openai.event_stream import read_response_body
 from pytest_memleak.providers.openai.request_extras import RequestExtras
 from pytest_memleak.providers.provider_registry import PROVIDERS, host_of
 from pytest_memleak.providers.response_fields import as_list, as_mapping
@@ -168,7 +168,7 @@ class OpenAICalls:
         self._validate(failing)
         try:
             return function(self._connected())
-        except self._failures() as error:
+        except self._failure_types() as error:
             failure = self._error_of_exception(error, failing, sent)
         raise failure
 
@@ -233,7 +233,9 @@ class OpenAICalls:
 
         def post(client: OpenAI) -> object:
             url = urljoin(f"{client.base_url}", path)
-            return read_body(client.post(url, body=body, cast_to=Response).content)
+            return read_response_body(
+                client.post(url, body=body, cast_to=Response).content
+            )
 
         sent = (*body, "stream")
         answer = self.ask(
@@ -289,7 +291,7 @@ class OpenAICalls:
     def _sdk(self) -> Any:
         return importlib.import_module(self.sdk)
 
-    def _failures(self) -> tuple[type[Exception], ...]:
+    def _failure_types(self) -> tuple[type[Exception], ...]:
         # A download raises errors of the HTTP library, which is httpx or httpx2.
         libraries: list[Any] = [sys.modules.get(name) for name in ("httpx2", "httpx")]
         transport = (library.HTTPError for library in libraries if library is not None)

@@ -149,7 +149,9 @@ class FinetuneTable(Table):
     system: bool = False
 
 
-def _validate_responses(options: OptionsTable, setup: ProviderSetup) -> None:
+def _validate_responses_api_options(
+    options: OptionsTable, setup: ProviderSetup
+) -> None:
     """Raise SuiteError for an option that the Responses API has nothing for."""
     for name, default in (
         ("completions_per_call", 1),
@@ -194,7 +196,7 @@ class OpenAIProvider:
                 "remove one of them: only stored chats can be found again",
             )
         if options.api == "responses":
-            _validate_responses(options, setup)
+            _validate_responses_api_options(options, setup)
         self._system = system_messages(options.system, setup)
         self._trained_system = trained_messages(
             self._system,
@@ -301,7 +303,7 @@ class OpenAIProvider:
         """Upload the examples once, and start a job on them."""
         file_id = upload_once(
             self._calls,
-            io.BytesIO(training_lines(training, self._trained_system)),
+            io.BytesIO(training_file_bytes(training, self._trained_system)),
             digest=training.digest,
             purpose="fine-tune",
             endpoint=self._base,
@@ -370,7 +372,7 @@ def preferred_job(jobs: Iterable[tuple[str, str]]) -> str | None:
     return ranked[0][0] if ranked else None
 
 
-def training_lines(training: TrainingSet, system: Sequence[str] = ()) -> bytes:
+def training_file_bytes(training: TrainingSet, system: Sequence[str] = ()) -> bytes:
     """Return the examples as a file of chats, one a line.
 
     system: the messages that each chat begins with

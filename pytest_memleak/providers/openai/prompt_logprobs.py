@@ -81,7 +81,7 @@ class PromptLogprobs:
                 return tokens_in_text(tokens, text)
             outcomes.append(f"ignores {way}")
             is_billed = True
-        failure = self._failing(text).final(
+        failure = self._error_factory(text).final(
             f"{self._calls.base_url} gives no log-probabilities of a prompt: it "
             f"{' and '.join(outcomes)}",
             _OTHER_WAYS,
@@ -101,10 +101,10 @@ class PromptLogprobs:
         )
         choices = as_list(as_mapping(answer).get("choices"))
         if not choices:
-            raise self._failing(text).unusable("The response has no completion")
+            raise self._error_factory(text).unusable("The response has no completion")
         return as_mapping(choices[0])
 
-    def _failing(self, text: str) -> CallErrorFactory:
+    def _error_factory(self, text: str) -> CallErrorFactory:
         call = FORMS["completions"].call
         return CallErrorFactory(self._calls.provider, self._model, call, (text,))
 

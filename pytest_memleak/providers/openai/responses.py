@@ -8,22 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pytest_memleak.formats.event_texts import streamed_text
-from pytest_memleak.formats.sent_texts import (
+from pytest_memleak.formats.server_texts import (
     short_strings_joined_across_places,
     texts_at_places,
     texts_sent,
 )
+from pytest_memleak.formats.stream_events import streamed_text
 from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.providers.error_bodies import error_code
 from pytest_memleak.providers.openai.choices import served_of
 from pytest_memleak.providers.response_fields import (
     FILTER_CODES,
-    answer_reason,
     as_list,
     as_mapping,
     completions_of,
     filtered,
+    finish_reason_of_answer,
     server_name,
     token_count,
 )
@@ -65,7 +65,7 @@ def read_response(answer: object, *, instruction: str = "") -> list[Completion]:
     texts, refusals, other_items = _read_output(output)
     text = "\n\n".join(texts)
     word = _finish_word(answer)
-    reason = answer_reason(word, text)
+    reason = finish_reason_of_answer(word, text)
     if refusals:
         text = text or "\n\n".join(refusals)
         word = "refusal"

@@ -106,7 +106,7 @@ class ServerParameters(ParameterSupport):
             accepted["n"] = n  # never omitted, but lowered
         return accepted
 
-    def use_old_name(self) -> bool:
+    def use_max_tokens_name(self) -> bool:
         """Use `max_tokens` from now on; False if the suite sets the name."""
         if not self._fixed:
             self.max_tokens_parameter = _OLD_NAME
@@ -133,7 +133,7 @@ class ServerParameters(ParameterSupport):
             return False
         # Of what was sent, since another thread may have learned the same meanwhile.
         named = [name for name in refused.named if name in body]
-        if _NEW_NAME in named and self.use_old_name():
+        if _NEW_NAME in named and self.use_max_tokens_name():
             self.reject(_NEW_NAME, body[_NEW_NAME])
             return True
         for name in _OPTIONAL:

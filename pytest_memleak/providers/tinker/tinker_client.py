@@ -138,7 +138,7 @@ SDK_LOG = SdkLog()
 
 
 @functools.cache
-def bound_the_sdk() -> None:
+def cap_sdk_responses() -> None:
     """Limit what the SDK reads and which redirects it follows, by `ResponseCaps`."""
     import httpx
     from tinker import _base_client as sdk
@@ -478,7 +478,7 @@ def _create_sdk_client(
     import tinker
 
     SDK_LOG.listen()
-    bound_the_sdk()
+    cap_sdk_responses()
     client = getattr(tinker, kind)(base_url=base_url, api_key=key)
     if kind == "ServiceClient":
         _ = client.holder  # opens the session

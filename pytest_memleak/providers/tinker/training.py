@@ -160,10 +160,10 @@ class TrainingJobs:
                 return JobState(JobStatus.RUNNING)
             self._job_threads.pop(job, None)
             if job_thread is not None and job_thread.failure is not None:
-                raise self._final_after_tries(job, job_thread, job_thread.failure)
+                raise self._error_after_tries(job, job_thread, job_thread.failure)
             return self._resume(job)
 
-    def _final_after_tries(
+    def _error_after_tries(
         self,
         job: str,
         job_thread: JobThread,
@@ -411,7 +411,7 @@ class _TrainingRun:
                 if is_due and self.step < steps:
                     self._save()
                     job_thread.progress.set()
-            self._wait()
+            self._wait_for_pending_step()
             return self._finish()
         finally:
             self._cancel()
@@ -450,7 +450,7 @@ class _TrainingRun:
         )
         self._wait_for(before)
 
-    def _wait(self) -> None:
+    def _wait_for_pending_step(self) -> None:
         before = self.pending
         self.pending = None
         self._wait_for(before)
@@ -467,7 +467,7 @@ class _TrainingRun:
 
     def _save(self) -> None:
         """Save the training's state, which the provider keeps for a week."""
-        self._wait()
+        self._wait_for_pending_step()
         name = f"{self.job}-step-{self.step:06d}"
         self.trainer.ask(
             "save_state",

@@ -40,7 +40,7 @@ _STATE = "DEPLOYMENT_STATE_"
 _ENDED = {f"{_STATE}FAILED", f"{_STATE}STOPPED"}
 
 
-def name_of(digest: str) -> str:
+def name_from_digest(digest: str) -> str:
     """Return the name (at most 40 characters) that identifies what was created."""
     return f"memleak-{digest[:32]}"
 
@@ -65,7 +65,7 @@ class Deployments(DeployedModels):
         )
         self.calls = calls
 
-    def _connect(self) -> CallsToDeployedModel:
+    def _new_calls(self) -> CallsToDeployedModel:
         place = None if self.calls.official else self.calls.base_url
         timeout = self.calls.timeout
         return CallsToDeployedModel(
@@ -79,7 +79,7 @@ class Deployments(DeployedModels):
         """Request the deployment and return its endpoint's name at once."""
         project = self.calls.project(wanted.weights)
         model, config = self._weights_and_config_names(wanted.weights, project)
-        name = name_of(wanted.digest)
+        name = name_from_digest(wanted.digest)
         endpoint: Endpoint = self._endpoint_by_name(name, project) or self.calls.call(
             wanted.weights,
             "endpoints.create",
@@ -107,7 +107,7 @@ class Deployments(DeployedModels):
 
     def find(self, digest: str, _since: float | None) -> str | None:
         """Return the endpoint that carries `digest`; see `DeploymentCalls.find`."""
-        name = name_of(digest)
+        name = name_from_digest(digest)
         project = self.calls.project(name)
         endpoint = self._endpoint_by_name(name, project)
         if endpoint is None or not endpoint.deployments:
@@ -142,7 +142,7 @@ class Deployments(DeployedModels):
             return JobState(JobStatus.RUNNING)
         return JobState(JobStatus.FAILED, detail=f"It isn't ready after {_LONGEST}")
 
-    def _locate(self, endpoint: str) -> tuple[str, str]:
+    def _address_and_model_name(self, endpoint: str) -> tuple[str, str]:
         described = self._endpoint_of_job(endpoint)
         for deployment in described.deployments if described else ():
             return self.calls.chat_url, deployment.name
@@ -181,7 +181,11 @@ class Deployments(DeployedModels):
 
     def _weights_and_config_names(self, weights: str, project: str) -> tuple[str, str]:
         """Return the resource names of the weights and of their config."""
-        model = weights if WEIGHTS.fullmatch(weights) else self._public_model(weights)
+        model = (
+            weights
+            if WEIGHTS.fullmatch(weights)
+            else self._base_of_published_model(weights)
+        )
         if self._hardware["config"] is not None:
             return model, self._hardware["config"]
         reference = model if model != weights else self._model_of_configs(model)
@@ -213,7 +217,7 @@ class Deployments(DeployedModels):
         )
         return described.base_model or f"projects/{owner}/models/{model_id}"
 
-    def _public_model(self, name: str) -> str:
+    def _base_of_published_model(self, name: str) -> str:
         for model in self.calls.call(name, "models.list_supported", search=name).data:
             if model.name == name and model.base_model:
                 return f"{model.base_model}"

@@ -23,7 +23,7 @@ from pytest_memleak.providers.openai.chat import ChatEndpoint
 from pytest_memleak.providers.openai.deployed_model import open_model
 from pytest_memleak.providers.openai.openai_provider import (
     preferred_job,
-    training_lines,
+    training_file_bytes,
 )
 from pytest_memleak.providers.option_tables import read_table
 from pytest_memleak.providers.system_messages import (
@@ -34,7 +34,7 @@ from pytest_memleak.providers.together.together_client import PROVIDER, Together
 from pytest_memleak.providers.together.together_deployment import (
     WEIGHTS,
     Deployments,
-    name_of,
+    name_from_digest,
 )
 from pytest_memleak.providers.together.together_options import (
     FinetuneTable,
@@ -136,7 +136,7 @@ class TogetherProvider:
         return preferred_job(
             (job.id, job.status)
             for job in self._calls.call(self._base, "fine_tuning.list").data
-            if job.suffix == name_of(digest) and job.status not in _ENDED_BADLY
+            if job.suffix == name_from_digest(digest) and job.status not in _ENDED_BADLY
         )
 
     def start_finetune(self, training: TrainingSet) -> str:
@@ -145,8 +145,8 @@ class TogetherProvider:
         limits = self._finetune_limits()
         job: FinetuneResponse
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, f"{name_of(training.digest)}.jsonl")
-            path.write_bytes(training_lines(training, self._trained_system))
+            path = Path(folder, f"{name_from_digest(training.digest)}.jsonl")
+            path.write_bytes(training_file_bytes(training, self._trained_system))
             file = self._calls.call(
                 self._base,
                 "files.upload",
@@ -168,7 +168,7 @@ class TogetherProvider:
             lora_alpha=recipe.rank,
             random_seed=recipe.seed,
             train_on_inputs="auto",
-            suffix=name_of(training.digest),
+            suffix=name_from_digest(training.digest),
             model_limits=limits,
         )
         return job.id

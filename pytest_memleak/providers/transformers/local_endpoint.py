@@ -1,9 +1,9 @@
 """An endpoint that is a model on this machine, loaded when it is first sampled.
 
-One model is in memory at a time, whoever uses it (`BENCH`): a suite's base, tuned and
-baseline models take turns. Each generation has a random number of its own per token,
-made from its seed on the CPU. So it depends neither on the generations beside it nor on
-torch's own generators, which are left alone.
+One model is in memory at a time, whoever uses it (`MODEL_SLOT`): a suite's base, tuned
+and baseline models take turns. Each generation has a random number of its own per
+token, made from its seed on the CPU. So it depends neither on the generations beside it
+nor on torch's own generators, which are left alone.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from pytest_memleak.interfaces.protocols import (
 )
 from pytest_memleak.providers.transformers.local_format import (
     Format,
-    Wording,
+    PromptWording,
     has_chats,
 )
 from pytest_memleak.providers.transformers.text_logprobs import logprobs_of_texts
 from pytest_memleak.providers.transformers.weights import (
     Loaded,
-    Wanted,
+    WeightsToLoad,
     digest_of_weights,
-    failures_as,
+    errors_as_provider_errors,
     is_out_of_memory,
     load,
     load_tokenizer,
@@ -54,18 +54,18 @@ if TYPE_CHECKING:
 _ENDLESS = 1 << 31
 
 
-class Bench:
+class ModelSlot:
     """The model that is in memory, and who has it."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._wanted: Wanted | None = None
+        self._wanted: WeightsToLoad | None = None
         self._loaded: Loaded | None = None
 
     @contextlib.contextmanager
     def holding(
         self,
-        wanted: Wanted,
+        wanted: WeightsToLoad,
         *,
         endpoint: str,
         keep: bool = True,
@@ -96,7 +96,7 @@ class Bench:
                 torch.cuda.empty_cache()
 
 
-BENCH = Bench()
+MODEL_SLOT = ModelSlot()
 
 
 @dataclass(slots=True)
@@ -126,8 +126,8 @@ class LocalEndpoint(RequestEndpoint):
     """
 
     id: str
-    wanted: Callable[[], Wanted]
-    wording: Wording
+    wanted: Callable[[], WeightsToLoad]
+    wording: PromptWording
     threads: int | None
     at_once: int
     as_text: bool = False
@@ -164,8 +164,8 @@ class LocalEndpoint(RequestEndpoint):
         texts = [text for request in requests for text in request.texts]
         with (
             quiet_torch(threads=self.threads),
-            BENCH.holding(self.wanted(), endpoint=self.id) as loaded,
-            failures_as(self.id, "sample", texts=texts),
+            MODEL_SLOT.holding(self.wanted(), endpoint=self.id) as loaded,
+            errors_as_provider_errors(self.id, "sample", texts=texts),
         ):
             form = Format(loaded, self.wording)
             rows = [
@@ -188,8 +188,8 @@ class LocalEndpoint(RequestEndpoint):
         """Return the log-probabilities of each text's tokens, without a chat."""
         with (
             quiet_torch(threads=self.threads),
-            BENCH.holding(self.wanted(), endpoint=self.id) as loaded,
-            failures_as(self.id, "token_logprobs", texts=texts),
+            MODEL_SLOT.holding(self.wanted(), endpoint=self.id) as loaded,
+            errors_as_provider_errors(self.id, "token_logprobs", texts=texts),
         ):
             return [*logprobs_of_texts(loaded, texts, at_once=self.at_once)]
 
@@ -277,7 +277,7 @@ class LocalEndpoint(RequestEndpoint):
         import torch
 
         prompts = [*{tuple(row.prompt): row.prompt for row in rows}.values()]
-        if len({*map(len, prompts)}) > 1 and not _takes_places(loaded.model):
+        if len({*map(len, prompts)}) > 1 and not _accepts_token_positions(loaded.model):
             for same in _rows_by_prompt(rows):
                 self._sample_rows(loaded, same)
             return
@@ -439,7 +439,7 @@ def _random_numbers(rows: Sequence[Row]) -> Tensor:
     return numbers
 
 
-def _takes_places(model: Any) -> bool:
+def _accepts_token_positions(model: Any) -> bool:
     """Tell whether a model can be told the places of its tokens, despite padding."""
     base = getattr(model, "get_base_model", lambda: model)()
     return "position_ids" in inspect.signature(base.forward).parameters

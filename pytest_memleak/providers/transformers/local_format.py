@@ -24,7 +24,7 @@ from pytest_memleak.providers.transformers.weights import Loaded
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
+class PromptWording:
     """The system prompt, and the variables of the chat template, of every prompt.
 
     plain: whether prompts are plain text, also where there is a chat template
@@ -55,7 +55,7 @@ class TokenizedExample:
     answer: list[int] = field(repr=False)
 
 
-def has_chats(tokenizer: Any, wording: Wording) -> bool:
+def has_chats(tokenizer: Any, wording: PromptWording) -> bool:
     """Tell whether prompts are chats."""
     return bool(tokenizer.chat_template) and not wording.plain
 
@@ -63,7 +63,7 @@ def has_chats(tokenizer: Any, wording: Wording) -> bool:
 class Prompts:
     """The prompts of one model, as tokens; they need its tokenizer alone."""
 
-    def __init__(self, tokenizer: Any, wording: Wording) -> None:
+    def __init__(self, tokenizer: Any, wording: PromptWording) -> None:
         self._tokenizer = tokenizer
         self._wording = wording
         self._is_chat = has_chats(tokenizer, wording)
@@ -119,7 +119,7 @@ class Prompts:
 class Format(Prompts):
     """The format of one model: prompts, answers, and the two to train on."""
 
-    def __init__(self, loaded: Loaded, wording: Wording) -> None:
+    def __init__(self, loaded: Loaded, wording: PromptWording) -> None:
         super().__init__(loaded.tokenizer, wording)
         self._stop = loaded.stop
 

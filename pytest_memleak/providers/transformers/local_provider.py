@@ -28,18 +28,18 @@ from pytest_memleak.interfaces.protocols import (
     ProviderSetup,
     TrainingSet,
 )
-from pytest_memleak.providers.transformers.local_endpoint import BENCH
-from pytest_memleak.providers.transformers.local_format import Format, Wording
+from pytest_memleak.providers.transformers.local_endpoint import MODEL_SLOT
+from pytest_memleak.providers.transformers.local_format import Format, PromptWording
 from pytest_memleak.providers.transformers.lora import (
     FinetuneTable,
     kept,
-    make_once,
+    make_adapter_once,
     train,
 )
 from pytest_memleak.providers.transformers.weights import (
     LocalWeights,
-    Wanted,
-    failures_as,
+    WeightsToLoad,
+    errors_as_provider_errors,
     find_adapter,
     find_base,
     local_error,
@@ -73,7 +73,7 @@ def wording_of(
     system: str | None,
     chat_variables: Mapping[str, Any],
     api: LocalApi,
-) -> Wording:
+) -> PromptWording:
     """Return the options' wording; SuiteError where they exclude each other."""
     is_plain = api == "completions"
     if is_plain and chat_variables:
@@ -81,7 +81,7 @@ def wording_of(
             'options.chat_variables need a chat, but options.api is "completions"',
             "remove one of them",
         )
-    return Wording(system, chat_variables, plain=is_plain)
+    return PromptWording(system, chat_variables, plain=is_plain)
 
 
 class LocalProvider(ABC, Generic[EndpointT]):
@@ -95,7 +95,7 @@ class LocalProvider(ABC, Generic[EndpointT]):
         self,
         setup: ProviderSetup,
         settings: LoadSettings,
-        wording: Wording,
+        wording: PromptWording,
         recipe: FinetuneTable,
         completions_per_call: int,
     ) -> None:
@@ -172,7 +172,7 @@ class LocalProvider(ABC, Generic[EndpointT]):
             )
         name = self._adapter_name(training.digest)
         called = f"{self.name}:{self._base.name}"
-        wanted = Wanted(
+        wanted = WeightsToLoad(
             self._base,
             None,
             self._settings.device,
@@ -184,7 +184,7 @@ class LocalProvider(ABC, Generic[EndpointT]):
         ]
 
         def write(folder: Path) -> None:
-            with BENCH.holding(wanted, endpoint=called, keep=False) as loaded:
+            with MODEL_SLOT.holding(wanted, endpoint=called, keep=False) as loaded:
                 train(
                     loaded,
                     Format(loaded, self._wording),
@@ -197,10 +197,12 @@ class LocalProvider(ABC, Generic[EndpointT]):
 
         with (
             quiet_torch(threads=self._settings.threads),
-            failures_as(called, "start_finetune", texts=texts, provider=self.name),
+            errors_as_provider_errors(
+                called, "start_finetune", texts=texts, provider=self.name
+            ),
         ):
             return self._tuned_endpoint_name(
-                name, make_once(self._setup.state / name, write)
+                name, make_adapter_once(self._setup.state / name, write)
             )
 
     def poll_finetune(self, job_id: str) -> JobState:

@@ -59,11 +59,11 @@ class FinetuneTable(Table):
 
 
 def kept(folder: Path) -> LocalWeights | None:
-    """The adapter that `make_once` made in `folder`, if it came to an end."""
+    """The adapter that `make_adapter_once` made in `folder`, if it came to an end."""
     return find_adapter(folder / "adapter")
 
 
-def make_once(folder: Path, write: Callable[[Path], object]) -> LocalWeights:
+def make_adapter_once(folder: Path, write: Callable[[Path], object]) -> LocalWeights:
     """Return the adapter in `folder`; unless it is there, `write` writes it.
 
     Waits for another process that is making the same. Raises OSError.

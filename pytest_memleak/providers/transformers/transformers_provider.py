@@ -21,7 +21,10 @@ from pydantic import Field
 from pytest_memleak.interfaces.abilities import Abilities
 from pytest_memleak.interfaces.protocols import ProviderSetup
 from pytest_memleak.providers.option_tables import Table, read_table
-from pytest_memleak.providers.transformers.local_endpoint import BENCH, LocalEndpoint
+from pytest_memleak.providers.transformers.local_endpoint import (
+    MODEL_SLOT,
+    LocalEndpoint,
+)
 from pytest_memleak.providers.transformers.local_provider import (
     LoadSettings,
     LocalApi,
@@ -32,7 +35,7 @@ from pytest_memleak.providers.transformers.lora import FinetuneTable
 from pytest_memleak.providers.transformers.weights import (
     PROVIDER,
     LocalWeights,
-    Wanted,
+    WeightsToLoad,
 )
 
 
@@ -86,7 +89,7 @@ class TransformersProvider(LocalProvider[LocalEndpoint]):
     @property
     def abilities(self) -> Abilities:
         """A training takes as long as it takes."""
-        return Abilities(finetuning=self.finetuning, close=BENCH.clear)
+        return Abilities(finetuning=self.finetuning, close=MODEL_SLOT.clear)
 
     def _endpoint(
         self,
@@ -96,7 +99,7 @@ class TransformersProvider(LocalProvider[LocalEndpoint]):
         settings = self._settings
         return LocalEndpoint(
             self._full_name(name),
-            wanted=lambda: Wanted(
+            wanted=lambda: WeightsToLoad(
                 self._base,
                 adapter(),
                 settings.device,

@@ -59,7 +59,7 @@ def quiet_torch(*, threads: int | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def failures_as(
+def errors_as_provider_errors(
     endpoint: str,
     call: str,
     *,
@@ -138,7 +138,7 @@ class LocalWeights:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WeightsToLoad:
     """What to load; device "auto" takes a GPU, dtype "auto" is that of the files."""
 
     base: LocalWeights
@@ -191,7 +191,7 @@ def find_base(
     """
     folder = root / Path(base).expanduser()
     if folder.is_dir():
-        lacking = _what_is_missing(folder)
+        lacking = _what_folder_lacks(folder)
         if lacking:
             raise SuiteError(
                 f"the folder {folder} {lacking}",
@@ -207,14 +207,14 @@ def find_base(
             hint="name a folder, relative to the suite file, or a model on the hub "
             '("owner/name")',
         )
-    snapshot = _snapshot(base, revision, folder, provider)
+    snapshot = _download_snapshot(base, revision, folder, provider)
     version = snapshot.name
     if not _COMMIT.fullmatch(version):
         version = _digest_of(_files(snapshot))
     return LocalWeights(snapshot, f"{base}@{version}")
 
 
-def _snapshot(
+def _download_snapshot(
     name: str,
     revision: str | None,
     folder: Path,
@@ -235,9 +235,9 @@ def _snapshot(
             snapshot = Path(download(local_files_only=True))
         except OSError:
             snapshot = None
-        if snapshot is None or _what_is_missing(snapshot):
+        if snapshot is None or _what_folder_lacks(snapshot):
             snapshot = Path(download())
-        lacking = _what_is_missing(snapshot)
+        lacking = _what_folder_lacks(snapshot)
     except (OSError, HfHubHTTPError, HFValidationError, ValueError) as error:
         cause = f"it can't be downloaded from the model hub ({type(error).__name__})"
     else:
@@ -248,7 +248,7 @@ def _snapshot(
     raise local_error(cause, name, "download", hint=hint, provider=provider)
 
 
-def _what_is_missing(folder: Path) -> str | None:
+def _what_folder_lacks(folder: Path) -> str | None:
     """What keeps the folder from being a model's, in plain words."""
     names = {file.name for file in folder.iterdir()}
     if "config.json" not in names:
@@ -295,7 +295,7 @@ def _digest_of(files: Iterable[Path]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()[:_DIGITS]
 
 
-def digest_of_weights(wanted: Wanted) -> str:
+def digest_of_weights(wanted: WeightsToLoad) -> str:
     """Return the SHA-256 (hexadecimal) of the files of weights, for anybody to check.
 
     Of one file it is the file's own; of several, first the base's by name, then the
@@ -338,7 +338,7 @@ def load_tokenizer(
     """The tokenizer alone; `endpoint` is how error messages name it."""
     from transformers import AutoTokenizer
 
-    with failures_as(endpoint, "load", provider=provider):
+    with errors_as_provider_errors(endpoint, "load", provider=provider):
         tokenizer: Any = AutoTokenizer.from_pretrained(
             str(base.folder),
             local_files_only=True,
@@ -355,7 +355,7 @@ def load_tokenizer(
     return tokenizer
 
 
-def load(wanted: Wanted, *, endpoint: str) -> Loaded:
+def load(wanted: WeightsToLoad, *, endpoint: str) -> Loaded:
     """Load model and tokenizer; `endpoint` is how error messages name them."""
     from transformers import AutoModelForCausalLM, GenerationConfig
 
@@ -363,7 +363,7 @@ def load(wanted: Wanted, *, endpoint: str) -> Loaded:
     models: Any = AutoModelForCausalLM
     plain: Any = GenerationConfig
     tokenizer = load_tokenizer(wanted.base, endpoint=endpoint)
-    with failures_as(endpoint, "load"):
+    with errors_as_provider_errors(endpoint, "load"):
         device = _available_device(wanted.device, endpoint)
         model, report = models.from_pretrained(
             folder,

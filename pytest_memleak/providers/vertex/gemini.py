@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Any
 
 from pytest_memleak.formats.distinct_keys import json_with_distinct_keys
-from pytest_memleak.formats.sent_texts import texts_sent
+from pytest_memleak.formats.server_texts import texts_sent
 from pytest_memleak.interfaces.abilities import Abilities, ParameterValues
 from pytest_memleak.interfaces.protocols import (
     Completion,
@@ -22,10 +22,10 @@ from pytest_memleak.providers.call_errors import CallErrorFactory, RequestReject
 from pytest_memleak.providers.parameter_support import ParameterSupport
 from pytest_memleak.providers.response_fields import (
     MOST_CHOICES,
-    answer_reason,
     as_list,
     as_mapping,
     completions_of,
+    finish_reason_of_answer,
     server_name,
     token_count,
 )
@@ -297,7 +297,7 @@ def _index(candidate: Mapping[str, Any]) -> int:
 
 def _text_and_reason(candidate: Mapping[str, Any]) -> tuple[str, FinishReason]:
     text = _text_of_answer_parts(candidate, thought=False)
-    return text, answer_reason(candidate.get("finishReason"), text)
+    return text, finish_reason_of_answer(candidate.get("finishReason"), text)
 
 
 def _texts_outside_answer(candidate: Mapping[str, Any]) -> list[str]:

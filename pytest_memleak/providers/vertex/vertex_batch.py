@@ -294,7 +294,7 @@ class BatchGeminiEndpoint(GeminiEndpoint):
         A failed, expired, or canceled batch SUCCEEDED if part of it was answered; a
         batch whose requests were all rejected for good FAILED.
         """
-        state = state_of(job)
+        state = job_state_name(job)
         if state not in _ENDED_WELL | ENDED_BADLY:
             return JobState(JobStatus.RUNNING)
         stats = job.completion_stats
@@ -346,7 +346,7 @@ class BatchGeminiEndpoint(GeminiEndpoint):
         return CallErrorFactory(PROVIDER, self._model, call).final(cause, hint)
 
 
-def state_of(job: BatchJob | TuningJob) -> str:
+def job_state_name(job: BatchJob | TuningJob) -> str:
     """Return the name of a job's state; "" if it has none."""
     if job.state is None:
         return ""

@@ -150,7 +150,7 @@ class VertexCalls:
             session = self._client_opened_once(
                 "session", lambda: open_session(_credentials())
             )
-            url = f"{self._service}/{path}"
+            url = f"{self._service_address}/{path}"
             response = session.request(method, url, timeout=self.timeout, **request)
             if not response.ok:
                 raise from_http_response(response)  # type: ignore[no-untyped-call]
@@ -165,7 +165,7 @@ class VertexCalls:
         place: Any = {"project": self.project, "location": self.location}
         return self._client_opened_once(
             "vertex",
-            lambda: Client(vertexai=True, **place, http_options=self._http()),
+            lambda: Client(vertexai=True, **place, http_options=self._http_options()),
         )
 
     def platform(self) -> Platform:
@@ -175,14 +175,14 @@ class VertexCalls:
         place: Any = {"project": self.project, "location": self.location}
         return self._client_opened_once(
             "platform",
-            lambda: Platform(**place, http_options=self._http()),
+            lambda: Platform(**place, http_options=self._http_options()),
         )
 
     @property
-    def _service(self) -> str:
+    def _service_address(self) -> str:
         return self._address or f"https://{self.location}-aiplatform.googleapis.com"
 
-    def _http(self) -> HttpOptions:
+    def _http_options(self) -> HttpOptions:
         from google.genai.types import HttpOptions, HttpRetryOptions
 
         return HttpOptions(

@@ -76,8 +76,8 @@ class Deployments(DeployedModels):
         )
         self.calls = calls
 
-    def _connect(self) -> CallsToDeployedModel:
-        return deployed_calls(self.calls)
+    def _new_calls(self) -> CallsToDeployedModel:
+        return calls_to_open_model(self.calls)
 
     def start(self, wanted: Deployment) -> str:
         """Request the deployment and return the operation's name at once."""
@@ -181,7 +181,7 @@ class Deployments(DeployedModels):
             return None
         return f"https://{host}/v1/{endpoint}/invoke/v1"
 
-    def _locate(self, endpoint: str) -> tuple[str, str]:
+    def _address_and_model_name(self, endpoint: str) -> tuple[str, str]:
         address = self.address(endpoint)
         if address is None:
             raise CallErrorFactory(PROVIDER, endpoint, "endpoints.get").final(
@@ -272,7 +272,7 @@ def _creation_time(described: Mapping[str, Any]) -> datetime:
         return datetime.now(UTC)
 
 
-def deployed_calls(calls: VertexCalls) -> CallsToDeployedModel:
+def calls_to_open_model(calls: VertexCalls) -> CallsToDeployedModel:
     """Return the calls of one deployed model."""
     return CallsToDeployedModel(
         PROVIDER,
@@ -338,8 +338,8 @@ class AttachedEndpoint(GeminiEndpoint):
                 f"This endpoint's own model doesn't support {' and '.join(given)}",
                 "remove these options from the suite",
             )
-        calls = deployed_calls(self._calls)
-        calls.move_to(address, until=float("inf"))
+        calls = calls_to_open_model(self._calls)
+        calls.use_address_until(address, until=float("inf"))
         return open_model(
             settings.model,
             calls,

@@ -114,7 +114,7 @@ class FinetuneTable(Table):
     system: bool = False
 
 
-def models_of(setup: ProviderSetup) -> tuple[str, str]:
+def models_to_tune_and_sample(setup: ProviderSetup) -> tuple[str, str]:
     """Return the model to fine-tune, and the model to sample without fine-tuning."""
     base, endpoint = setup.model.base_model, setup.model.endpoint
     untuned = setup.untuned(
@@ -160,7 +160,7 @@ def project_and_location(
     return project, location
 
 
-def validate_config(options: OptionsTable, setup: ProviderSetup) -> None:
+def validate_generation_config(options: OptionsTable, setup: ProviderSetup) -> None:
     """Raise SuiteError if `generation_config` sets what has a key in the suite."""
     keys = {_lowercase_field_name(name) for name in _SUITE_KEYS}
     if options.thinking_budget is not None:
@@ -174,7 +174,7 @@ def validate_config(options: OptionsTable, setup: ProviderSetup) -> None:
         )
 
 
-def validate_kind(
+def validate_options_of_model_kind(
     options: OptionsTable,
     recipe: FinetuneTable,
     setup: ProviderSetup,

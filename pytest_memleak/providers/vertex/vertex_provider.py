@@ -59,7 +59,7 @@ from pytest_memleak.providers.vertex.vertex_batch import (
     ENDED_BADLY,
     BatchGeminiEndpoint,
     Bucket,
-    state_of,
+    job_state_name,
 )
 from pytest_memleak.providers.vertex.vertex_client import PROVIDER, VertexCalls
 from pytest_memleak.providers.vertex.vertex_endpoints import (
@@ -71,10 +71,10 @@ from pytest_memleak.providers.vertex.vertex_options import (
     RESOURCE,
     FinetuneTable,
     OptionsTable,
-    models_of,
+    models_to_tune_and_sample,
     project_and_location,
-    validate_config,
-    validate_kind,
+    validate_generation_config,
+    validate_options_of_model_kind,
 )
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class VertexProvider:
             place=setup.place,
             name="finetune",
         )
-        self._base, self._untuned = models_of(setup)
+        self._base, self._untuned = models_to_tune_and_sample(setup)
         self._system = system_messages(options.system, setup)
         self._trained_system = trained_messages(
             self._system,
@@ -113,7 +113,7 @@ class VertexProvider:
             trains=self._recipe.system,
         )
         project, location = project_and_location(options, setup)
-        validate_config(options, setup)
+        validate_generation_config(options, setup)
         if options.bucket is None and (options.batch or model.finetune_books):
             raise Inconclusive(
                 "options.bucket is missing",
@@ -122,7 +122,7 @@ class VertexProvider:
                 'project, as in bucket = "gs://my-bucket/memleak"',
             )
         deployment = options.deployment
-        validate_kind(options, self._recipe, setup)
+        validate_options_of_model_kind(options, self._recipe, setup)
         if deployment is not None:
             validate_installed(PROVIDER, _TO_DEPLOY, extra="vertex")
         self.concurrency = options.concurrency
@@ -214,7 +214,7 @@ class VertexProvider:
             # All of them, since the API doesn't document its filter.
             all_jobs = self._calls.vertex().tunings.list(config={"page_size": 100})
             return [
-                (job.name, state_of(job))
+                (job.name, job_state_name(job))
                 for job in all_jobs
                 if job.tuned_model_display_name == name and job.name
             ]
@@ -255,7 +255,7 @@ class VertexProvider:
             lambda: self._calls.vertex().tunings.get(name=job_id),
             endpoint=self._base,
         )
-        state = state_of(job)
+        state = job_state_name(job)
         if state in ENDED_BADLY:
             detail = state.removeprefix("JOB_STATE_").lower()
             if job.error is not None and job.error.message:

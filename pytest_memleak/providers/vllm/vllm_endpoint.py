@@ -20,12 +20,12 @@ from pytest_memleak.interfaces.protocols import (
 )
 from pytest_memleak.providers.transformers.local_format import (
     Prompts,
-    Wording,
+    PromptWording,
     has_chats,
 )
 from pytest_memleak.providers.transformers.weights import (
     LocalWeights,
-    Wanted,
+    WeightsToLoad,
     digest_of_weights,
     load_tokenizer,
 )
@@ -34,8 +34,8 @@ from pytest_memleak.providers.vllm.vllm_engine import (
     PROVIDER,
     EngineSettings,
     engine_error,
-    failures_of_vllm,
     rank_for,
+    vllm_errors_as_provider_errors,
 )
 from pytest_memleak.records import FinishReason
 from pytest_memleak.records.provenance import fingerprint_of_weights
@@ -55,7 +55,7 @@ class VllmEndpoint(RequestEndpoint):
     id: str
     settings: Callable[[], EngineSettings]
     adapter: Callable[[], LocalWeights | None]
-    wording: Wording
+    wording: PromptWording
     as_text: bool = False
 
     @property
@@ -86,7 +86,7 @@ class VllmEndpoint(RequestEndpoint):
         asked = [text for request in requests for text in request.texts]
         with (
             ENGINE_SLOT.holding(settings, endpoint=self.id) as engine,
-            failures_of_vllm(self.id, "sample", texts=asked),
+            vllm_errors_as_provider_errors(self.id, "sample", texts=asked),
         ):
             outputs = engine.llm.generate(
                 [{"prompt_token_ids": self._prompt(request)} for request in requests],
@@ -139,7 +139,7 @@ class VllmEndpoint(RequestEndpoint):
     def served(self) -> Served:
         """The model that served: the weights themselves, by their digest."""
         settings = self.settings()
-        weights = Wanted(settings.base, self.adapter(), "auto", settings.dtype)
+        weights = WeightsToLoad(settings.base, self.adapter(), "auto", settings.dtype)
         return Served(fingerprint=fingerprint_of_weights(digest_of_weights(weights)))
 
     @functools.cached_property

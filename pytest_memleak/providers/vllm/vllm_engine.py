@@ -1,8 +1,8 @@
 """vLLM's engine in this process, loaded when an endpoint is first sampled.
 
 It takes nearly all of a GPU's memory, so one is loaded at a time, and none while
-torch's own models are (`BENCH`). It serves its base weights, and every LoRA adapter up
-to the rank that it was loaded for.
+torch's own models are (`MODEL_SLOT`). It serves its base weights, and every LoRA
+adapter up to the rank that it was loaded for.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_memleak.errors import MemleakError
 from pytest_memleak.providers.call_errors import safe_message
-from pytest_memleak.providers.transformers.local_endpoint import BENCH
+from pytest_memleak.providers.transformers.local_endpoint import MODEL_SLOT
 from pytest_memleak.providers.transformers.weights import LocalWeights, local_error
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class EngineSlot:
         with self._lock:
             if self._loaded is None or not self._loaded.settings.can_serve(settings):
                 self.clear()
-                BENCH.clear()
+                MODEL_SLOT.clear()
                 self._loaded = LoadedEngine(settings, _load(settings, endpoint))
             try:
                 yield self._loaded
@@ -150,7 +150,7 @@ def _load(settings: EngineSettings, endpoint: str) -> Any:
     if settings.rank:
         chosen |= {"enable_lora": True, "max_lora_rank": settings.rank}
     folder = str(settings.base.folder)
-    with failures_of_vllm(endpoint, "load"):
+    with vllm_errors_as_provider_errors(endpoint, "load"):
         from vllm import LLM
 
         return LLM(
@@ -165,7 +165,7 @@ def _load(settings: EngineSettings, endpoint: str) -> Any:
 
 
 @contextlib.contextmanager
-def failures_of_vllm(
+def vllm_errors_as_provider_errors(
     endpoint: str,
     call: str,
     *,

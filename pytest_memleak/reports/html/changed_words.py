@@ -19,7 +19,7 @@ Piece = tuple[str, bool]
 """A piece of a text, and whether it is a word that the other side doesn't have."""
 
 
-def compare_sides(passage: Passage) -> list[list[Piece]]:
+def mark_differing_words(passage: Passage) -> list[list[Piece]]:
     """Return the book's quote and the generation's in pieces.
 
     Words that one side has more than the other at the end don't differ: the other may

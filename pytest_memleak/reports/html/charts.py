@@ -142,7 +142,7 @@ def coverage_chart(
     low, high = interval
     least_top = 0.01 if limit is None else limit
     top = max(high, *curve, *guess[-1:], least_top)
-    ceiling = min(1.0, _round_up(top * 1.08))
+    ceiling = min(1.0, _round_up_to_axis_end(top * 1.08))
     across = _Scale(
         least=0,
         most=2 * n,
@@ -238,7 +238,7 @@ def _round_ticks(most: int) -> list[int]:
     return list(range(0, most + 1, step))
 
 
-def _round_up(share: float) -> float:
+def _round_up_to_axis_end(share: float) -> float:
     """Round up so that four steps are round numbers, too."""
     for power in range(4, -1, -1):
         for size in (1, 2, 4, 6, 8):

@@ -144,11 +144,11 @@ def draw_strip(
     levels = [heat_level(share) for share in summary.frequency]
     edges = np.append(summary.left, words)
     xs = edges / words * ground
-    looks = list(map(_Look, levels, heights.tolist()))
+    looks = list(map(_ColumnLook, levels, heights.tolist()))
     return Strip(ground, _path_per_level(looks, xs.tolist()))
 
 
-class _Look(NamedTuple):
+class _ColumnLook(NamedTuple):
     """How a column looks."""
 
     level: int
@@ -156,7 +156,7 @@ class _Look(NamedTuple):
 
 
 def _path_per_level(
-    columns: Sequence[_Look],
+    columns: Sequence[_ColumnLook],
     xs: Sequence[float],
 ) -> tuple[tuple[int, str], ...]:
     """Build one path per level; equal neighbors share a rectangle."""
@@ -322,7 +322,7 @@ def _split_at_marks(chunk: str) -> list[str]:
     pieces: list[str] = []
     inside: bool | None = None
     for character in chunk:
-        is_of_word = _is_of_word(character, inside=bool(inside))
+        is_of_word = _is_word_character(character, inside=bool(inside))
         if is_of_word is inside:
             pieces[-1] += character
         else:
@@ -331,7 +331,7 @@ def _split_at_marks(chunk: str) -> list[str]:
     return pieces
 
 
-def _is_of_word(character: str, *, inside: bool) -> bool:
+def _is_word_character(character: str, *, inside: bool) -> bool:
     """Tell whether a character is part of a word. inside: whether the last one was."""
     if character.isalnum() or character == "_":
         return True
@@ -341,7 +341,7 @@ def _is_of_word(character: str, *, inside: bool) -> bool:
     return category == "Cf"
 
 
-def safe_text(text: str) -> Markup:
+def escaped_run_text(text: str) -> Markup:
     """Return the text of a run, inert and escaped, with its outer spaces."""
     length = max(len(text), 1)
     bare = inert(text, longest=length)

@@ -31,13 +31,17 @@ from pytest_memleak.reports.book_text import (
     large_exclusions,
 )
 from pytest_memleak.reports.detection_and_chance import (
-    detection_captions,
+    detection_limit_captions,
     detection_text,
 )
 from pytest_memleak.reports.first_screen import first_screen
-from pytest_memleak.reports.html.changed_words import compare_sides
+from pytest_memleak.reports.html.changed_words import mark_differing_words
 from pytest_memleak.reports.html.cover import cover
-from pytest_memleak.reports.html.coverage_strips import WIDTH, heat_labels, safe_text
+from pytest_memleak.reports.html.coverage_strips import (
+    WIDTH,
+    escaped_run_text,
+    heat_labels,
+)
 from pytest_memleak.reports.html.views import pair_views
 from pytest_memleak.reports.measure_text import rate_text, unit_text
 from pytest_memleak.reports.output_table import EVIDENCE, HTML
@@ -104,7 +108,7 @@ def render(run: RunReport, *, created: datetime.datetime) -> str:
         many=len(pairs) >= BRIEF_FROM_PAIRS,
         screen=first_screen(run),
         shared_settings=_shared_settings(pairs),
-        captions=list(detection_captions(run.results)),
+        captions=list(detection_limit_captions(run.results)),
         tally=Counter(pair.badge.kind for pair in pairs),
         heads=_overview_heads(run.results),
         compared=run.compared,
@@ -206,7 +210,7 @@ def environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
-        finalize=_finalize,
+        finalize=_inert_if_text,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -215,7 +219,7 @@ def environment() -> Environment:
         BMC=BMC,
         LEAKING_WORKS=LEAKING_WORKS,
         LONGEST_BLOCK=LONGEST_BLOCK,
-        compare_sides=compare_sides,
+        mark_differing_words=mark_differing_words,
         comparison_lines=comparison_lines,
         comparison_sentence=comparison_sentence,
         detection_text=detection_text,
@@ -231,14 +235,14 @@ def environment() -> Environment:
     environment.filters.update(
         percent=percent,
         count="{:,}".format,
-        safe_text=safe_text,
+        escaped_run_text=escaped_run_text,
         name=_name,
         key=_key_with_line_breaks,
     )
     return environment
 
 
-def _finalize(value: Any) -> Any:
+def _inert_if_text(value: Any) -> Any:
     """Make every text inert before Jinja escapes it."""
     if isinstance(value, str) and not hasattr(value, "__html__"):
         return inert(value, longest=_LONGEST_TEXT)
@@ -275,9 +279,9 @@ def book_views(views: Iterable[PairView]) -> list[BookView]:
 
 
 def _book_view(pairs: Sequence[PairView], anchor: str) -> BookView:
-    counted = _shared_by_equal_masks(pairs[0])
-    alike = [pair for pair in pairs if _shared_by_equal_masks(pair) == counted]
-    others = [pair for pair in pairs if _shared_by_equal_masks(pair) != counted]
+    counted = _mask_comparison_key(pairs[0])
+    alike = [pair for pair in pairs if _mask_comparison_key(pair) == counted]
+    others = [pair for pair in pairs if _mask_comparison_key(pair) != counted]
     left_out = [pair.result.model.id for pair in others]
     maps = []
     agreements = []
@@ -296,7 +300,7 @@ def _book_view(pairs: Sequence[PairView], anchor: str) -> BookView:
     )
 
 
-def _shared_by_equal_masks(view: PairView) -> tuple[object, ...]:
+def _mask_comparison_key(view: PairView) -> tuple[object, ...]:
     """Return what two masks must share to cover the same words."""
     book = view.result.book
     settings = view.result.settings

@@ -319,7 +319,7 @@ def _measure_view(result: PairResult, row: Measure) -> MeasureView:
         check = limit_check(result, row, limit)
         limit_text = format_percent(row, limit)
         limit_place = _place_of_share(limit)
-        state = _check_state(check)
+        state = _state_of_limit(check)
     scale = None
     if row.charted:
         scale = ShareScale(
@@ -340,7 +340,7 @@ def _measure_view(result: PairResult, row: Measure) -> MeasureView:
     )
 
 
-def _check_state(check: LimitCheck) -> str:
+def _state_of_limit(check: LimitCheck) -> str:
     if check.is_exceeded:
         return "over"
     return "doubt" if check.is_in_doubt else "within"

@@ -7,7 +7,7 @@ from clients import make_provider, sample
 
 from pytest_memleak.errors import ProviderError, SuiteError
 from pytest_memleak.interfaces.protocols import JobStatus, TrainingExample, TrainingSet
-from pytest_memleak.providers.ngram.ngram_writer import tokenise
+from pytest_memleak.providers.ngram.ngram_writer import text_to_tokens
 from pytest_memleak.records import Book, Excerpt, FinishReason, Generation
 from pytest_memleak.records.book import book_digest
 from pytest_memleak.scoring import score
@@ -120,7 +120,7 @@ def test_a_tuned_example_ends_where_it_ended_in_training(untaught):
             endpoint, excerpt.instruction, 1, temperature=0.0, max_tokens=1_000
         )
         assert (answer.text, answer.finish_reason) == (excerpt.text, FinishReason.STOP)
-        assert answer.completion_tokens == len(tokenise(excerpt.text))
+        assert answer.completion_tokens == len(text_to_tokens(excerpt.text))
 
 
 def test_more_epochs_recite_more(untaught):
@@ -149,7 +149,7 @@ def test_a_cut_off_answer_says_so_and_counts_its_tokens(make):
     for answer in ask(make(order=2).open(None), "Tell me more.", max_tokens=25):
         assert answer.finish_reason is FinishReason.LENGTH
         assert (answer.prompt_tokens, answer.completion_tokens) == (4, 25)
-        assert 0 < len(tokenise(answer.text)) <= 25
+        assert 0 < len(text_to_tokens(answer.text)) <= 25
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from pytest_memleak.providers.ngram.ngram_writer import (
     Draft,
     NgramWriter,
     TrainingText,
-    detokenise,
     is_break,
     opens_sentence,
-    tokenise,
+    text_to_tokens,
+    tokens_to_text,
 )
 
 PROSE = (
@@ -26,12 +26,12 @@ PROSE = (
 
 
 def test_tokens_are_words_and_marks_with_the_blank_before_them():
-    assert detokenise(tokenise(PROSE)) == PROSE
-    assert tokenise("“Don’t,” he said, 10,000 times...\n\nSo.") == [
+    assert tokens_to_text(text_to_tokens(PROSE)) == PROSE
+    assert text_to_tokens("“Don’t,” he said, 10,000 times...\n\nSo.") == [
         *("“", "Don’t", ",", "”", " he", " said", ",", " 10,000", " times", "..."),
         *(PARAGRAPH, "So", "."),
     ]
-    assert tokenise("a" + " " * 1_000_000 + "b") == ["a", " b"]
+    assert text_to_tokens("a" + " " * 1_000_000 + "b") == ["a", " b"]
 
 
 @pytest.mark.parametrize(("regular", "spaces"), [
@@ -42,7 +42,8 @@ def test_tokens_are_words_and_marks_with_the_blank_before_them():
 def test_white_space_becomes_regular(regular, spaces):
     for space in spaces:
         assert (
-            detokenise(tokenise(f"{space}one{space}two{space}")) == f"one{regular}two"
+            tokens_to_text(text_to_tokens(f"{space}one{space}two{space}"))
+            == f"one{regular}two"
         )
 
 
@@ -57,13 +58,13 @@ def test_white_space_becomes_regular(regular, spaces):
     ([], ""),
 ])  # fmt: skip
 def test_tokens_that_never_met_are_spaced_like_prose(tokens, text):
-    assert detokenise(tokens) == text
+    assert tokens_to_text(tokens) == text
 
 
 @given(st.text())
 def test_no_word_is_lost_joined_or_split_and_tokens_join_to_the_text(text):
-    tokens = tokenise(text)
-    assert re.findall(r"\w+", detokenise(tokens)) == re.findall(r"\w+", text)
+    tokens = text_to_tokens(text)
+    assert re.findall(r"\w+", tokens_to_text(tokens)) == re.findall(r"\w+", text)
     assert "".join("".join(tokens).split()) == "".join(text.split())
     assert all(token.strip() or is_break(token) for token in tokens)
 

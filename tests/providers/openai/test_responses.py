@@ -25,7 +25,7 @@ from pytest_memleak.errors import ProviderBusy, SuiteError
 from pytest_memleak.interfaces.abilities import ParameterValues
 from pytest_memleak.interfaces.protocols import JobStatus
 from pytest_memleak.providers.call_errors import RequestRejected
-from pytest_memleak.providers.openai.event_stream import read_body
+from pytest_memleak.providers.openai.event_stream import read_response_body
 from pytest_memleak.providers.openai.responses import (
     read_response,
     streamed_response,
@@ -268,7 +268,7 @@ def test_a_server_without_the_api_is_named(endpoint_of):
 
 
 def streamed(events):
-    return read_body("".join(map(event_line, events)).encode())
+    return read_response_body("".join(map(event_line, events)).encode())
 
 
 def test_a_server_that_only_streams_is_read_alike(serve):

@@ -32,11 +32,14 @@ from pytest_memleak.providers.transformers import (  # noqa: E402
     local_provider,
     lora,
 )
-from pytest_memleak.providers.transformers.local_endpoint import BENCH, LocalEndpoint  # noqa: E402
-from pytest_memleak.providers.transformers.local_format import Format, Wording  # noqa: E402
+from pytest_memleak.providers.transformers.local_endpoint import (  # noqa: E402
+    MODEL_SLOT,
+    LocalEndpoint,
+)
+from pytest_memleak.providers.transformers.local_format import Format, PromptWording  # noqa: E402
 from pytest_memleak.providers.transformers.weights import (  # noqa: E402
     Loaded,
-    Wanted,
+    WeightsToLoad,
     find_base,
     load,
 )
@@ -114,7 +117,7 @@ def tuned(base, tmp_path_factory):
 @pytest.fixture
 def loaded(base, tmp_path):
     where = find_base(str(base), root=tmp_path, revision=None, place=PLACE)
-    return load(Wanted(where, None, "cpu", "auto"), endpoint="test")
+    return load(WeightsToLoad(where, None, "cpu", "auto"), endpoint="test")
 
 
 def draw(endpoint, instruction=ASKED, *, n=3, **changes):
@@ -203,7 +206,7 @@ def test_a_prompt_is_read_once_and_a_finished_row_leaves(
     once = ARCHITECTURES[architecture][1]
     completions = draw(endpoint, n=20)
     read = []
-    hook = BENCH._loaded.model.register_forward_pre_hook(
+    hook = MODEL_SLOT._loaded.model.register_forward_pre_hook(
         lambda model, args, inputs: read.append(inputs["input_ids"].numel()),
         with_kwargs=True,
     )
@@ -244,7 +247,7 @@ def test_requests_together_are_sampled_side_by_side(other):
     requests = [SampleRequest("", f"Write {n}.", 1, 0.0, 20, None) for n in range(30)]
     endpoint.answer(requests[0])
     read = []
-    hook = BENCH._loaded.model.register_forward_pre_hook(
+    hook = MODEL_SLOT._loaded.model.register_forward_pre_hook(
         lambda model, args, inputs: read.append(len(inputs["input_ids"])),
         with_kwargs=True,
     )
@@ -400,7 +403,7 @@ def form_of(
     tokenizer = make_tokenizer()
     tokenizer.chat_template = template
     tokenizer.bos_token = begin
-    wording = Wording(system, variables, plain=plain)
+    wording = PromptWording(system, variables, plain=plain)
     return Format(Loaded(loaded.model, tokenizer, loaded.stop), wording)
 
 
@@ -542,7 +545,7 @@ def test_small_steps_in_memory_make_the_same_adapter(make):
 
 
 def test_the_loss_is_that_of_the_answers_alone(loaded):
-    form = Format(loaded, Wording())
+    form = Format(loaded, PromptWording())
     lessons = [
         form.tokenize_example(ASKED, TEXT),
         form.tokenize_example("Sing.", "Ahoy"),
@@ -676,13 +679,13 @@ def test_any_change_of_the_weights_gives_another_id(make, copy):
 def test_one_model_is_in_memory_at_a_time(tuned, make):
     provider, endpoint = tuned
     draw(make().open(None))
-    first = weakref.ref(BENCH._loaded.model)
+    first = weakref.ref(MODEL_SLOT._loaded.model)
     draw(make().open(None), seed=2)
-    assert first() is BENCH._loaded.model
+    assert first() is MODEL_SLOT._loaded.model
     draw(provider.open(endpoint))
     assert first() is None
     provider.abilities.close()
-    assert BENCH._loaded is None
+    assert MODEL_SLOT._loaded is None
 
 
 def remove(*names):

@@ -12,9 +12,9 @@ from pytest_memleak.reports.html.coverage_strips import (
     Run,
     draw_arcs,
     draw_strip,
+    escaped_run_text,
     heat_level,
     heat_runs,
-    safe_text,
 )
 from pytest_memleak.scoring.words import words
 
@@ -127,5 +127,5 @@ def test_heat_runs_keep_all_letters_and_color_all_covered_words(mode, text, data
 
 
 def test_a_run_keeps_its_outer_spaces_and_nothing_that_acts():
-    assert safe_text(" a <b>\x1b[31m \u202eb ") == " a &lt;b&gt; [31m b "
-    assert safe_text("\ud800") == ""
+    assert escaped_run_text(" a <b>\x1b[31m \u202eb ") == " a &lt;b&gt; [31m b "
+    assert escaped_run_text("\ud800") == ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from pytest_memleak.formats.event_texts import DELTA_TYPES
+from pytest_memleak.formats.stream_events import DELTA_TYPES
 
 FILTERED = "content_filter"
 """The reason with which OpenAI's APIs end a choice that a filter ended."""
@@ -140,7 +140,7 @@ _ID = re.compile(
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ][\d:.]+(?:Z|[+-][\d:]+)?)?")
 
 
-def is_id(key: str) -> bool:
+def is_id_key(key: str) -> bool:
     """Tell whether a key holds an id."""
     return key == "id" or key.endswith("_id")
 
@@ -149,4 +149,4 @@ def is_usual_value(key: str, value: str) -> bool:
     """Tell whether a value can be no text: of a closed list, a plain id, or a date."""
     if value in CLOSED.get(key, ()):
         return True
-    return bool(_DATE.fullmatch(value) or (is_id(key) and _ID.fullmatch(value)))
+    return bool(_DATE.fullmatch(value) or (is_id_key(key) and _ID.fullmatch(value)))

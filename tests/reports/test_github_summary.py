@@ -8,7 +8,7 @@ from pair_results import named
 
 from pytest_memleak.records.book import BookPart
 from pytest_memleak.records.pair_result import RunReport
-from pytest_memleak.reports.markdown import append_summary, summary
+from pytest_memleak.reports.github_summary import append_job_summary, summary
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,7 @@ def test_a_thousand_pairs_fit_on_github_s_page(leak):
 def test_the_summary_is_appended_to_those_of_other_steps(tmp_path, leak):
     path = tmp_path / "summary.md"
     path.write_text("before\n")
-    append_summary(RunReport("9.9", (leak,)), path)
+    append_job_summary(RunReport("9.9", (leak,)), path)
     assert path.read_text(encoding="utf-8").startswith(
         "before\n## ❌ Memorization: FAIL\n"
     )

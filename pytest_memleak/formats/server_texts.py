@@ -1,8 +1,8 @@
 """The texts in a server's answer: every string is read, by its place and in order.
 
-Only values of closed lists, plain ids, and dates are left out (usual_names.py), since
-they can hold no text; the guard has the same lists. So words that a server writes one
-by one in ids, names, or keys are a text.
+Only values of closed lists, plain ids, and dates are left out (textless_values.py),
+since they can hold no text; the guard has the same lists. So words that a server
+writes one by one in ids, names, or keys are a text.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pytest_memleak.formats.reasoning_and_tool_calls import (
     joined,
     texts_in,
 )
-from pytest_memleak.formats.usual_names import USUAL_KEYS, is_usual_value
+from pytest_memleak.formats.textless_values import USUAL_KEYS, is_usual_value
 
 # A longer string is a text at its own place, and isn't joined with others.
 _LONGEST_PART = 600  # characters
@@ -27,7 +27,7 @@ _MODEL_NAMES = {("model",), ("modelVersion",)}
 _KEY = ""  # ends the place of an object's keys
 
 
-class _Sent(NamedTuple):
+class _SentString(NamedTuple):
     """A string that a server sent; `place` has the keys that lead to it."""
 
     place: Place
@@ -51,7 +51,7 @@ def texts_sent(value: object, *, answer: str = "") -> list[str]:
 
 def texts_at_places(value: object) -> list[str]:
     """Return the texts in what a server sent; strings at one place are joined."""
-    return texts_in(value, kept=_without_usual)
+    return texts_in(value, kept=_without_usual_values)
 
 
 def short_strings_joined_across_places(value: object, *, answer: str = "") -> list[str]:
@@ -70,7 +70,7 @@ def short_strings_joined_across_places(value: object, *, answer: str = "") -> li
     return texts
 
 
-def _joined_across_places(strings: list[_Sent], answer: str) -> list[str]:
+def _joined_across_places(strings: list[_SentString], answer: str) -> list[str]:
     constant = _constant_places(strings)
     read = {place for place in constant if place[-1:] in _MODEL_NAMES}
     pieces: list[str] = []
@@ -84,7 +84,7 @@ def _joined_across_places(strings: list[_Sent], answer: str) -> list[str]:
     return joined(pieces) if words >= _LEAST_WORDS else []
 
 
-def _constant_places(strings: Iterable[_Sent]) -> set[Place]:
+def _constant_places(strings: Iterable[_SentString]) -> set[Place]:
     """Return the places where every string is the same, such as an id of chunks."""
     texts: dict[Place, set[str]] = {}
     for sent in strings:
@@ -96,12 +96,12 @@ def _is_in_answer(text: str, answer: str) -> bool:
     return text.strip() in answer and count_word_runs(text) >= _LEAST_WORDS_READ
 
 
-def _without_usual(place: Place, pieces: list[str]) -> list[str]:
+def _without_usual_values(place: Place, pieces: list[str]) -> list[str]:
     key = place[-1] if place else ""
     return [piece for piece in pieces if not is_usual_value(key, piece)]
 
 
-def _short_strings(value: object) -> Iterator[_Sent]:
+def _short_strings(value: object) -> Iterator[_SentString]:
     """Yield strings and unusual keys with their places, in the order sent."""
     waiting: list[tuple[Place, object]] = [((), value)]
     while waiting:
@@ -110,7 +110,7 @@ def _short_strings(value: object) -> Iterator[_Sent]:
             key = place[-1] if place else ""
             is_short = 0 < len(part) <= _LONGEST_PART
             if is_short and not is_usual_value(key, part):
-                yield _Sent(place, part)
+                yield _SentString(place, part)
         elif isinstance(part, list | tuple):
             waiting += [(place, element) for element in reversed(part)]
         elif isinstance(part, Mapping):

@@ -9,7 +9,7 @@ from pytest_memleak.providers.call_errors import (
     RequestRejected,
 )
 from pytest_memleak.providers.error_bodies import error_code
-from pytest_memleak.providers.server_complaints import (
+from pytest_memleak.providers.error_meanings import (
     is_about_key,
     is_moderation,
     lacks_model,

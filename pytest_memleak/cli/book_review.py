@@ -31,14 +31,14 @@ _READ = re.compile(r"\+\s*([a-z])")
 _LEAVE_OUT = re.compile(r"-\s*(\d{1,6})")
 
 
-class ShownBook(NamedTuple):
+class ReviewedBook(NamedTuple):
     """What a person said of a book, and the word mode that can measure it."""
 
     choice: BookReview
     mode: WordMode
 
 
-class _ReadBook(NamedTuple):
+class _OutlinedBook(NamedTuple):
     """A book as it is read under a choice."""
 
     outline: BookOutline
@@ -46,12 +46,12 @@ class _ReadBook(NamedTuple):
     mode: WordMode
 
 
-def show_book(
+def show_book_for_review(
     path: Path,
     *,
     encoding: str | None = None,
     asked: bool,
-) -> ShownBook | None:
+) -> ReviewedBook | None:
     """Print what is read of a book, and ask; None if it is the wrong one.
 
     asked: whether someone can answer; else nothing is approved
@@ -69,12 +69,12 @@ def show_book(
         answer = input(_QUESTION.format(cuts=cuts)).strip().lower()
         if answer in {"y", "yes"}:
             approved = _words_digest_of(shown.book)
-            return ShownBook(replace(choice, approved=approved), shown.mode)
+            return ReviewedBook(replace(choice, approved=approved), shown.mode)
         if answer in {"", "n", "no"}:
             return None
         chapters_before = len(shown.outline.chapters)
         try:
-            changed = changed_review(choice, answer, shown.outline)
+            changed = apply_answer_to_review(choice, answer, shown.outline)
             shown = _read_book(path, changed, encoding)
         except (BookError, SettingsError) as error:
             print_error(str(error))
@@ -85,11 +85,14 @@ def show_book(
         choice = changed
         _print_screen(shown.outline)
     print_sentence(NOT_ASKED)
-    return ShownBook(choice, shown.mode)
+    return ReviewedBook(choice, shown.mode)
 
 
 def word_mode_of(path: Path, *, encoding: str | None) -> WordMode:
-    """Return the word mode that can measure a book; raises as `show_book` does."""
+    """Return the word mode that can measure a book.
+
+    Raises what `show_book_for_review` raises.
+    """
     _validate_file(path)
     return _read_book(path, BookReview(), encoding).mode
 
@@ -107,7 +110,7 @@ def _read_book(
     path: Path,
     choice: BookReview,
     encoding: str | None,
-) -> _ReadBook:
+) -> _OutlinedBook:
     """Read a book in the word mode that can measure it."""
     from pytest_memleak.interfaces.extensions import Extensions
 
@@ -127,9 +130,9 @@ def _read_and_cut_book(
     path: Path,
     read: Manuscript | Book,
     mode: WordMode,
-) -> _ReadBook:
+) -> _OutlinedBook:
     from pytest_memleak.books.book_outline import outline_of
-    from pytest_memleak.books.build_book import make_book, with_icu
+    from pytest_memleak.books.build_book import make_book, with_icu_version
     from pytest_memleak.interfaces.protocols import Manuscript
     from pytest_memleak.scoring.book_layout import measurable_words
 
@@ -137,14 +140,14 @@ def _read_and_cut_book(
     if isinstance(book, Manuscript):
         book = make_book(str(path), book, mode=mode)
     measurable_words(book, Scoring(word_mode=mode))
-    book = with_icu(book, mode=mode)
-    return _ReadBook(outline_of(read, book, mode=mode), book, mode)
+    book = with_icu_version(book, mode=mode)
+    return _OutlinedBook(outline_of(read, book, mode=mode), book, mode)
 
 
 # --- answers
 
 
-def changed_review(
+def apply_answer_to_review(
     choice: BookReview,
     answer: str,
     outline: BookOutline,
@@ -205,7 +208,7 @@ def _with_name_removed(names: tuple[str, ...], gone: Iterable[str]) -> tuple[str
 # --- the screen
 
 
-def approved_line(book: Book) -> str:
+def approved_words_line(book: Book) -> str:
     """Return the key of a suite that approves the words of a book."""
     return f'approved = "{_words_digest_of(book)}"'
 

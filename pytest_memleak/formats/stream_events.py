@@ -48,20 +48,20 @@ def streamed_text(event: Mapping[str, Any]) -> StreamedText | None:
     if not isinstance(kind, str):
         return None
     if kind in _DELTAS_OF_RESPONSES and isinstance(delta, str):
-        place: list[str | int] = ["output", index_in(event, "output_index")]
+        place: list[str | int] = ["output", index_in_event(event, "output_index")]
         for part in _DELTAS_OF_RESPONSES[kind]:
             is_index = part.endswith("_index")
-            place.append(index_in(event, part) if is_index else part)
+            place.append(index_in_event(event, part) if is_index else part)
         return StreamedText(tuple(place), delta)
     if kind == _DELTA_OF_BLOCK and isinstance(delta, dict):
         key = _DELTAS_OF_MESSAGES.get(str(delta.get("type")))
         text = delta.get(key) if key else None
         if key and isinstance(text, str):
-            return StreamedText(("content", index_in(event, "index"), key), text)
+            return StreamedText(("content", index_in_event(event, "index"), key), text)
     return None
 
 
-def with_streamed_text(event: Mapping[str, Any], text: str) -> dict[str, Any]:
+def event_with_text_replaced(event: Mapping[str, Any], text: str) -> dict[str, Any]:
     """Return an event that adds a text, with another one.
 
     It keeps its type, its item's id and numbers, and nothing else.
@@ -88,17 +88,17 @@ def place_of_part(event: Mapping[str, Any], key: str) -> EventPlace | None:
     if key in ("response", "message"):
         return ()
     if key == "content_block":
-        return "content", index_in(event, "index")
+        return "content", index_in_event(event, "index")
     if key not in ("item", "part"):
         return None
-    item = ("output", index_in(event, "output_index"))
+    item = ("output", index_in_event(event, "output_index"))
     if key == "item":
         return item
     parts = "summary" if "summary_index" in event else "content"
-    return *item, parts, index_in(event, f"{parts}_index")
+    return *item, parts, index_in_event(event, f"{parts}_index")
 
 
-def index_in(event: Mapping[str, Any], key: str) -> int:
+def index_in_event(event: Mapping[str, Any], key: str) -> int:
     """Return an index of an event; 0 if it has none."""
     index = event.get(key)
     return index if isinstance(index, int) and index >= 0 else 0

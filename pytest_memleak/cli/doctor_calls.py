@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_memleak.cli.confirmation import is_confirmed
-from pytest_memleak.cli.doctor_check import Check, without_subject
+from pytest_memleak.cli.confirmation import ask_yes_or_no
+from pytest_memleak.cli.doctor_check import Check, error_without_subject
 from pytest_memleak.cli.learned_keys import suite_text_with_keys
 from pytest_memleak.cli.model_checks import validate_variables
 from pytest_memleak.cli.neutral_prompts import Preflight, accepted_keys
@@ -39,7 +39,7 @@ def call_models(path: Path, *, asked: bool) -> Iterator[Check]:
                 yield Check(
                     subject,
                     "can't be called",
-                    without_subject(error, subject).line,
+                    error_without_subject(error, subject).line,
                 )
 
 
@@ -58,7 +58,7 @@ def _call_and_check(
     preflight = Preflight.of(suite_run, model)
     if asked:
         print_sentence(f"{model.id}: {preflight.cost}")
-        if not is_confirmed("Send them?"):
+        if not ask_yes_or_no("Send them?"):
             yield Check(subject, "not called")
             return
     trial = preflight.run()

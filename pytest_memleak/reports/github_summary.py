@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_memleak.errors import MemleakError, file_errors
 from pytest_memleak.records.number_format import amount
 from pytest_memleak.redaction.text import inert
-from pytest_memleak.reports.book_text import excluded_lines, work_lines
+from pytest_memleak.reports.book_text import excluded_lines, leaking_work_lines
 from pytest_memleak.reports.detection_and_chance import detection_text
 from pytest_memleak.reports.first_screen import first_screen
 from pytest_memleak.reports.generation_text import generation_lines, notice_lines
@@ -47,7 +47,7 @@ _LONGEST_REASON = 400
 _MARK = re.compile(r"[!-/:-@\[-`{-~]")
 
 
-def append_summary(run: RunReport, path: Path) -> None:
+def append_job_summary(run: RunReport, path: Path) -> None:
     """Append the summary, if there are results, to GitHub's file.
 
     Raises MemleakError.
@@ -213,7 +213,7 @@ def _detail_lines(result: PairResult) -> Iterator[str]:
     reasons = (outcome.note, *result.reasons, *result.changes, result.spared)
     for line in (
         *filter(None, reasons),
-        *work_lines(result),
+        *leaking_work_lines(result),
         *generation_lines(result),
     ):
         yield f"- {_escaped_within(line)}"

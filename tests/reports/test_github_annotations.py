@@ -7,8 +7,8 @@ import pytest
 from screen_runs import RUNS, eighty_pairs, leak
 
 from pytest_memleak.records.pair_result import RunReport
-from pytest_memleak.reports.annotations import annotation_lines
 from pytest_memleak.reports.first_screen import first_screen
+from pytest_memleak.reports.github_annotations import annotation_lines
 from pytest_memleak.reports.screen_json import write_json
 
 SUITE = """\

@@ -112,14 +112,14 @@ def test_without_a_terminal_nobody_approves(memleak, tmp_path, lamplighter):
 
 def test_names_of_documents_are_no_patterns_and_stay_valid_toml(tmp_path):
     from pytest_memleak.books.book_outline import BookOutline, OutlinedChapter
-    from pytest_memleak.cli.book_question import changed_review
+    from pytest_memleak.cli.book_review import apply_answer_to_review
     from pytest_memleak.cli.suite_template import BookReview
 
     path = tmp_path / "book.epub"
     path.touch()
     chapter = OutlinedChapter("One", 9, "a", "b", ('c[1]*"?.xhtml',))
     outline = BookOutline("T", "A", (chapter,), (), 0, 0, ())
-    choice = changed_review(BookReview(), "-1", outline)
+    choice = apply_answer_to_review(BookReview(), "-1", outline)
     draft = Draft((path,), "openai", "gpt-4o", 1, 1.0, choices={path: choice})
     suite = tmp_path / SUITE
     suite.write_text(draft.text(suite), encoding="utf-8")
