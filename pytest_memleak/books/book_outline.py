@@ -36,9 +36,10 @@ _FEWEST_WORDS = 100
 _FEWEST_CHAPTERS = 3
 _MOST_TITLES = 3
 
-# Signatures, captions, and lists end without a mark, too: they are shorter, or many.
-# Of 77 real EPUBs, six have chapters with such an end; of 205 halved chapters, 154.
-_FEWEST_OPEN_LETTERS = 70
+# Signatures, captions, and lists end without a mark, too: they are shorter and within
+# no quotation, or many. Of 77 real EPUBs, six have chapters with such an end; of 205
+# halved chapters, 154.
+_FEWEST_LETTERS_OF_CUT_OFF = 70
 _MOST_OPEN = 0.1
 _WITHIN_SENTENCES = ",;、，；،؛"
 
@@ -50,7 +51,8 @@ class OutlinedChapter:
     documents: the names of those that it stands in, if they have names
     lacks_number: whether its title has none, where most chapters have one
     typical_word: the median length of its words; 0 if blanks don't separate them
-    open_letters: the length of its last paragraph, if no mark ends that; else 0
+    lacks_end_mark: whether its last paragraph ends in a letter or comma
+    may_be_cut_off: whether that looks like a sentence's middle, not like a signature
     has_alarm: whether something looks wrong with its text
     """
 
@@ -61,7 +63,8 @@ class OutlinedChapter:
     documents: tuple[str, ...] = ()
     lacks_number: bool = False
     typical_word: float = 0
-    open_letters: int = 0
+    lacks_end_mark: bool = False
+    may_be_cut_off: bool = False
     has_alarm: bool = False
 
 
@@ -166,6 +169,8 @@ def _joined(title: str | None, excerpts: Iterable[Excerpt]) -> Chapter:
 def _outlined(chapter: Chapter, mode: WordMode) -> OutlinedChapter:
     text = "\n\n".join(chapter.paragraphs)
     tokens = text.split()
+    _, _, last = text.rstrip().rpartition("\n\n")
+    lacks_end_mark = _lacks_end_mark(last)
     return OutlinedChapter(
         title=chapter.title,
         words=len(words(text, mode)),
@@ -173,7 +178,8 @@ def _outlined(chapter: Chapter, mode: WordMode) -> OutlinedChapter:
         ends=" ".join(tokens[-_END_WORDS:]),
         documents=chapter.documents,
         typical_word=_typical_word_length(text),
-        open_letters=_open_letters(text),
+        lacks_end_mark=lacks_end_mark,
+        may_be_cut_off=lacks_end_mark and not _may_be_whole(last),
     )
 
 
@@ -185,14 +191,18 @@ def _typical_word_length(text: str) -> float:
     return median(lengths) if lengths else 0
 
 
-def _open_letters(text: str) -> int:
-    """Return the last paragraph's length if it ends in a letter or comma, else 0."""
-    _, _, paragraph = text.rstrip().rpartition("\n\n")
+def _lacks_end_mark(paragraph: str) -> bool:
+    """Return whether a paragraph ends in a letter or a comma."""
     last = paragraph[-1:]
-    is_open = last and (
+    return bool(last) and (
         last in _WITHIN_SENTENCES or unicodedata.category(last)[0] in "LM"
     )
-    return len(paragraph) if is_open else 0
+
+
+def _may_be_whole(paragraph: str) -> bool:
+    """Return whether a paragraph may be whole that no mark ends, as signatures are."""
+    is_short = len(paragraph) < _FEWEST_LETTERS_OF_CUT_OFF
+    return is_short and paragraph.count("“") <= paragraph.count("”")
 
 
 def _cut_off_places(chapters: Sequence[OutlinedChapter]) -> list[int]:
@@ -200,15 +210,11 @@ def _cut_off_places(chapters: Sequence[OutlinedChapter]) -> list[int]:
 
     None if more than a tenth of the chapters, and more than one, end without a mark.
     """
-    places = [place for place, chapter in enumerate(chapters) if chapter.open_letters]
+    places = [place for place, chapter in enumerate(chapters) if chapter.lacks_end_mark]
     are_usual = len(places) > max(1, _MOST_OPEN * len(chapters))
     if are_usual or len(chapters) < _FEWEST_CHAPTERS:
         return []
-    return [
-        place
-        for place in places
-        if chapters[place].open_letters >= _FEWEST_OPEN_LETTERS
-    ]
+    return [place for place in places if chapters[place].may_be_cut_off]
 
 
 def _alarms_of_numbers(titles: Sequence[str | None]) -> Iterator[str]:

@@ -228,6 +228,14 @@ def test_a_chapter_that_ends_with_a_mark_or_a_number_is_no_alarm(outline, end):
     assert shown.alarms == ()
 
 
+def test_a_chapter_that_ends_within_a_short_quotation_is_an_alarm(outline):
+    third = (
+        f"<h1>Chapter 3</h1>{prose('ship3', 15)}<p>“Very well. Your mother insists</p>"
+    )
+    shown = outline({**novel(1, 2), "c3.xhtml": page(third), **novel(4)})
+    assert shown.alarms == ("may end in the middle of a sentence: Chapter 3",)
+
+
 def test_a_signature_at_the_end_of_a_chapter_is_no_alarm(outline):
     letter = f"<h1>Chapter 3</h1>{prose('ship3', 15)}<p>Your brother, R. Walton</p>"
     assert outline({**novel(1, 2), "c3.xhtml": page(letter), **novel(4)}).alarms == ()
