@@ -113,7 +113,7 @@ def outline_of(
         with_alarm: set[int] = set()
         for alarm, places in _alarms_of_texts(chapters, texts):
             names = [_named(chapters[place]) for place in places]
-            alarms.append(f"{alarm}: {_first_titles(names)}")
+            alarms.append(f"{_first_titles(names)}: {alarm}")
             with_alarm.update(places)
         chapters = tuple(
             replace(
@@ -233,7 +233,7 @@ def _alarms_of_texts(
     if repeating := repeating_places(paragraphs):
         yield "repeats text from before it", repeating
     for place, reason in unreadable_places(paragraphs):
-        yield f"no generation could match it, since {reason}", [place]
+        yield f"no generation could match it: {reason}", [place]
     if glued := _places_with_long_words(chapters):
         yield "spaces may be missing between words", glued
     if notes := places_ending_in_notes(paragraphs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, pairwise
 
 from pytest_memleak.books.plain_text import roman
 
@@ -42,19 +43,20 @@ def missing_numbers(titles: Sequence[str | None]) -> str:
     numbers = _numbers_if_most_have_one(titles)
     strays = {numbers[place] for place in _stray_places(numbers)}
     gaps: list[range] = []
-    for series in _ascending_series(_without_strays(numbers)):
+    for series in _series_of_parts(numbers):
         gaps += _gaps(series)
     return _first_few(map(_range_text, (gap for gap in gaps if not strays >= {*gap})))
 
 
 def misplaced_numbers(titles: Sequence[str | None]) -> str:
-    """Return the numbers between two that follow each other, as in "9 after 5".
+    """Return the numbers that are out of order, as in "9 after 5".
 
-    "" if there is none, if at most half of the titles have a number, or if more than
-    five are: those number parts and sections alike.
+    Those between two that follow each other, or those after a larger one in a part that
+    has no number twice. "" if there is none, if at most half of the titles have a
+    number, or if more than five are: those number parts and sections alike.
     """
     numbers = _numbers_if_most_have_one(titles)
-    places = _stray_places(numbers)
+    places = _stray_places(numbers) or _descending_places(numbers)
     if len(places) > _MOST_SHOWN:
         return ""
     return _first_few(
@@ -120,6 +122,42 @@ def _stray_places(numbers: Sequence[int]) -> list[int]:
         else:
             before = number
     return places
+
+
+def _descending_places(numbers: Sequence[int]) -> list[int]:
+    """Return the indices of numbers below the one before in a part that counts once."""
+    places: list[int] = []
+    for start, part in _parts(numbers):
+        if _counts_once(part):
+            places += (
+                start + place
+                for place in range(1, len(part))
+                if part[place] < part[place - 1]
+            )
+    return places
+
+
+def _series_of_parts(numbers: Sequence[int]) -> Iterator[list[int]]:
+    """Yield ascending series of numbers, each of which counts from 1."""
+    for _, part in _parts(_without_strays(numbers)):
+        if _counts_once(part):
+            yield sorted({*part})
+        else:
+            yield from _ascending_series(part)
+
+
+def _parts(numbers: Sequence[int]) -> Iterator[tuple[int, Sequence[int]]]:
+    """Yield where each part begins, at its number 1, and the numbers of the part."""
+    starts = [place for place, number in enumerate(numbers) if number == 1]
+    bounds = [0, *(place for place in starts if place > 0), len(numbers)]
+    for start, end in pairwise(bounds):
+        yield start, numbers[start:end]
+
+
+def _counts_once(numbers: Sequence[int]) -> bool:
+    """Return whether no number comes back after another."""
+    distinct = [number for number, _ in groupby(numbers)]
+    return len({*distinct}) == len(distinct)
 
 
 def _without_strays(numbers: Sequence[int]) -> list[int]:

@@ -148,18 +148,31 @@ def test_a_chapter_out_of_place_is_an_alarm(outline):
     assert shown.alarms == ("chapter numbers out of place: 5 after 2",)
 
 
+def test_chapters_in_another_order_are_out_of_place_and_none_is_missing(outline):
+    shown = outline(novel(1, 2, 5, 6, 3, 4, 7))
+    assert shown.alarms == ("chapter numbers out of place: 3 after 6",)
+
+
+def test_chapters_of_parts_that_count_from_1_are_in_their_places(outline):
+    second_part = {
+        f"part2-{number}.xhtml": page(f"<h1>Chapter {number}</h1>{prose(text)}")
+        for number, text in enumerate(["storm", "island", "rescue"], start=1)
+    }
+    assert outline({**novel(1, 2, 3), **second_part}).alarms == ()
+
+
 def test_a_chapter_without_every_second_space_is_an_alarm(outline):
     glued = re.sub(r"(\w+) (\w+)", r"\1\2", prose("ship3", 15))
     page_3 = page(f"<h1>Chapter 3</h1>{glued}")
     shown = outline({**novel(1, 2), "c3.xhtml": page_3, **novel(4)})
-    assert shown.alarms == ("spaces may be missing between words: Chapter 3",)
+    assert shown.alarms == ("Chapter 3: spaces may be missing between words",)
 
 
 def test_a_chapter_with_text_from_before_it_is_an_alarm(outline):
     # Not a whole document that occurs twice, which is cut.
     repeated = page(f"<h1>Chapter 4</h1>{prose('ship2', 15)}<p>The end came soon.</p>")
     shown = outline({**novel(1, 2, 3), "c4.xhtml": repeated})
-    assert shown.alarms == ("repeats text from before it: Chapter 4",)
+    assert shown.alarms == ("Chapter 4: repeats text from before it",)
     assert [one.has_alarm for one in shown.chapters] == [False, False, False, True]
 
 
@@ -177,8 +190,8 @@ def test_a_chapter_in_a_misread_encoding_is_an_alarm(outline):
     misread = accented.encode().decode("cp1252")
     documents = {**novel(1, 2), "c3.xhtml": page(f"<h1>Chapter 3</h1>{misread}")}
     assert outline({**documents, **novel(4, 5)}).alarms == (
-        "no generation could match it, since its UTF-8 was read as windows-1252 and "
-        "saved again: Chapter 3",
+        "Chapter 3: no generation could match it: its UTF-8 was read as windows-1252 "
+        "and saved again",
     )
 
 
@@ -187,7 +200,7 @@ def test_numbered_notes_at_the_end_of_a_chapter_are_an_alarm(outline, form):
     notes = p(f"{form.format(n)}See the old chart of the port." for n in (1, 2, 3))
     third = page(f"<h1>Chapter 3</h1>{prose('ship3', 15)}{notes}")
     shown = outline({**novel(1, 2), "c3.xhtml": third, **novel(4)})
-    assert shown.alarms == ("ends in numbered notes (24 words in all): Chapter 3",)
+    assert shown.alarms == ("Chapter 3: ends in numbered notes (24 words in all)",)
 
 
 def test_a_chapter_of_numbered_verses_alone_is_no_alarm(outline):
@@ -206,7 +219,7 @@ def cut_off(number, end):
 @pytest.mark.parametrize("end", ["road and", "Salt", "road,", "дорога", "रास्ता"])
 def test_a_chapter_that_ends_in_the_middle_of_a_sentence_is_an_alarm(outline, end):
     shown = outline({**novel(1, 2), "c3.xhtml": cut_off(3, end), **novel(4)})
-    assert shown.alarms == ("may end in the middle of a sentence: Chapter 3",)
+    assert shown.alarms == ("Chapter 3: may end in the middle of a sentence",)
     assert [one.has_alarm for one in shown.chapters] == [False, False, True, False]
 
 
@@ -218,7 +231,7 @@ def test_a_chinese_chapter_that_ends_in_the_middle_of_a_sentence_is_an_alarm(out
         for number, end in ends.items()
     }
     assert outline(documents).alarms == (
-        "may end in the middle of a sentence: Chapter 2",
+        "Chapter 2: may end in the middle of a sentence",
     )
 
 
@@ -233,7 +246,7 @@ def test_a_chapter_that_ends_within_a_short_quotation_is_an_alarm(outline):
         f"<h1>Chapter 3</h1>{prose('ship3', 15)}<p>“Very well. Your mother insists</p>"
     )
     shown = outline({**novel(1, 2), "c3.xhtml": page(third), **novel(4)})
-    assert shown.alarms == ("may end in the middle of a sentence: Chapter 3",)
+    assert shown.alarms == ("Chapter 3: may end in the middle of a sentence",)
 
 
 def test_a_signature_at_the_end_of_a_chapter_is_no_alarm(outline):
@@ -273,7 +286,7 @@ def test_a_tenth_of_many_chapters_may_end_in_the_middle_of_sentences(outline):
     documents = {**novel(*range(1, 19)), "c19.xhtml": cut_off(19, "road and")}
     documents["c20.xhtml"] = cut_off(20, "road and")
     [alarm] = outline(documents).alarms
-    assert alarm == "may end in the middle of a sentence: Chapter 19, Chapter 20"
+    assert alarm == "Chapter 19, Chapter 20: may end in the middle of a sentence"
 
 
 def test_a_chapter_without_a_number_is_marked_among_numbered_ones(outline):

@@ -88,11 +88,11 @@ def test_a_page_lists_under_the_map_what_is_left_out_and_what_looks_wrong(gate):
     assert "About the Author 315 its first line marks it as 'about the author'" in shown
     assert "Also by Ann Lee" not in shown
     assert "Looks wrong: chapter numbers missing: 3" in shown
-    assert "Looks wrong: may end in the middle of a sentence: Chapter 4" in shown
+    assert "Looks wrong: Chapter 4: may end in the middle of a sentence" in shown
     assert "Book text: not approved" in shown
     assert read_pair("out.json")["book"]["alarms"] == [
         "chapter numbers missing: 3",
-        "may end in the middle of a sentence: Chapter 4",
+        "Chapter 4: may end in the middle of a sentence",
     ]
 
 
