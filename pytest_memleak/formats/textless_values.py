@@ -122,6 +122,10 @@ USUAL_KEYS = frozenset(
      # log-probabilities
      "logprobs", "logprob", "token", "tokens", "token_logprobs", "text_offset", "bytes",
      "top_logprobs",
+     # llama.cpp
+     "timings", "cache_n", "prompt_n", "prompt_ms", "prompt_per_token_ms",
+     "prompt_per_second", "predicted_n", "predicted_ms", "predicted_per_token_ms",
+     "predicted_per_second",
      # Gemini
      "candidates", "parts", "thought", "thoughtSignature", "finishReason",
      "safetyRatings", "category", "probability", "probabilityScore", "severity",

@@ -279,8 +279,10 @@ def _rejected_parameters(answers: SampledGenerations) -> tuple[str, ...]:
 def greedy_issues(answers: SampledGenerations) -> tuple[Issue, ...]:
     """Check whether generations at temperature 0, two a prompt, are the likeliest."""
     by_excerpt: dict[str, list[str]] = {}
-    for generation in answers.generations():
-        by_excerpt.setdefault(generation.excerpt_id, []).append(generation.text)
+    for generation in answers.requested():
+        # What a server writes beside an answer, such as its times, always differs.
+        text = generation.text or generation.reasoning
+        by_excerpt.setdefault(generation.excerpt_id, []).append(text)
     refused = _rejected_parameters(answers)
     agreed = last_begins_like_first(by_excerpt.values())
     issues = greedy_sampling_issues(refused, agreed=agreed)

@@ -50,6 +50,10 @@ class _Samples(ABC):
 
     def generations(self) -> Iterator[Generation]:
         """Yield the requested generations, with all that was written for each."""
+        return map(with_reasoning_as_text, self.requested())
+
+    def requested(self) -> Iterator[Generation]:
+        """Yield the requested generations, each with its text and reasoning apart."""
         return self._only_requested(self.requested_and_surplus())
 
     def of_excerpts(self, excerpts: Collection[str]) -> Iterator[Generation]:
@@ -69,7 +73,7 @@ class _Samples(ABC):
         request = generation_request(self.required)
         for generation in generations:
             if request.counts(generation.ordinal):
-                yield with_reasoning_as_text(generation)
+                yield generation
 
 
 @dataclass(
@@ -119,7 +123,7 @@ class LedgerSamples(_Samples):
             prompt for prompt in self.prompts.specs if prompt.excerpt_id in excerpts
         )
         stored = self.source.generations(replace(self.prompts, specs=few))
-        return self._only_requested(stored)
+        return map(with_reasoning_as_text, self._only_requested(stored))
 
 
 @dataclass(

@@ -1,6 +1,7 @@
 """The story of one pair that stops early, goes down, varies, or has a book nobody can read."""
 
 import contextlib
+import itertools
 import json
 
 import pytest
@@ -8,11 +9,12 @@ import pytest
 from pytest_memleak.errors import ProviderError
 from pytest_memleak.interfaces.extensions import Extensions
 from pytest_memleak.interfaces.hookspecs import hookimpl
+from pytest_memleak.interfaces.protocols import Completion
 from pytest_memleak.pipeline.cut_books import CutBooks
 from pytest_memleak.pipeline.evaluate_pair import evaluate_pair
 from pytest_memleak.pipeline.resources import Resources
 from pytest_memleak.pipeline.suite_run import SuiteRun
-from pytest_memleak.records import Verdict
+from pytest_memleak.records import FinishReason, Verdict
 from pytest_memleak.sampling.retry import Retry
 from pytest_memleak.suite.load import load_suite
 
@@ -173,6 +175,21 @@ def test_greedy_answers_that_vary_name_the_lines_to_write(judge_it):
         "in [limits], one key per line: longest_passage = 38, passages_over = 5, "
         "nv_longest_passage = 38, longest_block = 50, longest_span = 38, spans_over = 0"
     )
+
+
+def test_what_a_server_writes_beside_greedy_answers_makes_them_no_others(judge_it):
+    milliseconds = itertools.count(100)
+
+    class Timed(Fake):
+        def sample(self, instruction, **settings):
+            [text] = super().sample(instruction, **settings)
+            beside = f"predicted in {next(milliseconds)} ms"
+            return [Completion(text, FinishReason.STOP, reasoning=beside)]
+
+    suite = SUITE.replace("samples = 4", 'probe = "continuation"\nsamples = 4')
+    suite = suite.replace("longest_span = 6", "greedy_longest_span = 6")
+    result = judge_it(suite=suite, endpoint=Timed(*CLEAN))
+    assert "greedy" not in [issue.rule for issue in result.completeness.issues]
 
 
 @pytest.mark.parametrize(("book", "message"), [
